@@ -1,0 +1,125 @@
+// The Backend interface: the operations a forward pass is made of, destination first. Implemented by cpp/cpu/reference.cpp
+// (the slow, obvious, executable form of docs/numerics.md), cpp/cpu/backend.cpp (the kernels), later by cuda/.
+//
+// T tokens, B sequences, E model width, H query heads, G key/value heads, D head size, F feed-forward width, V vocabulary,
+// K reduced dimension, N output dimension. Activations are f32, row-major; `ld` is the distance between rows in elements.
+// Kernels know no tensor and no model: raw pointers and plain structs.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "quant.h"
+#include "sampler.h"
+
+namespace octavo {
+
+// A weight matrix [n, k] in a layout private to the backend that made it.
+class Weight {
+ public:
+  Weight(Format format, std::int64_t n, std::int64_t k) : format(format), n(n), k(k) {}
+  virtual ~Weight() = default;
+  virtual std::size_t resident_bytes() const = 0;
+  const Format format;
+  const std::int64_t n, k;
+};
+
+enum class Epilogue : std::uint8_t {
+  store,  // out = y
+  add,    // out = out + y (residual)
+};
+enum class Activation : std::uint8_t { silu };
+enum class RopeStyle : std::uint8_t { interleaved, half };
+enum class KvDtype : std::uint8_t { f16 };
+
+inline constexpr int kv_block_tokens = 16;    // tokens in a KV block: one vector of keys in the token-minor K layout
+inline constexpr int attention_chunk = 256;   // keys in one independent partial of the online softmax (docs/numerics.md)
+
+struct KvShape {
+  int layers, blocks, kv_heads, head_size;
+  KvDtype dtype;
+};
+
+// The KV pool's storage. For f16, one (layer, block, kv head) is [K: D x 16 tokens][V: 16 tokens x D], token-minor K, so
+// that one vector holds a dimension of 16 keys. Allocated and touched at creation, zeroed.
+class KvStore {
+ public:
+  explicit KvStore(const KvShape& shape) : shape(shape) {}
+  virtual ~KvStore() = default;
+  virtual std::size_t resident_bytes() const = 0;
+  const KvShape shape;
+};
+inline std::size_t kv_head_bytes(const KvShape& s) { return static_cast<std::size_t>(2) * kv_block_tokens * s.head_size * 2; }
+inline std::size_t kv_block_bytes(const KvShape& s) { return kv_head_bytes(s) * s.kv_heads * s.layers; }
+
+// A run of consecutive tokens of one sequence inside a step.
+struct AttentionSegment {
+  int row;                    // first row in the step's [T, ...] tensors
+  int count;                  // rows
+  int position;               // position of the first row in its sequence
+  const std::int32_t* table;  // block table: table[position / 16] is the pool block of that position
+};
+struct AttentionPlan {
+  const AttentionSegment* segments;
+  int n_segments;
+  int rows;  // T
+};
+struct AttentionParams {
+  int heads;   // H
+  float scale; // 1 / sqrt(D) unless the model says otherwise
+  int window;  // keys a query sees, itself included; 0 = all
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;  // "cpu", "reference"
+  virtual const char* isa() const = 0;   // "avx512vnni", "avx2", "neon", "baseline", "scalar"
+
+  // ---- services -------------------------------------------------------------------------------------------------
+  // Threads used by the operations that follow (1..); results never depend on it.
+  virtual void set_threads(int threads) = 0;
+  // While *flag is true operations throw Error(interrupted) at the next tile claim. The flag outlives the backend's use of it.
+  virtual void set_interrupt(const std::atomic<bool>* flag) = 0;
+  // A zeroed weight. k is a multiple of 32. Throws out_of_memory.
+  virtual std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) = 0;
+  // Repacks `count` rows in the file's layout (quant.h), each row_bytes(format, k) long, to rows [row, row + count).
+  // row is a multiple of 32; count is a multiple of 32 or ends at n. May run on several threads at once for disjoint rows.
+  // Throws model_invalid when a scale is not finite.
+  virtual void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) = 0;
+  virtual std::unique_ptr<KvStore> kv_create(const KvShape& shape) = 0;
+  // Copies one block of every layer: copy-on-write.
+  virtual void kv_copy(KvStore& kv, int destination_block, int source_block) = 0;
+
+  // ---- operations -----------------------------------------------------------------------------------------------
+  // out[T, k]: rows `ids` of the table [n, k]; 0 <= id < n is the caller's duty.
+  virtual void embed(float* out, const Weight& table, const std::int32_t* ids, int T) = 0;
+  // For every t < T, h < heads: RMSNorm of x[t * x_ld + h * width ..] with weight w[width] to out[t * out_ld + h * width ..]. out may be x.
+  virtual void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) = 0;
+  // out[T, N] with row distance out_ld; x[T, K] contiguous; bias[N] or null.
+  virtual void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T, Epilogue epilogue) = 0;
+  // In place on `heads` heads of D at x[t * ld ..]; cos_sin[T, dims / 2, 2] holds (cos, sin) pairs; dims <= D, even.
+  virtual void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) = 0;
+  // Writes k and v (G heads of D at k[t * ld ..], v[t * ld ..]) of one layer to slots[t] = block * 16 + offset.
+  virtual void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots, int T) = 0;
+  // out[T, H * D] contiguous; q: H heads of D at q[t * q_ld ..]. The rows' own keys are in the cache already.
+  virtual void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
+                         const AttentionParams& params) = 0;
+  // out[T, F] = act(gate_up[t][0..F)) * gate_up[t][F..2F)
+  virtual void gate(float* out, const float* gate_up, int F, Activation act, int T) = 0;
+  // out[R, width] = x[rows[r], width]
+  virtual void gather(float* out, const float* x, const std::int32_t* rows, int R, int width) = 0;
+  // Draws one token per row of logits[B, V]; rows are changed in place by bias and penalties (after log-probabilities
+  // were taken from the raw values). See sampler.h.
+  virtual void sample(float* logits, int V, SampleRow* rows, int B) = 0;
+};
+
+// The reference backend: single-threaded, scalar.
+std::unique_ptr<Backend> make_reference_backend();
+// The CPU backend. isa: null for the best this machine has, or one of cpu_isas(). Throws invalid_argument for one it has not.
+std::unique_ptr<Backend> make_cpu_backend(const char* isa);
+// Instruction sets compiled in that this machine can run, best first; null-terminated.
+const char* const* cpu_isas();
+
+}  // namespace octavo

@@ -1,0 +1,71 @@
+// Every call to the operating system sits here, so that a port is one file.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace octavo::os {
+
+// A file opened for reading. Reads are positional and checked: a file cut short under us gives model_invalid, never a signal.
+class File {
+ public:
+  // Throws file_not_found, io_error (what the system said), or model_invalid for something that is not a regular file.
+  explicit File(const std::string& path);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }  // at opening
+  // Exactly `bytes` bytes from `offset` on, or model_invalid naming path, offset, expected and found.
+  void read(void* out, std::uint64_t offset, std::size_t bytes) const;
+  // Identity for sharing weights: device, inode, size, modification time.
+  std::string identity() const;
+ private:
+  std::string path_;
+  std::uint64_t size_ = 0;
+  int descriptor_ = -1;
+};
+
+// Writes a file in order; removes it again unless finish() was called. Throws io_error.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::string& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+  void write(const void* data, std::size_t bytes);
+  std::uint64_t position() const { return position_; }
+  void finish();
+ private:
+  std::string path_;
+  std::uint64_t position_ = 0;
+  int descriptor_ = -1;
+};
+
+// Zeroed, touched, 64-byte aligned memory, in huge pages where the system grants them. Throws out_of_memory.
+class Memory {
+ public:
+  Memory() = default;
+  explicit Memory(std::size_t bytes);
+  ~Memory();
+  Memory(Memory&& other) noexcept;
+  Memory& operator=(Memory&& other) noexcept;
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0, mapped_ = 0;
+};
+
+// Bytes this process may still take: the smaller of MemAvailable and what its cgroup has left.
+std::uint64_t memory_available();
+// CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1.
+int cpus_available();
+std::string cpu_model();
+// Pause-loop hint, and parking: wait while *word == expected (spurious returns allowed); wake up to n.
+void cpu_relax();
+void park(const std::uint32_t* word, std::uint32_t expected);
+void unpark(const std::uint32_t* word, int n);
+
+}  // namespace octavo::os

@@ -1,0 +1,29 @@
+// What one engine step computes: segments of sequences, no phases. Prefill, chunked prefill, decode, prefix hits and draft
+// verification are all "count tokens after what is computed, results for the last rows of them".
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "sampler.h"
+
+namespace octavo {
+
+struct Segment {
+  int sequence;
+  int count;   // tokens, appended to the sequence; the caller has reserved room for them
+  int rows;    // results wanted for the last `rows` tokens of the segment (0..count)
+  bool score;  // false: draw a token after each of those rows; true: log-probability of the token that follows each row
+  std::int32_t next;  // scoring: the token that follows the last one; -1 = the last row has none and gives no result
+};
+
+struct Step {
+  std::vector<Segment> segments;
+  std::vector<std::int32_t> tokens;  // of all segments, in order
+};
+
+struct StepResult {
+  std::vector<SampleRow> rows;  // in order of segments; a scored segment without `next` has one row less
+  double seconds = 0;           // of forward and sampling
+};
+
+}  // namespace octavo

@@ -1,0 +1,241 @@
+/**
+ * The complete native surface, typed. The only place that loads the addon and the only cast. Every function is synchronous
+ * and throws an `Error` with `code` (a stable octavo code) and `details` (names and values) set by cpp/addon.cpp.
+ */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
+export type GgufValue = boolean | number | bigint | string | GgufValue[]
+
+export interface GgufTensor {
+  name: string
+  /** ggml type id, and its name ('q4_0', 'f32', ...; null when unknown to the reader). */
+  type: number
+  typeName: string
+  /** ggml order: shape[0] is the contiguous dimension. */
+  shape: number[]
+  /** Absolute, in bytes. */
+  offset: number
+  bytes: number
+}
+
+export interface GgufFile {
+  version: number
+  alignment: number
+  fileBytes: number
+  metadata: Record<string, GgufValue>
+  tensors: GgufTensor[]
+}
+
+/** Weight formats that can be computed with. */
+export type WeightFormat = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1'
+
+/** Where a tensor's rows come from: bytes of a file, or a seeded generator (files[].path is then not used). */
+export interface TensorSource {
+  /** Index into ModelDesc.files; -1 = synthetic. */
+  file: number
+  offset: number
+  bytes: number
+  format: WeightFormat
+  /** Output rows (n) and contiguous width (k). A vector has rows 1. */
+  rows: number
+  width: number
+}
+
+export type RopeScaling =
+  | { kind: 'none' }
+  | { kind: 'linear'; factor: number }
+  | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+  | {
+      kind: 'yarn'
+      factor: number
+      originalContext: number
+      betaFast: number
+      betaSlow: number
+      extrapolationFactor: number
+      attentionFactor: number
+    }
+  /** One divisor per frequency (the `rope_freqs` tensor; longrope's factors), and the magnitude of cos and sin. */
+  | { kind: 'factors'; factors: number[]; magnitude: number }
+
+/** Everything cpp/model.cpp needs: numbers, flags and byte ranges. Made by lib/model/checkpoint.ts. */
+export interface ModelDesc {
+  /** Architecture family, for messages. */
+  architecture: string
+  files: string[]
+  layers: number
+  width: number
+  heads: number
+  kvHeads: number
+  headSize: number
+  feedForward: number
+  vocabulary: number
+  normEps: number
+  /** Tokens the model was trained for. */
+  contextTokens: number
+  activation: 'silu'
+  rope: { style: 'interleaved' | 'half'; dims: number; base: number; scaling: RopeScaling }
+  /** Keys a query sees; 0 = all. */
+  slidingWindow: number
+  /** Seed of synthetic tensors. */
+  seed: number
+  /**
+   * Tensors by role. Global roles: embed, outputNorm, output (absent: tied to embed). Per layer `layer.<i>.<role>` with roles
+   * attnNorm, q, k, v, attnOut, qBias, kBias, vBias, attnOutBias, qNorm, kNorm, ffnNorm, gate, up, down.
+   */
+  tensors: Record<string, TensorSource>
+}
+
+export interface CpuInfo {
+  model: string
+  /** Instruction set the CPU backend uses by default, and all it could use, best first. */
+  isa: string
+  isas: string[]
+  /** CPUs this process may use (affinity and cgroup limits). */
+  cpus: number
+  /** Bytes this process may still take (MemAvailable and cgroup limits). */
+  memoryAvailable: number
+}
+
+export interface CudaStatus {
+  available: boolean
+  devices: number
+  /** Why CUDA is not used; empty when it is. */
+  reason: string
+}
+
+/** Sampling parameters of one sequence. `seed` is an integer in [0, 2^53). */
+export interface SamplerParams {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  repetitionPenalty: number
+  presencePenalty: number
+  frequencyPenalty: number
+  seed: number
+  /** -1: none; n >= 0: of the drawn token and the n most likely ones. */
+  logprobs: number
+  /** Tokens before the output begins; unchanged when a request is recomputed. */
+  promptLength: number
+  biasTokens: Int32Array
+  biasValues: Float32Array
+}
+
+/** Fixed offsets in a step's Int32Array: `segmentStride` numbers per segment. */
+export const segmentStride = 5
+/** [sequence, count, rows, mode, next]; see cpp/step.h. mode 0 draws, mode 1 scores; next = -1 for none. */
+export const segmentMode = { draw: 0, score: 1 } as const
+
+/** Weights and architecture, immutable once loaded; may be shared by engines. */
+export interface NativeModel {
+  /** Tensors to load: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
+  readonly tensorCount: number
+  /** Bytes in memory once loaded (repacked). */
+  readonly residentBytes: number
+  /** Reads and repacks one tensor; returns bytes of the file read. Throws MODEL_INVALID, OUT_OF_MEMORY. */
+  loadTensor(index: number): number
+  finishLoad(): void
+  close(): void
+}
+
+export interface NativeEngineOptions {
+  threads: number
+  /** KV pool size in blocks of 16 tokens. */
+  kvBlocks: number
+  /** Largest number of tokens in one step (activation buffers are allocated for it). */
+  maxStepTokens: number
+  prefixCache: boolean
+}
+
+/** Indices into the Int32Array that `stats` fills. */
+export const statIndex = { total: 0, free: 1, cached: 2, owned: 3, sequences: 4 } as const
+
+export interface NativeEngine {
+  /** Process-wide id for `native.interrupt(id)`. */
+  readonly id: number
+  readonly kvBytes: number
+  readonly scratchBytes: number
+  sequenceCreate(salt: string): number
+  /** Attaches the longest cached prefix in whole blocks; returns its tokens. The sequence must be empty. */
+  sequenceMatch(sequence: number, tokens: Int32Array): number
+  /** Makes room for `count` more tokens; false (and nothing changed) when the pool has not enough blocks. */
+  sequenceReserve(sequence: number, count: number): boolean
+  sequenceLength(sequence: number): number
+  sequenceTruncate(sequence: number, length: number): void
+  sequenceFork(sequence: number): number
+  sequenceFree(sequence: number): void
+  setSampler(sequence: number, params: SamplerParams): void
+  /** Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. */
+  submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
+  /**
+   * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row)
+   * and `logprobs[row]` for every result row; commits the segments' tokens to their sequences. Returns the number of rows, or -1
+   * when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
+   */
+  wait(tokens: Int32Array, logprobs: Float32Array): number
+  /** The n most likely tokens of a row of the last step (sampler's `logprobs` n > 0), most likely first. */
+  topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array }
+  /** Seconds the last step took inside native code. */
+  readonly stepSeconds: number
+  stats(out: Int32Array): void
+  /** Empty, or the first broken invariant of the block manager in words. */
+  check(): string
+  /** Drops every cached (unreferenced) block. */
+  clearPrefixCache(): void
+  close(): void
+}
+
+/** Results of the native step benchmark: the same steps the host would submit, driven from C++. */
+export interface NativeBench {
+  /** Decodes `tokens` tokens of one sequence (argmax or sampled) after `prompt` tokens of prefill; seconds of the decode part. */
+  decodeSeconds: number
+  prefillSeconds: number
+}
+
+/** Measured limits of this machine with a number of threads (cpp/cpu/limits.cpp). */
+export interface MachineLimits {
+  /** Sequential DRAM reads, bytes per second. */
+  readBytesPerSecond: number
+  /** int8 multiply-add operations (2 per pair) per second with the widest instruction. */
+  int8OpsPerSecond: number
+  /** Median seconds of an empty parallel operation. */
+  barrierSeconds: number
+}
+
+export interface Native {
+  readonly version: string
+  cpu(): CpuInfo
+  cuda(): CudaStatus
+  limits(threads: number): MachineLimits
+  ggufRead(path: string): GgufFile
+  /** Writes a GGUF file: metadata, then each tensor from the synthetic generator. `onTensor` is called before each one. */
+  ggufSynthesize(
+    path: string,
+    metadata: Record<string, GgufValue>,
+    tensors: { name: string; format: WeightFormat; shape: number[] }[],
+    seed: number,
+    onTensor?: (index: number) => void,
+  ): void
+  Model: new (desc: ModelDesc, backend: 'cpu' | 'reference', isa: string | null) => NativeModel
+  Engine: new (model: NativeModel, options: NativeEngineOptions) => NativeEngine
+  /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
+  interrupt(id: number): void
+  /** Runs prefill and decode of one sequence inside C++, sampling with `params`; for the API-overhead comparison. */
+  benchDecode(engine: NativeEngine, prompt: Int32Array, tokens: number, params: SamplerParams): NativeBench
+  /** f32 rows of a tensor as the file means them, for tests and tools. */
+  dequantise(format: WeightFormat, bytes: Uint8Array, width: number): Float32Array
+}
+
+const require = createRequire(import.meta.url)
+// dist/native.js and lib/native.ts both sit one level below the package root.
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+let loaded: Native | undefined
+
+/** The addon, loaded on first use. Throws what the loader throws when there is no build for this platform. */
+export function native(): Native {
+  loaded ??= (require('node-gyp-build') as (dir: string) => Native)(root)
+  return loaded
+}
