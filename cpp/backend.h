@@ -82,6 +82,13 @@ class Backend {
   virtual void set_threads(int threads) = 0;
   // While *flag is true operations throw Error(interrupted) at the next tile claim. The flag outlives the backend's use of it.
   virtual void set_interrupt(const std::atomic<bool>* flag) = 0;
+  // Opens a step: takes the turn among the engines that share the backend's threads, then sets the two above. The turn ends
+  // when the returned object dies.
+  virtual std::shared_ptr<void> begin_step(int threads, const std::atomic<bool>* interrupt) {
+    set_threads(threads);
+    set_interrupt(interrupt);
+    return nullptr;
+  }
   // A zeroed weight. k is a multiple of 32. Throws out_of_memory.
   virtual std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) = 0;
   // Repacks `count` rows in the file's layout (quant.h), each row_bytes(format, k) long, to rows [row, row + count).

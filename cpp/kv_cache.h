@@ -24,7 +24,8 @@ struct KvCopy {
 
 class KvCache {
  public:
-  explicit KvCache(int total_blocks, bool prefix_index = true);
+  // index_buckets: hash buckets, 0 = twice the blocks; results do not depend on it (tests force collisions with 1).
+  explicit KvCache(int total_blocks, bool prefix_index = true, int index_buckets = 0);
   ~KvCache();
 
   // A new empty sequence. Sequences with different salts never share blocks.
@@ -33,12 +34,13 @@ class KvCache {
   // The sequence must be empty. Returns the tokens attached (a multiple of 16); they count as computed.
   int match(int sequence, const std::int32_t* tokens, int count);
   // Makes room for `count` tokens after length(sequence): takes blocks, copies a shared last block on write.
-  // All or nothing: false (and no change) when there are not enough free and cached blocks. Kept until commit.
+  // All or nothing: false (and no change) when there are not enough free and cached blocks. Kept until commit, which uses up
+  // its part; truncate gives the rest back.
   bool reserve(int sequence, int count);
   // Blocks reserve(sequence, count) would take from free and cached ones.
   int blocks_needed(int sequence, int count) const;
-  // Records that the next `count` positions are computed and hold these tokens; blocks that became full enter the index (a block
-  // whose content is there already is given back in favour of the indexed one).
+  // Records that the next `count` reserved positions are computed and hold these tokens; blocks that became full enter the
+  // index (a block whose content is there already is given back in favour of the indexed one).
   void commit(int sequence, const std::int32_t* tokens, int count);
   // Drops tokens from `length` on and blocks no longer needed. length <= length(sequence).
   void truncate(int sequence, int length);
@@ -54,7 +56,8 @@ class KvCache {
   const std::vector<std::int32_t>& table(int sequence) const;   // pool block of each 16 positions
   KvStats stats() const;                                  // O(1)
   int sequences() const;
-  // Copies queued by reserve since the last call, in the order they must be made, before the step writes anything.
+  // Copies queued by reserve since the last call, in the order they must be made, all of them (also those whose sequence is
+  // gone, also when the step is then discarded), before the step writes anything.
   std::vector<KvCopy> take_copies();
   // Empty, or the first broken invariant in words: counts, reference counts against tables, index against blocks. O(total).
   std::string check() const;

@@ -27,7 +27,8 @@ class File {
   int descriptor_ = -1;
 };
 
-// Writes a file in order; removes it again unless finish() was called. Throws io_error.
+// Writes a file in order, under a name beside it (".partial0"); finish() gives it its name, without it nothing stays.
+// Throws io_error.
 class FileWriter {
  public:
   explicit FileWriter(const std::string& path);
@@ -38,7 +39,7 @@ class FileWriter {
   std::uint64_t position() const { return position_; }
   void finish();
  private:
-  std::string path_;
+  std::string path_, partial_;
   std::uint64_t position_ = 0;
   int descriptor_ = -1;
 };
@@ -58,14 +59,22 @@ class Memory {
   std::size_t bytes_ = 0, mapped_ = 0;
 };
 
-// Bytes this process may still take: the smaller of MemAvailable and what its cgroup has left.
-std::uint64_t memory_available();
+// Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left. root: prefix of /proc
+// and /sys, for tests.
+std::uint64_t memory_available(const std::string& root = "");
 // CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1.
-int cpus_available();
+int cpus_available(const std::string& root = "");
 std::string cpu_model();
 // Pause-loop hint, and parking: wait while *word == expected (spurious returns allowed); wake up to n.
 void cpu_relax();
 void park(const std::uint32_t* word, std::uint32_t expected);
 void unpark(const std::uint32_t* word, int n);
+
+// The folder of the shared object (or program) that this function is linked into; empty when the system does not say.
+std::string module_folder();
+// Loads a shared object for the rest of the process's life, its symbols visible to nobody else: a handle, or null and why.
+void* library_open(const std::string& path, std::string* reason);
+// Null when there is no such symbol.
+void* library_symbol(void* library, const char* name);
 
 }  // namespace octavo::os

@@ -44,14 +44,22 @@ struct SampleRow {
   std::vector<TokenLogprob> top;  // params->logprobs most likely, descending, lowest id first on ties
 };
 
-// Draws (or scores) one row; scratch is reused between calls by one thread.
+// Draws (or scores) one row; scratch is reused between calls by one thread. Throws invalid_argument for tokens outside the
+// vocabulary in history, bias or target.
+struct Candidate {
+  float logit;
+  std::int32_t token;
+  std::int64_t weight;  // exp((logit - highest) / T) in units of 2^-40
+};
 struct SamplerScratch {
-  std::vector<std::pair<float, std::int32_t>> kept;
-  std::vector<std::int32_t> counts;
+  std::vector<float> group_max, order;
+  std::vector<Candidate> kept;
+  std::vector<std::int32_t> counts;                     // zeros between calls
+  std::vector<std::pair<std::int32_t, float>> changed;  // token, raw logit
 };
 void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratch);
 
-// The noise: Gumbel(0, 1) from a uniform in (0, 1) that is a hash of (seed, position, token).
+// The noise: Gumbel(0, 1), independent for every (seed, position, token), made of two hashes (cpp/gumbel.h).
 double gumbel_noise(std::uint64_t seed, std::uint32_t position, std::uint32_t token);
 
 }  // namespace octavo

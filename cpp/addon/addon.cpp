@@ -1,0 +1,321 @@
+// The native surface that lib/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This folder is
+// the only place that knows Node. Context-aware: no state but what an environment's AddonData holds.
+#include <napi.h>
+
+#include "cpu/limits.h"
+#include "cuda_loader.h"
+#include "descriptions.h"
+#include "engine.h"
+#include "gguf_functions.h"
+#include "native_bench.h"
+#include "values.h"
+
+namespace octavo::addon {
+
+namespace {
+
+// ---- model -------------------------------------------------------------------------------------------------------------
+
+class JsModel : public Napi::ObjectWrap<JsModel> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Model",
+                       {InstanceAccessor<&JsModel::tensor_count>("tensorCount"), InstanceAccessor<&JsModel::resident_bytes>("residentBytes"),
+                        InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
+                        InstanceMethod<&JsModel::close>("close")});
+  }
+
+  explicit JsModel(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsModel>(info) {
+    guarded(info.Env(), [&] {
+      const std::string backend = text(info[1], "backend");
+      const std::string isa = info[2].IsString() ? text(info[2], "isa") : "";
+      if (backend != "cpu" && backend != "reference") bad_argument("backend", "cpu or reference");
+      model_ = std::make_shared<Model>(model_desc(object(info[0], "desc")),
+                                               backend == "cpu" ? make_cpu_backend(isa.empty() ? nullptr : isa.c_str())
+                                                                : make_reference_backend());
+    });
+  }
+
+  std::shared_ptr<Model> get() const {
+    if (!model_) throw Error(Code::invalid_argument, "the model was closed");
+    return model_;
+  }
+
+ private:
+  Napi::Value tensor_count(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get()->tensor_count()); });
+  }
+  Napi::Value resident_bytes(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(get()->resident_bytes())); });
+  }
+  Napi::Value load_tensor(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), static_cast<double>(get()->load_tensor(small(info[0], "index"))));
+    });
+  }
+  void finish_load(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get()->finish_load(); });
+  }
+  void close(const Napi::CallbackInfo&) { model_.reset(); }
+
+  std::shared_ptr<Model> model_;
+};
+
+// ---- engine ------------------------------------------------------------------------------------------------------------
+
+class JsEngine : public Napi::ObjectWrap<JsEngine> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "Engine",
+        {InstanceAccessor<&JsEngine::id>("id"), InstanceAccessor<&JsEngine::kv_bytes>("kvBytes"),
+         InstanceAccessor<&JsEngine::scratch_bytes>("scratchBytes"), InstanceAccessor<&JsEngine::step_seconds>("stepSeconds"),
+         InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
+         InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
+         InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"), InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
+         InstanceMethod<&JsEngine::sequence_free>("sequenceFree"), InstanceMethod<&JsEngine::set_sampler>("setSampler"),
+         InstanceMethod<&JsEngine::submit>("submit"), InstanceMethod<&JsEngine::wait>("wait"),
+         InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"), InstanceMethod<&JsEngine::stats>("stats"),
+         InstanceMethod<&JsEngine::check>("check"), InstanceMethod<&JsEngine::clear_prefix_cache>("clearPrefixCache"),
+         InstanceMethod<&JsEngine::close>("close")});
+  }
+
+  explicit JsEngine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsEngine>(info) {
+    guarded(info.Env(), [&] {
+      const Napi::Object model = object(info[0], "model");
+      if (!model.InstanceOf(info.Env().GetInstanceData<AddonData>()->model.Value())) bad_argument("model", "a Model");
+      const Napi::Object o = object(info[1], "options");
+      EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
+                                    small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
+      if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
+      if (options.kv_blocks < 1) bad_argument("kvBlocks", ">= 1");
+      if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
+      engine_ = std::make_unique<Engine>(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
+    });
+  }
+
+  Engine& get() const {
+    if (!engine_) throw Error(Code::invalid_argument, "the engine was closed");
+    return *engine_;
+  }
+
+ private:
+  template <typename Body>
+  Napi::Value number_of(const Napi::CallbackInfo& info, Body body) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(body())); });
+  }
+
+  Napi::Value id(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().id(); });
+  }
+  Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().kv_bytes(); });
+  }
+  Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().scratch_bytes(); });
+  }
+  Napi::Value step_seconds(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().result().seconds; });
+  }
+  Napi::Value sequence_create(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().kv().create(text(info[0], "salt")); });
+  }
+  Napi::Value sequence_match(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] {
+      const Napi::Int32Array tokens = ints(info[1], "tokens");
+      return get().kv().match(small(info[0], "sequence"), tokens.Data(), static_cast<int>(tokens.ElementLength()));
+    });
+  }
+  Napi::Value sequence_reserve(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      return Napi::Boolean::New(info.Env(), get().kv().reserve(small(info[0], "sequence"), small(info[1], "count")));
+    });
+  }
+  Napi::Value sequence_length(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().kv().length(small(info[0], "sequence")); });
+  }
+  void sequence_truncate(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().kv().truncate(small(info[0], "sequence"), small(info[1], "length")); });
+  }
+  Napi::Value sequence_fork(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().kv().fork(small(info[0], "sequence")); });
+  }
+  void sequence_free(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().release(small(info[0], "sequence")); });
+  }
+  void set_sampler(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().set_sampler(small(info[0], "sequence"), sampler_params(object(info[1], "params"))); });
+  }
+
+  void submit(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      const Napi::Int32Array segments = ints(info[0], "segments"), tokens = ints(info[2], "tokens");
+      const int n = small(info[1], "nSegments"), n_tokens = small(info[3], "nTokens");
+      constexpr int stride = 5;  // segmentStride in lib/native.ts
+      if (n < 1 || static_cast<std::size_t>(n) * stride > segments.ElementLength()) bad_argument("nSegments", "what the array holds");
+      if (n_tokens < 1 || static_cast<std::size_t>(n_tokens) > tokens.ElementLength()) bad_argument("nTokens", "what the array holds");
+      Step step;
+      step.segments.reserve(static_cast<std::size_t>(n));
+      const std::int32_t* s = segments.Data();
+      for (int i = 0; i < n; ++i, s += stride) step.segments.push_back({s[0], s[1], s[2], s[3] == 1, s[4]});
+      step.tokens.assign(tokens.Data(), tokens.Data() + n_tokens);
+      get().submit(std::move(step));
+    });
+  }
+
+  Napi::Value wait(const Napi::CallbackInfo& info) {
+    return number_of(info, [&]() -> int {
+      Napi::Int32Array tokens = ints(info[0], "tokens");
+      Napi::Float32Array logprobs = floats(info[1], "logprobs");
+      if (!get().wait()) return -1;
+      const auto& rows = get().result().rows;
+      if (rows.size() > tokens.ElementLength() || rows.size() > logprobs.ElementLength())
+        bad_argument("tokens, logprobs", "room for every result row");
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        tokens.Data()[i] = rows[i].token;
+        logprobs.Data()[i] = rows[i].logprob;
+      }
+      return static_cast<int>(rows.size());
+    });
+  }
+
+  Napi::Value top_logprobs(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      const auto& rows = get().result().rows;
+      const int row = small(info[0], "row");
+      if (row < 0 || static_cast<std::size_t>(row) >= rows.size()) bad_argument("row", "a row of the last step");
+      const auto& top = rows[static_cast<std::size_t>(row)].top;
+      Napi::Int32Array tokens = Napi::Int32Array::New(info.Env(), top.size());
+      Napi::Float32Array logprobs = Napi::Float32Array::New(info.Env(), top.size());
+      for (std::size_t i = 0; i < top.size(); ++i) {
+        tokens[i] = top[i].token;
+        logprobs[i] = top[i].logprob;
+      }
+      Napi::Object out = Napi::Object::New(info.Env());
+      out.Set("tokens", tokens);
+      out.Set("logprobs", logprobs);
+      return out;
+    });
+  }
+
+  void stats(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      Napi::Int32Array out = ints(info[0], "out");
+      const KvStats s = get().kv().stats();
+      const int values[] = {s.total, s.free, s.cached, s.owned, get().kv().sequences()};
+      for (std::size_t i = 0; i < std::size(values) && i < out.ElementLength(); ++i) out[i] = values[i];
+    });
+  }
+  Napi::Value check(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), get().kv().check()); });
+  }
+  void clear_prefix_cache(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().kv().clear_index(); });
+  }
+  void close(const Napi::CallbackInfo&) { engine_.reset(); }
+
+  std::unique_ptr<Engine> engine_;
+};
+
+// ---- the machine and measurements --------------------------------------------------------------------------------------
+
+Napi::Value cpu_info(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    Napi::Object out = Napi::Object::New(env);
+    Napi::Array isas = Napi::Array::New(env);
+    std::uint32_t n = 0;
+    for (const char* const* isa = cpu_isas(); *isa; ++isa) isas.Set(n++, Napi::String::New(env, *isa));
+    out.Set("model", os::cpu_model());
+    out.Set("isa", isas.Get(0u));
+    out.Set("isas", isas);
+    out.Set("cpus", os::cpus_available());
+    out.Set("memoryAvailable", static_cast<double>(os::memory_available()));
+    return out;
+  });
+}
+
+Napi::Value cuda_info(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const CudaStatus& status = cuda_status();
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("available", status.available);
+    out.Set("devices", status.devices);
+    out.Set("reason", status.reason);
+    return out;
+  });
+}
+
+Napi::Value machine_limits(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const MachineLimits limits = measure_limits(small(info[0], "threads"));
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("readBytesPerSecond", limits.read_bytes_per_second);
+    out.Set("int8OpsPerSecond", limits.int8_ops_per_second);
+    out.Set("barrierSeconds", limits.barrier_seconds);
+    return out;
+  });
+}
+
+Napi::Value bench_decode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Napi::Object engine = object(info[0], "engine");
+    if (!engine.InstanceOf(env.GetInstanceData<AddonData>()->engine.Value())) bad_argument("engine", "an Engine");
+    const Napi::Int32Array prompt = ints(info[1], "prompt");
+    const BenchTimes times =
+        bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
+                             std::vector<std::int32_t>(prompt.Data(), prompt.Data() + prompt.ElementLength()), small(info[2], "tokens"),
+                             sampler_params(object(info[3], "params")));
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("prefillSeconds", times.prefill_seconds);
+    out.Set("decodeSeconds", times.decode_seconds);
+    return out;
+  });
+}
+
+Napi::Value dequantise(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Format f = format(info[0], "format");
+    const auto bytes = typed<Napi::Uint8Array>(info[1], napi_uint8_array, "bytes", "a Uint8Array");
+    const std::int64_t width = integer(info[2], "width");
+    if (width < 1 || width % traits(f).group != 0) bad_argument("width", "a positive multiple of the format's group");
+    const std::size_t stride = row_bytes(f, static_cast<std::size_t>(width)), rows = bytes.ElementLength() / stride;
+    if (rows * stride != bytes.ElementLength()) bad_argument("bytes", "whole rows");
+    Napi::Float32Array out = Napi::Float32Array::New(env, rows * static_cast<std::size_t>(width));
+    for (std::size_t r = 0; r < rows; ++r)
+      dequantise_row(f, bytes.Data() + r * stride, static_cast<std::size_t>(width), out.Data() + r * static_cast<std::size_t>(width));
+    return out;
+  });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  AddonData* data = new AddonData;  // deleted by the environment
+  const Napi::Function model = JsModel::define(env), engine = JsEngine::define(env);
+  data->model = Napi::Persistent(model);
+  data->engine = Napi::Persistent(engine);
+  env.SetInstanceData(data);
+  exports.Set("version", "0.1.0");
+  exports.Set("Model", model);
+  exports.Set("Engine", engine);
+  exports.Set("cpu", Napi::Function::New<cpu_info>(env));
+  exports.Set("cuda", Napi::Function::New<cuda_info>(env));
+  exports.Set("limits", Napi::Function::New<machine_limits>(env));
+  exports.Set("ggufRead", Napi::Function::New<gguf_read>(env));
+  exports.Set("ggufSynthesize", Napi::Function::New<gguf_synthesize>(env));
+  exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));
+  exports.Set("dequantise", Napi::Function::New<dequantise>(env));
+  exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(integer(info[0], "id"))); });
+              }));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(octavo, init)
+
+}  // namespace octavo::addon

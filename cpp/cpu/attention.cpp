@@ -1,0 +1,165 @@
+#include "cpu/attention.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace octavo::cpu {
+
+namespace {
+
+constexpr int group_rows = 32;  // query rows that walk the keys together; their partials stay in the L1 and L2 caches
+constexpr int chunk_blocks = attention_chunk / kv_block_tokens;
+constexpr int longest_run = 4;
+
+using Group = AttentionScratch::Group;
+
+// Partials of up to group_rows rows: [rows] max, [rows] sum, [rows, D] out.
+struct State {
+  float *max, *sum, *out;
+  State(float* memory) : max(memory), sum(memory + group_rows), out(memory + 2 * group_rows) {}
+  static std::size_t floats(int head_size) { return static_cast<std::size_t>(group_rows) * (head_size + 2); }
+};
+
+struct Keys {
+  int first, end;  // visible keys [first, end), absolute
+};
+
+class Run {
+ public:
+  Run(const Kernels& kernels, const AttentionCall& call)
+      : kernels_(kernels), call_(call), head_size_(call.kv.shape.head_size), heads_per_kv_(call.params.heads / call.kv.shape.kv_heads) {}
+
+  int query_rows(const AttentionSegment& segment) const { return segment.count * heads_per_kv_; }
+  Keys keys_of(const AttentionSegment& segment, int row) const {
+    const int p = segment.position + row / heads_per_kv_, window = call_.params.window;
+    return {window > 0 ? std::max(0, p - window + 1) : 0, p + 1};
+  }
+
+  // Rows [from, to) of a group that see a key of the chunk: both ends of what a row sees ascend with the row.
+  std::pair<int, int> rows_of_chunk(const Group& g, int chunk) const {
+    const int begin = chunk * attention_chunk, end = begin + attention_chunk;
+    int from = 0, to = g.rows;
+    while (from < to && keys_of(*g.segment, g.row + from).end <= begin) ++from;
+    while (to > from && keys_of(*g.segment, g.row + to - 1).first >= end) --to;
+    return {from, to};
+  }
+
+  // Partials of the rows that see the chunk, each at its own index of `state`.
+  void compute_chunk(const Group& g, int chunk, const State& state) const {
+    const auto [from, to] = rows_of_chunk(g, chunk);
+    if (from == to) return;
+    const AttentionSegment& segment = *g.segment;
+    const int begin = chunk * attention_chunk;
+    const float* q[group_rows];
+    int first[group_rows], end[group_rows];
+    for (int r = from; r < to; ++r) {
+      const int row = g.row + r;
+      const Keys keys = keys_of(segment, row);
+      q[r] = call_.q + static_cast<std::ptrdiff_t>(segment.row + row / heads_per_kv_) * call_.q_ld + head_of(g, row) * head_size_;
+      first[r] = std::max(keys.first - begin, 0);
+      end[r] = std::min(keys.end - begin, attention_chunk);
+    }
+    const int table_blocks = (segment.position + segment.count + kv_block_tokens - 1) / kv_block_tokens;
+    kernels_.attention_chunk({.kv = call_.kv.head(call_.layer, 0, g.kv_head), .block_stride = call_.kv.block_stride(),
+                              .table = segment.table + chunk * chunk_blocks, .next_blocks = table_blocks - chunk * chunk_blocks,
+                              .head_size = head_size_, .rows = to - from, .scale = call_.params.scale, .q = q + from, .first = first + from,
+                              .end = end + from, .max = state.max + from, .sum = state.sum + from,
+                              .out = state.out + static_cast<std::size_t>(from) * head_size_});
+  }
+
+  // Adds a chunk's partials to what came before; a row's first chunk is taken as it is.
+  void merge(const Group& g, int chunk, const State& total, const State& part) const {
+    const auto [from, to] = rows_of_chunk(g, chunk);
+    for (int r = from; r < to; ++r) {
+      const std::size_t at = static_cast<std::size_t>(r) * head_size_;
+      if (keys_of(*g.segment, g.row + r).first / attention_chunk == chunk) {
+        total.max[r] = part.max[r];
+        total.sum[r] = part.sum[r];
+        std::memcpy(total.out + at, part.out + at, sizeof(float) * head_size_);
+      } else {
+        kernels_.attention_merge(&total.max[r], &total.sum[r], total.out + at, part.max[r], part.sum[r], part.out + at, head_size_);
+      }
+    }
+  }
+
+  void finish(const Group& g, const State& total) const {
+    for (int r = 0; r < g.rows; ++r) {
+      const int row = g.row + r;
+      float* const out = call_.out + static_cast<std::ptrdiff_t>(g.segment->row + row / heads_per_kv_) * call_.params.heads * head_size_ +
+                         head_of(g, row) * head_size_;
+      kernels_.attention_finish(out, total.out + static_cast<std::size_t>(r) * head_size_, total.sum[r], head_size_);
+    }
+  }
+
+ private:
+  int head_of(const Group& g, int row) const { return g.kv_head * heads_per_kv_ + row % heads_per_kv_; }
+
+  const Kernels& kernels_;
+  const AttentionCall& call_;
+  const int head_size_, heads_per_kv_;
+};
+
+// Returns the number of (group, chunk) pairs.
+int plan_groups(const Run& run, const AttentionCall& call, AttentionScratch& scratch) {
+  int slots = 0;
+  scratch.groups.clear();
+  scratch.slot_group.clear();
+  for (int s = 0; s < call.plan.n_segments; ++s) {
+    const AttentionSegment& segment = call.plan.segments[s];
+    const int rows = run.query_rows(segment), groups = (rows + group_rows - 1) / group_rows;
+    for (int kv_head = 0; kv_head < call.kv.shape.kv_heads; ++kv_head) {
+      for (int i = 0; i < groups; ++i) {
+        const int begin = static_cast<int>(static_cast<std::int64_t>(rows) * i / groups);
+        const int end = static_cast<int>(static_cast<std::int64_t>(rows) * (i + 1) / groups);
+        const int first_chunk = run.keys_of(segment, begin).first / attention_chunk;
+        const int end_chunk = (run.keys_of(segment, end - 1).end + attention_chunk - 1) / attention_chunk;
+        scratch.slot_group.insert(scratch.slot_group.end(), end_chunk - first_chunk, static_cast<int>(scratch.groups.size()));
+        scratch.groups.push_back({&segment, kv_head, begin, end - begin, first_chunk, end_chunk, slots});
+        slots += end_chunk - first_chunk;
+      }
+    }
+  }
+  return slots;
+}
+
+}  // namespace
+
+void attention(const Kernels& kernels, const Team& team, AttentionScratch& scratch, const AttentionCall& call) {
+  const Run run(kernels, call);
+  const int slots = plan_groups(run, call, scratch), groups = static_cast<int>(scratch.groups.size());
+  const std::size_t state_floats = State::floats(call.kv.shape.head_size);
+  const bool apart = team.threads > 1 && groups < 4 * team.threads && slots > groups;
+  float* const states = static_cast<float*>(scratch.states.at_least(sizeof(float) * state_floats * (apart ? slots : 2 * team.threads)));
+
+  if (!apart) {
+    team.tiles(groups, [&](int begin, int end, int thread) {
+      const State total(states + 2 * state_floats * thread), part(states + 2 * state_floats * thread + state_floats);
+      for (int i = begin; i < end; ++i) {
+        const Group& g = scratch.groups[i];
+        for (int chunk = g.first_chunk; chunk < g.end_chunk; ++chunk) {
+          run.compute_chunk(g, chunk, part);
+          run.merge(g, chunk, total, part);
+        }
+        run.finish(g, total);
+      }
+    }, longest_run);
+    return;
+  }
+  team.tiles(slots, [&](int begin, int end, int) {
+    for (int i = begin; i < end; ++i) {
+      const Group& g = scratch.groups[scratch.slot_group[i]];
+      run.compute_chunk(g, g.first_chunk + i - g.slot, State(states + state_floats * i));
+    }
+  }, longest_run);
+  team.tiles(groups, [&](int begin, int end, int) {
+    for (int i = begin; i < end; ++i) {
+      const Group& g = scratch.groups[i];
+      const State total(states + state_floats * g.slot);
+      for (int chunk = g.first_chunk + 1; chunk < g.end_chunk; ++chunk)
+        run.merge(g, chunk, total, State(states + state_floats * (g.slot + chunk - g.first_chunk)));
+      run.finish(g, total);
+    }
+  });
+}
+
+}  // namespace octavo::cpu

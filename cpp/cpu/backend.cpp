@@ -1,0 +1,157 @@
+// The CPU backend: the operations of backend.h on the kernels of one instruction set and the process's thread pool. One
+// instance may serve several engines, one step at a time (begin_step).
+#include "backend.h"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "cpu/attention.h"
+#include "cpu/kernels.h"
+#include "cpu/kv_store.h"
+#include "cpu/linear.h"
+#include "cpu/team.h"
+#include "cpu/weight.h"
+#include "error.h"
+
+namespace octavo {
+
+namespace cpu {
+namespace {
+
+std::size_t at(int row, int ld) { return static_cast<std::size_t>(row) * static_cast<std::size_t>(ld); }
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const Kernels& kernels) : kernels_(kernels), team_{thread_pool()} {}
+
+  const char* name() const override { return "cpu"; }
+  const char* isa() const override { return kernels_.isa; }
+
+  void set_threads(int threads) override {
+    if (threads < 1 || threads > ThreadPool::max_threads)
+      throw Error(Code::invalid_argument, "threads is out of range",
+                  {{"expected", "1.." + std::to_string(ThreadPool::max_threads)}, {"found", std::to_string(threads)}});
+    team_.threads = threads;
+  }
+  void set_interrupt(const std::atomic<bool>* flag) override { team_.interrupt = flag; }
+  std::shared_ptr<void> begin_step(int threads, const std::atomic<bool>* interrupt) override {
+    auto turn = std::make_shared<Lease>();
+    set_threads(threads);
+    set_interrupt(interrupt);
+    team_.pool.wake(threads);
+    return turn;
+  }
+
+  std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
+    return std::make_unique<CpuWeight>(format, n, k);
+  }
+  void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
+    static_cast<CpuWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
+  }
+  std::unique_ptr<KvStore> kv_create(const KvShape& shape) override {
+    if (shape.head_size % 16 != 0 || shape.head_size < 16 || shape.head_size > max_head_size)
+      throw Error(Code::model_unsupported, "the CPU backend cannot compute with this head size",
+                  {{"expected", "a multiple of 16 up to " + std::to_string(max_head_size)}, {"found", std::to_string(shape.head_size)}});
+    return std::make_unique<CpuKvStore>(shape);
+  }
+  void kv_copy(KvStore& kv, int destination_block, int source_block) override {
+    const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
+    for (int layer = 0; layer < store.shape.layers; ++layer)
+      std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.block_stride() * 2);
+  }
+
+  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
+    const CpuWeight& weight = static_cast<const CpuWeight&>(table);
+    const int width = static_cast<int>(weight.k);
+    team_.rows(T, width, [&](int begin, int end) {
+      for (int t = begin; t < end; ++t) weight.read_row(ids[t], out + at(t, width));
+    });
+  }
+
+  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
+    team_.rows(T, heads * width, [&](int begin, int end) {
+      for (int t = begin; t < end; ++t)
+        for (int h = 0; h < heads; ++h) kernels_.norm(out + at(t, out_ld) + h * width, x + at(t, x_ld) + h * width, w, eps, width);
+    });
+  }
+
+  void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
+    cpu::linear(kernels_, team_, panels_, static_cast<const CpuWeight&>(w), {out, out_ld, x, bias, T, epilogue == Epilogue::add});
+  }
+
+  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
+    const auto rotate = style == RopeStyle::interleaved ? kernels_.rope_interleaved : kernels_.rope_half;
+    team_.rows(T, heads * head_size, [&](int begin, int end) {
+      for (int t = begin; t < end; ++t)
+        for (int h = 0; h < heads; ++h) rotate(x + at(t, ld) + h * head_size, cos_sin + at(t, dims), dims / 2);
+    });
+  }
+
+  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots, int T) override {
+    const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
+    const int D = store.shape.head_size, heads = store.shape.kv_heads;
+    team_.rows(T, 2 * heads * D, [&](int begin, int end) {
+      std::uint16_t half[max_head_size];
+      for (int t = begin; t < end; ++t) {
+        const int offset = slots[t] % kv_block_tokens;
+        for (int h = 0; h < heads; ++h) {
+          std::uint16_t* const keys = store.head(layer, slots[t] / kv_block_tokens, h);
+          kernels_.to_f16(half, k + at(t, ld) + h * D, D);
+          for (int d = 0; d < D; ++d) keys[d * kv_block_tokens + offset] = half[d];
+          kernels_.to_f16(keys + (kv_block_tokens + offset) * D, v + at(t, ld) + h * D, D);
+        }
+      }
+    });
+  }
+
+  void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
+                 const AttentionParams& params) override {
+    cpu::attention(kernels_, team_, attention_, {out, q, q_ld, static_cast<const CpuKvStore&>(kv), layer, plan, params});
+  }
+
+  void gate(float* out, const float* gate_up, int F, Activation act, int T) override {
+    switch (act) {
+      case Activation::silu:
+        team_.rows(T, 2 * F, [&](int begin, int end) {
+          for (int t = begin; t < end; ++t) kernels_.gate_silu(out + at(t, F), gate_up + at(t, 2 * F), gate_up + at(t, 2 * F) + F, F);
+        });
+        return;
+    }
+  }
+
+  void gather(float* out, const float* x, const std::int32_t* rows, int R, int width) override {
+    team_.rows(R, width, [&](int begin, int end) {
+      for (int r = begin; r < end; ++r) std::memcpy(out + at(r, width), x + at(rows[r], width), sizeof(float) * width);
+    });
+  }
+
+  void sample(float* logits, int V, SampleRow* rows, int B) override {
+    if (samplers_.size() < static_cast<std::size_t>(team_.threads)) samplers_.resize(static_cast<std::size_t>(team_.threads));
+    team_.tiles(B, [&](int begin, int end, int thread) {
+      for (int b = begin; b < end; ++b) sample_row(logits + at(b, V), V, rows[b], samplers_[static_cast<std::size_t>(thread)]);
+    }, 1);
+  }
+
+ private:
+  const Kernels& kernels_;
+  Team team_;
+  Scratch panels_;
+  AttentionScratch attention_;
+  std::vector<SamplerScratch> samplers_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Backend> make_cpu_backend(const char* isa) {
+  const cpu::Kernels* const kernels = cpu::kernels_find(isa);
+  if (kernels == nullptr) {
+    std::string known;
+    for (const char* const* name = cpu_isas(); *name; ++name) known += (known.empty() ? "" : ", ") + std::string(*name);
+    throw Error(Code::invalid_argument, "this machine has no such instruction set", {{"expected", known}, {"found", isa ? isa : "none"}});
+  }
+  return std::make_unique<cpu::CpuBackend>(*kernels);
+}
+
+}  // namespace octavo

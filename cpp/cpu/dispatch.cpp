@@ -1,0 +1,63 @@
+// Chooses the kernels of the best instruction set that this CPU and its operating system support.
+#include <cstring>
+
+#include "backend.h"
+#include "cpu/kernels.h"
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+namespace octavo {
+
+namespace cpu {
+namespace {
+
+struct Candidate {
+  const Kernels* kernels;
+  bool (*supported)();
+};
+
+#if defined(__x86_64__)
+// The compiler's runtime checks also ask (xgetbv) whether the system saves the registers.
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+}
+bool has_avx512vnni() {
+  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512vnni");
+}
+bool always() { return true; }
+const Candidate candidates[] = {{&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};
+#else
+bool has_neon_dot() {
+  const unsigned long caps = getauxval(AT_HWCAP);
+  return (caps & HWCAP_ASIMDDP) && (caps & HWCAP_FPHP) && (caps & HWCAP_ASIMDHP);
+}
+bool always() { return true; }
+const Candidate candidates[] = {{&kernels_neon, has_neon_dot}, {&kernels_baseline, always}};
+#endif
+
+}  // namespace
+
+const Kernels* kernels_find(const char* isa) {
+  for (const Candidate& c : candidates)
+    if (c.supported() && (isa == nullptr || std::strcmp(isa, c.kernels->isa) == 0)) return c.kernels;
+  return nullptr;
+}
+
+}  // namespace cpu
+
+const char* const* cpu_isas() {
+  struct List {
+    const char* names[sizeof(cpu::candidates) / sizeof(cpu::candidates[0]) + 1] = {};
+    List() {
+      int n = 0;
+      for (const cpu::Candidate& c : cpu::candidates)
+        if (c.supported()) names[n++] = c.kernels->isa;
+    }
+  };
+  static const List list;
+  return list.names;
+}
+
+}  // namespace octavo

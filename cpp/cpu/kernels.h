@@ -1,0 +1,92 @@
+// The table of functions that each instruction set fills (cpp/cpu/kernels_<isa>.cpp compiles the same .inc files), and the
+// weight and activation layouts they share.
+//
+// Weights: blocks of 32 output rows x one 32-wide K group, K groups of a tile consecutive, tiles consecutive over N, the
+// last tile padded with zeros. A lane is a row, so no result depends on the vector width, on T or on the threads.
+//   q4    8 x 64 bytes [j 0..3][half 0..1][row 16][4]: byte i of a dword holds codes k = 4j + i (low) and 16 + 4j + i (high),
+//         then 32 f16 scales, then for q4_1 32 f16 minima
+//   q8_0  16 x 64 bytes [j 0..7][half 0..1][row 16][4]: weight k = 4j + i, its sign bit flipped (0..255); then 32 f16 scales
+//   f32, f16, bf16   [k][32 rows] in the stored width
+// Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's offset times
+// the sum), T f32 scales da, T f32 sa = da * sum.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace octavo::cpu {
+
+inline constexpr int tile_rows = 32;
+inline constexpr int group_size = 32;
+inline constexpr std::size_t q4_codes_bytes = 512, q8_codes_bytes = 1024, tile_halves_bytes = 64;  // 64: 32 f16 values
+inline constexpr std::size_t q4_0_block_bytes = q4_codes_bytes + tile_halves_bytes;
+inline constexpr std::size_t q4_1_block_bytes = q4_codes_bytes + 2 * tile_halves_bytes;
+inline constexpr std::size_t q8_0_block_bytes = q8_codes_bytes + tile_halves_bytes;
+inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32 int8, correction, da, sa
+inline constexpr int max_panel_tokens = 8;
+inline constexpr int max_head_size = 512;
+
+// One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
+struct LinearTile {
+  const std::uint8_t* weights = nullptr;  // first block of the tile
+  const void* activations = nullptr;      // quantised panel, or f32 [tokens, k]
+  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens
+  int rows = 0;                           // rows to store; a tile's tail may be padding
+  float* out = nullptr;                   // [tokens, out_ld]
+  std::ptrdiff_t out_ld = 0;
+  const float* bias = nullptr;            // [rows] or null
+  bool add = false;                       // out = out + y
+  const std::uint8_t* prefetch = nullptr; // memory wanted soon: `prefetch_lines` cache lines of it are touched per K group
+  int prefetch_lines = 0;
+};
+using LinearKernel = void (*)(const LinearTile&);
+
+// One chunk of keys for some query rows that share a key/value head.
+struct AttentionChunk {
+  const std::uint16_t* kv;       // layer's storage at this head, block 0
+  std::size_t block_stride;      // elements between blocks
+  const std::int32_t* table;     // pool block of the chunk's first 16 keys, and on
+  int next_blocks;               // blocks in the table from the chunk's first one on (for prefetching past the chunk)
+  int head_size, rows;
+  float scale;
+  const float* const* q;         // [rows] -> D
+  const int* first;              // [rows] visible keys [first, end) relative to the chunk, never empty
+  const int* end;
+  float *max, *sum, *out;        // partials: [rows], [rows], [rows, D]
+};
+
+struct Kernels {
+  const char* isa;
+  // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above, `panel_large`.
+  int panel_small, panel_medium, panel_large;
+  int float_panel, float_tiles;  // float formats: tokens at once; 32-row tiles at once with one token
+  int q8_offset;                 // what is added to a q8_0 weight before it meets an activation (0 or 128)
+
+  // Groups [begin, end) of token t's row x, into a panel of `tokens`. offset: see "corrections" above.
+  void (*quantise)(const float* x, std::uint8_t* panel, int tokens, int t, int begin, int end, int offset);
+  LinearKernel linear[6];  // by Format
+  void (*norm)(float* out, const float* x, const float* w, float eps, int width);
+  void (*gate_silu)(float* out, const float* gate, const float* up, int n);
+  void (*rope_interleaved)(float* x, const float* cos_sin, int pairs);
+  void (*rope_half)(float* x, const float* cos_sin, int pairs);
+  void (*to_f16)(std::uint16_t* out, const float* x, int n);  // saturating; n is a multiple of 16
+  void (*attention_chunk)(const AttentionChunk&);
+  // (max, sum, out[D]) of one row merged with a later chunk's partial; attention_finish divides by the sum.
+  void (*attention_merge)(float* max, float* sum, float* out, float chunk_max, float chunk_sum, const float* chunk_out, int head_size);
+  void (*attention_finish)(float* out, const float* state, float sum, int head_size);
+  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 multiply-adds on registers only, returns operations done.
+  std::uint32_t (*read_memory)(const void* data, std::size_t bytes);
+  double (*int8_operations)(std::int64_t rounds);
+};
+
+extern const Kernels kernels_baseline;
+#if defined(__x86_64__)
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512vnni;
+#else
+extern const Kernels kernels_neon;
+#endif
+
+// The table for an instruction set's name, or the best one for null; null when this machine cannot run it.
+const Kernels* kernels_find(const char* isa);
+
+}  // namespace octavo::cpu

@@ -1,0 +1,410 @@
+// The reference backend: docs/numerics.md in executable form. One thread, one scalar operation after the other, weights
+// kept as the file's rows, keys and values as plain rows of f16. It shares no arithmetic with the kernels, which must
+// equal it bit for bit; so nothing here is arranged for speed, and every function reads like its section of that page.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "error.h"
+
+namespace octavo {
+namespace {
+
+constexpr int group = 32;  // consecutive elements of K with one scale
+constexpr int lanes = 16;  // virtual lanes of sum16
+
+struct ReferenceWeight final : Weight {
+  ReferenceWeight(Format format, std::int64_t n, std::int64_t k)
+      : Weight(format, n, k),
+        stride(row_bytes(format, static_cast<std::size_t>(k))),
+        bytes(stride * static_cast<std::size_t>(n)) {}
+  std::size_t resident_bytes() const override { return bytes.size(); }
+  const std::uint8_t* row(std::int64_t i) const { return bytes.data() + stride * static_cast<std::size_t>(i); }
+  const std::size_t stride;
+  std::vector<std::uint8_t> bytes;  // [n, stride]
+};
+
+struct ReferenceKvStore final : KvStore {
+  explicit ReferenceKvStore(const KvShape& s)
+      : KvStore(s), values(kv_block_bytes(s) * static_cast<std::size_t>(s.blocks) / sizeof(std::uint16_t)) {}
+  std::size_t resident_bytes() const override { return values.size() * sizeof(std::uint16_t); }
+  // f16 [D] of a slot: [layer][block][head][0 = key, 1 = value][16 tokens][D].
+  std::size_t at(int layer, int block, int head, int value, int token) const {
+    std::size_t index = static_cast<std::size_t>(layer) * shape.blocks + block;
+    index = index * shape.kv_heads + head;
+    index = (index * 2 + value) * kv_block_tokens + token;
+    return index * shape.head_size;
+  }
+  std::vector<std::uint16_t> values;
+};
+
+const ReferenceWeight& own(const Weight& w) { return static_cast<const ReferenceWeight&>(w); }
+
+float f16_at(const std::uint8_t* p) {
+  std::uint16_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return f16_to_f32(bits);
+}
+
+float exp_spec(float x) {
+  if (std::isnan(x)) return x;
+  x = std::min(std::max(x, -87.0f), 88.0f);
+  const float n = std::nearbyint(x * 1.44269504f);
+  float f = std::fma(n, -0.693359375f, x);
+  f = std::fma(n, 2.12194440e-4f, f);
+  float p = 1.9875691500e-4f;
+  p = std::fma(p, f, 1.3981999507e-3f);
+  p = std::fma(p, f, 8.3334519073e-3f);
+  p = std::fma(p, f, 4.1665795894e-2f);
+  p = std::fma(p, f, 1.6666665459e-1f);
+  p = std::fma(p, f, 5.0000001201e-1f);
+  const float y = std::fma(p, f * f, f) + 1.0f;
+  const float power = std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<int>(n) + 127) << 23);
+  return y * power;
+}
+
+float tree16(float (&l)[lanes]) {
+  for (int half = lanes / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) l[i] += l[i + half];
+  return l[0];
+}
+
+// A row of activations as quantised for a quantised weight.
+struct QuantisedRow {
+  std::vector<int> q;        // [k]
+  std::vector<float> d, sa;  // [k / 32]
+};
+
+// The largest |x| of a group by bit pattern: for numbers the order of |x|, and a NaN or infinity wins.
+float largest(const float* x) {
+  std::uint32_t bits = 0;
+  for (int i = 0; i < group; ++i) bits = std::max(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFu);
+  return std::bit_cast<float>(bits);
+}
+
+QuantisedRow quantise(const float* x, std::int64_t k) {
+  QuantisedRow row;
+  for (std::int64_t g = 0; g < k / group; ++g, x += group) {
+    const float amax = largest(x);
+    const bool zero = amax < 1e-30f;
+    const bool number = std::isfinite(amax);
+    const float d = zero ? 0.0f : amax / 127.0f;
+    const float id = 127.0f / amax;
+    int sum = 0;
+    for (int i = 0; i < group; ++i) {
+      const int q = zero || !number ? 0 : static_cast<int>(std::nearbyint(x[i] * id));
+      row.q.push_back(q);
+      sum += q;
+    }
+    row.d.push_back(d);
+    row.sa.push_back(d * static_cast<float>(sum));
+  }
+  return row;
+}
+
+// One group's weights as the file has them: integer codes c, scale d and minimum m.
+struct WeightGroup {
+  int c[group];
+  float d, m;
+};
+
+WeightGroup weight_group(Format format, const std::uint8_t* p) {
+  WeightGroup w{};
+  w.d = f16_at(p);
+  if (format == Format::q8_0) {
+    for (int i = 0; i < group; ++i) w.c[i] = static_cast<std::int8_t>(p[2 + i]);
+    return w;
+  }
+  const bool has_min = format == Format::q4_1;
+  if (has_min) w.m = f16_at(p + 2);
+  const std::uint8_t* codes = p + (has_min ? 4 : 2);
+  for (int j = 0; j < 16; ++j) {
+    w.c[j] = (codes[j] & 15) - (has_min ? 0 : 8);
+    w.c[j + 16] = (codes[j] >> 4) - (has_min ? 0 : 8);
+  }
+  return w;
+}
+
+float dot_quantised(Format format, const std::uint8_t* row, std::int64_t k, const QuantisedRow& x) {
+  float acc = 0;
+  for (std::int64_t g = 0; g < k / group; ++g) {
+    const WeightGroup w = weight_group(format, row + g * traits(format).group_bytes);
+    int dot = 0;
+    for (int i = 0; i < group; ++i) dot += w.c[i] * x.q[g * group + i];
+    acc = std::fma(static_cast<float>(dot), w.d * x.d[g], acc);
+    if (format == Format::q4_1) acc = std::fma(w.m, x.sa[g], acc);
+  }
+  return acc;
+}
+
+float dot_float(const float* w, const float* x, std::int64_t k) {
+  float acc = 0;
+  for (std::int64_t i = 0; i < k; ++i) acc = std::fma(w[i], x[i], acc);
+  return acc;
+}
+
+// (m, l, o) of the online softmax: a chunk's partial, or what the chunks so far have been merged into.
+struct Partial {
+  float m, l;
+  std::vector<float> o;  // [D]
+};
+
+class ReferenceBackend final : public Backend {
+ public:
+  const char* name() const override { return "reference"; }
+  const char* isa() const override { return "scalar"; }
+  void set_threads(int) override {}
+  void set_interrupt(const std::atomic<bool>* flag) override { interrupt_ = flag; }
+
+  std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
+    try {
+      return std::make_unique<ReferenceWeight>(format, n, k);
+    } catch (const std::bad_alloc&) {
+      const std::size_t row = row_bytes(format, static_cast<std::size_t>(k));
+      const std::string bytes = std::to_string(row * static_cast<std::size_t>(n));
+      throw Error(Code::out_of_memory, "no memory for a weight of " + bytes + " bytes", {{"bytes", bytes}});
+    }
+  }
+
+  void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
+    auto& weight = static_cast<ReferenceWeight&>(w);
+    const auto* source = static_cast<const std::uint8_t*>(rows);
+    const std::size_t bytes = weight.stride * static_cast<std::size_t>(count);
+    if (is_quantised(w.format)) check_scales(w.format, row, source, bytes, weight.stride);
+    std::memcpy(weight.bytes.data() + weight.stride * static_cast<std::size_t>(row), source, bytes);
+  }
+
+  std::unique_ptr<KvStore> kv_create(const KvShape& shape) override {
+    try {
+      return std::make_unique<ReferenceKvStore>(shape);
+    } catch (const std::bad_alloc&) {
+      const std::string bytes = std::to_string(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks));
+      throw Error(Code::out_of_memory, "no memory for a KV cache of " + bytes + " bytes", {{"bytes", bytes}});
+    }
+  }
+
+  void kv_copy(KvStore& kv, int destination_block, int source_block) override {
+    auto& store = static_cast<ReferenceKvStore&>(kv);
+    const std::size_t count = static_cast<std::size_t>(kv.shape.kv_heads) * 2 * kv_block_tokens * kv.shape.head_size;
+    for (int layer = 0; layer < kv.shape.layers; ++layer) {
+      const std::uint16_t* from = &store.values[store.at(layer, source_block, 0, 0, 0)];
+      std::copy_n(from, count, &store.values[store.at(layer, destination_block, 0, 0, 0)]);
+    }
+  }
+
+  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
+    const ReferenceWeight& w = own(table);
+    for (int t = 0; t < T; ++t) {
+      check_interrupt();
+      float* to = out + static_cast<std::size_t>(t) * w.k;
+      if (!is_quantised(w.format)) {
+        dequantise_row(w.format, w.row(ids[t]), static_cast<std::size_t>(w.k), to);
+        continue;
+      }
+      for (std::int64_t g = 0; g < w.k / group; ++g) {
+        const WeightGroup wg = weight_group(w.format, w.row(ids[t]) + g * traits(w.format).group_bytes);
+        for (int i = 0; i < group; ++i) {
+          const float code = static_cast<float>(wg.c[i]);
+          to[g * group + i] = w.format == Format::q4_1 ? std::fma(wg.d, code, wg.m) : wg.d * code;
+        }
+      }
+    }
+  }
+
+  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads,
+            int width) override {
+    for (int t = 0; t < T; ++t) {
+      check_interrupt();
+      for (int h = 0; h < heads; ++h) {
+        const float* from = x + static_cast<std::size_t>(t) * x_ld + static_cast<std::size_t>(h) * width;
+        float* to = out + static_cast<std::size_t>(t) * out_ld + static_cast<std::size_t>(h) * width;
+        float l[lanes] = {};
+        for (int i = 0; i < width; ++i) l[i % lanes] = std::fma(from[i], from[i], l[i % lanes]);
+        const float s = tree16(l);
+        const float r = 1.0f / std::sqrt(s / static_cast<float>(width) + eps);
+        for (int i = 0; i < width; ++i) to[i] = (from[i] * r) * w[i];
+      }
+    }
+  }
+
+  void linear(float* out, int out_ld, const float* x, const Weight& weight, const float* bias, int T,
+              Epilogue epilogue) override {
+    const ReferenceWeight& w = own(weight);
+    const bool quantised = is_quantised(w.format);
+    std::vector<QuantisedRow> rows;
+    for (int t = 0; quantised && t < T; ++t) rows.push_back(quantise(x + static_cast<std::size_t>(t) * w.k, w.k));
+    std::vector<float> values(static_cast<std::size_t>(w.k));  // a row of a plain format as f32
+    for (std::int64_t n = 0; n < w.n; ++n) {
+      if (!quantised) dequantise_row(w.format, w.row(n), values.size(), values.data());
+      for (int t = 0; t < T; ++t) {
+        check_interrupt();
+        const float* row = x + static_cast<std::size_t>(t) * w.k;
+        float y = quantised ? dot_quantised(w.format, w.row(n), w.k, rows[t]) : dot_float(values.data(), row, w.k);
+        if (bias) y = y + bias[n];
+        float& to = out[static_cast<std::size_t>(t) * out_ld + n];
+        to = epilogue == Epilogue::add ? to + y : y;
+      }
+    }
+  }
+
+  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
+            int T) override {
+    for (int t = 0; t < T; ++t) {
+      check_interrupt();
+      for (int h = 0; h < heads; ++h) {
+        float* head = x + static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(h) * head_size;
+        for (int i = 0; i < dims / 2; ++i) {
+          const float* pair = cos_sin + (static_cast<std::size_t>(t) * (dims / 2) + i) * 2;
+          const float c = pair[0], s = pair[1];
+          float& first = style == RopeStyle::interleaved ? head[2 * i] : head[i];
+          float& second = style == RopeStyle::interleaved ? head[2 * i + 1] : head[i + dims / 2];
+          const float u = first, v = second;
+          first = std::fma(u, c, -(v * s));
+          second = std::fma(u, s, v * c);
+        }
+      }
+    }
+  }
+
+  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
+                int T) override {
+    auto& store = static_cast<ReferenceKvStore&>(kv);
+    const int G = kv.shape.kv_heads, D = kv.shape.head_size;
+    for (int t = 0; t < T; ++t) {
+      check_interrupt();
+      const int block = slots[t] / kv_block_tokens, token = slots[t] % kv_block_tokens;
+      for (int g = 0; g < G; ++g) {
+        for (int d = 0; d < D; ++d) {
+          const std::size_t from = static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * D + d;
+          store.values[store.at(layer, block, g, 0, token) + d] = to_kv(k[from]);
+          store.values[store.at(layer, block, g, 1, token) + d] = to_kv(v[from]);
+        }
+      }
+    }
+  }
+
+  void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
+                 const AttentionParams& params) override {
+    const auto& store = static_cast<const ReferenceKvStore&>(kv);
+    const int D = kv.shape.head_size, H = params.heads, queries_per_head = H / kv.shape.kv_heads;
+    for (int s = 0; s < plan.n_segments; ++s) {
+      const AttentionSegment& segment = plan.segments[s];
+      for (int i = 0; i < segment.count; ++i) {
+        const std::size_t row = static_cast<std::size_t>(segment.row + i);
+        for (int h = 0; h < H; ++h) {
+          check_interrupt();
+          attend(out + (row * H + h) * D, q + row * q_ld + static_cast<std::size_t>(h) * D, store, layer,
+                 h / queries_per_head, segment.table, segment.position + i, params);
+        }
+      }
+    }
+  }
+
+  void gate(float* out, const float* gate_up, int F, Activation, int T) override {
+    for (int t = 0; t < T; ++t) {
+      check_interrupt();
+      const float* row = gate_up + static_cast<std::size_t>(t) * 2 * F;
+      for (int i = 0; i < F; ++i) {
+        const float g = row[i], u = row[F + i];
+        out[static_cast<std::size_t>(t) * F + i] = (g / (1.0f + exp_spec(-g))) * u;
+      }
+    }
+  }
+
+  void gather(float* out, const float* x, const std::int32_t* rows, int R, int width) override {
+    for (int r = 0; r < R; ++r) {
+      check_interrupt();
+      std::copy_n(x + static_cast<std::size_t>(rows[r]) * width, width, out + static_cast<std::size_t>(r) * width);
+    }
+  }
+
+  void sample(float* logits, int V, SampleRow* rows, int B) override {
+    for (int b = 0; b < B; ++b) {
+      check_interrupt();
+      sample_row(logits + static_cast<std::size_t>(b) * V, V, rows[b], scratch_);
+    }
+  }
+
+ private:
+  void check_interrupt() const {
+    if (interrupt_ && interrupt_->load(std::memory_order_relaxed))
+      throw Error(Code::interrupted, "the operation was interrupted");
+  }
+
+  static void check_scales(Format format, std::int64_t row, const std::uint8_t* p, std::size_t bytes,
+                           std::size_t stride) {
+    for (std::size_t at = 0; at < bytes; at += traits(format).group_bytes) {
+      const bool has_min = format == Format::q4_1;
+      if (std::isfinite(f16_at(p + at)) && (!has_min || std::isfinite(f16_at(p + at + 2)))) continue;
+      const std::string where = std::to_string(row + static_cast<std::int64_t>(at / stride));
+      throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
+                  {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});
+    }
+  }
+
+  static std::uint16_t to_kv(float x) {
+    if (x > 65504.0f) x = 65504.0f;
+    if (x < -65504.0f) x = -65504.0f;
+    return f32_to_f16(x);
+  }
+
+  // One query head over its visible keys.
+  static void attend(float* out, const float* q, const ReferenceKvStore& store, int layer, int head,
+                     const std::int32_t* table, int position, const AttentionParams& params) {
+    const int D = store.shape.head_size;
+    const int first = params.window > 0 ? std::max(0, position - params.window + 1) : 0;
+    Partial sum = chunk_partial(q, store, layer, head, table, first / attention_chunk, first, position, params.scale);
+    for (int c = first / attention_chunk + 1; c <= position / attention_chunk; ++c) {
+      const Partial part = chunk_partial(q, store, layer, head, table, c, first, position, params.scale);
+      const float m = std::max(sum.m, part.m);
+      const float a = exp_spec(sum.m - m), b = exp_spec(part.m - m);
+      sum.l = std::fma(sum.l, a, part.l * b);
+      for (int d = 0; d < D; ++d) sum.o[d] = std::fma(sum.o[d], a, part.o[d] * b);
+      sum.m = m;
+    }
+    const float inverse = 1.0f / sum.l;
+    for (int d = 0; d < D; ++d) out[d] = sum.o[d] * inverse;
+  }
+
+  // Keys of chunk c that lie in [first, last]; there is at least one.
+  static Partial chunk_partial(const float* q, const ReferenceKvStore& store, int layer, int head,
+                               const std::int32_t* table, int c, int first, int last, float scale) {
+    const int D = store.shape.head_size;
+    const int begin = std::max(first, c * attention_chunk), end = std::min(last, (c + 1) * attention_chunk - 1);
+    const auto slot = [&](int j, int value) {
+      return &store.values[store.at(layer, table[j / kv_block_tokens], head, value, j % kv_block_tokens)];
+    };
+    std::vector<float> s;
+    for (int j = begin; j <= end; ++j) {
+      const std::uint16_t* k = slot(j, 0);
+      float even = 0, odd = 0;
+      for (int d = 0; d < D; d += 2) even = std::fma(f16_to_f32(k[d]), q[d], even);
+      for (int d = 1; d < D; d += 2) odd = std::fma(f16_to_f32(k[d]), q[d], odd);
+      s.push_back((even + odd) * scale);
+    }
+    Partial part{*std::max_element(s.begin(), s.end()), 0, std::vector<float>(static_cast<std::size_t>(D))};
+    float l[lanes] = {};
+    for (int j = begin; j <= end; ++j) {
+      const float p = exp_spec(s[static_cast<std::size_t>(j - begin)] - part.m);
+      l[j % lanes] += p;
+      const std::uint16_t* v = slot(j, 1);
+      for (int d = 0; d < D; ++d) part.o[d] = std::fma(p, f16_to_f32(v[d]), part.o[d]);
+    }
+    part.l = tree16(l);
+    return part;
+  }
+
+  const std::atomic<bool>* interrupt_ = nullptr;
+  SamplerScratch scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace octavo

@@ -1,0 +1,138 @@
+#include "cpu/weight.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "error.h"
+
+namespace octavo::cpu {
+
+namespace {
+
+std::uint16_t load_half(const std::uint8_t* p) {
+  std::uint16_t v;
+  std::memcpy(&v, p, 2);
+  return v;
+}
+
+// Copies a scale or minimum and refuses infinities and NaN.
+void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, std::int64_t group) {
+  if ((load_half(from) & 0x7C00u) == 0x7C00u)
+    throw Error(Code::model_invalid, "a weight's scale is not a finite number",
+                {{"expected", "a finite f16"}, {"row", std::to_string(row)}, {"group", std::to_string(group)}});
+  std::memcpy(to, from, 2);
+}
+
+// Where a row's dword j lies in a quantised block.
+std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
+
+std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
+  if (n < 1 || k < 1 || k % group_size != 0)
+    throw Error(Code::invalid_argument, "a weight's shape", {{"expected", "n >= 1, k a positive multiple of 32"},
+                                                             {"found", std::to_string(n) + " x " + std::to_string(k)}});
+  const std::uint64_t tiles = (static_cast<std::uint64_t>(n) + tile_rows - 1) / tile_rows;
+  const std::uint64_t blocks_limit = std::numeric_limits<std::int64_t>::max() / block_bytes(format);
+  if (static_cast<std::uint64_t>(k / group_size) > blocks_limit / tiles)
+    throw Error(Code::out_of_memory, "a weight is larger than any memory", {{"shape", std::to_string(n) + " x " + std::to_string(k)}});
+  return tiles * static_cast<std::uint64_t>(k / group_size) * block_bytes(format);
+}
+
+}  // namespace
+
+std::size_t block_bytes(Format format) {
+  switch (format) {
+    case Format::q4_0: return q4_0_block_bytes;
+    case Format::q4_1: return q4_1_block_bytes;
+    case Format::q8_0: return q8_0_block_bytes;
+    case Format::f32: return std::size_t{tile_rows} * group_size * 4;
+    case Format::f16:
+    case Format::bf16: return std::size_t{tile_rows} * group_size * 2;
+  }
+  return 0;
+}
+
+CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k) : Weight(format, n, k), memory_(memory_bytes(format, n, k)) {}
+
+void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
+  if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row || (count % tile_rows != 0 && row + count != n))
+    throw Error(Code::invalid_argument, "rows of a weight are loaded in whole tiles",
+                {{"row", std::to_string(row)}, {"count", std::to_string(count)}, {"rows", std::to_string(n)}});
+  const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
+  for (std::int64_t first = 0; first < count; first += tile_rows) {
+    std::uint8_t* block = tile((row + first) / tile_rows);
+    const int lanes = static_cast<int>(std::min<std::int64_t>(tile_rows, count - first));
+    for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format)) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        const std::uint8_t* from = rows + static_cast<std::size_t>(first + lane) * row_stride;
+        if (!is_quantised(format)) {
+          const std::size_t size = stored;
+          from += static_cast<std::size_t>(g) * group_size * size;
+          for (int i = 0; i < group_size; ++i) std::memcpy(block + (static_cast<std::size_t>(i) * tile_rows + lane) * size, from + i * size, size);
+          continue;
+        }
+        from += static_cast<std::size_t>(g) * stored;
+        const bool wide = format == Format::q8_0;
+        std::uint8_t* const scales = block + (wide ? q8_codes_bytes : q4_codes_bytes);
+        copy_scale(scales + 2 * lane, from, row + first + lane, g);
+        from += 2;
+        if (format == Format::q4_1) {
+          copy_scale(scales + tile_halves_bytes + 2 * lane, from, row + first + lane, g);
+          from += 2;
+        }
+        for (int j = 0; j < (wide ? 8 : 4); ++j) {
+          std::uint32_t dword;
+          std::memcpy(&dword, from + 4 * j, 4);
+          if (wide) dword ^= 0x80808080u;
+          std::memcpy(block + dword_offset(lane, j), &dword, 4);
+        }
+      }
+    }
+  }
+}
+
+void CpuWeight::read_row(std::int64_t row, float* out) const {
+  const std::uint8_t* block = tile(row / tile_rows);
+  const int lane = static_cast<int>(row % tile_rows);
+  for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format), out += group_size) {
+    switch (format) {
+      case Format::f32:
+        for (int i = 0; i < group_size; ++i) std::memcpy(out + i, block + (i * tile_rows + lane) * 4, 4);
+        break;
+      case Format::f16:
+        for (int i = 0; i < group_size; ++i) out[i] = f16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
+        break;
+      case Format::bf16:
+        for (int i = 0; i < group_size; ++i) out[i] = bf16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
+        break;
+      case Format::q8_0: {
+        const float d = f16_to_f32(load_half(block + q8_codes_bytes + 2 * lane));
+        for (int i = 0; i < group_size; ++i) out[i] = d * static_cast<float>(static_cast<int>(block[dword_offset(lane, i / 4) + i % 4]) - 128);
+        break;
+      }
+      case Format::q4_0: {
+        const float d = f16_to_f32(load_half(block + q4_codes_bytes + 2 * lane));
+        for (int i = 0; i < 16; ++i) {
+          const int codes = block[dword_offset(lane, i / 4) + i % 4];
+          out[i] = d * static_cast<float>((codes & 15) - 8);
+          out[i + 16] = d * static_cast<float>((codes >> 4) - 8);
+        }
+        break;
+      }
+      case Format::q4_1: {
+        const float d = f16_to_f32(load_half(block + q4_codes_bytes + 2 * lane));
+        const float m = f16_to_f32(load_half(block + q4_codes_bytes + tile_halves_bytes + 2 * lane));
+        for (int i = 0; i < 16; ++i) {
+          const int codes = block[dword_offset(lane, i / 4) + i % 4];
+          out[i] = std::fma(d, static_cast<float>(codes & 15), m);
+          out[i + 16] = std::fma(d, static_cast<float>(codes >> 4), m);
+        }
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace octavo::cpu

@@ -1,0 +1,32 @@
+// A weight in the CPU backend's layout (cpp/cpu/kernels.h), made from rows in the file's layout and read back row by row.
+#pragma once
+#include <cstdint>
+
+#include "backend.h"
+#include "cpu/kernels.h"
+#include "os.h"
+
+namespace octavo::cpu {
+
+// Bytes of one K group of a 32-row tile.
+std::size_t block_bytes(Format format);
+
+class CpuWeight final : public Weight {
+ public:
+  CpuWeight(Format format, std::int64_t n, std::int64_t k);
+  std::size_t resident_bytes() const override { return memory_.bytes(); }
+
+  std::int64_t tiles() const { return (n + tile_rows - 1) / tile_rows; }
+  std::size_t tile_bytes() const { return block_bytes(format) * static_cast<std::size_t>(k / group_size); }
+  std::uint8_t* tile(std::int64_t i) const { return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(i) * tile_bytes(); }
+
+  // Backend::weight_load.
+  void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows);
+  // One row as f32, as docs/numerics.md ("embed") says.
+  void read_row(std::int64_t row, float* out) const;
+
+ private:
+  os::Memory memory_;
+};
+
+}  // namespace octavo::cpu

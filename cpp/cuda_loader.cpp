@@ -1,0 +1,67 @@
+#include "cuda_loader.h"
+
+#include "../cuda/plugin.h"
+#include "os.h"
+
+namespace octavo {
+
+namespace {
+
+// Devices below this compute capability have neither cp.async nor bf16 tensor cores; no kernel is compiled for them.
+constexpr int least_compute_major = 8;
+
+struct Plugin {
+  const octavo_cuda_api* api = nullptr;
+  std::string reason;
+};
+
+Plugin load() {
+  const std::string folder = os::module_folder();
+  if (folder.empty()) return {nullptr, "the folder of the addon is not known"};
+  std::string reason;
+  void* library = os::library_open(folder + "/octavo_cuda.so", &reason);
+  if (!library) return {nullptr, "the CUDA plugin cannot be loaded: " + reason};
+  const auto entry = reinterpret_cast<octavo_cuda_entry>(os::library_symbol(library, OCTAVO_CUDA_ENTRY));
+  if (!entry) return {nullptr, "octavo_cuda.so does not export " OCTAVO_CUDA_ENTRY};
+  const octavo_cuda_api* api = entry();
+  if (api->abi_version != OCTAVO_CUDA_ABI_VERSION || api->struct_bytes != sizeof(octavo_cuda_api)) {
+    return {nullptr, "octavo_cuda.so has ABI version " + std::to_string(api->abi_version) + ", this addon wants " +
+                         std::to_string(OCTAVO_CUDA_ABI_VERSION) + ": build both from the same source"};
+  }
+  return {api, ""};
+}
+
+}  // namespace
+
+CudaStatus cuda_status() {
+  static const Plugin plugin = load();
+  CudaStatus status;
+  if (!plugin.api) {
+    status.reason = plugin.reason;
+    return status;
+  }
+  octavo_cuda_message message = {};
+  std::int32_t count = 0;
+  if (plugin.api->device_count(&count, &message)) {
+    status.reason = message.text;
+    return status;
+  }
+  for (std::int32_t i = 0; i < count; ++i) {
+    octavo_cuda_device device = {};
+    if (plugin.api->device_info(i, &device, &message)) {
+      status.reason = message.text;
+      return status;
+    }
+    if (device.compute_major < least_compute_major) continue;
+    status.info.push_back({device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
+  }
+  status.devices = static_cast<int>(status.info.size());
+  if (status.devices == 0) {
+    status.reason = count == 0 ? "the driver shows no CUDA device"
+                               : "no CUDA device has compute capability " + std::to_string(least_compute_major) + ".0 or more";
+  }
+  status.available = status.devices > 0;
+  return status;
+}
+
+}  // namespace octavo

@@ -1,0 +1,27 @@
+// Finds the CUDA plugin (cuda/plugin.h) beside the addon and says whether there is a GPU to use. A machine without the plugin,
+// the driver or a device is a normal answer, not an error.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace octavo {
+
+struct CudaDevice {
+  std::string name;
+  int compute_major, compute_minor;
+  int multiprocessors;
+  std::uint64_t memory_bytes;
+};
+
+struct CudaStatus {
+  bool available = false;
+  int devices = 0;
+  std::string reason;  // why CUDA is not used; empty when it is
+  std::vector<CudaDevice> info;
+};
+
+// Loads the plugin on the first call and keeps it for the process's life; devices are asked for every time.
+CudaStatus cuda_status();
+
+}  // namespace octavo

@@ -1,0 +1,131 @@
+#include "engine.h"
+
+#include <chrono>
+#include <mutex>
+
+#include "error.h"
+
+namespace octavo {
+
+namespace {
+
+// Flags of living engines by id. A function-local static: engines of several threads come and go until the process ends.
+struct Registry {
+  std::mutex mutex;
+  std::unordered_map<std::uint32_t, std::shared_ptr<std::atomic<bool>>> flags;
+  std::uint32_t next_id = 1;
+};
+Registry& registry() {
+  static Registry* instance = new Registry;  // never destroyed: threads may still interrupt while the process exits
+  return *instance;
+}
+
+std::uint32_t register_flag(const std::shared_ptr<std::atomic<bool>>& flag) {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  r.flags[r.next_id] = flag;
+  return r.next_id++;
+}
+
+[[noreturn]] void bad_segment(std::size_t index, const std::string& what, const std::string& expected, long long found) {
+  throw Error(Code::invalid_argument, "segment " + std::to_string(index) + ": " + what,
+              {{"expected", expected}, {"found", std::to_string(found)}});
+}
+
+}  // namespace
+
+void interrupt_engine(std::uint32_t id) {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  const auto it = r.flags.find(id);
+  if (it != r.flags.end()) it->second->store(true, std::memory_order_release);
+}
+
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
+    : model_(std::move(model)),
+      options_(options),
+      interrupt_(std::make_shared<std::atomic<bool>>(false)),
+      kv_(options.kv_blocks, options.prefix_cache),
+      store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
+                                          model_->desc().head_size, KvDtype::f16})),
+      scratch_(model_->desc(), options.max_step_tokens),
+      id_(register_flag(interrupt_)) {}
+
+Engine::~Engine() {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  r.flags.erase(id_);
+}
+
+void Engine::set_sampler(int sequence, SamplerParams params) {
+  kv_.length(sequence);  // throws for a bad handle
+  for (const auto& [token, value] : params.bias)
+    if (token < 0 || token >= model_->desc().vocabulary)
+      throw Error(Code::invalid_argument, "logit bias for a token outside the vocabulary",
+                  {{"expected", "0.." + std::to_string(model_->desc().vocabulary - 1)}, {"found", std::to_string(token)}});
+  samplers_.insert_or_assign(sequence, std::move(params));
+}
+
+void Engine::release(int sequence) {
+  kv_.release(sequence);
+  samplers_.erase(sequence);
+}
+
+void Engine::submit(Step step) {
+  if (pending_) throw Error(Code::invalid_argument, "a step is pending: wait for it first", {});
+  const int vocabulary = model_->desc().vocabulary;
+  std::size_t total = 0;
+  step_samplers_.clear();
+  for (std::size_t i = 0; i < step.segments.size(); ++i) {
+    const Segment& s = step.segments[i];
+    if (s.count < 1) bad_segment(i, "no tokens", ">= 1", s.count);
+    if (s.rows < 0 || s.rows > s.count) bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
+    const int room = static_cast<int>(kv_.table(s.sequence).size()) * kv_block_tokens - kv_.length(s.sequence);
+    if (s.count > room) bad_segment(i, "no room reserved", "<= " + std::to_string(room) + " tokens", s.count);
+    if (s.score && s.next >= vocabulary) bad_segment(i, "next token outside the vocabulary", "< " + std::to_string(vocabulary), s.next);
+    for (std::size_t j = 0; j < i; ++j)
+      if (step.segments[j].sequence == s.sequence) bad_segment(i, "a sequence twice in one step", "distinct sequences", s.sequence);
+    const auto sampler = samplers_.find(s.sequence);
+    if (!s.score && s.rows > 0 && sampler == samplers_.end()) bad_segment(i, "no sampler set", "setSampler before", s.sequence);
+    step_samplers_.push_back(sampler == samplers_.end() ? nullptr : &sampler->second);
+    total += static_cast<std::size_t>(s.count);
+  }
+  if (total != step.tokens.size() || total < 1 || total > static_cast<std::size_t>(options_.max_step_tokens))
+    throw Error(Code::invalid_argument, "wrong number of tokens in the step",
+                {{"expected", "1.." + std::to_string(options_.max_step_tokens) + ", the sum of the segments"}, {"found", std::to_string(step.tokens.size())}});
+  for (const std::int32_t token : step.tokens)
+    if (token < 0 || token >= vocabulary)
+      throw Error(Code::invalid_argument, "token outside the vocabulary",
+                  {{"expected", "0.." + std::to_string(vocabulary - 1)}, {"found", std::to_string(token)}});
+  step_ = std::move(step);
+  pending_ = true;
+}
+
+void Engine::make_copies() {
+  for (const KvCopy& copy : kv_.take_copies()) model_->backend().kv_copy(*store_, copy.destination, copy.source);
+}
+
+bool Engine::wait() {
+  if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
+  pending_ = false;
+  const auto started = std::chrono::steady_clock::now();
+  const auto turn = model_->backend().begin_step(options_.threads, interrupt_.get());
+  make_copies();
+  try {
+    if (interrupt_->load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
+    model_->forward(step_, step_samplers_, kv_, *store_, scratch_, result_);
+  } catch (const Error& e) {
+    if (e.code() != Code::interrupted) throw;
+    interrupt_->store(false, std::memory_order_release);
+    return false;
+  }
+  const std::int32_t* tokens = step_.tokens.data();
+  for (const Segment& segment : step_.segments) {
+    kv_.commit(segment.sequence, tokens, segment.count);
+    tokens += segment.count;
+  }
+  result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return true;
+}
+
+}  // namespace octavo

@@ -1,0 +1,62 @@
+// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt() may come from any thread.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "kv_cache.h"
+#include "model.h"
+
+namespace octavo {
+
+struct EngineOptions {
+  int threads, kv_blocks, max_step_tokens;
+  bool prefix_cache;
+};
+
+class Engine {
+ public:
+  Engine(std::shared_ptr<const Model> model, const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  std::uint32_t id() const { return id_; }
+  KvCache& kv() { return kv_; }
+  const Model& model() const { return *model_; }
+  const EngineOptions& options() const { return options_; }
+  std::size_t kv_bytes() const { return store_->resident_bytes(); }
+  std::size_t scratch_bytes() const { return scratch_.bytes(); }
+
+  void set_sampler(int sequence, SamplerParams params);
+  void release(int sequence);  // sequence and its sampler
+
+  // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
+  void submit(Step step);
+  // Computes the stored step on this thread and commits its tokens. False: discarded by interrupt, nothing committed.
+  bool wait();
+  const StepResult& result() const { return result_; }
+
+ private:
+  void make_copies();
+
+  const std::shared_ptr<const Model> model_;
+  const EngineOptions options_;
+  const std::shared_ptr<std::atomic<bool>> interrupt_;
+  KvCache kv_;
+  std::unique_ptr<KvStore> store_;
+  Scratch scratch_;
+  const std::uint32_t id_;  // registered last: a constructor that throws before leaves nothing behind
+  std::unordered_map<int, SamplerParams> samplers_;
+  Step step_;
+  std::vector<const SamplerParams*> step_samplers_;
+  bool pending_ = false;
+  StepResult result_;
+};
+
+// Sets the flag of engine `id`; does nothing for an id that is gone. Thread-safe.
+void interrupt_engine(std::uint32_t id);
+
+}  // namespace octavo

@@ -1,0 +1,349 @@
+#include "model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.h"
+#include "kv_cache.h"
+#include "rope.h"
+#include "synthetic.h"
+
+namespace octavo {
+
+namespace {
+
+constexpr std::int64_t tile_rows = 32;            // rows a backend repacks together (Backend::weight_load)
+constexpr std::size_t load_chunk_bytes = 1 << 20; // read and repacked at a time: fits L2 next to the repacked copy
+constexpr int max_logit_rows = 64;                // a full decode step of 64 sequences samples from one pass over the head
+
+[[noreturn]] void invalid(const std::string& what, Error::Details details) {
+  throw Error(Code::model_invalid, what, std::move(details));
+}
+
+std::string shape_text(std::int64_t rows, std::int64_t width) { return std::to_string(rows) + " x " + std::to_string(width); }
+
+// Everything the kernels take for granted about sizes.
+void check_sizes(const ModelDesc& d) {
+  struct Rule {
+    const char* name;
+    std::int64_t value, multiple;
+  };
+  const Rule rules[] = {{"layers", d.layers, 1},           {"width", d.width, 32},
+                        {"heads", d.heads, 1},             {"kvHeads", d.kv_heads, 1},
+                        {"headSize", d.head_size, 16},     {"feedForward", d.feed_forward, 32},
+                        {"vocabulary", d.vocabulary, 1},   {"heads * headSize", std::int64_t{d.heads} * d.head_size, 32},
+                        {"ropeDims", d.rope_dims, 2}};
+  for (const Rule& r : rules) {
+    if (r.value < 1 || r.value > (1 << 28) || r.value % r.multiple != 0)
+      throw Error(Code::model_unsupported, std::string("cannot run a model whose ") + r.name + " is " + std::to_string(r.value),
+                  {{"expected", "a positive multiple of " + std::to_string(r.multiple)}, {"found", std::to_string(r.value)}});
+  }
+  if (d.heads % d.kv_heads != 0)
+    throw Error(Code::model_unsupported, "heads is not a multiple of kvHeads",
+                {{"heads", std::to_string(d.heads)}, {"kvHeads", std::to_string(d.kv_heads)}});
+  if (d.rope_dims > d.head_size || d.rope_frequencies.size() * 2 != static_cast<std::size_t>(d.rope_dims))
+    throw Error(Code::model_unsupported, "RoPE dimensions do not fit the head size",
+                {{"ropeDims", std::to_string(d.rope_dims)}, {"headSize", std::to_string(d.head_size)}});
+}
+
+int qkv_width(const ModelDesc& d) { return (d.heads + 2 * d.kv_heads) * d.head_size; }
+
+}  // namespace
+
+// ---- scratch ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Sizes of the buffers in floats, in the order of Scratch's pointers; each is rounded up to whole cache lines.
+std::vector<std::size_t> scratch_layout(const ModelDesc& d, int max_tokens, int logit_rows) {
+  const std::size_t T = static_cast<std::size_t>(max_tokens);
+  const std::size_t attended = static_cast<std::size_t>(d.heads) * d.head_size;
+  std::vector<std::size_t> sizes = {T * d.width,           T * d.width,        T * qkv_width(d), T * attended, T * 2 * d.feed_forward,
+                                    T * d.feed_forward,    T * d.rope_dims,    T * std::max<std::size_t>(d.width, attended),
+                                    static_cast<std::size_t>(logit_rows) * d.vocabulary};
+  for (std::size_t& s : sizes) s = (s + 15) / 16 * 16;
+  return sizes;
+}
+
+}  // namespace
+
+std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
+  std::size_t floats = 0;
+  for (std::size_t s : scratch_layout(desc, max_tokens, std::min(max_tokens, max_logit_rows))) floats += s;
+  return floats * sizeof(float);
+}
+
+Scratch::Scratch(const ModelDesc& desc, int max_tokens)
+    : max_tokens(max_tokens), logit_rows(std::min(max_tokens, max_logit_rows)), memory_(predict_bytes(desc, max_tokens)) {
+  float* next = static_cast<float*>(memory_.data());
+  float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &gated, &cos_sin, &picked, &logits};
+  const auto sizes = scratch_layout(desc, max_tokens, logit_rows);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    *pointers[i] = next;
+    next += sizes[i];
+  }
+}
+
+// ---- loading -----------------------------------------------------------------------------------------------------------
+
+Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend) : desc_(std::move(desc)), backend_(std::move(backend)) {
+  check_sizes(desc_);
+  for (const std::string& path : desc_.files) files_.push_back(std::make_unique<os::File>(path));
+  const ModelDesc& d = desc_;
+  const int attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
+
+  const TensorSource* embed = find("embed", d.vocabulary, d.width, true);
+  embed_ = backend_->weight_create(embed->format, d.vocabulary, d.width);
+  add_task(embed, embed_.get(), 0, nullptr);
+  layers_.resize(static_cast<std::size_t>(d.layers));
+  for (int i = 0; i < d.layers; ++i) {
+    Layer& layer = layers_[static_cast<std::size_t>(i)];
+    const std::string prefix = "layer." + std::to_string(i) + ".";
+    add_vector(layer.attn_norm, prefix + "attnNorm", d.width, true);
+    add_projection(layer.qkv, prefix, {{"q", attended}, {"k", kv}, {"v", kv}}, d.width);
+    add_vector(layer.q_norm, prefix + "qNorm", d.head_size, false);
+    add_vector(layer.k_norm, prefix + "kNorm", d.head_size, false);
+    add_projection(layer.attn_out, prefix, {{"attnOut", d.width}}, attended);
+    add_vector(layer.ffn_norm, prefix + "ffnNorm", d.width, true);
+    add_projection(layer.gate_up, prefix, {{"gate", d.feed_forward}, {"up", d.feed_forward}}, d.width);
+    add_projection(layer.down, prefix, {{"down", d.width}}, d.feed_forward);
+  }
+  add_vector(output_norm_, "outputNorm", d.width, true);
+  if (const TensorSource* output = find("output", d.vocabulary, d.width, false)) {
+    output_ = backend_->weight_create(output->format, d.vocabulary, d.width);
+    add_task(output, output_.get(), 0, nullptr);
+  }
+}
+
+const TensorSource* Model::find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const {
+  const auto it = desc_.tensors.find(role);
+  if (it == desc_.tensors.end()) {
+    if (required) invalid("tensor " + role + " is missing", {{"tensor", role}, {"expected", shape_text(rows, width)}});
+    return nullptr;
+  }
+  const TensorSource& s = it->second;
+  if (s.rows != rows || s.width != width)
+    invalid("tensor " + role + " has the wrong shape",
+            {{"tensor", role}, {"expected", shape_text(rows, width)}, {"found", shape_text(s.rows, s.width)}});
+  if (s.width % traits(s.format).group != 0)
+    invalid("tensor " + role + " is not a whole number of groups wide", {{"tensor", role}, {"found", shape_text(rows, width)}});
+  const std::uint64_t bytes = row_bytes(s.format, static_cast<std::size_t>(width)) * static_cast<std::uint64_t>(rows);
+  if (s.file >= static_cast<int>(files_.size()) || (s.file >= 0 && s.bytes != bytes))
+    invalid("tensor " + role + " has the wrong size in bytes",
+            {{"tensor", role}, {"expected", std::to_string(bytes)}, {"found", std::to_string(s.bytes)}});
+  return &s;
+}
+
+void Model::add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector) {
+  // A synthetic source keeps its tensor number where a file keeps the offset.
+  tasks_.push_back({source, weight, row, vector, static_cast<std::uint32_t>(source->offset), false});
+}
+
+void Model::add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required) {
+  const TensorSource* source = find(role, 1, width, required);
+  if (!source) return;
+  out.resize(static_cast<std::size_t>(width));
+  add_task(source, nullptr, 0, out.data());
+}
+
+// Concatenates the outputs of `roles`. Neighbours of one format whose borders fall on tiles share one weight, so that a
+// step quantises its input once and streams one matrix.
+void Model::add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k) {
+  std::vector<const TensorSource*> sources;
+  bool mergeable = true, any_bias = false;
+  for (const auto& [role, n] : roles) {
+    sources.push_back(find(prefix + role, n, k, true));
+    mergeable = mergeable && sources.back()->format == sources.front()->format && out.n % tile_rows == 0;
+    any_bias = any_bias || desc_.tensors.count(prefix + role + "Bias") != 0;
+    out.n += n;
+  }
+  if (any_bias) out.bias.assign(static_cast<std::size_t>(out.n), 0.0f);
+  int column = 0;
+  for (std::size_t i = 0; i < roles.size(); ++i) {
+    const auto& [role, n] = roles[i];
+    if (i == 0 || !mergeable) out.parts.push_back({backend_->weight_create(sources[i]->format, mergeable ? out.n : n, k), column});
+    add_task(sources[i], out.parts.back().weight.get(), column - out.parts.back().column, nullptr);
+    if (const TensorSource* bias = find(prefix + role + "Bias", 1, n, false))
+      add_task(bias, nullptr, 0, out.bias.data() + column);
+    column += n;
+  }
+}
+
+void Model::load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const {
+  const TensorSource& s = *task.source;
+  const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
+  buffer.resize(stride * static_cast<std::size_t>(count));
+  if (s.file >= 0)
+    files_[static_cast<std::size_t>(s.file)]->read(buffer.data(), s.offset + stride * static_cast<std::uint64_t>(row), buffer.size());
+  else
+    synthetic_rows(s.format, desc_.seed, task.number, row, count, s.width, buffer.data());
+}
+
+std::uint64_t Model::load_tensor(int index) {
+  if (index < 0 || index >= tensor_count())
+    throw Error(Code::invalid_argument, "no such tensor", {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
+  Task& task = tasks_[static_cast<std::size_t>(index)];
+  const TensorSource& s = *task.source;
+  const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
+  const std::int64_t chunk = std::max<std::int64_t>(1, static_cast<std::int64_t>(load_chunk_bytes / stride) / tile_rows) * tile_rows;
+  std::vector<std::uint8_t> buffer;
+  for (std::int64_t row = 0; row < s.rows; row += chunk) {
+    const std::int64_t count = std::min(chunk, s.rows - row);
+    load_rows(task, row, count, buffer);
+    if (task.weight)
+      backend_->weight_load(*task.weight, task.row + row, count, buffer.data());
+    else
+      dequantise_row(s.format, buffer.data(), static_cast<std::size_t>(s.width), task.vector);
+  }
+  task.loaded = true;
+  return s.file >= 0 ? s.bytes : 0;
+}
+
+void Model::finish_load() {
+  for (std::size_t i = 0; i < tasks_.size(); ++i)
+    if (!tasks_[i].loaded) throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
+  files_.clear();
+}
+
+std::size_t Model::resident_bytes() const {
+  std::size_t bytes = embed_->resident_bytes() + (output_ ? output_->resident_bytes() : 0) + output_norm_.size() * 4;
+  for (const Layer& layer : layers_) {
+    for (const Projection* p : {&layer.qkv, &layer.attn_out, &layer.gate_up, &layer.down}) {
+      for (const Projection::Part& part : p->parts) bytes += part.weight->resident_bytes();
+      bytes += p->bias.size() * 4;
+    }
+    bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size()) * 4;
+  }
+  return bytes;
+}
+
+// ---- forward -----------------------------------------------------------------------------------------------------------
+
+void Model::project(float* out, const Projection& p, const float* in, int T, Epilogue epilogue) const {
+  const float* bias = p.bias.empty() ? nullptr : p.bias.data();
+  for (const Projection::Part& part : p.parts)
+    backend_->linear(out + part.column, p.n, in, *part.weight, bias ? bias + part.column : nullptr, T, epilogue);
+}
+
+// Positions, KV slots, attention segments and the rows whose results are wanted; result.rows gets one entry for each.
+void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const {
+  s.positions.clear(), s.slots.clear(), s.segments.clear(), s.wanted.clear(), result.rows.clear();
+  int row = 0;
+  for (const Segment& segment : step.segments) {
+    const int start = kv.length(segment.sequence);
+    const std::vector<std::int32_t>& table = kv.table(segment.sequence);
+    s.segments.push_back({row, segment.count, start, table.data()});
+    for (int i = 0; i < segment.count; ++i) {
+      const int position = start + i;
+      s.positions.push_back(position);
+      s.slots.push_back(table[static_cast<std::size_t>(position / kv_block_tokens)] * kv_block_tokens + position % kv_block_tokens);
+    }
+    const int unscored = segment.score && segment.next < 0 ? 1 : 0;  // the last row of a scored text has nothing to score
+    for (int i = segment.count - segment.rows; i < segment.count - unscored; ++i) s.wanted.push_back(row + i);
+    row += segment.count;
+  }
+  result.rows.resize(s.wanted.size());
+}
+
+void Model::attention_block(const Layer& layer, int index, KvStore& store, Scratch& s, int T) const {
+  const ModelDesc& d = desc_;
+  const int ld = qkv_width(d), attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
+  float *q = s.qkv, *k = s.qkv + attended, *v = k + kv;
+  backend_->norm(s.hidden, d.width, s.x, d.width, layer.attn_norm.data(), d.norm_eps, T, 1, d.width);
+  project(s.qkv, layer.qkv, s.hidden, T, Epilogue::store);
+  if (!layer.q_norm.empty()) backend_->norm(q, ld, q, ld, layer.q_norm.data(), d.norm_eps, T, d.heads, d.head_size);
+  if (!layer.k_norm.empty()) backend_->norm(k, ld, k, ld, layer.k_norm.data(), d.norm_eps, T, d.kv_heads, d.head_size);
+  // Query and key heads lie side by side: one call turns both.
+  backend_->rope(q, ld, d.heads + d.kv_heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
+  backend_->kv_write(store, index, k, v, ld, s.slots.data(), T);
+}
+
+void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
+  const ModelDesc& d = desc_;
+  const int ld = qkv_width(d), attended = d.heads * d.head_size;
+  const int wanted = static_cast<int>(s.wanted.size());
+  const AttentionPlan plan{s.segments.data(), static_cast<int>(s.segments.size()), T};
+  const AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window};
+  int rows = T;
+  for (int i = 0; i < d.layers; ++i) {
+    const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    const bool last = i + 1 == d.layers;
+    attention_block(layer, i, store, s, T);
+    if (last && wanted == 0) return;  // a prefill chunk without results needs only its keys and values
+    backend_->attention(s.attended, s.qkv, ld, store, i, plan, params);
+    if (last && wanted < T) {  // from here on only rows with results matter
+      backend_->gather(s.picked, s.attended, s.wanted.data(), wanted, attended);
+      std::swap(s.picked, s.attended);
+      backend_->gather(s.hidden, s.x, s.wanted.data(), wanted, d.width);
+      std::swap(s.hidden, s.x);
+      rows = wanted;
+    }
+    project(s.x, layer.attn_out, s.attended, rows, Epilogue::add);
+    backend_->norm(s.hidden, d.width, s.x, d.width, layer.ffn_norm.data(), d.norm_eps, rows, 1, d.width);
+    project(s.gate_up, layer.gate_up, s.hidden, rows, Epilogue::store);
+    backend_->gate(s.gated, s.gate_up, d.feed_forward, d.activation, rows);
+    project(s.x, layer.down, s.gated, rows, Epilogue::add);
+  }
+}
+
+namespace {
+
+bool needs_history(const SamplerParams& p) {
+  return p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f;
+}
+
+}  // namespace
+
+// Final norm, head and sampling for s.x[wanted], at most logit_rows at a time.
+void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const {
+  const ModelDesc& d = desc_;
+  const int total = static_cast<int>(result.rows.size());
+  // Histories first: pointers into s.history are set once it has stopped growing.
+  std::vector<std::ptrdiff_t> history_at(static_cast<std::size_t>(total), -1);
+  s.history.clear();
+  std::size_t row = 0, token = 0;
+  for (std::size_t g = 0; g < step.segments.size(); ++g) {
+    const Segment& segment = step.segments[g];
+    const int start = kv.length(segment.sequence);
+    const int first = segment.count - segment.rows, end = segment.count - (segment.score && segment.next < 0 ? 1 : 0);
+    const std::ptrdiff_t base = static_cast<std::ptrdiff_t>(s.history.size());
+    const bool history = !segment.score && segment.rows > 0 && needs_history(*samplers[g]);
+    if (history) {
+      const std::vector<std::int32_t>& computed = kv.tokens(segment.sequence);
+      s.history.insert(s.history.end(), computed.begin(), computed.end());
+      s.history.insert(s.history.end(), step.tokens.begin() + static_cast<std::ptrdiff_t>(token),
+                       step.tokens.begin() + static_cast<std::ptrdiff_t>(token) + segment.count);
+    }
+    for (int i = first; i < end; ++i, ++row) {
+      SampleRow& r = result.rows[row];
+      r.params = segment.score ? nullptr : samplers[g];
+      r.history_length = start + i + 1;
+      r.target = !segment.score ? -1 : i + 1 < segment.count ? step.tokens[token + static_cast<std::size_t>(i) + 1] : segment.next;
+      if (history) history_at[row] = base;
+    }
+    token += static_cast<std::size_t>(segment.count);
+  }
+  for (int i = 0; i < total; ++i) {
+    const std::ptrdiff_t at = history_at[static_cast<std::size_t>(i)];
+    result.rows[static_cast<std::size_t>(i)].history = at < 0 ? nullptr : s.history.data() + at;
+  }
+  const Weight& head = output_ ? *output_ : *embed_;
+  backend_->norm(s.hidden, d.width, s.x, d.width, output_norm_.data(), d.norm_eps, total, 1, d.width);
+  for (int from = 0; from < total; from += s.logit_rows) {
+    const int count = std::min(s.logit_rows, total - from);
+    backend_->linear(s.logits, d.vocabulary, s.hidden + static_cast<std::size_t>(from) * d.width, head, nullptr, count, Epilogue::store);
+    backend_->sample(s.logits, d.vocabulary, result.rows.data() + from, count);
+  }
+}
+
+void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store, Scratch& s,
+                    StepResult& result) const {
+  const int T = static_cast<int>(step.tokens.size());
+  prepare(step, kv, s, result);
+  rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), T, s.cos_sin);
+  backend_->embed(s.x, *embed_, step.tokens.data(), T);
+  layers_forward(store, s, T);
+  if (!result.rows.empty()) results(step, samplers, kv, s, result);
+}
+
+}  // namespace octavo

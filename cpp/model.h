@@ -1,0 +1,123 @@
+// Weights and the one forward pass. A model is data: ModelDesc (made in lib/model/checkpoint.ts) says sizes, flags and
+// where each tensor's bytes lie; every supported architecture runs through the same forward(). Immutable once loaded, so
+// engines may share it; what a step needs to write lives in its Scratch.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "os.h"
+#include "step.h"
+
+namespace octavo {
+
+class KvCache;
+
+struct TensorSource {
+  int file;  // index into ModelDesc::files; -1 = seeded random rows
+  std::uint64_t offset, bytes;
+  Format format;
+  std::int64_t rows, width;
+};
+
+struct ModelDesc {
+  std::string architecture;
+  std::vector<std::string> files;
+  int layers, width, heads, kv_heads, head_size, feed_forward, vocabulary;
+  float norm_eps;
+  Activation activation;
+  RopeStyle rope_style;
+  int rope_dims;
+  std::vector<double> rope_frequencies;  // rope_dims / 2, scaling applied (cpp/rope.h)
+  double rope_magnitude;
+  int sliding_window;
+  std::uint64_t seed;
+  std::map<std::string, TensorSource> tensors;  // by role, see ModelDesc in lib/native.ts
+};
+
+// A linear map stored as one weight, or as several side by side when their formats differ. Bias has n values or none.
+struct Projection {
+  struct Part {
+    std::unique_ptr<Weight> weight;
+    int column;
+  };
+  std::vector<Part> parts;
+  std::vector<float> bias;
+  int n = 0;
+};
+
+struct Layer {
+  std::vector<float> attn_norm, ffn_norm, q_norm, k_norm;  // q_norm and k_norm are empty without qk-norm
+  Projection qkv, attn_out, gate_up, down;
+};
+
+// Activation buffers for steps of up to max_tokens tokens.
+class Scratch {
+ public:
+  Scratch(const ModelDesc& desc, int max_tokens);
+  std::size_t bytes() const { return memory_.bytes(); }
+  static std::size_t predict_bytes(const ModelDesc& desc, int max_tokens);
+  const int max_tokens, logit_rows;  // logit_rows: rows of logits computed at once
+  float *x, *hidden, *qkv, *attended, *gate_up, *gated, *cos_sin, *picked, *logits;
+  std::vector<std::int32_t> positions, slots, wanted;
+  std::vector<AttentionSegment> segments;
+  std::vector<std::int32_t> history;
+
+ private:
+  os::Memory memory_;
+};
+
+class Model {
+ public:
+  // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported, out_of_memory.
+  Model(ModelDesc desc, std::unique_ptr<Backend> backend);
+
+  int tensor_count() const { return static_cast<int>(tasks_.size()); }
+  // Reads and repacks one tensor; returns bytes read from the file.
+  std::uint64_t load_tensor(int index);
+  // Closes the files. Throws invalid_argument when a tensor was not loaded.
+  void finish_load();
+  std::size_t resident_bytes() const;
+
+  const ModelDesc& desc() const { return desc_; }
+  Backend& backend() const { return *backend_; }
+
+  // Computes a step whose room is reserved in `kv`: writes keys and values, fills result.rows (samplers[i] belongs to
+  // segment i; may be null when the segment has no drawn rows). Does not commit. Throws interrupted.
+  void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store, Scratch& scratch,
+               StepResult& result) const;
+
+ private:
+  struct Task {  // one tensor to load: into rows [row, ...) of a weight, or into a vector of f32
+    const TensorSource* source;
+    Weight* weight;
+    std::int64_t row;
+    float* vector;
+    std::uint32_t number;  // names the tensor for the synthetic generator
+    bool loaded;
+  };
+
+  const TensorSource* find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const;
+  void add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required);
+  void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k);
+  void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
+  void load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const;
+  void project(float* out, const Projection& p, const float* in, int T, Epilogue epilogue) const;
+  void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
+  void attention_block(const Layer& layer, int index, KvStore& store, Scratch& s, int T) const;
+  void layers_forward(KvStore& store, Scratch& s, int T) const;
+  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const;
+
+  ModelDesc desc_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<os::File>> files_;
+  std::unique_ptr<Weight> embed_, output_;  // output_ is null when tied to embed_
+  std::vector<float> output_norm_;
+  std::vector<Layer> layers_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,389 @@
+// Linux: files by pread and write, memory by mmap, limits from /proc and the cgroup file systems (v1 and v2), parking by
+// futex. Nothing is cached: limits of a container may change while we run.
+#include "os.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "error.h"
+
+namespace octavo::os {
+
+namespace {
+
+std::string reason(int error) { return std::string(std::strerror(error)); }
+
+[[noreturn]] void fail_io(const char* action, const std::string& path, int error) {
+  throw Error(Code::io_error, std::string("cannot ") + action + " " + path + ": " + reason(error),
+              {{"path", path}, {"system", reason(error)}});
+}
+
+// A small text file of /proc or /sys; empty when it cannot be read.
+std::string slurp(const std::string& path) {
+  std::string text;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(fd);
+  return text;
+}
+
+// The number after `key` at the beginning of a line ("MemAvailable: 123 kB", "inactive_file 123"); false when absent.
+bool find_number(const std::string& text, const char* key, std::uint64_t* out) {
+  std::istringstream lines(text);
+  std::string line;
+  const std::size_t n = std::strlen(key);
+  while (std::getline(lines, line)) {
+    if (line.compare(0, n, key) != 0 || line.size() == n || (line[n] != ':' && line[n] != ' ')) continue;
+    unsigned long long value = 0;
+    if (std::sscanf(line.c_str() + n + 1, "%llu", &value) == 1) {
+      *out = value;
+      return true;
+    }
+  }
+  return false;
+}
+
+// A file that holds one number; false for "max", "-1" and absent files.
+bool read_number(const std::string& path, std::uint64_t* out) {
+  const std::string text = slurp(path);
+  if (text.empty() || text[0] < '0' || text[0] > '9') return false;
+  unsigned long long value = 0;
+  if (std::sscanf(text.c_str(), "%llu", &value) != 1) return false;
+  *out = value;
+  return true;
+}
+
+bool has_item(const std::string& list, const std::string& item) {
+  return ("," + list + ",").find("," + item + ",") != std::string::npos;
+}
+
+// Directories, innermost first, that limit this process for a controller ("memory", "cpu"), of v1 or v2. A container
+// often sees its own group as the mount's root while /proc/self/cgroup tells the host's path: both are tried.
+std::vector<std::string> cgroup_directories(const std::string& root, const std::string& controller, bool v2) {
+  std::string group;
+  std::istringstream groups(slurp(root + "/proc/self/cgroup"));
+  for (std::string line; std::getline(groups, line);) {
+    const std::size_t a = line.find(':'), b = a == std::string::npos ? a : line.find(':', a + 1);
+    if (b == std::string::npos) continue;
+    const std::string controllers = line.substr(a + 1, b - a - 1);
+    const bool ours = v2 ? line.compare(0, 3, "0::") == 0 : has_item(controllers, controller);
+    if (ours && line.size() > b + 1 && line[b + 1] == '/') group = line.substr(b + 1);
+  }
+  std::vector<std::string> out;
+  std::istringstream mounts(slurp(root + "/proc/self/mountinfo"));
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream words(line);
+    std::string skip, mount_root, point, word, type, source, options;
+    words >> skip >> skip >> skip >> mount_root >> point;
+    while (words >> word && word != "-") {
+    }
+    words >> type >> source >> options;
+    if (v2 ? type != "cgroup2" : type != "cgroup" || !has_item(options, controller)) continue;
+    std::string below = group;
+    if (mount_root != "/" && (below + "/").compare(0, mount_root.size() + 1, mount_root + "/") == 0)
+      below = below.substr(mount_root.size());
+    if (below.find("..") != std::string::npos) below.clear();
+    for (; below.size() > 1; below.resize(below.rfind('/'))) out.push_back(root + point + below);
+    out.push_back(root + point);
+    break;
+  }
+  return out;
+}
+
+// Page cache counts as free: the kernel gives it back before it refuses memory.
+std::uint64_t left(std::uint64_t limit, std::uint64_t used, std::uint64_t cache) {
+  used -= std::min(used, cache);
+  return limit > used ? limit - used : 0;
+}
+
+std::uint64_t cgroup_memory_left(const std::string& root) {
+  std::uint64_t best = UINT64_MAX;
+  for (const bool v2 : {true, false}) {
+    for (const std::string& dir : cgroup_directories(root, "memory", v2)) {
+      std::uint64_t limit = 0, used = 0, inactive = 0, active = 0;
+      if (!read_number(dir + (v2 ? "/memory.max" : "/memory.limit_in_bytes"), &limit)) continue;
+      if (!read_number(dir + (v2 ? "/memory.current" : "/memory.usage_in_bytes"), &used)) continue;
+      const std::string stat = slurp(dir + "/memory.stat");
+      find_number(stat, v2 ? "inactive_file" : "total_inactive_file", &inactive);
+      find_number(stat, v2 ? "active_file" : "total_active_file", &active);
+      best = std::min(best, left(limit, used, inactive + active));
+    }
+  }
+  return best;
+}
+
+int cgroup_cpus(const std::string& root) {
+  std::uint64_t best = INT_MAX;
+  for (const bool v2 : {true, false}) {
+    for (const std::string& dir : cgroup_directories(root, "cpu", v2)) {
+      unsigned long long quota = 0, period = 0;
+      if (v2) {
+        if (std::sscanf(slurp(dir + "/cpu.max").c_str(), "%llu %llu", &quota, &period) != 2) continue;
+      } else {
+        std::uint64_t q = 0, p = 0;
+        if (!read_number(dir + "/cpu.cfs_quota_us", &q) || !read_number(dir + "/cpu.cfs_period_us", &p)) continue;
+        quota = q;
+        period = p;
+      }
+      if (quota > 0 && period > 0) best = std::min<std::uint64_t>(best, (quota - 1) / period + 1);
+    }
+  }
+  return static_cast<int>(best);
+}
+
+int affinity_cpus() {
+  for (int capacity = 1024; capacity <= 1 << 20; capacity *= 2) {  // the kernel refuses a mask smaller than its own
+    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(capacity));
+    if (set == nullptr) break;
+    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(capacity));
+    const bool known = ::sched_getaffinity(0, bytes, set) == 0;
+    const int error = errno;
+    const int count = known ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (known) return count;
+    if (error != EINVAL) break;
+  }
+  return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+}  // namespace
+
+// ---- files ---------------------------------------------------------------------------------------------------------
+
+File::File(const std::string& path) : path_(path) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    throw Error(Code::invalid_argument, "expected a file name, found an empty one or one with a zero byte");
+  // O_NONBLOCK: opening a pipe must not wait for a writer; regular files ignore it.
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor_ < 0) {
+    if (errno == ENOENT || errno == ENOTDIR)
+      throw Error(Code::file_not_found, "no such file: " + path, {{"path", path}});
+    fail_io("open", path, errno);
+  }
+  struct stat info;
+  if (::fstat(descriptor_, &info) != 0) {
+    const int error = errno;
+    ::close(descriptor_);
+    fail_io("examine", path, error);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    ::close(descriptor_);
+    const std::string found = S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe";
+    throw Error(Code::model_invalid, path + ": expected a regular file, found " + found,
+                {{"path", path}, {"expected", "a regular file"}, {"found", found}});
+  }
+  size_ = static_cast<std::uint64_t>(info.st_size);
+}
+
+File::~File() { ::close(descriptor_); }
+
+void File::read(void* out, std::uint64_t offset, std::size_t bytes) const {
+  char* to = static_cast<char*>(out);
+  std::size_t done = 0;
+  while (done < bytes) {
+    const std::uint64_t at = offset + done;
+    ssize_t n = 0;
+    if (at >= offset && at <= static_cast<std::uint64_t>(INT64_MAX))
+      n = ::pread(descriptor_, to + done, bytes - done, static_cast<off_t>(at));
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      fail_io("read", path_, errno);
+    }
+    if (n == 0) {
+      const std::string want = std::to_string(bytes), got = std::to_string(done), from = std::to_string(offset);
+      throw Error(Code::model_invalid,
+                  path_ + ": expected " + want + " bytes at offset " + from + ", found " + got + " (file cut short)",
+                  {{"path", path_}, {"offset", from}, {"expected", want}, {"found", got}});
+    }
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+std::string File::identity() const {
+  struct stat info;
+  if (::fstat(descriptor_, &info) != 0) fail_io("examine", path_, errno);
+  char text[128];
+  std::snprintf(text, sizeof text, "%llu:%llu:%lld:%lld.%09ld", static_cast<unsigned long long>(info.st_dev),
+                static_cast<unsigned long long>(info.st_ino), static_cast<long long>(info.st_size),
+                static_cast<long long>(info.st_mtim.tv_sec), info.st_mtim.tv_nsec);
+  return text;
+}
+
+FileWriter::FileWriter(const std::string& path) : path_(path) {
+  if (path.empty() || path.find('\0') != std::string::npos)
+    throw Error(Code::invalid_argument, "expected a file name, found an empty one or one with a zero byte");
+  struct stat info;
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    throw Error(Code::io_error, "cannot write " + path + ": it exists and is not a regular file", {{"path", path}});
+  // A file of that name stays whole until finish() replaces it.
+  for (int i = 0; descriptor_ < 0; ++i) {
+    partial_ = path + ".partial" + std::to_string(i);
+    descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && (errno != EEXIST || i == 99)) fail_io("create", partial_, errno);
+  }
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(partial_.c_str());
+}
+
+void FileWriter::write(const void* data, std::size_t bytes) {
+  const char* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = ::write(descriptor_, from, bytes);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      fail_io("write", path_, errno);
+    }
+    from += n;
+    bytes -= static_cast<std::size_t>(n);
+    position_ += static_cast<std::uint64_t>(n);
+  }
+}
+
+void FileWriter::finish() {
+  if (descriptor_ < 0) return;
+  // close() may report a write that a network file system put off.
+  int error = ::close(std::exchange(descriptor_, -1)) == 0 ? 0 : errno;
+  if (error == 0 && ::rename(partial_.c_str(), path_.c_str()) != 0) error = errno;
+  if (error == 0) return;
+  ::unlink(partial_.c_str());
+  fail_io("write", path_, error);
+}
+
+// ---- memory --------------------------------------------------------------------------------------------------------
+
+Memory::Memory(std::size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  constexpr std::size_t page = 4096, huge = std::size_t{2} << 20;
+  const auto refuse = [&](const char* why) {
+    throw Error(Code::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes: " + why,
+                {{"expected", std::to_string(bytes)}, {"available", std::to_string(memory_available())}});
+  };
+  if (bytes > SIZE_MAX / 2) refuse("more than the address space");
+  // The system promises more than it has: touching beyond that ends the process. Small pieces do not ask: it takes 0.2 ms.
+  if (bytes >= (std::size_t{32} << 20) && bytes > memory_available()) refuse("more than is available");
+  const bool large = bytes >= huge;
+  const std::size_t wanted = (bytes + page - 1) / page * page, slack = large ? huge : 0;
+  void* base = ::mmap(nullptr, wanted + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) refuse(reason(errno).c_str());
+  char* begin = static_cast<char*>(base);
+  if (large) {  // align to a huge page, return the slack
+    const std::size_t skip = (huge - reinterpret_cast<std::uintptr_t>(begin) % huge) % huge;
+    if (skip > 0) ::munmap(begin, skip);
+    if (slack > skip) ::munmap(begin + skip + wanted, slack - skip);
+    begin += skip;
+    ::madvise(begin, wanted, MADV_HUGEPAGE);
+  }
+  data_ = begin;
+  mapped_ = wanted;
+#ifdef MADV_POPULATE_WRITE
+  if (::madvise(begin, wanted, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  for (std::size_t i = 0; i < wanted; i += page) static_cast<volatile char*>(begin)[i] = 0;
+}
+
+Memory::~Memory() {
+  if (mapped_ > 0) ::munmap(data_, mapped_);
+}
+
+Memory::Memory(Memory&& other) noexcept { *this = std::move(other); }
+
+Memory& Memory::operator=(Memory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(mapped_, other.mapped_);
+  return *this;
+}
+
+// ---- limits --------------------------------------------------------------------------------------------------------
+
+std::uint64_t memory_available(const std::string& root) {
+  std::uint64_t kib = 0;
+  const std::string info = slurp(root + "/proc/meminfo");
+  const bool known = find_number(info, "MemAvailable", &kib) || find_number(info, "MemFree", &kib);
+  return std::min(known ? kib * 1024 : UINT64_MAX, cgroup_memory_left(root));
+}
+
+int cpus_available(const std::string& root) { return std::max(1, std::min(affinity_cpus(), cgroup_cpus(root))); }
+
+std::string cpu_model() {
+  std::istringstream lines(slurp("/proc/cpuinfo"));
+  std::string implementer, part;
+  const auto value = [](const std::string& line) {
+    const std::size_t at = line.find_first_not_of(" \t", line.find(':') + 1);
+    return at == std::string::npos ? std::string() : line.substr(at);
+  };
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(':') == std::string::npos) continue;
+    if (line.compare(0, 10, "model name") == 0) return value(line);
+    if (line.compare(0, 15, "CPU implementer") == 0) implementer = value(line);
+    if (line.compare(0, 8, "CPU part") == 0) part = value(line);
+  }
+  return part.empty() ? "unknown" : "arm64 implementer " + implementer + " part " + part;
+}
+
+// ---- waiting -------------------------------------------------------------------------------------------------------
+
+void cpu_relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield" ::: "memory");
+#endif
+}
+
+void park(const std::uint32_t* word, std::uint32_t expected) {
+  ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void unpark(const std::uint32_t* word, int n) {
+  ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, nullptr, nullptr, 0);
+}
+
+// ---- shared objects ------------------------------------------------------------------------------------------------
+
+std::string module_folder() {
+  Dl_info info;
+  if (::dladdr(reinterpret_cast<const void*>(&module_folder), &info) == 0 || info.dli_fname == nullptr) return "";
+  const std::string file = info.dli_fname;
+  const std::size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "" : file.substr(0, slash);
+}
+
+void* library_open(const std::string& path, std::string* reason) {
+  void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle == nullptr && reason != nullptr) {
+    const char* why = ::dlerror();
+    *reason = why != nullptr ? why : "unknown";
+  }
+  return handle;
+}
+
+void* library_symbol(void* library, const char* name) { return ::dlsym(library, name); }
+
+}  // namespace octavo::os

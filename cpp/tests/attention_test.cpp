@@ -1,0 +1,265 @@
+// kv_write, kv_copy and attention against the reference backend, bit for bit: shuffled block tables, several sequences
+// in one plan, queries that begin anywhere in a sequence, windows, every grouping of heads. Every slot of the pool that
+// no token was written to holds NaN, so that a key which should not be seen cannot go unnoticed.
+#include <doctest.h>
+
+#include "compare.h"
+
+using namespace octavo;
+using namespace octavo::testing;
+
+namespace {
+
+const std::vector<int> edge_lengths = {1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 511, 512, 513, 767, 769, 1030};
+
+struct Sequence {
+  int length;  // positions with keys; the last `queries` of them ask
+  int queries;
+  std::vector<std::int32_t> table;
+  std::vector<float> k, v;  // [length, G * D]
+};
+
+// A pool, what is written to it, and a plan. Everything a backend is given, in the order it is given.
+struct Scene {
+  KvShape shape;
+  int heads, window, layer;
+  float scale;
+  std::vector<Sequence> sequences;
+  std::vector<AttentionSegment> segments;
+  int rows;
+
+  int width() const { return shape.kv_heads * shape.head_size; }
+  int q_width() const { return heads * shape.head_size; }
+  std::string words() const {
+    std::string text = "D " + std::to_string(shape.head_size) + " H " + std::to_string(heads) + " G " +
+                       std::to_string(shape.kv_heads) + " window " + std::to_string(window) + " sequences";
+    for (const Sequence& s : sequences) text += " " + std::to_string(s.length) + "/" + std::to_string(s.queries);
+    return text;
+  }
+};
+
+// Keys and values: normal ones, and among them what the conversion to f16 finds hard.
+std::vector<float> random_cache_values(std::size_t n, Rng& rng) {
+  static const std::vector<float> corners = {0.0f,    -0.0f,          1e-7f,          -3e-8f, 2e-8f,
+                                             6.1e-5f, 1.00048828125f, 1.00146484375f, -2049,  2051};
+  std::vector<float> out = random_normals(n, rng);
+  for (float& x : out)
+    if (rng.chance(20)) x = rng.pick(corners);
+  return out;
+}
+
+Scene make_scene(int head_size, int kv_heads, int ratio, int window,
+                 std::vector<std::pair<int, int>> lengths_and_queries, Rng& rng) {
+  Scene scene{{2, 0, kv_heads, head_size, KvDtype::f16}, kv_heads * ratio, window, rng.below(2), 0, {}, {}, 0};
+  scene.scale = rng.chance(4) ? 0.1f : 1.0f / std::sqrt(static_cast<float>(head_size));
+  int blocks = 3;
+  for (const auto& [length, queries] : lengths_and_queries) blocks += (length + 15) / 16;
+  std::vector<std::int32_t> free(static_cast<std::size_t>(blocks));
+  for (int i = 0; i < blocks; ++i) free[static_cast<std::size_t>(i)] = i;
+  shuffle(free, rng);
+  scene.shape.blocks = blocks;
+  for (const auto& [length, queries] : lengths_and_queries) {
+    Sequence s{length, queries, {}, {}, {}};
+    for (int i = 0; i < (length + 15) / 16; ++i) s.table.push_back(free.back()), free.pop_back();
+    s.k = random_cache_values(static_cast<std::size_t>(length * scene.width()), rng);
+    s.v = random_cache_values(static_cast<std::size_t>(length * scene.width()), rng);
+    if (rng.chance(3))
+      s.v[static_cast<std::size_t>(rng.below(length * scene.width()))] = rng.chance(2) ? 1e6f : -70000.0f;
+    scene.sequences.push_back(std::move(s));
+  }
+  for (const Sequence& s : scene.sequences)
+    scene.segments.push_back({0, s.queries, s.length - s.queries, s.table.data()});
+  shuffle(scene.segments, rng);
+  for (AttentionSegment& s : scene.segments) s.row = scene.rows, scene.rows += s.count;
+  shuffle(scene.segments, rng);
+  return scene;
+}
+
+std::vector<std::int32_t> slots_of(const Sequence& s, int from, int count) {
+  std::vector<std::int32_t> slots;
+  for (int j = from; j < from + count; ++j) slots.push_back(s.table[static_cast<std::size_t>(j / 16)] * 16 + j % 16);
+  return slots;
+}
+
+// NaN everywhere in every layer, then the sequences in the scene's layer, in steps of `piece` tokens.
+std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, Rng& rng) {
+  auto kv = backend.kv_create(scene.shape);
+  std::vector<std::int32_t> all(static_cast<std::size_t>(scene.shape.blocks * kv_block_tokens));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
+  const std::vector<float> poison(all.size() * static_cast<std::size_t>(scene.width()), NAN);
+  for (int layer = 0; layer < scene.shape.layers; ++layer)
+    backend.kv_write(*kv, layer, poison.data(), poison.data(), scene.width(), all.data(), static_cast<int>(all.size()));
+  for (const Sequence& s : scene.sequences) {
+    for (int from = 0; from < s.length; from += piece) {
+      const int count = std::min(piece, s.length - from), ld = scene.width() + rng.below(9);
+      Rows k(count, ld, scene.width(), rng), v = k;
+      for (int t = 0; t < count; ++t) {
+        std::copy_n(&s.k[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), k.data() + t * ld);
+        std::copy_n(&s.v[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), v.data() + t * ld);
+      }
+      backend.kv_write(*kv, scene.layer, k.data(), v.data(), ld, slots_of(s, from, count).data(), count);
+    }
+  }
+  return kv;
+}
+
+Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, const Rows& q, const Rows& start,
+            const std::vector<AttentionSegment>& segments) {
+  Rows out = start;
+  const AttentionPlan plan{segments.data(), static_cast<int>(segments.size()), scene.rows};
+  backend.attention(out.data(), q.data(), q.ld(), kv, scene.layer, plan, {scene.heads, scene.scale, scene.window});
+  return out;
+}
+
+void check_scene(const Scene& scene, Rng& rng) {
+  CAPTURE(scene.words());
+  const Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
+  const Rows start(scene.rows, scene.q_width(), scene.q_width(), rng);
+  const auto kv = fill(reference(), scene, 64, rng);
+  const Rows expected = attend(reference(), scene, *kv, q, start, scene.segments);
+  for (int i = 0; i < scene.rows * scene.q_width(); ++i) REQUIRE(std::isfinite(expected.data()[i]));
+  for (const auto& backend : cpus()) {
+    backend->set_threads(rng.between(1, 3));
+    const auto own = fill(*backend, scene, rng.between(1, 70), rng);
+    for (int threads = 1; threads <= 3; ++threads) {
+      backend->set_threads(threads);
+      const std::string difference = expected.difference(attend(*backend, scene, *own, q, start, scene.segments));
+      CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
+    }
+  }
+}
+
+// Lengths and query counts for one plan, within a budget of multiply-adds.
+std::vector<std::pair<int, int>> random_plan(int n, double work_per_key, Rng& rng) {
+  double budget = (deep() ? 4e7 : 1.2e6) / work_per_key;
+  std::vector<std::pair<int, int>> plan;
+  for (int i = 0; i < n; ++i) {
+    const int length = rng.chance(2) ? rng.pick(edge_lengths) : rng.between(1, 1030);
+    int queries = rng.chance(2) ? 1 : rng.chance(2) ? rng.between(1, 9) : rng.between(1, length);
+    queries = std::min({queries, length, std::max(1, static_cast<int>(budget / length))});
+    budget -= static_cast<double>(queries) * length;
+    plan.push_back({length, queries});
+  }
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("attention equals the reference: head sizes and groupings") {
+  Rng rng(1000);
+  const int rounds = deep() ? 12 : 1;
+  for (int round = 0; round < rounds; ++round) {
+    for (const int D : {16, 32, 48, 64, 80, 96, 128, 256}) {
+      for (const int ratio : {1, 2, 3, 4, 7, 8}) {
+        const int G = rng.between(1, ratio > 4 ? 2 : 3), n = rng.between(1, 4);
+        static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
+        const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
+        check_scene(make_scene(D, G, ratio, rng.pick(windows), plan, rng), rng);
+      }
+    }
+  }
+}
+
+TEST_CASE("attention equals the reference: lengths around blocks, tiles and chunks, decoding and prefill") {
+  Rng rng(1001);
+  for (const int length : edge_lengths) {
+    check_scene(make_scene(64, 1, 3, 0, {{length, 1}}, rng), rng);
+    check_scene(make_scene(32, 1, 1, 0, {{length, deep() ? length : std::min(length, 40)}}, rng), rng);
+    check_scene(make_scene(32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
+  }
+  if (deep())
+    for (int length = 1; length <= 1030; ++length) check_scene(make_scene(32, 1, 2, 0, {{length, 1}}, rng), rng);
+}
+
+TEST_CASE("attention: many sequences in one step") {
+  Rng rng(1002);
+  std::vector<std::pair<int, int>> plan;
+  for (int i = 0; i < 33; ++i) plan.push_back({rng.between(1, 60), 1});
+  plan.push_back({600, 1});
+  plan.push_back({40, 40});
+  check_scene(make_scene(64, 3, 3, 0, plan, rng), rng);
+}
+
+TEST_CASE("attention: a row does not depend on the plan it is in") {
+  Rng rng(1003);
+  for (const int window : {0, 100}) {
+    const Scene scene = make_scene(64, 2, 3, window, {{310, 70}, {33, 33}, {500, 1}}, rng);
+    const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
+        start(scene.rows, scene.q_width(), scene.q_width(), rng);
+    const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
+    on_every_cpu([&](Backend& backend, const std::string& label) {
+      const auto kv = fill(backend, scene, 50, rng);
+      for (const int piece : {1000, 1, 7, 16, 32}) {
+        std::vector<AttentionSegment> pieces;
+        for (const AttentionSegment& s : scene.segments)
+          for (int from = 0; from < s.count; from += piece)
+            pieces.push_back({s.row + from, std::min(piece, s.count - from), s.position + from, s.table});
+        shuffle(pieces, rng);
+        std::string difference = expected.difference(attend(backend, scene, *kv, q, start, pieces));
+        CHECK_MESSAGE(difference.empty(), label, ", segments of ", piece, " in one plan: ", difference);
+        Rows found = start;
+        for (const AttentionSegment& s : pieces) found = attend(backend, scene, *kv, q, found, {s});
+        difference = expected.difference(found);
+        CHECK_MESSAGE(difference.empty(), label, ", segments of ", piece, " in a plan each: ", difference);
+      }
+    });
+  }
+}
+
+TEST_CASE("kv_write stores the nearest f16 and kv_copy copies every layer of a block") {
+  Rng rng(1004);
+  const int D = 32, G = 2;
+  // With a window of one key, attention gives back the stored value exactly.
+  const auto stored = [&](Backend& backend, const KvStore& kv, int layer, int block) {
+    const std::vector<std::int32_t> table = {block};
+    const AttentionSegment segment{0, 16, 0, table.data()};
+    std::vector<float> q(16 * G * D, 1.0f), out(16 * G * D);
+    backend.attention(out.data(), q.data(), G * D, kv, layer, {&segment, 1, 16}, {G, 1, 1});
+    return out;
+  };
+  std::vector<float> values = random_normals(16 * G * D, rng, 100);
+  for (float& x : values)
+    if (rng.chance(4)) x *= 1e-8f;
+  values[0] = 65504, values[1] = 65519, values[2] = 65520, values[3] = 1e30f, values[4] = -1e30f, values[5] = -65520,
+  values[6] = INFINITY, values[7] = -INFINITY, values[8] = 0x1p-25f, values[9] = 0x1.8p-24f, values[10] = 2049,
+  values[11] = 2051;
+  std::vector<float> expected = values;
+  for (float& x : expected) x = f16_to_f32(f32_to_f16(std::clamp(x, -65504.0f, 65504.0f)));
+  const auto check = [&](Backend& backend, const std::string& label) {
+    CAPTURE(label);
+    const auto kv = backend.kv_create({3, 4, G, D, KvDtype::f16});
+    CHECK(kv->resident_bytes() >= kv_block_bytes(kv->shape) * 4);
+    std::vector<std::int32_t> slots;
+    for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
+    const std::vector<float> keys(16 * G * D, 0.5f);
+    for (const int layer : {0, 2}) backend.kv_write(*kv, layer, keys.data(), values.data(), G * D, slots.data(), 16);
+    CHECK(stored(backend, *kv, 2, 2) == expected);
+    CHECK(stored(backend, *kv, 1, 2) == std::vector<float>(16 * G * D, 0.0f));
+    backend.kv_copy(*kv, 0, 2);
+    for (const int layer : {0, 2}) CHECK(stored(backend, *kv, layer, 0) == expected);
+    CHECK(stored(backend, *kv, 1, 0) == std::vector<float>(16 * G * D, 0.0f));
+    CHECK(stored(backend, *kv, 0, 1) == std::vector<float>(16 * G * D, 0.0f));
+  };
+  check(reference(), "reference");
+  on_every_cpu(check);
+}
+
+TEST_CASE("attention: a copied block gives the same result as the one it came from") {
+  Rng rng(1005);
+  Scene scene = make_scene(64, 2, 2, 0, {{40, 3}}, rng);
+  const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
+      start(scene.rows, scene.q_width(), scene.q_width(), rng);
+  std::vector<bool> used(static_cast<std::size_t>(scene.shape.blocks));
+  for (const std::int32_t block : scene.sequences[0].table) used[static_cast<std::size_t>(block)] = true;
+  const int spare = static_cast<int>(std::find(used.begin(), used.end(), false) - used.begin());
+  const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
+  on_every_cpu([&](Backend& backend, const std::string& label) {
+    const auto kv = fill(backend, scene, 64, rng);
+    std::vector<std::int32_t> table = scene.sequences[0].table;
+    backend.kv_copy(*kv, spare, table[1]);
+    table[1] = spare;
+    const std::string difference =
+        expected.difference(attend(backend, scene, *kv, q, start, {{0, 3, 37, table.data()}}));
+    CHECK_MESSAGE(difference.empty(), label, ": ", difference);
+  });
+}

@@ -1,0 +1,216 @@
+// What the equality tests share: seeded values that are hard on arithmetic, weight rows in a file's layout, buffers
+// that show a write outside of their rows, and a comparison of bits with a readable first difference.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "quant.h"
+
+namespace octavo::testing {
+
+inline constexpr Format all_formats[] = {Format::f32,  Format::f16,  Format::bf16,
+                                         Format::q8_0, Format::q4_0, Format::q4_1};
+
+// Every case instead of a seeded sample of them.
+inline bool deep() {
+  const char* value = std::getenv("OCTAVO_DEEP");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+// splitmix64 (Steele, Lea and Flood 2014).
+class Rng {
+ public:
+  explicit Rng(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    std::uint64_t z = state_ += 0x9E3779B97F4A7C15ull;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+  }
+  int below(int n) { return static_cast<int>(next() % static_cast<std::uint64_t>(n)); }
+  int between(int low, int high) { return low + below(high - low + 1); }
+  bool chance(int one_in) { return below(one_in) == 0; }
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
+  float normal() {  // sum of uniforms: mean 0, deviation 1, near enough
+    double sum = 0;
+    for (int i = 0; i < 12; ++i) sum += uniform();
+    return static_cast<float>(sum - 6);
+  }
+  template <typename T>
+  const T& pick(const std::vector<T>& from) {
+    return from[static_cast<std::size_t>(below(static_cast<int>(from.size())))];
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+template <typename T>
+void shuffle(std::vector<T>& values, Rng& rng) {
+  for (std::size_t i = values.size(); i > 1; --i)
+    std::swap(values[i - 1], values[static_cast<std::size_t>(rng.below(static_cast<int>(i)))]);
+}
+
+// Activations: groups of 32 of very different sizes, among them all-zero ones and ones on both sides of the smallest
+// that is quantised, with zeros of both signs, subnormals, and values that lie halfway between two quantised ones.
+inline std::vector<float> random_activations(std::size_t n, Rng& rng) {
+  static const std::vector<float> sizes = {1,     1,      1,      1,      0.02f,  30,   0,
+                                           1e-3f, 3e-31f, 3e-30f, 1e-38f, 1e-40f, 1e6f, 1e15f};
+  std::vector<float> out(n);
+  float size = 1;
+  bool halves = false;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i % 32 == 0) {
+      size = rng.chance(3) ? rng.pick(sizes) : 1;
+      halves = rng.chance(8);
+    }
+    out[i] = rng.normal() * size;
+    if (halves) out[i] = i % 32 == 0 ? 127 * size : (static_cast<float>(rng.between(-126, 125)) + 0.5f) * size;
+    if (rng.chance(40)) out[i] = rng.chance(2) ? 0.0f : -0.0f;
+  }
+  return out;
+}
+
+inline std::vector<float> random_normals(std::size_t n, Rng& rng, float size = 1) {
+  std::vector<float> out(n);
+  for (float& x : out) x = rng.normal() * size;
+  return out;
+}
+
+// A finite f16 as a scale: ordinary, now and then negative, zero, subnormal or the largest.
+inline std::uint16_t random_scale(Rng& rng) {
+  static const std::vector<std::uint16_t> corners = {0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00};
+  if (rng.chance(12)) return rng.pick(corners);
+  const std::uint16_t bits = f32_to_f16(static_cast<float>(std::exp2(-8 * rng.uniform())) * 0.1f);
+  return rng.chance(4) ? static_cast<std::uint16_t>(bits | 0x8000u) : bits;
+}
+
+// `rows` rows of k weights in the layout of quant.h.
+inline std::vector<std::uint8_t> random_rows(Format format, std::int64_t rows, std::int64_t k, Rng& rng) {
+  std::vector<std::uint8_t> out(row_bytes(format, static_cast<std::size_t>(k)) * static_cast<std::size_t>(rows));
+  std::uint8_t* p = out.data();
+  const auto put = [&p](const auto& value) {
+    std::memcpy(p, &value, sizeof value);
+    p += sizeof value;
+  };
+  for (std::int64_t i = 0; i < rows * k / traits(format).group; ++i) {
+    if (is_quantised(format)) {
+      put(random_scale(rng));
+      if (format == Format::q4_1) put(random_scale(rng));
+      for (int j = 0; j < (format == Format::q8_0 ? 32 : 16); j += 8) put(rng.next());
+      continue;
+    }
+    float x = rng.normal() * 0.05f;
+    if (rng.chance(50)) x = rng.chance(2) ? -0.0f : x * 1e-36f;
+    if (rng.chance(200)) x *= 1e5f;
+    if (format == Format::f32) put(x);
+    if (format == Format::f16) put(f32_to_f16(x));
+    if (format == Format::bf16) put(f32_to_bf16(x));
+  }
+  return out;
+}
+
+inline std::unique_ptr<Weight> make_weight(Backend& backend, Format format, std::int64_t n, std::int64_t k,
+                                           const std::vector<std::uint8_t>& rows) {
+  std::unique_ptr<Weight> w = backend.weight_create(format, n, k);
+  backend.weight_load(*w, 0, n, rows.data());
+  return w;
+}
+
+// rows x ld floats, of which `width` of each row belong to the operation. The rest, and a few floats before and after,
+// is a NaN with a payload of its own, so that any write there shows. Exactly sized on the heap, and not aligned to more
+// than a float.
+class Rows {
+ public:
+  Rows(int rows, int ld, int width, Rng& rng)
+      : rows_(rows),
+        ld_(ld),
+        width_(width),
+        lead_(static_cast<std::size_t>(rng.below(4))),
+        all_(lead_ + size(), canary()) {
+    for (int r = 0; r < rows; ++r)
+      for (int i = 0; i < width; ++i) data()[static_cast<std::size_t>(r) * ld + i] = rng.normal();
+  }
+  float* data() { return all_.data() + lead_; }
+  const float* data() const { return all_.data() + lead_; }
+  int ld() const { return ld_; }
+
+  // Empty when both hold the same bits everywhere, else where and what the first difference is.
+  std::string difference(const Rows& found) const {
+    if (std::memcmp(all_.data(), found.all_.data(), all_.size() * sizeof(float)) == 0) return "";
+    std::size_t i = 0;
+    while (std::memcmp(&all_[i], &found.all_[i], sizeof(float)) == 0) ++i;
+    char text[256];
+    if (i < lead_) {
+      std::snprintf(text, sizeof text, "%zu floats before the first row were overwritten with %a", lead_ - i,
+                    found.all_[i]);
+      return text;
+    }
+    const int row = static_cast<int>((i - lead_) / ld_), column = static_cast<int>((i - lead_) % ld_);
+    const float a = all_[i], b = found.all_[i];
+    std::snprintf(text, sizeof text, "row %d of %d, column %d of %d%s: expected %.9g (0x%08x), found %.9g (0x%08x)",
+                  row, rows_, column, width_, column >= width_ ? " (padding)" : "", static_cast<double>(a),
+                  std::bit_cast<std::uint32_t>(a), static_cast<double>(b), std::bit_cast<std::uint32_t>(b));
+    return text;
+  }
+
+ private:
+  static float canary() { return std::bit_cast<float>(0x7FC0BEEFu); }
+  std::size_t size() const { return static_cast<std::size_t>(rows_ - 1) * ld_ + width_; }
+  int rows_, ld_, width_;
+  std::size_t lead_;
+  std::vector<float> all_;
+};
+
+// Values at a pointer that is aligned to a float and no more, with nothing readable after them under a sanitizer.
+class Input {
+ public:
+  Input(const std::vector<float>& values, Rng& rng) : lead_(static_cast<std::size_t>(rng.below(4))), all_(lead_) {
+    all_.insert(all_.end(), values.begin(), values.end());
+    all_.shrink_to_fit();
+  }
+  operator const float*() const { return all_.data() + lead_; }
+
+ private:
+  std::size_t lead_;
+  std::vector<float> all_;
+};
+
+inline Backend& reference() {
+  static const std::unique_ptr<Backend> backend = make_reference_backend();
+  return *backend;
+}
+
+// The CPU backend for each instruction set this machine can run, best first.
+inline const std::vector<std::unique_ptr<Backend>>& cpus() {
+  static const std::vector<std::unique_ptr<Backend>> all = [] {
+    std::vector<std::unique_ptr<Backend>> list;
+    for (const char* const* isa = cpu_isas(); *isa != nullptr; ++isa) list.push_back(make_cpu_backend(*isa));
+    return list;
+  }();
+  return all;
+}
+
+// Calls check(backend, "avx2, 3 threads") for every instruction set and 1 to 3 threads.
+template <typename Check>
+void on_every_cpu(Check check) {
+  for (const std::unique_ptr<Backend>& backend : cpus()) {
+    for (int threads = 1; threads <= 3; ++threads) {
+      backend->set_threads(threads);
+      check(*backend,
+            std::string(backend->isa()) + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads"));
+    }
+  }
+}
+
+}  // namespace octavo::testing

@@ -1,0 +1,314 @@
+// The forward pass and the engine on a small model of seeded random weights: the invariance contract (a request's results
+// depend on nothing but itself) and equality of the CPU backend with the reference, compared bit for bit.
+#include <doctest.h>
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <thread>
+
+#include "engine.h"
+#include "error.h"
+#include "forwarding_backend.h"
+#include "rope.h"
+
+using namespace octavo;
+
+namespace {
+
+struct Shape {
+  Format format;
+  bool bias, qk_norm, tied;
+  RopeStyle style;
+  int window;
+};
+
+ModelDesc small_model(const Shape& shape) {
+  ModelDesc d{};
+  d.architecture = "llama";
+  d.layers = 3, d.width = 64, d.heads = 6, d.kv_heads = 2, d.head_size = 16, d.feed_forward = 96, d.vocabulary = 301;
+  d.norm_eps = 1e-5f, d.activation = Activation::silu, d.rope_style = shape.style, d.rope_dims = 16;
+  d.rope_frequencies = rope_frequencies(16, 10000.0);
+  d.rope_magnitude = 1, d.sliding_window = shape.window, d.seed = 7;
+  std::uint64_t number = 0;
+  const auto add = [&](const std::string& role, std::int64_t rows, std::int64_t width, Format format) {
+    d.tensors[role] = {-1, number++, 0, format, rows, width};
+  };
+  add("embed", 301, 64, shape.format);
+  if (!shape.tied) add("output", 301, 64, Format::q8_0);
+  add("outputNorm", 1, 64, Format::f32);
+  for (int i = 0; i < d.layers; ++i) {
+    const std::string p = "layer." + std::to_string(i) + ".";
+    add(p + "attnNorm", 1, 64, Format::f32), add(p + "ffnNorm", 1, 64, Format::f32);
+    add(p + "q", 96, 64, shape.format), add(p + "k", 32, 64, shape.format);
+    add(p + "v", 32, 64, i == 1 ? Format::q8_0 : shape.format);  // a mixed layer cannot merge q, k, v
+    add(p + "attnOut", 64, 96, shape.format);
+    add(p + "gate", 96, 64, shape.format), add(p + "up", 96, 64, shape.format), add(p + "down", 64, 96, shape.format);
+    if (shape.bias) add(p + "qBias", 1, 96, Format::f32), add(p + "kBias", 1, 32, Format::f32), add(p + "vBias", 1, 32, Format::f32);
+    if (shape.qk_norm) add(p + "qNorm", 1, 16, Format::f32), add(p + "kNorm", 1, 16, Format::f32);
+  }
+  return d;
+}
+
+std::shared_ptr<Model> load(const Shape& shape, const char* isa) {
+  auto model = std::make_shared<Model>(small_model(shape), isa ? make_cpu_backend(isa) : make_reference_backend());
+  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
+  model->finish_load();
+  return model;
+}
+
+constexpr Shape plain{Format::q4_0, false, false, true, RopeStyle::interleaved, 0};
+
+std::vector<std::int32_t> prompt_of(int seed, int length) {
+  std::vector<std::int32_t> tokens;
+  std::uint32_t state = static_cast<std::uint32_t>(seed) * 2654435761u + 1;
+  for (int i = 0; i < length; ++i) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(static_cast<std::int32_t>((state >> 8) % 301));
+  }
+  return tokens;
+}
+
+SamplerParams sampler_of(int seed, int prompt_length) {
+  SamplerParams p;
+  p.seed = static_cast<std::uint64_t>(seed);
+  p.temperature = seed % 2 ? 0.8f : 0.0f;
+  p.repetition_penalty = seed % 3 ? 1.0f : 1.2f;
+  p.logprobs = 0;
+  p.prompt_length = prompt_length;
+  return p;
+}
+
+struct Drawn {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::uint32_t> logprob_bits;
+  bool operator==(const Drawn&) const = default;
+};
+
+// One request being computed: `fed` tokens are in the sequence.
+struct Request {
+  std::vector<std::int32_t> tokens;  // prompt and output
+  int prompt, sequence, fed = 0;
+  Drawn drawn;
+};
+
+Request begin(Engine& engine, int seed, int length) {
+  Request r{prompt_of(seed, length), length, engine.kv().create(""), 0, {}};
+  engine.set_sampler(r.sequence, sampler_of(seed, length));
+  return r;
+}
+
+// One step: each request gets at most `chunk` tokens.
+void step(Engine& engine, std::vector<Request*> requests, int chunk) {
+  Step s;
+  std::vector<Request*> drawing;
+  for (Request* r : requests) {
+    const int count = std::min(chunk, static_cast<int>(r->tokens.size()) - r->fed);
+    const bool last = r->fed + count == static_cast<int>(r->tokens.size());
+    REQUIRE(engine.kv().reserve(r->sequence, count));
+    s.segments.push_back({r->sequence, count, last ? 1 : 0, false, -1});
+    s.tokens.insert(s.tokens.end(), r->tokens.begin() + r->fed, r->tokens.begin() + r->fed + count);
+    r->fed += count;
+    if (last) drawing.push_back(r);
+  }
+  engine.submit(std::move(s));
+  REQUIRE(engine.wait());
+  REQUIRE(engine.result().rows.size() == drawing.size());
+  for (std::size_t i = 0; i < drawing.size(); ++i) {
+    const SampleRow& row = engine.result().rows[i];
+    REQUIRE(row.token >= 0);
+    drawing[i]->tokens.push_back(row.token);
+    drawing[i]->drawn.tokens.push_back(row.token);
+    drawing[i]->drawn.logprob_bits.push_back(std::bit_cast<std::uint32_t>(row.logprob));
+  }
+}
+
+constexpr int output_tokens = 12;
+
+Drawn solo(Engine& engine, int seed, int length, int chunk) {
+  Request r = begin(engine, seed, length);
+  while (r.drawn.tokens.size() < output_tokens) step(engine, {&r}, chunk);
+  engine.release(r.sequence);
+  return r.drawn;
+}
+
+EngineOptions options(int threads) { return {threads, 400, 512, true}; }
+
+}  // namespace
+
+TEST_CASE("the CPU backend's tokens and log-probabilities equal the reference's on every instruction set") {
+  const Shape shapes[] = {plain,
+                          {Format::q4_1, true, false, true, RopeStyle::half, 0},
+                          {Format::q8_0, false, true, false, RopeStyle::half, 20},
+                          {Format::f16, false, false, true, RopeStyle::interleaved, 0},
+                          {Format::bf16, true, true, true, RopeStyle::half, 0},
+                          {Format::f32, false, false, false, RopeStyle::interleaved, 33}};
+  for (const Shape& shape : shapes) {
+    Engine reference(load(shape, nullptr), options(1));
+    const Drawn expected[] = {solo(reference, 1, 5, 512), solo(reference, 2, 90, 512), solo(reference, 3, 300, 512)};
+    for (const char* const* isa = cpu_isas(); *isa; ++isa) {
+      CAPTURE(*isa);
+      CAPTURE(traits(shape.format).name);
+      Engine engine(load(shape, *isa), options(2));
+      CHECK(solo(engine, 1, 5, 512) == expected[0]);
+      CHECK(solo(engine, 2, 90, 512) == expected[1]);
+      CHECK(solo(engine, 3, 300, 512) == expected[2]);
+    }
+  }
+}
+
+TEST_CASE("chunk size, threads, batch and prefix hits do not change a request's results") {
+  const auto model = load(plain, cpu_isas()[0]);
+  std::vector<Drawn> expected;
+  {
+    Engine engine(model, {1, 400, 512, false});
+    for (int seed = 0; seed < 6; ++seed) expected.push_back(solo(engine, seed, 1 + seed * 47, 512));
+  }
+  for (int threads = 1; threads <= 3; ++threads) {
+    Engine engine(model, options(threads));
+    for (const int chunk : {1, 7, 16, 100}) {
+      std::vector<Request> requests;
+      for (int seed = 0; seed < 6; ++seed) requests.push_back(begin(engine, seed, 1 + seed * 47));
+      for (Request& r : requests)  // from the second round on, prompts are found in the prefix index
+        r.fed = engine.kv().match(r.sequence, r.tokens.data(), static_cast<int>(r.tokens.size()));
+      for (bool busy = true; busy;) {
+        std::vector<Request*> running;
+        for (Request& r : requests)
+          if (r.drawn.tokens.size() < output_tokens) running.push_back(&r);
+        busy = !running.empty();
+        if (busy) step(engine, running, chunk);
+      }
+      for (int seed = 0; seed < 6; ++seed) {
+        CAPTURE(threads);
+        CAPTURE(chunk);
+        CAPTURE(seed);
+        CHECK(requests[static_cast<std::size_t>(seed)].drawn == expected[static_cast<std::size_t>(seed)]);
+        engine.release(requests[static_cast<std::size_t>(seed)].sequence);
+      }
+      CHECK(engine.kv().check() == "");
+    }
+  }
+}
+
+namespace {
+
+// A planted fault: with several tokens in a step, norm adds its squares in descending order. Right to within rounding,
+// wrong under the contract: what a request computes would depend on its neighbours.
+class BatchDependentNorm : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
+    if (T == 1) return ForwardingBackend::norm(out, out_ld, x, x_ld, w, eps, T, heads, width);
+    for (int t = 0; t < T; ++t)
+      for (int h = 0; h < heads; ++h) {
+        const float* in = x + std::ptrdiff_t{t} * x_ld + h * width;
+        float sum = 0;
+        for (int i = width; i-- > 0;) sum = std::fma(in[i], in[i], sum);
+        const float r = 1 / std::sqrt(sum / static_cast<float>(width) + eps);
+        for (int i = 0; i < width; ++i) out[std::ptrdiff_t{t} * out_ld + h * width + i] = in[i] * r * w[i];
+      }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the comparison catches a planted fault in the order of additions") {
+  auto model = std::make_shared<Model>(small_model(plain), std::make_unique<BatchDependentNorm>(make_cpu_backend(nullptr)));
+  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
+  model->finish_load();
+  Engine engine(model, {1, 400, 512, false});
+  CHECK_FALSE(solo(engine, 4, 100, 1) == solo(engine, 4, 100, 512));
+}
+
+TEST_CASE("a fork continues as its parent would, and neither disturbs the other") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  const Drawn expected = solo(engine, 4, 75, 512);
+  Request parent = begin(engine, 4, 75);
+  step(engine, {&parent}, 512);
+  step(engine, {&parent}, 512);
+  Request child = parent;
+  child.sequence = engine.kv().fork(parent.sequence);
+  engine.set_sampler(child.sequence, sampler_of(4, 75));
+  while (child.drawn.tokens.size() < output_tokens) step(engine, {&child, &parent}, 512);
+  CHECK(parent.drawn == expected);
+  CHECK(child.drawn == expected);
+}
+
+TEST_CASE("an interrupted step commits nothing and can be repeated") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  const Drawn expected = solo(engine, 5, 200, 512);
+  engine.kv().clear_index();
+  Request r = begin(engine, 5, 200);
+  REQUIRE(engine.kv().reserve(r.sequence, 200));
+  interrupt_engine(engine.id());
+  engine.submit({{{r.sequence, 200, 1, false, -1}}, r.tokens});
+  CHECK_FALSE(engine.wait());
+  CHECK(engine.kv().length(r.sequence) == 0);
+  while (r.drawn.tokens.size() < output_tokens) step(engine, {&r}, 512);
+  CHECK(r.drawn == expected);
+}
+
+TEST_CASE("interrupt from another thread discards a long step") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  Request r = begin(engine, 5, 512);
+  REQUIRE(engine.kv().reserve(r.sequence, 512));
+  int discarded = 0;
+  for (int i = 0; i < 20; ++i) {
+    engine.submit({{{r.sequence, 512, 1, false, -1}}, r.tokens});
+    std::thread other([&] { interrupt_engine(engine.id()); });
+    const bool done = engine.wait();
+    other.join();
+    if (!done) {
+      ++discarded;
+      continue;
+    }
+    engine.kv().truncate(r.sequence, 0);
+    REQUIRE(engine.kv().reserve(r.sequence, 512));
+    interrupt_engine(engine.id());  // the flag may still be up from this round: the next step takes it
+  }
+  CHECK(discarded > 0);
+  CHECK(engine.kv().check() == "");
+}
+
+TEST_CASE("scoring gives the log-probability of every next token, in any chunking") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  const std::vector<std::int32_t> text = prompt_of(9, 130);
+  std::vector<std::uint32_t> whole;
+  for (const int chunk : {130, 64, 1, 37}) {
+    const int sequence = engine.kv().create("");
+    std::vector<std::uint32_t> bits;
+    for (int from = 0; from < 130; from += chunk) {
+      const int count = std::min(chunk, 130 - from);
+      REQUIRE(engine.kv().reserve(sequence, count));
+      engine.submit({{{sequence, count, count, true, from + count < 130 ? text[static_cast<std::size_t>(from + count)] : -1}},
+                     {text.begin() + from, text.begin() + from + count}});
+      REQUIRE(engine.wait());
+      for (const SampleRow& row : engine.result().rows) bits.push_back(std::bit_cast<std::uint32_t>(row.logprob));
+    }
+    CHECK(bits.size() == 129);
+    if (whole.empty()) whole = bits;
+    CHECK(bits == whole);
+    engine.release(sequence);
+  }
+}
+
+TEST_CASE("a step that is wrong is refused with the segment named") {
+  Engine engine(load(plain, cpu_isas()[0]), options(1));
+  const int sequence = engine.kv().create("");
+  const auto refused = [&](Step s) {
+    try {
+      engine.submit(std::move(s));
+    } catch (const Error& e) {
+      return std::string(code_name(e.code()));
+    }
+    return std::string("accepted");
+  };
+  CHECK(refused({{{sequence, 1, 0, false, -1}}, {5}}) == "INVALID_ARGUMENT");  // nothing reserved
+  REQUIRE(engine.kv().reserve(sequence, 4));
+  CHECK(refused({{{sequence, 2, 3, false, -1}}, {5, 6}}) == "INVALID_ARGUMENT");   // more rows than tokens
+  CHECK(refused({{{sequence, 1, 1, false, -1}}, {5}}) == "INVALID_ARGUMENT");      // no sampler
+  CHECK(refused({{{sequence, 1, 0, false, -1}}, {301}}) == "INVALID_ARGUMENT");    // outside the vocabulary
+  CHECK(refused({{{sequence, 2, 0, false, -1}}, {5}}) == "INVALID_ARGUMENT");      // token count
+  CHECK(refused({{{99, 1, 0, false, -1}}, {5}}) == "INVALID_ARGUMENT");            // no such sequence
+  CHECK(refused({{{sequence, 1, 0, false, -1}}, {5}}) == "accepted");
+}

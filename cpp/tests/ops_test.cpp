@@ -1,0 +1,433 @@
+// The kernels against the reference backend: every operation on every instruction set with 1 to 3 threads, equal bit
+// for bit (docs/numerics.md). Shapes come from one table: one, primes, tails of every vector width and tile, and the
+// widths of real models. A default run takes a seeded sample in which each value of each dimension occurs;
+// OCTAVO_DEEP=1 takes all.
+#include <doctest.h>
+
+#include <functional>
+#include <thread>
+
+#include "compare.h"
+#include "error.h"
+
+using namespace octavo;
+using namespace octavo::testing;
+
+namespace {
+
+const std::vector<int> table_M = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 31, 33, 64, 130};
+const std::vector<int> table_N = {1, 7, 32, 33, 61, 100, 960};
+const std::vector<int> table_K = {32, 64, 96, 576, 1536};
+
+struct LinearShape {
+  int m, n, k;
+  double size() const { return static_cast<double>(m) * n * k; }
+};
+
+// N x K of real models: SmolLM2-135M (qkv, attention output, gate and up, down), TinyLlama-1.1B, and a slice of a
+// vocabulary.
+const std::vector<LinearShape> model_shapes = {{1, 960, 576},   {1, 576, 576},   {1, 3072, 576},   {1, 576, 1536},
+                                               {1, 2560, 2048}, {1, 2048, 5632}, {1, 11264, 2048}, {1, 4099, 576}};
+
+// Many tokens: quantised by several threads, cut into several blocks that fit a cache.
+const std::vector<LinearShape> prompt_shapes = {{513, 33, 576}, {300, 7, 1536}, {257, 65, 320}, {130, 33, 2048}};
+
+std::vector<LinearShape> linear_shapes(Rng& rng) {
+  std::vector<LinearShape> all;
+  for (const int m : table_M)
+    for (const int n : table_N)
+      for (const int k : table_K) all.push_back({m, n, k});
+  if (deep()) {
+    for (const LinearShape& shape : model_shapes)
+      for (const int m : {1, 5, 33}) all.push_back({m, shape.n, shape.k});
+    all.insert(all.end(), prompt_shapes.begin(), prompt_shapes.end());
+    return all;
+  }
+  // Three cases for each value of each dimension; small ones, so that the sample is quick under a sanitizer too.
+  constexpr double largest = 2e6;
+  std::vector<LinearShape> sample;
+  const auto take = [&](int LinearShape::*dimension, int value) {
+    shuffle(all, rng);
+    int taken = 0;
+    for (const LinearShape& shape : all)
+      if (shape.*dimension == value && shape.size() <= largest && taken < 3) sample.push_back(shape), ++taken;
+  };
+  for (const int m : table_M) take(&LinearShape::m, m);
+  for (const int n : table_N) take(&LinearShape::n, n);
+  for (const int k : table_K) take(&LinearShape::k, k);
+  sample.push_back(model_shapes[static_cast<std::size_t>(rng.below(4))]);
+  sample.push_back(rng.pick(prompt_shapes));
+  return sample;
+}
+
+std::string words(Format format, const LinearShape& shape, bool bias, Epilogue epilogue) {
+  return std::string(traits(format).name) + " M " + std::to_string(shape.m) + " N " + std::to_string(shape.n) + " K " +
+         std::to_string(shape.k) + (bias ? ", bias" : "") + (epilogue == Epilogue::add ? ", add" : ", store");
+}
+
+// Rows in pieces of 32 times anything, in any order, as a loader may bring them.
+void load_in_pieces(Backend& backend, Weight& w, const std::vector<std::uint8_t>& rows, Rng& rng) {
+  const std::size_t stride = row_bytes(w.format, static_cast<std::size_t>(w.k));
+  std::vector<std::pair<std::int64_t, std::int64_t>> pieces;
+  for (std::int64_t row = 0; row < w.n;) {
+    const std::int64_t count = std::min<std::int64_t>(w.n - row, 32 * rng.between(1, 12));
+    pieces.push_back({row, count});
+    row += count;
+  }
+  shuffle(pieces, rng);
+  for (const auto& [row, count] : pieces)
+    backend.weight_load(w, row, count, rows.data() + stride * static_cast<std::size_t>(row));
+}
+
+void check_linear(Format format, const LinearShape& shape, Rng& rng) {
+  const bool with_bias = rng.chance(2);
+  const Epilogue epilogue = rng.chance(2) ? Epilogue::add : Epilogue::store;
+  CAPTURE(words(format, shape, with_bias, epilogue));
+  const std::vector<std::uint8_t> rows = random_rows(format, shape.n, shape.k, rng);
+  const Input x(random_activations(static_cast<std::size_t>(shape.m) * shape.k, rng), rng);
+  const Input bias(random_activations(static_cast<std::size_t>(shape.n), rng), rng);
+  const Rows start(shape.m, shape.n + (rng.chance(2) ? rng.between(1, 40) : 0), shape.n, rng);
+  const auto run = [&](Backend& backend, const Weight& w) {
+    Rows out = start;
+    backend.linear(out.data(), out.ld(), x, w, with_bias ? static_cast<const float*>(bias) : nullptr, shape.m,
+                   epilogue);
+    return out;
+  };
+  const Rows expected = run(reference(), *make_weight(reference(), format, shape.n, shape.k, rows));
+  for (const auto& backend : cpus()) {
+    const std::unique_ptr<Weight> w = backend->weight_create(format, shape.n, shape.k);
+    load_in_pieces(*backend, *w, rows, rng);
+    for (int threads = 1; threads <= 3; ++threads) {
+      backend->set_threads(threads);
+      const std::string difference = expected.difference(run(*backend, *w));
+      CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("this machine runs at least one instruction set, and an unknown one is refused") {
+  REQUIRE(cpus().size() > 0);
+  for (std::size_t i = 0; i < cpus().size(); ++i) {
+    CHECK(std::string(cpus()[i]->isa()) == cpu_isas()[i]);
+    CHECK(std::string(cpus()[i]->name()) == "cpu");
+  }
+  CHECK(std::string(make_cpu_backend(nullptr)->isa()) == cpu_isas()[0]);
+  try {
+    make_cpu_backend("sse9");
+    FAIL_CHECK("accepted");
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::invalid_argument);
+  }
+}
+
+TEST_CASE("linear equals the reference") {
+  for (const Format format : all_formats) {
+    Rng rng(100 + static_cast<std::uint64_t>(format));
+    for (const LinearShape& shape : linear_shapes(rng)) check_linear(format, shape, rng);
+  }
+}
+
+TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") {
+  Rng rng(200);
+  const int M = 37, N = 133, K = 192;
+  for (const Format format : all_formats) {
+    CAPTURE(std::string(traits(format).name));
+    const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
+    const std::vector<float> x = random_activations(M * K, rng);
+    const Rows start(M, N, N, rng);
+    const Rows* first = nullptr;
+    std::unique_ptr<Rows> kept;
+    for (const auto& backend : cpus()) {
+      const auto w = make_weight(*backend, format, N, K, rows);
+      for (int threads = 1; threads <= 3; ++threads) {
+        backend->set_threads(threads);
+        for (const int piece : {M, 1, 2, 5, 8, 16, 36}) {
+          Rows out = start;
+          for (int t = 0; t < M; t += piece)
+            backend->linear(out.data() + t * N, N, x.data() + t * K, *w, nullptr, std::min(piece, M - t),
+                            Epilogue::store);
+          if (first == nullptr) first = (kept = std::make_unique<Rows>(out)).get();
+          const std::string difference = first->difference(out);
+          CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads, pieces of ", piece, ": ",
+                        difference);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("linear: a NaN or infinity in a row reaches every output of that row and of no other") {
+  Rng rng(201);
+  const int M = 9, N = 45, K = 96;
+  for (const Format format : all_formats) {
+    const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
+    const std::vector<float> clean = random_normals(M * K, rng);
+    for (const float poison : {NAN, INFINITY, -INFINITY}) {
+      const int row = rng.below(M);
+      std::vector<float> x = clean;
+      x[static_cast<std::size_t>(row * K + rng.below(K))] = poison;
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        const auto w = make_weight(backend, format, N, K, rows);
+        std::vector<float> expected(M * N), found(M * N);
+        backend.linear(expected.data(), N, clean.data(), *w, nullptr, M, Epilogue::store);
+        backend.linear(found.data(), N, x.data(), *w, nullptr, M, Epilogue::store);
+        int wrong = 0;
+        for (int i = 0; i < M * N; ++i) {
+          const auto at = static_cast<std::size_t>(i);
+          wrong += i / N == row ? std::isfinite(found[at]) : std::memcmp(&found[at], &expected[at], 4) != 0;
+        }
+        CHECK_MESSAGE(wrong == 0, std::string(traits(format).name), ", ", label, ": ", wrong, " outputs");
+      });
+    }
+  }
+}
+
+TEST_CASE("weights: zeroed when made, refused when a scale is not finite, loaded from two threads") {
+  Rng rng(210);
+  on_every_cpu([&](Backend& backend, const std::string& label) {
+    CAPTURE(label);
+    const std::vector<float> x = random_normals(64, rng);
+    for (const Format format : all_formats) {
+      std::vector<float> out(70, 1.0f);
+      const auto zero = backend.weight_create(format, 70, 64);
+      CHECK(zero->resident_bytes() >= row_bytes(format, 64) * 70);
+      backend.linear(out.data(), 70, x.data(), *zero, nullptr, 1, Epilogue::store);
+      CHECK(out == std::vector<float>(70, 0.0f));
+
+      const std::vector<std::uint8_t> rows = random_rows(format, 70, 64, rng);
+      const auto w = backend.weight_create(format, 70, 64), expected = make_weight(reference(), format, 70, 64, rows);
+      std::thread other([&] { backend.weight_load(*w, 0, 32, rows.data()); });
+      backend.weight_load(*w, 32, 38, rows.data() + 32 * row_bytes(format, 64));
+      other.join();
+      std::vector<float> a(70), b(70);
+      backend.linear(a.data(), 70, x.data(), *w, nullptr, 1, Epilogue::store);
+      reference().linear(b.data(), 70, x.data(), *expected, nullptr, 1, Epilogue::store);
+      CHECK(std::memcmp(a.data(), b.data(), 70 * sizeof(float)) == 0);
+
+      if (!is_quantised(format)) continue;
+      for (const std::uint16_t bad : {0x7C00, 0xFC00, 0x7E00}) {
+        for (int field = 0; field < (format == Format::q4_1 ? 2 : 1); ++field) {
+          std::vector<std::uint8_t> broken = rows;
+          std::memcpy(
+              &broken[row_bytes(format, 64) * 69 + traits(format).group_bytes + static_cast<std::size_t>(field) * 2],
+              &bad, 2);
+          try {
+            backend.weight_load(*w, 0, 70, broken.data());
+            FAIL_CHECK(std::string(traits(format).name), ": a scale of ", bad, " was accepted");
+          } catch (const Error& error) {
+            CHECK(error.code() == Code::model_invalid);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("embed equals the reference") {
+  Rng rng(300);
+  for (const Format format : all_formats) {
+    for (const int K : {32, 96, 576, 2048}) {
+      const int N = 77, T = rng.pick(table_M);
+      const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
+      std::vector<std::int32_t> ids;
+      for (int t = 0; t < T; ++t) ids.push_back(t == 0 ? N - 1 : rng.below(N));
+      const Rows start(T, K, K, rng);
+      Rows expected = start;
+      reference().embed(expected.data(), *make_weight(reference(), format, N, K, rows), ids.data(), T);
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        Rows found = start;
+        backend.embed(found.data(), *make_weight(backend, format, N, K, rows), ids.data(), T);
+        const std::string difference = expected.difference(found);
+        CHECK_MESSAGE(difference.empty(), std::string(traits(format).name), " K ", K, " T ", T, ", ", label, ": ", difference);
+      });
+    }
+  }
+}
+
+TEST_CASE("norm equals the reference, in place too") {
+  Rng rng(400);
+  for (const int width : {16, 32, 48, 64, 80, 96, 128, 576, 1536, 2048}) {
+    for (const int heads : width <= 128 ? std::vector<int>{1, 3, 9} : std::vector<int>{1}) {
+      for (const int T : {1, 2, rng.pick(table_M), 33}) {
+        const int gap = rng.chance(2) ? rng.between(1, 50) : 0;
+        const float eps = rng.chance(2) ? 1e-5f : 1e-6f;
+        const Input w(random_activations(static_cast<std::size_t>(width), rng), rng);
+        Rows x(T, heads * width + gap, heads * width, rng);
+        const std::vector<float> values = random_activations(static_cast<std::size_t>(T * heads * width), rng);
+        for (int t = 0; t < T; ++t)
+          std::copy_n(&values[static_cast<std::size_t>(t * heads * width)], heads * width, x.data() + t * x.ld());
+        const Rows start(T, heads * width + rng.below(20), heads * width, rng);
+        Rows expected = start;
+        reference().norm(expected.data(), start.ld(), x.data(), x.ld(), w, eps, T, heads, width);
+        Rows expected_in_place = x;
+        reference().norm(expected_in_place.data(), x.ld(), expected_in_place.data(), x.ld(), w, eps, T, heads, width);
+        on_every_cpu([&](Backend& backend, const std::string& label) {
+          Rows found = start, in_place = x;
+          backend.norm(found.data(), start.ld(), x.data(), x.ld(), w, eps, T, heads, width);
+          backend.norm(in_place.data(), x.ld(), in_place.data(), x.ld(), w, eps, T, heads, width);
+          const std::string difference = expected.difference(found) + expected_in_place.difference(in_place);
+          CHECK_MESSAGE(difference.empty(), "width ", width, " heads ", heads, " T ", T, ", ", label, ": ", difference);
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("rope equals the reference") {
+  Rng rng(500);
+  for (const int D : {16, 32, 64, 80, 96, 128}) {
+    for (const int dims : {D, D / 2, 2, 6, D - 2}) {
+      for (const RopeStyle style : {RopeStyle::interleaved, RopeStyle::half}) {
+        const int T = rng.pick(table_M), heads = rng.between(1, 5);
+        const Rows start(T, heads * D + rng.below(40), heads * D, rng);
+        std::vector<float> angles(static_cast<std::size_t>(T * dims));
+        for (float& a : angles) a = rng.chance(20) ? 0.0f : static_cast<float>(rng.uniform() * 2 - 1);
+        const Input table(angles, rng);
+        Rows expected = start;
+        reference().rope(expected.data(), start.ld(), heads, D, table, dims, style, T);
+        on_every_cpu([&](Backend& backend, const std::string& label) {
+          Rows found = start;
+          backend.rope(found.data(), start.ld(), heads, D, table, dims, style, T);
+          const std::string difference = expected.difference(found);
+          CHECK_MESSAGE(difference.empty(), "D ", D, " dims ", dims,
+                        std::string(style == RopeStyle::half ? " half" : " interleaved"), " T ", T, ", ", label, ": ", difference);
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("gate equals the reference") {
+  Rng rng(600);
+  static const std::vector<float> corners = {0.0f,   -0.0f, 87,     -87,    88,      -88,        88.5f,
+                                             -88.5f, 1e30f, -1e30f, 1e-40f, -1e-40f, 0.34657359f};
+  for (const int F : {16, 32, 96, 1536, 5632}) {
+    for (const int T : {1, 3, F > 1000 ? 5 : rng.pick(table_M)}) {
+      std::vector<float> values =
+          random_normals(static_cast<std::size_t>(T) * F * 2, rng, rng.chance(2) ? 4.0f : 40.0f);
+      for (float& v : values)
+        if (rng.chance(30)) v = rng.pick(corners);
+      const Input gate_up(values, rng);
+      const Rows start(T, F, F, rng);
+      Rows expected = start;
+      reference().gate(expected.data(), gate_up, F, Activation::silu, T);
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        Rows found = start;
+        backend.gate(found.data(), gate_up, F, Activation::silu, T);
+        const std::string difference = expected.difference(found);
+        CHECK_MESSAGE(difference.empty(), "F ", F, " T ", T, ", ", label, ": ", difference);
+      });
+    }
+  }
+}
+
+TEST_CASE("gather equals the reference") {
+  Rng rng(700);
+  for (const int width : {1, 33, 576}) {
+    const int T = 40, R = rng.between(1, 20);
+    const Input x(random_activations(static_cast<std::size_t>(T) * width, rng), rng);
+    std::vector<std::int32_t> rows;
+    for (int r = 0; r < R; ++r) rows.push_back(r == 0 ? T - 1 : rng.below(T));
+    const Rows start(R, width, width, rng);
+    Rows expected = start;
+    reference().gather(expected.data(), x, rows.data(), R, width);
+    on_every_cpu([&](Backend& backend, const std::string& label) {
+      Rows found = start;
+      backend.gather(found.data(), x, rows.data(), R, width);
+      const std::string difference = expected.difference(found);
+      CHECK_MESSAGE(difference.empty(), "width ", width, ", ", label, ": ", difference);
+    });
+  }
+}
+
+static SampleRow row_of(const SamplerParams& params, const std::vector<std::int32_t>& history) {
+  SampleRow row{};
+  row.params = &params;
+  row.history = history.data();
+  row.history_length = static_cast<int>(history.size());
+  return row;
+}
+
+TEST_CASE("sample draws the same tokens as the reference, whatever the batch and threads") {
+  Rng rng(800);
+  const int V = 997, B = 9;
+  const std::vector<float> logits = random_normals(static_cast<std::size_t>(V * B), rng, 3);
+  std::vector<SamplerParams> params(B);
+  std::vector<std::vector<std::int32_t>> histories(B);
+  for (int b = 0; b < B; ++b) {
+    SamplerParams& p = params[static_cast<std::size_t>(b)];
+    p.temperature = b % 3 == 0 ? 0.0f : 0.8f;
+    p.top_k = b % 2 == 0 ? 0 : 40;
+    p.top_p = b % 4 == 1 ? 0.9f : 1.0f;
+    p.repetition_penalty = b % 5 == 2 ? 1.2f : 1.0f;
+    p.seed = rng.next() >> 11;
+    p.logprobs = b % 3;
+    for (int i = 0; i < 5 + b; ++i) histories[static_cast<std::size_t>(b)].push_back(rng.below(V));
+    p.prompt_length = 3;
+  }
+  const auto draw = [&](Backend& backend, int piece) {
+    std::vector<float> work = logits;
+    std::vector<SampleRow> rows;
+    for (std::size_t b = 0; b < B; ++b)
+      rows.push_back(row_of(params[b], histories[b]));
+    for (int b = 0; b < B; b += piece) backend.sample(work.data() + b * V, V, rows.data() + b, std::min(piece, B - b));
+    std::vector<float> result;
+    for (const SampleRow& row : rows) {
+      result.insert(result.end(), {static_cast<float>(row.token), row.logprob});
+      for (const TokenLogprob& top : row.top) result.insert(result.end(), {static_cast<float>(top.token), top.logprob});
+    }
+    return result;
+  };
+  const std::vector<float> expected = draw(reference(), B);
+  on_every_cpu([&](Backend& backend, const std::string& label) {
+    for (const int piece : {B, 1, 4}) CHECK_MESSAGE(draw(backend, piece) == expected, label, ", pieces of ", piece);
+  });
+}
+
+TEST_CASE("every operation stops at an interrupt and works again after it") {
+  Rng rng(900);
+  const auto check = [&](Backend& backend, const std::string& label) {
+    CAPTURE(label);
+    std::atomic<bool> flag = false;
+    backend.set_interrupt(&flag);
+    const int T = 5, W = 64, V = 100;
+    std::vector<float> x = random_normals(T * W * 2, rng), out(T * W * 2), table(T * W, 0.5f),
+                       logits = random_normals(V, rng);
+    const auto w = make_weight(backend, Format::q8_0, W, W, random_rows(Format::q8_0, W, W, rng));
+    const auto kv = backend.kv_create({1, 1, 1, W, KvDtype::f16});
+    const std::vector<std::int32_t> ids = {0, 1, 2, 3, 4}, block = {0};
+    const AttentionSegment segment{0, T, 0, block.data()};
+    const SamplerParams params;
+    std::vector<SampleRow> rows = {row_of(params, ids)};
+    const std::pair<const char*, std::function<void()>> operations[] = {
+        {"embed", [&] { backend.embed(out.data(), *w, ids.data(), T); }},
+        {"norm", [&] { backend.norm(out.data(), W, x.data(), W, x.data(), 1e-5f, T, 1, W); }},
+        {"linear", [&] { backend.linear(out.data(), W, x.data(), *w, nullptr, T, Epilogue::store); }},
+        {"rope", [&] { backend.rope(out.data(), W, 1, W, table.data(), W, RopeStyle::half, T); }},
+        {"kv_write", [&] { backend.kv_write(*kv, 0, x.data(), x.data(), W, ids.data(), T); }},
+        {"attention", [&] { backend.attention(out.data(), x.data(), W, *kv, 0, {&segment, 1, T}, {1, 0.125f, 0}); }},
+        {"gate", [&] { backend.gate(out.data(), x.data(), W, Activation::silu, T); }},
+        {"gather", [&] { backend.gather(out.data(), x.data(), ids.data(), T, W); }},
+        {"sample", [&] { backend.sample(logits.data(), V, rows.data(), 1); }},
+    };
+    for (const auto& [name, run] : operations) {
+      CAPTURE(std::string(name));
+      flag = false;
+      run();
+      flag = true;
+      try {
+        run();
+        FAIL_CHECK("not interrupted");
+      } catch (const Error& error) {
+        CHECK(error.code() == Code::interrupted);
+      }
+      flag = false;
+      run();
+    }
+    backend.set_interrupt(nullptr);
+  };
+  check(reference(), "reference");
+  on_every_cpu(check);
+}

@@ -1,0 +1,177 @@
+// The system layer: checked reads, files that appear whole or not at all, memory, limits of containers (from a made-up
+// /proc and /sys), parking.
+#include "os.h"
+
+#include <doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "error.h"
+
+using namespace octavo;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("octavo-os-test-" + std::to_string(::getpid()));
+  Folder() { fs::create_directories(path); }
+  ~Folder() { fs::remove_all(path); }
+  std::string put(const std::string& name, const std::string& text) const {
+    fs::create_directories((path / name).parent_path());
+    std::ofstream(path / name, std::ios::binary) << text;
+    return (path / name).string();
+  }
+};
+
+template <typename F>
+Code code_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.code();
+  }
+  FAIL("no error");
+  return Code::internal;
+}
+
+}  // namespace
+
+TEST_CASE("os::File reads what is there and refuses the rest") {
+  const Folder folder;
+  const os::File file(folder.put("a", "0123456789"));
+  CHECK(file.size() == 10);
+  char out[10];
+  file.read(out, 3, 4);
+  CHECK(std::memcmp(out, "3456", 4) == 0);
+  file.read(out, 10, 0);
+  CHECK(code_of([&] { file.read(out, 8, 3); }) == Code::model_invalid);
+  CHECK(code_of([&] { file.read(out, UINT64_MAX - 1, 4); }) == Code::model_invalid);
+  const std::string before = file.identity();
+  fs::resize_file(file.path(), 5);
+  CHECK(file.identity() != before);
+  CHECK(code_of([&] { file.read(out, 3, 4); }) == Code::model_invalid);
+
+  const std::string pipe = (folder.path / "pipe").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(code_of([&] { os::File f(pipe); }) == Code::model_invalid);
+  CHECK(code_of([&] { os::File f(folder.path.string()); }) == Code::model_invalid);
+  CHECK(code_of([&] { os::File f((folder.path / "absent").string()); }) == Code::file_not_found);
+  CHECK(code_of([&] { os::File f(file.path() + "/under-a-file"); }) == Code::file_not_found);
+  CHECK(code_of([&] { os::File f(""); }) == Code::invalid_argument);
+  CHECK(code_of([&] { os::File f(std::string("a\0b", 3)); }) == Code::invalid_argument);
+}
+
+TEST_CASE("os::FileWriter: a file appears whole or not at all") {
+  const Folder folder;
+  const std::string path = folder.put("out", "old");
+  const auto text = [&] {
+    std::ifstream in(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  {
+    os::FileWriter writer(path);
+    writer.write("new", 3);
+  }
+  CHECK(text() == "old");
+  {
+    os::FileWriter writer(path), other(path);
+    writer.write("new", 3);
+    writer.write("er", 2);
+    other.write("x", 1);
+    CHECK(writer.position() == 5);
+    writer.finish();
+  }
+  CHECK(text() == "newer");
+  CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 1);
+  CHECK(code_of([&] { os::FileWriter w((folder.path / "no" / "where").string()); }) == Code::io_error);
+  CHECK(code_of([&] { os::FileWriter w("/dev/null"); }) == Code::io_error);
+}
+
+TEST_CASE("os::Memory is zeroed, aligned and movable; too much is out_of_memory") {
+  for (std::size_t bytes : {std::size_t{1}, std::size_t{5000}, (std::size_t{4} << 20) + 1}) {
+    os::Memory memory(bytes);
+    CHECK(memory.bytes() == bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(memory.data()) % 64 == 0);
+    const auto* p = static_cast<const unsigned char*>(memory.data());
+    bool zero = true;
+    for (std::size_t i = 0; i < bytes; ++i) zero = zero && p[i] == 0;
+    CHECK(zero);
+    static_cast<unsigned char*>(memory.data())[bytes - 1] = 1;
+    os::Memory moved(std::move(memory));
+    CHECK(moved.data() == p);
+    CHECK(memory.data() == nullptr);
+  }
+  CHECK(os::Memory(0).data() == nullptr);
+  CHECK(code_of([] { os::Memory m(SIZE_MAX); }) == Code::out_of_memory);
+  CHECK(code_of([] { os::Memory m(std::size_t{1} << 46); }) == Code::out_of_memory);
+}
+
+TEST_CASE("limits of this machine are plausible") {
+  CHECK(os::memory_available() > (1 << 20));
+  CHECK(os::cpus_available() >= 1);
+  CHECK(os::cpus_available() <= static_cast<int>(std::thread::hardware_concurrency()));
+  CHECK_FALSE(os::cpu_model().empty());
+}
+
+TEST_CASE("limits: cgroup v2, nested, with page cache counted as free") {
+  const Folder root;
+  root.put("proc/meminfo", "MemTotal: 9000000 kB\nMemFree: 1 kB\nMemAvailable: 8000000 kB\n");
+  CHECK(os::memory_available(root.path.string()) == 8000000ull * 1024);
+  root.put("proc/self/cgroup", "0::/outer/inner\n");
+  root.put("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
+  root.put("sys/fs/cgroup/outer/inner/memory.max", "max\n");
+  root.put("sys/fs/cgroup/outer/memory.max", "1000000000\n");
+  root.put("sys/fs/cgroup/outer/memory.current", "700000000\n");
+  root.put("sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 100000000\nactive_file 50000000\n");
+  root.put("sys/fs/cgroup/outer/inner/cpu.max", "50000 100000\n");
+  CHECK(os::memory_available(root.path.string()) == 450000000u);
+  CHECK(os::cpus_available(root.path.string()) == 1);
+  root.put("sys/fs/cgroup/outer/memory.current", "1200000000\n");
+  CHECK(os::memory_available(root.path.string()) == 0);
+}
+
+TEST_CASE("limits: a container that sees its cgroup v1 group as the root") {
+  const Folder root;
+  root.put("proc/meminfo", "MemAvailable: 8000000 kB\n");
+  root.put("proc/self/cgroup", "12:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n");
+  root.put("proc/self/mountinfo",
+           "40 31 0:40 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
+           "41 31 0:41 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n");
+  root.put("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000000000\n");
+  root.put("sys/fs/cgroup/memory/memory.usage_in_bytes", "500000000\n");
+  root.put("sys/fs/cgroup/memory/memory.stat", "cache 5\ntotal_inactive_file 100\n");
+  root.put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+  root.put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+  CHECK(os::memory_available(root.path.string()) == 1500000100u);
+  CHECK(os::cpus_available(root.path.string()) == os::cpus_available("/nonexistent"));
+  root.put("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "10000\n");
+  CHECK(os::cpus_available(root.path.string()) == 1);
+}
+
+TEST_CASE("park returns at once when the word has changed, and when it is woken") {
+  std::atomic<std::uint32_t> word{1};
+  const auto* address = reinterpret_cast<const std::uint32_t*>(&word);
+  os::park(address, 0);
+  std::thread sleeper([&] {
+    while (word.load() == 1) os::park(address, 1);
+  });
+  word.store(2);
+  os::unpark(address, 1);
+  sleeper.join();
+  CHECK(word.load() == 2);
+}
+
+TEST_CASE("shared objects: a missing one says why") {
+  std::string reason;
+  CHECK(os::library_open("/nonexistent/library.so", &reason) == nullptr);
+  CHECK(reason.find("nonexistent") != std::string::npos);
+  CHECK_FALSE(os::module_folder().empty());
+}

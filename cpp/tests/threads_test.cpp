@@ -1,0 +1,185 @@
+// The thread pool: every tile once, late and preempted threads, interrupts, exceptions, turns.
+#include "cpu/threads.h"
+
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "doctest.h"
+#include "error.h"
+
+namespace octavo {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_CASE("every tile runs exactly once, whatever the number of threads and the longest run") {
+  ThreadPool pool;
+  for (int threads = 1; threads <= 3; ++threads) {
+    for (int tiles : {0, 1, 2, 3, 7, 64, 1000}) {
+      for (int longest_run : {0, 1, 5}) {
+        std::vector<std::atomic<int>> seen(static_cast<std::size_t>(tiles));
+        std::atomic<int> longest{0}, stranger{0};
+        parallel(pool, threads, tiles, [&](int begin, int end, int thread) {
+          if (thread < 0 || thread >= threads) ++stranger;
+          for (int now = longest.load(); end - begin > now && !longest.compare_exchange_weak(now, end - begin);) {}
+          for (int i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+        }, longest_run);
+        for (const auto& count : seen) REQUIRE(count == 1);
+        CHECK(stranger == 0);
+        if (longest_run > 0) CHECK(longest <= longest_run);
+      }
+    }
+  }
+}
+
+TEST_CASE("jobs follow one another at once: no tile of one is taken for another's") {
+  ThreadPool pool;
+  int wrong = 0;
+  for (int job = 0; job < 20000; ++job) {
+    const int tiles = 1 + job % 5, threads = 2 + job % 2;
+    std::atomic<int> sum{0};
+    parallel(pool, threads, tiles, [&, job](int begin, int end, int) {
+      for (int i = begin; i < end; ++i) sum += job + i;
+    });
+    if (sum != tiles * job + tiles * (tiles - 1) / 2) ++wrong;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("workers that parked are woken for the next job") {
+  ThreadPool pool;
+  for (int round = 0; round < 5; ++round) {
+    std::atomic<int> threads_seen{0};
+    std::atomic<bool> other{false};
+    // The caller's tile waits for a worker, so the job ends only when one was woken.
+    parallel(pool, 2, 2, [&](int begin, int end, int thread) {
+      ++threads_seen;
+      if (thread != 0) other = true;
+      for (int i = begin; i < end; ++i)
+        for (int ms = 0; thread == 0 && !other && ms < 5000; ++ms) std::this_thread::sleep_for(1ms);
+    }, 1);
+    CHECK(other);
+    std::this_thread::sleep_for(5ms);
+  }
+}
+
+TEST_CASE("a job does not wait for workers that claimed nothing") {
+  ThreadPool pool;
+  parallel(pool, 3, 3, [](int, int, int) {});
+  REQUIRE(pool.workers() == 2);
+  // One worker is held inside a job of another caller's pool; here: more threads than tiles, and tiles that end at once.
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) parallel(pool, 3, 2, [](int, int, int) {});
+  CHECK(std::chrono::steady_clock::now() - start < 5s);
+}
+
+TEST_CASE("an interrupt drops what is not claimed and the pool goes on") {
+  ThreadPool pool;
+  for (int threads = 1; threads <= 3; ++threads) {
+    for (int round = 0; round < 50; ++round) {
+      std::atomic<bool> flag{round % 2 == 0};
+      std::atomic<int> ran{0};
+      std::string code;
+      try {
+        parallel(pool, threads, 1000, [&](int begin, int end, int) {
+          ran += end - begin;
+          if (ran > 20) flag = true;
+        }, 1, &flag);
+      } catch (const Error& e) {
+        code = code_name(e.code());
+      }
+      CHECK(code == "INTERRUPTED");
+      CHECK(ran < 100);
+      if (round % 2 == 0) CHECK(ran == 0);
+      std::atomic<int> after{0};
+      parallel(pool, threads, 10, [&](int begin, int end, int) { after += end - begin; });
+      CHECK(after == 10);
+    }
+  }
+}
+
+TEST_CASE("an interrupt from another thread is seen between two claims") {
+  ThreadPool pool;
+  std::atomic<bool> flag{false};
+  std::thread other([&] {
+    std::this_thread::sleep_for(20ms);
+    flag = true;
+  });
+  const auto start = std::chrono::steady_clock::now();
+  CHECK_THROWS_AS(parallel(pool, 2, 100000, [](int, int, int) { std::this_thread::sleep_for(1ms); }, 1, &flag), Error);
+  CHECK(std::chrono::steady_clock::now() - start < 5s);
+  other.join();
+}
+
+TEST_CASE("an exception of a tile reaches the caller, once, and the pool goes on") {
+  ThreadPool pool;
+  for (int threads = 1; threads <= 3; ++threads) {
+    for (int round = 0; round < 50; ++round) {
+      std::string what;
+      try {
+        parallel(pool, threads, 100, [&](int begin, int end, int) {
+          for (int i = begin; i < end; ++i)
+            if (i == round || i == 99 - round) throw std::runtime_error("tile");
+        });
+      } catch (const std::runtime_error& e) {
+        what = e.what();
+      }
+      CHECK(what == "tile");
+      std::atomic<int> after{0};
+      parallel(pool, threads, 10, [&](int begin, int end, int) { after += end - begin; });
+      CHECK(after == 10);
+    }
+  }
+}
+
+TEST_CASE("callers on several threads share a pool without mixing their jobs") {
+  ThreadPool pool;
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 3; ++c) {
+    callers.emplace_back([&] {
+      for (int job = 0; job < 500; ++job) {
+        std::atomic<int> count{0};
+        parallel(pool, 2, 9, [&](int begin, int end, int) { count += end - begin; });
+        if (count != 9) ++wrong;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("leases are turns: one holder at a time, in the order of asking") {
+  std::vector<int> order;
+  std::atomic<int> holders{0}, most{0};
+  std::vector<std::thread> others;
+  {
+    const Lease first;
+    for (int i = 0; i < 4; ++i) {
+      others.emplace_back([&, i] {
+        const Lease turn;
+        if (++holders > most) most = holders.load();
+        order.push_back(i);
+        std::this_thread::sleep_for(1ms);
+        --holders;
+      });
+      std::this_thread::sleep_for(20ms);  // so that they ask one after another
+    }
+    CHECK(order.empty());
+  }
+  for (std::thread& other : others) other.join();
+  CHECK(most == 1);
+  CHECK(order == std::vector<int>{0, 1, 2, 3});
+}
+
+TEST_CASE("too many threads are refused") {
+  ThreadPool pool;
+  CHECK_THROWS_AS(parallel(pool, ThreadPool::max_threads + 1, 2, [](int, int, int) {}), Error);
+  CHECK(pool.workers() == 0);
+}
+
+}  // namespace
+}  // namespace octavo

@@ -1,0 +1,274 @@
+/**
+ * `octavo bench <model>`: prefill (pp) and decode (tg) speed as a table, each with its share of the limits measured in the same
+ * run. Decode is timed twice, interleaved: driven from C++ and through the public API (engine thread, messages, async
+ * iterator, detokeniser), with the same tokens, half of the runs sampled; the ratio is what the JavaScript side costs.
+ */
+import type { Command } from 'commander'
+import { Engine } from '../index.ts'
+import { openCheckpoint } from '../model/checkpoint.ts'
+import {
+  type MachineLimits,
+  type ModelDesc,
+  type NativeEngine,
+  type NativeModel,
+  native,
+  type SamplerParams,
+} from '../native.ts'
+import { bestLimits, decodeBound, passCost, prefillShare } from './bounds.ts'
+import { positive } from './flags.ts'
+import {
+  clearStatusLine,
+  formatBytes,
+  formatCount,
+  formatPercent,
+  markdownTable,
+  median,
+  printJson,
+  printLine,
+  statusLine,
+} from './output.ts'
+
+interface BenchFlags {
+  prompt: number
+  tokens: number
+  repetitions: number
+  threads?: number
+  isa?: string
+  api: boolean
+  json?: boolean
+}
+
+interface Plan {
+  promptTokens: number
+  decodeTokens: number
+  repetitions: number
+  threads: number
+  isa: string | null
+}
+
+/** One repetition, in seconds; `apiSeconds` is absent with --no-api. */
+interface Run {
+  sampled: boolean
+  prefillSeconds: number
+  decodeSeconds: number
+  apiSeconds?: number
+}
+
+const blockTokens = 16
+const stepTokens = 512
+
+export function addBench(program: Command): void {
+  program
+    .command('bench')
+    .description('measure prefill and decode speed against the limits of this machine')
+    .argument('<model>', "a GGUF file, 'stories' or 'synthetic:<preset>'")
+    .option('-p, --prompt <tokens>', 'tokens of the prefill test', positive, 512)
+    .option('-n, --tokens <tokens>', 'tokens of the decode test', positive, 128)
+    .option('-r, --repetitions <n>', 'runs of each test; the median counts', positive, 6)
+    .option('--threads <n>', 'threads to compute with; all CPUs of this process when absent', positive)
+    .option('--isa <name>', 'instruction set of the C++ runs; the best when absent (implies --no-api)')
+    .option('--no-api', 'leave out the runs through the public API')
+    .option('--json', 'print one JSON document')
+    .action(bench)
+}
+
+async function bench(model: string, flags: BenchFlags): Promise<void> {
+  const plan: Plan = {
+    promptTokens: flags.prompt,
+    decodeTokens: flags.tokens,
+    repetitions: flags.repetitions,
+    threads: flags.threads ?? native().cpu().cpus,
+    isa: flags.isa ?? null,
+  }
+  const { desc } = openCheckpoint(model)
+  const context = Math.max(plan.promptTokens + 1, plan.decodeTokens + 2)
+  statusLine('measuring the limits')
+  const before = native().limits(plan.threads)
+  statusLine(`loading ${model}`)
+  const { nativeModel, nativeEngine } = loadNative(desc, plan, context)
+  const engine =
+    flags.api && plan.isa === null
+      ? await Engine.load({ model, threads: plan.threads, contextTokens: context, prefixCache: false })
+      : undefined
+  try {
+    const runs = await measure(plan, desc, nativeEngine, engine)
+    const limits = bestLimits(before, native().limits(plan.threads))
+    const report = summarise(model, plan, desc, nativeModel, runs, limits)
+    clearStatusLine()
+    if (flags.json) await printJson(report)
+    else await printReport(report)
+  } finally {
+    await engine?.close()
+    nativeEngine.close()
+    nativeModel.close()
+  }
+}
+
+function loadNative(
+  desc: ModelDesc,
+  plan: Plan,
+  context: number,
+): { nativeModel: NativeModel; nativeEngine: NativeEngine } {
+  const nativeModel = new (native().Model)(desc, 'cpu', plan.isa)
+  for (let i = 0; i < nativeModel.tensorCount; i++) nativeModel.loadTensor(i)
+  nativeModel.finishLoad()
+  const nativeEngine = new (native().Engine)(nativeModel, {
+    threads: plan.threads,
+    kvBlocks: Math.ceil(context / blockTokens) + 1,
+    maxStepTokens: stepTokens,
+    prefixCache: false,
+  })
+  return { nativeModel, nativeEngine }
+}
+
+/** Token ids without meaning but with a spread, the same in every run (a linear congruential generator). */
+function promptIds(count: number, vocabulary: number): number[] {
+  const ids: number[] = []
+  let state = 1
+  for (let i = 0; i < count; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    ids.push(Math.floor((state / 2 ** 32) * vocabulary))
+  }
+  return ids
+}
+
+/** The sampling of the runs that sample, as the public API names it. */
+const sampling = (sampled: boolean) =>
+  sampled ? { temperature: 0.8, topK: 40, topP: 0.95, seed: 1 } : { temperature: 0, seed: 1 }
+
+const nativeSampling = (sampled: boolean): SamplerParams => ({
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logprobs: -1,
+  promptLength: 1,
+  biasTokens: new Int32Array(0),
+  biasValues: new Float32Array(0),
+  ...sampling(sampled),
+})
+
+async function measure(
+  plan: Plan,
+  desc: ModelDesc,
+  nativeEngine: NativeEngine,
+  engine: Engine | undefined,
+): Promise<Run[]> {
+  const long = Int32Array.from(promptIds(plan.promptTokens, desc.vocabulary))
+  const one = promptIds(1, desc.vocabulary)
+  // Prefill gives the first token, each step one more.
+  const decode = (sampled: boolean) =>
+    native().benchDecode(nativeEngine, Int32Array.from(one), plan.decodeTokens + 1, nativeSampling(sampled))
+      .decodeSeconds
+  const runs: Run[] = []
+  // Run -1 warms caches and threads up and is dropped.
+  for (let i = -1; i < plan.repetitions; i++) {
+    statusLine(`measuring, run ${Math.max(1, i + 1)} of ${plan.repetitions}`)
+    const sampled = (i & 1) === 1
+    const apiFirst = (i & 2) === 2
+    const { prefillSeconds } = native().benchDecode(nativeEngine, long, 1, {
+      ...nativeSampling(false),
+      promptLength: long.length,
+    })
+    const early = engine && apiFirst ? await decodeThroughApi(engine, one, plan.decodeTokens, sampled) : undefined
+    const decodeSeconds = decode(sampled)
+    const apiSeconds = early ?? (engine && (await decodeThroughApi(engine, one, plan.decodeTokens, sampled)))
+    if (i < 0) continue
+    runs.push({ sampled, prefillSeconds, decodeSeconds, ...(apiSeconds === undefined ? {} : { apiSeconds }) })
+  }
+  return runs
+}
+
+/** Seconds from the first token to the last, as a program that reads the stream sees them; `tokens` steps, as in C++. */
+async function decodeThroughApi(engine: Engine, prompt: number[], tokens: number, sampled: boolean): Promise<number> {
+  const generation = engine.generate({ prompt, maxTokens: tokens + 1, ignoreEos: true, ...sampling(sampled) })
+  let first = 0
+  for await (const part of generation) if (first === 0 && part.tokens.length > 0) first = performance.now()
+  await generation.result
+  return (performance.now() - first) / 1000
+}
+
+type Report = ReturnType<typeof summarise>
+
+function summarise(name: string, plan: Plan, desc: ModelDesc, model: NativeModel, runs: Run[], limits: MachineLimits) {
+  const cost = passCost(desc)
+  const bound = decodeBound(cost, plan.decodeTokens / 2, limits)
+  const prefillSeconds = median(runs.map((run) => run.prefillSeconds))
+  const decode = plan.decodeTokens / median(runs.map((run) => run.decodeSeconds))
+  const apiRuns = runs.filter((run) => run.apiSeconds !== undefined)
+  const api = apiRuns.length > 0 ? plan.decodeTokens / median(apiRuns.map((run) => run.apiSeconds!)) : undefined
+  return {
+    model: { name, architecture: desc.architecture, parameters: parameters(desc), residentBytes: model.residentBytes },
+    cpu: native().cpu().model,
+    isa: plan.isa ?? native().cpu().isa,
+    threads: plan.threads,
+    limits,
+    prefill: {
+      tokens: plan.promptTokens,
+      tokensPerSecond: plan.promptTokens / prefillSeconds,
+      shareOfInt8Peak: prefillShare(cost, plan.promptTokens, prefillSeconds, limits),
+    },
+    decode: { tokens: plan.decodeTokens, tokensPerSecond: decode, bound, shareOfBound: decode / bound },
+    api:
+      api === undefined
+        ? null
+        : {
+            tokensPerSecond: api,
+            shareOfBound: api / bound,
+            ratioToNative: median(apiRuns.map((run) => run.decodeSeconds / run.apiSeconds!)),
+          },
+    runs,
+  }
+}
+
+const parameters = (desc: ModelDesc): number =>
+  Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.rows * tensor.width, 0)
+
+async function printReport(report: Report): Promise<void> {
+  const { model, prefill, decode, api, limits, runs } = report
+  const same = [
+    `${model.name}`,
+    formatBytes(model.residentBytes),
+    formatCount(model.parameters),
+    report.isa,
+    String(report.threads),
+  ]
+  const rows = [
+    [
+      ...same,
+      `pp${prefill.tokens}`,
+      prefill.tokensPerSecond.toFixed(2),
+      `${formatPercent(prefill.shareOfInt8Peak)} of int8 peak`,
+    ],
+    [
+      ...same,
+      `tg${decode.tokens}`,
+      decode.tokensPerSecond.toFixed(2),
+      `${formatPercent(decode.shareOfBound)} of bound`,
+    ],
+  ]
+  if (api) {
+    rows.push([
+      ...same,
+      `tg${decode.tokens} API`,
+      api.tokensPerSecond.toFixed(2),
+      `${formatPercent(api.shareOfBound)} of bound`,
+    ])
+  }
+  const head = ['model', 'size', 'params', 'isa', 'threads', 'test', 't/s', 'limit']
+  await printLine(markdownTable(head, rows, ['size', 'params', 'threads', 't/s', 'limit']))
+  await printLine('')
+  if (api) {
+    const sampled = runs.filter((run) => run.sampled).length
+    await printLine(
+      `public API / C++: ${formatPercent(api.ratioToNative)} (median of ${runs.length} interleaved pairs, ${sampled} sampled)`,
+    )
+  }
+  await printLine(
+    `limits, ${report.threads} threads: read ${(limits.readBytesPerSecond / 1e9).toFixed(1)} GB/s, ` +
+      `int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us; ` +
+      `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu})`,
+  )
+}

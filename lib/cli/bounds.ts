@@ -1,0 +1,68 @@
+/**
+ * What the hardware allows: bytes and operations of a forward pass from the numbers of a model, divided by limits measured
+ * on the same machine in the same run.
+ *
+ *   decode   tokens/s <= min(read bandwidth / bytes streamed per token, 0.8 x int8 peak / operations per token)
+ *   prefill  operations of the linear layers / (seconds x int8 peak): a share; attention is not counted, so it costs
+ *
+ * 0.8: scaling a group's integer dot (a multiplication and an fma) shares issue ports with the dot: 8 of 10 slots remain.
+ */
+import { kvBytesPerToken } from '../model/memory.ts'
+import type { MachineLimits, ModelDesc, TensorSource } from '../native.ts'
+
+const layerMatrices = ['q', 'k', 'v', 'attnOut', 'gate', 'up', 'down']
+const reachableShareOfPeak = 0.8
+
+export interface PassCost {
+  /** Weights of the layers and of the output head, as the file stores them. */
+  layerBytes: number
+  headBytes: number
+  /** Multiply-adds count as two operations. */
+  layerOpsPerToken: number
+  headOpsPerToken: number
+  /** Keys and values of one cached token, all layers, f16. */
+  kvBytesPerToken: number
+}
+
+export function passCost(desc: ModelDesc): PassCost {
+  const ops = (tensor: TensorSource) => 2 * tensor.rows * tensor.width
+  let layerBytes = 0
+  let layerOpsPerToken = 0
+  for (let layer = 0; layer < desc.layers; layer++) {
+    for (const role of layerMatrices) {
+      const tensor = desc.tensors[`layer.${layer}.${role}`]
+      if (!tensor) continue
+      layerBytes += tensor.bytes
+      layerOpsPerToken += ops(tensor)
+    }
+  }
+  const head = desc.tensors.output ?? desc.tensors.embed
+  return {
+    layerBytes,
+    headBytes: head?.bytes ?? 0,
+    layerOpsPerToken,
+    headOpsPerToken: head ? ops(head) : 0,
+    kvBytesPerToken: kvBytesPerToken(desc),
+  }
+}
+
+/** The most tokens per second that one sequence with `context` cached tokens can decode. */
+export function decodeBound(cost: PassCost, context: number, limits: MachineLimits): number {
+  const bytes = cost.layerBytes + cost.headBytes + context * cost.kvBytesPerToken
+  const ops = cost.layerOpsPerToken + cost.headOpsPerToken
+  return Math.min(limits.readBytesPerSecond / bytes, (reachableShareOfPeak * limits.int8OpsPerSecond) / ops)
+}
+
+/** Share of the int8 peak that the linear layers reach when `tokens` tokens, one of them with logits, take `seconds`. */
+export function prefillShare(cost: PassCost, tokens: number, seconds: number, limits: MachineLimits): number {
+  return (tokens * cost.layerOpsPerToken + cost.headOpsPerToken) / seconds / limits.int8OpsPerSecond
+}
+
+/** The better of two measurements of each limit: a limit can only be measured too low. */
+export function bestLimits(a: MachineLimits, b: MachineLimits): MachineLimits {
+  return {
+    readBytesPerSecond: Math.max(a.readBytesPerSecond, b.readBytesPerSecond),
+    int8OpsPerSecond: Math.max(a.int8OpsPerSecond, b.int8OpsPerSecond),
+    barrierSeconds: Math.min(a.barrierSeconds, b.barrierSeconds),
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * `octavo chat <model>`: a conversation at the terminal, or with lines piped in (one message a line). Ctrl-C cancels the
+ * answer that runs and keeps the session; the next one, or Ctrl-D, leaves.
+ */
+import { createInterface } from 'node:readline'
+import type { Command } from 'commander'
+import pc from 'picocolors'
+import { toOctavoError } from '../errors.ts'
+import type { Engine, Generation } from '../index.ts'
+import { addEngineFlags, addSamplingFlags, type EngineFlags, type SamplingFlags, samplingOptions } from './flags.ts'
+import { loadEngine, summary } from './load.ts'
+import { note, print, printJson, printLine } from './output.ts'
+
+interface ChatFlags extends EngineFlags, SamplingFlags {
+  system?: string
+  json?: boolean
+}
+
+const help = '/reset starts over, /exit or Ctrl-D leaves, Ctrl-C cancels an answer'
+
+export function addChat(program: Command): void {
+  const command = program
+    .command('chat')
+    .description('talk with a model')
+    .argument('<model>', "a GGUF file, 'stories' or 'synthetic:<preset>'")
+    .option('--system <text>', 'the system message')
+    .option('--json', 'print one line of JSON for each answer')
+  addSamplingFlags(addEngineFlags(command)).action(async (model: string, flags: ChatFlags) => {
+    const engine = await loadEngine(model, flags)
+    if (!engine) return
+    try {
+      await converse(engine, flags)
+    } finally {
+      await engine.close()
+    }
+  })
+}
+
+async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
+  const terminal = process.stdin.isTTY && process.stdout.isTTY && !flags.json
+  const start = () => engine.session(flags.system === undefined ? {} : { system: flags.system })
+  let session = start()
+  let running: Generation | undefined
+  let warned = false // a Ctrl-C since the last line: the next one leaves
+  let leaving = false
+  const lines = createInterface({
+    input: process.stdin,
+    ...(terminal ? { output: process.stdout, terminal: true, prompt: pc.bold('> ') } : { terminal: false }),
+  })
+  const interrupt = () => {
+    if (running && !warned) {
+      running.cancel()
+    } else if (terminal && !warned) {
+      note('\nCtrl-C again, or Ctrl-D, leaves')
+      lines.prompt()
+    } else {
+      leaving = true
+      running?.cancel()
+      lines.close()
+    }
+    warned = true
+  }
+  // In a terminal readline reads Ctrl-C itself; otherwise it comes as a signal.
+  lines.on('SIGINT', interrupt)
+  process.on('SIGINT', interrupt)
+  if (terminal) {
+    note(help)
+    lines.prompt()
+  }
+  try {
+    for await (const line of lines) {
+      warned = false
+      const message = line.trim()
+      if (message === '/exit') break
+      if (message === '/reset') {
+        session.close()
+        session = start()
+        note('a fresh conversation')
+      } else if (message.startsWith('/')) {
+        note(help)
+      } else if (message !== '') {
+        running = session.generate(message, samplingOptions(flags))
+        try {
+          await answer(running, flags, terminal)
+        } catch (error) {
+          if (!terminal) throw error
+          const { code, message: what } = toOctavoError(error)
+          note(`${code}: ${what}${code === 'CONTEXT_OVERFLOW' ? ' (/reset starts over)' : ''}`)
+        }
+        running = undefined
+      }
+      if (leaving) break
+      if (terminal) lines.prompt()
+    }
+  } finally {
+    lines.close()
+    process.off('SIGINT', interrupt)
+    session.close()
+  }
+}
+
+async function answer(generation: Generation, flags: ChatFlags, terminal: boolean): Promise<void> {
+  if (!flags.json) {
+    for await (const part of generation) await print(part.text)
+    await printLine('')
+  }
+  const result = await generation.result
+  if (flags.json) await printJson(result)
+  else if (terminal) note(summary(result))
+}

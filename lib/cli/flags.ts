@@ -1,0 +1,124 @@
+/**
+ * Flags that several commands share, and their way into the options of the public API. The library checks ranges; here
+ * only the text becomes numbers, so that there is one place for limits.
+ */
+import { type Command, InvalidArgumentError } from 'commander'
+
+export function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Expected a number.')
+  return value
+}
+
+export function integer(text: string): number {
+  const value = number(text)
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('Expected a whole number.')
+  return value
+}
+
+export function positive(text: string): number {
+  const value = integer(text)
+  if (value < 1) throw new InvalidArgumentError('Expected a whole number of at least 1.')
+  return value
+}
+
+const autoOrPositive = (text: string): number | 'auto' => (text === 'auto' ? 'auto' : positive(text))
+
+/** A text with its escapes resolved, so that `--stop '\n'` stops at a line's end. */
+const stopString = (text: string, earlier: string[] = []): string[] => {
+  const escapes: Record<string, string> = { n: '\n', t: '\t', r: '\r', '\\': '\\' }
+  return [...earlier, text.replace(/\\([ntr\\])/g, (_all, letter: string) => escapes[letter]!)]
+}
+
+const bias = (text: string, earlier: Record<number, number> = {}): Record<number, number> => {
+  const match = /^(\d+)=(.+)$/.exec(text)
+  if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-Infinity.')
+  return { ...earlier, [match[1]!]: match[2] === '-Infinity' ? -Infinity : number(match[2]!) }
+}
+
+export interface EngineFlags {
+  threads?: number | 'auto'
+  context?: number
+  kvMemory?: string
+}
+
+export interface SamplingFlags {
+  maxTokens?: number
+  temperature?: number
+  topK?: number
+  topP?: number
+  minP?: number
+  repetitionPenalty?: number
+  presencePenalty?: number
+  frequencyPenalty?: number
+  logitBias?: Record<number, number>
+  seed?: number
+  stop?: string[]
+  logprobs?: number
+  ignoreEos?: boolean
+  parseSpecial?: boolean
+}
+
+export function addEngineFlags(command: Command): Command {
+  return command
+    .option('--threads <n>', "threads to compute with, or 'auto'", autoOrPositive)
+    .option('--context <tokens>', 'most tokens of one request, prompt included', positive)
+    .option('--kv-memory <size>', "memory of the KV cache, for example '512MiB'")
+}
+
+export function addSamplingFlags(command: Command): Command {
+  return command
+    .option('-n, --max-tokens <n>', 'most tokens to generate', positive)
+    .option('-t, --temperature <x>', '0 takes the most likely token each time', number)
+    .option('--top-k <n>', 'keep the n most likely tokens; 0 keeps all', integer)
+    .option('--top-p <x>', 'keep the most likely tokens that hold this probability', number)
+    .option('--min-p <x>', 'keep tokens at least this likely relative to the most likely', number)
+    .option('--repetition-penalty <x>', 'divide the logits of tokens of prompt and output', number)
+    .option('--presence-penalty <x>', 'subtract from the logits of tokens of the output', number)
+    .option('--frequency-penalty <x>', 'subtract per occurrence in the output', number)
+    .option('--logit-bias <id=x>', "add to a token's logit (repeatable)", bias)
+    .option('--seed <n>', 'same seed, same tokens; random when absent', integer)
+    .option('--stop <text>', 'end before this text; \\n is a line end (repeatable)', stopString)
+    .option('--logprobs <n>', 'report log-probabilities of each token and the n most likely (with --json)', integer)
+    .option('--ignore-eos', "go on after the model's end of text")
+}
+
+/** The given entries that are defined: options left out keep the library's defaults. */
+function defined<T extends object>(options: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+export interface EngineOptionsOfFlags {
+  model: string
+  threads?: number | 'auto'
+  contextTokens?: number
+  kv?: { memory: string }
+}
+
+export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
+  return defined<EngineOptionsOfFlags>({
+    model,
+    threads: flags.threads,
+    contextTokens: flags.context,
+    kv: flags.kvMemory === undefined ? undefined : { memory: flags.kvMemory },
+  })
+}
+
+export function samplingOptions(flags: SamplingFlags): SamplingFlags {
+  return defined<SamplingFlags>({
+    maxTokens: flags.maxTokens,
+    temperature: flags.temperature,
+    topK: flags.topK,
+    topP: flags.topP,
+    minP: flags.minP,
+    repetitionPenalty: flags.repetitionPenalty,
+    presencePenalty: flags.presencePenalty,
+    frequencyPenalty: flags.frequencyPenalty,
+    logitBias: flags.logitBias,
+    seed: flags.seed,
+    stop: flags.stop,
+    logprobs: flags.logprobs,
+    ignoreEos: flags.ignoreEos,
+    parseSpecial: flags.parseSpecial,
+  })
+}

@@ -1,0 +1,186 @@
+/**
+ * `octavo inspect <model>`: what is in a model and what memory running it takes. Reads headers only. A sound file that octavo
+ * cannot run is shown as well, with the reason.
+ */
+import type { Command } from 'commander'
+import { OctavoError } from '../errors.ts'
+import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
+import { locateModel, type ModelLocation } from '../model/locate.ts'
+import { memoryNeeds } from '../model/memory.ts'
+import { has, type Metadata, readString } from '../model/metadata.ts'
+import { type GgufTensor, native } from '../native.ts'
+import { positive } from './flags.ts'
+import { formatBytes, formatCount, markdownTable, printJson, printLine } from './output.ts'
+
+interface InspectFlags {
+  context?: number
+  tensors?: boolean
+  json?: boolean
+}
+
+/** Tokens that one step of an engine computes at most, unless told otherwise: sizes the activation buffers. */
+const stepTokens = 512
+
+export function addInspect(program: Command): void {
+  program
+    .command('inspect')
+    .description('show architecture, tensors and memory needs')
+    .argument('<model>', "a GGUF file, 'stories' or 'synthetic:<preset>[:<type>]'")
+    .option(
+      '--context <tokens>',
+      'predict memory for this context; what the model was trained for when absent',
+      positive,
+    )
+    .option('--tensors', 'list every tensor')
+    .option('--json', 'print one JSON document')
+    .action(inspect)
+}
+
+async function inspect(model: string, flags: InspectFlags): Promise<void> {
+  const location = locateModel(model)
+  const { metadata, tensors, body } = open(location, flags)
+  const report = {
+    name: location.name,
+    ...body,
+    tokenizer: {
+      kind: readString(metadata, 'tokenizer.ggml.model', 'none'),
+      preTokenizer: readString(metadata, 'tokenizer.ggml.pre', 'none'),
+      chatTemplate: has(metadata, 'tokenizer.chat_template'),
+    },
+    files: location.kind === 'files' ? location.files : [],
+    tensorBytes: tensors.reduce((sum, tensor) => sum + tensor.bytes, 0),
+    tensors: tensorsByType(tensors),
+    ...(flags.tensors ? { tensorList: tensors.map(listed) } : {}),
+  }
+  if (flags.json) await printJson(report)
+  else await printLine(render(report))
+}
+
+interface Opened {
+  metadata: Metadata
+  tensors: GgufTensor[]
+  body: Body
+}
+
+type Body = ReturnType<typeof describe> | { architecture: string; unsupported: string }
+
+function open(location: ModelLocation, flags: InspectFlags): Opened {
+  try {
+    const checkpoint = openCheckpoint(location)
+    return { metadata: checkpoint.metadata, tensors: checkpoint.tensors, body: describe(checkpoint, flags) }
+  } catch (error) {
+    if (!(error instanceof OctavoError) || error.code !== 'MODEL_UNSUPPORTED' || location.kind !== 'files') throw error
+    const parts = location.files.map((file) => native().ggufRead(file))
+    const { metadata } = parts[0]!
+    const architecture = readString(metadata, 'general.architecture', 'unknown')
+    return {
+      metadata,
+      tensors: parts.flatMap((part) => part.tensors),
+      body: { architecture, unsupported: error.message },
+    }
+  }
+}
+
+function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
+  const contextTokens = flags.context ?? desc.contextTokens
+  return {
+    architecture: desc.architecture,
+    parameters,
+    layers: desc.layers,
+    width: desc.width,
+    heads: desc.heads,
+    kvHeads: desc.kvHeads,
+    headSize: desc.headSize,
+    feedForward: desc.feedForward,
+    vocabulary: desc.vocabulary,
+    trainedContextTokens: desc.contextTokens,
+    rope: { style: desc.rope.style, dims: desc.rope.dims, base: desc.rope.base, scaling: desc.rope.scaling.kind },
+    slidingWindow: desc.slidingWindow,
+    tiedOutput: desc.tensors.output === undefined,
+    memory: { contextTokens, ...memoryNeeds(desc, contextTokens, stepTokens) },
+  }
+}
+
+const typeName = ({ type, typeName: name }: GgufTensor): string => name ?? `type ${type}`
+const values = ({ shape }: GgufTensor): number => shape.reduce((a, b) => a * b, 1)
+
+function listed(tensor: GgufTensor) {
+  return { name: tensor.name, type: typeName(tensor), shape: tensor.shape, bytes: tensor.bytes }
+}
+
+function tensorsByType(tensors: GgufTensor[]) {
+  const rows = new Map<string, { type: string; count: number; parameters: number; bytes: number }>()
+  for (const tensor of tensors) {
+    const type = typeName(tensor)
+    const row = rows.get(type) ?? { type, count: 0, parameters: 0, bytes: 0 }
+    row.count++
+    row.parameters += values(tensor)
+    row.bytes += tensor.bytes
+    rows.set(type, row)
+  }
+  return [...rows.values()].sort((a, b) => b.bytes - a.bytes)
+}
+
+interface Report {
+  name: string
+  tokenizer: { kind: string; preTokenizer: string; chatTemplate: boolean }
+  files: string[]
+  tensorBytes: number
+  tensors: ReturnType<typeof tensorsByType>
+  tensorList?: ReturnType<typeof listed>[]
+}
+
+function render(report: Report & Body): string {
+  const { tokenizer } = report
+  const facts: [string, string][] = [
+    ['model', report.name],
+    ...report.files.map((file): [string, string] => ['file', file]),
+    ['architecture', report.architecture],
+    ...('unsupported' in report ? [['cannot run', report.unsupported] satisfies [string, string]] : modelFacts(report)),
+    ['tokenizer', `${tokenizer.kind}, pre-tokenizer ${tokenizer.preTokenizer}`],
+    ['chat template', tokenizer.chatTemplate ? 'yes' : 'no'],
+  ]
+  const lines = facts.map(([name, value]) => `${name.padEnd(14)} ${value}`)
+  const right = ['tensors', 'parameters', 'bytes']
+  const rows = report.tensors.map((row) => [
+    row.type,
+    `${row.count}`,
+    formatCount(row.parameters),
+    formatBytes(row.bytes),
+  ])
+  lines.push('', markdownTable(['type', ...right], rows, right))
+  if ('memory' in report) lines.push('', memoryTable(report.memory))
+  if (report.tensorList) {
+    const list = report.tensorList.map(({ name, type, shape, bytes }) => [
+      name,
+      type,
+      shape.join(' x '),
+      formatBytes(bytes),
+    ])
+    lines.push('', markdownTable(['tensor', 'type', 'shape', 'bytes'], list, ['shape', 'bytes']))
+  }
+  return lines.join('\n')
+}
+
+function modelFacts(model: ReturnType<typeof describe>): [string, string][] {
+  const { rope } = model
+  return [
+    ['parameters', formatCount(model.parameters)],
+    ['layers', `${model.layers}`],
+    ['width', `${model.width}, feed-forward ${model.feedForward}`],
+    ['heads', `${model.heads} of ${model.headSize}, ${model.kvHeads} for keys and values`],
+    ['vocabulary', `${model.vocabulary}${model.tiedOutput ? ', output tied to the embedding' : ''}`],
+    ['context', `${model.trainedContextTokens}${model.slidingWindow ? `, sliding window ${model.slidingWindow}` : ''}`],
+    ['rope', `${rope.style}, ${rope.dims} dimensions, base ${rope.base}, scaling ${rope.scaling}`],
+  ]
+}
+
+function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
+  const rows = [
+    ['weights', formatBytes(memory.weightBytes)],
+    [`KV cache, ${memory.contextTokens} tokens, f16`, formatBytes(memory.kvBytes)],
+    [`activations, ${stepTokens} tokens a step`, formatBytes(memory.scratchBytes)],
+    ['total', formatBytes(memory.totalBytes)],
+  ]
+  return markdownTable(['memory', 'bytes'], rows, ['bytes'])
+}

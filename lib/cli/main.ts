@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+/**
+ * The `octavo` command. Exit codes: 0 done, 1 an error (`octavo: CODE: message` on stderr), 2 wrong usage, 130 Ctrl-C.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { toOctavoError } from '../errors.ts'
+import { addBench } from './bench.ts'
+import { addChat } from './chat.ts'
+import { addInspect } from './inspect.ts'
+import { clearStatusLine } from './output.ts'
+import { addRun } from './run.ts'
+import { addSynthesize } from './synthesize.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+const program = new Command('octavo')
+  .description(
+    "Runs large language models in this process. A <model> is a GGUF file, 'stories' (a small model that comes with octavo)\n" +
+      "or 'synthetic:<preset>' (random weights of a known model's shape).",
+  )
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('(octavo --help lists the commands)')
+
+for (const add of [addRun, addChat, addInspect, addBench, addSynthesize]) add(program)
+
+// The reader of a pipe has seen enough (`octavo run ... | head`): no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1)
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  clearStatusLine()
+  if (error instanceof CommanderError) {
+    // Commander has printed its message; help and version come here too, with exit code 0.
+    process.exitCode = error.exitCode === 0 ? 0 : 2
+  } else {
+    const { code, message } = toOctavoError(error)
+    process.stderr.write(`octavo: ${code}: ${message}\n`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * A loaded model and everything one can ask of it. The model computes on the engine thread (host-client.ts), text becomes
+ * tokens on the text worker; this class only checks options, turns prompts into token ids and connects requests to streams.
+ */
+import { randomBytes } from 'node:crypto'
+import { CallSite } from './call-site.ts'
+import type { ErrorData } from './errors.ts'
+import { OctavoError, toErrorData } from './errors.ts'
+import type { Generation, GenerationResult } from './generation.ts'
+import { RunningGeneration } from './generation.ts'
+import type { EngineStats, LoadedInfo, ModelInfo, RequestSpec, SamplingSpec } from './host/protocol.ts'
+import { type HostClient, startHost } from './host-client.ts'
+import { openCheckpoint } from './model/checkpoint.ts'
+import { locateModel, type ModelLocation } from './model/locate.ts'
+import { native } from './native.ts'
+import type {
+  GenerateOptions,
+  LoadOptions,
+  ParsedLoad,
+  ParsedSampling,
+  ScoreOptions,
+  SessionOptions,
+  TokenizeOptions,
+} from './options.ts'
+import {
+  generateSchema,
+  idsSchema,
+  invalidArgument,
+  loadSchema,
+  parse,
+  scoreSchema,
+  sessionSchema,
+  textSchema,
+  tokenizeSchema,
+} from './options.ts'
+import { type Score, ScoreStream } from './score.ts'
+import type { VerbatimMessage } from './session.ts'
+import { Session } from './session.ts'
+import { TextService, type TextSource } from './text/text-service.ts'
+
+/** What is known about a loaded model. */
+export interface EngineModel extends ModelInfo {
+  /** Most tokens of one request, prompt and output. */
+  contextTokens: number
+  /** Whether `messages` and sessions can be used. */
+  chatTemplate: boolean
+  bosId: number | undefined
+  /** Tokens that end a generation. */
+  eosIds: number[]
+}
+
+const closedError: ErrorData = { code: 'ENGINE_CLOSED', message: 'The engine is closed.', details: {} }
+
+/** Milliseconds since the epoch, fractional; comparable between threads. */
+const now = () => performance.timeOrigin + performance.now()
+
+export class Engine {
+  readonly model: EngineModel
+  readonly #host: HostClient
+  readonly #text: TextService
+  #closing: Promise<void> | undefined
+
+  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo) {
+    this.#host = host
+    this.#text = text
+    const { bosId, eosIds, hasChatTemplate } = text.info
+    const { contextTokens, model } = loaded
+    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds: [...eosIds] })
+  }
+
+  /**
+   * Loads a model. Option errors throw here; everything later rejects: FILE_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED,
+   * OUT_OF_MEMORY, or `signal.reason` when the signal aborts. Nothing stays behind when it rejects.
+   */
+  static load(options: LoadOptions): Promise<Engine> {
+    const site = new CallSite(Engine.load)
+    return Engine.#start(parse(loadSchema, options, 'options', site), site)
+  }
+
+  static async #start(options: ParsedLoad, site: CallSite): Promise<Engine> {
+    const { signal } = options
+    signal?.throwIfAborted()
+    let host: HostClient | undefined
+    let starting: Promise<TextService> | undefined
+    try {
+      const location = locateModel(options.model)
+      host = startHost(hostOptions(options, location), {
+        onProgress: options.onProgress,
+        onLog: options.onLog,
+        interrupt: (id) => native().interrupt(id),
+      })
+      starting = TextService.start({ source: textSource(location) })
+      const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
+      host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
+      return new Engine(host, text, loaded)
+    } catch (error) {
+      await Promise.allSettled([host?.close(closedError), starting?.then((text) => text.close())])
+      if (signal?.aborted) throw signal.reason
+      throw site.error(isErrorData(error) ? error : toErrorData(error))
+    }
+  }
+
+  /**
+   * Starts a generation. Option errors throw here; what comes later rejects the result and the iterator: CONTEXT_OVERFLOW when the
+   * prompt leaves no room for a token, TEMPLATE_ERROR, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the
+   * context ends with finishReason 'length'.
+   */
+  generate(options: GenerateOptions): Generation {
+    const site = new CallSite(this.generate)
+    const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
+    if (messages !== undefined) return this.#chat(messages, sampling, site)
+    const tokens = this.#prompt(prompt!, parseSpecial, site)
+    return this.#generate(tokens, sampling, site)
+  }
+
+  /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
+  session(options: SessionOptions = {}): Session {
+    const site = new CallSite(this.session)
+    const { system } = parse(sessionSchema, options, 'options', site)
+    this.#assertOpen(site)
+    this.#assertTemplate(site)
+    return new Session({ start: (messages, sampling, at, onEnd) => this.#chat(messages, sampling, at, onEnd) }, system)
+  }
+
+  /** The log-probability of each token of a text given all before it, and the text's perplexity. */
+  score(options: ScoreOptions): Promise<Score> {
+    const site = new CallSite(this.score)
+    const { prompt, parseSpecial, signal } = parse(scoreSchema, options, 'options', site)
+    const pending = this.#prompt(prompt, parseSpecial, site)
+    const stream = new ScoreStream(site, signal)
+    const sampling = samplingSpec(parse(generateSchema, { prompt: '' }, 'options', site), 0, this.model.vocabularySize, site)
+    const askedAtMs = now()
+    this.#whenReady(pending, stream, (tokens) => {
+      if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
+      if (tokens.length > this.model.contextTokens) return stream.fail(this.#overflow(tokens.length))
+      const rest = { mode: 'score', maxTokens: 0, stop: [], ignoreEos: false, sampling, salt: '', askedAtMs } as const
+      stream.attach(this.#host.open(stream, { tokens, ...rest, stop: [] }), tokens)
+    })
+    return stream.result
+  }
+
+  /** The ids of a text. */
+  tokenize(text: string, options: TokenizeOptions = {}): Promise<number[]> {
+    const site = new CallSite(this.tokenize)
+    const checked = parse(textSchema, text, 'text', site)
+    const parsed = parse(tokenizeSchema, options, 'options', site)
+    this.#assertOpen(site)
+    return this.#text.tokenize(checked, parsed).then((ids) => Array.from(ids), rethrowAt(site))
+  }
+
+  /** The text of ids; control tokens have none. */
+  detokenize(ids: number[] | Int32Array): Promise<string> {
+    const site = new CallSite(this.detokenize)
+    const checked = tokenIds(parse(idsSchema, ids, 'ids', site), this.model.vocabularySize, 'ids', site)
+    this.#assertOpen(site)
+    return this.#text.detokenize(checked).catch(rethrowAt(site))
+  }
+
+  /** Counts as of the last step. */
+  stats(): EngineStats {
+    return this.#host.stats!
+  }
+
+  /** Ends running requests with ENGINE_CLOSED and frees everything. Resolves when it is done; closing twice is fine. */
+  close(): Promise<void> {
+    this.#closing ??= Promise.all([this.#host.close(closedError), this.#text.close()]).then(() => {})
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #chat(
+    messages: VerbatimMessage[],
+    sampling: ParsedSampling,
+    site: CallSite,
+    onEnd?: (result: GenerationResult | undefined) => void,
+  ): RunningGeneration {
+    this.#assertOpen(site)
+    this.#assertTemplate(site)
+    const tokens = this.#text.tokenizeChat(messages, { addGenerationPrompt: true })
+    return this.#generate(tokens, sampling, site, onEnd)
+  }
+
+  #generate(
+    pending: Int32Array | Promise<Int32Array>,
+    options: ParsedSampling,
+    site: CallSite,
+    onEnd?: (result: GenerationResult | undefined) => void,
+  ): RunningGeneration {
+    this.#assertOpen(site)
+    const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
+    const sampling = samplingSpec(options, seed, this.model.vocabularySize, site)
+    const { signal, stop, ignoreEos } = options
+    const askedAtMs = now()
+    const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, ...(onEnd && { onEnd }) })
+    this.#whenReady(pending, generation, (tokens) => {
+      if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
+      if (tokens.length >= this.model.contextTokens) return generation.fail(this.#overflow(tokens.length))
+      const maxTokens = options.maxTokens ?? this.model.contextTokens
+      const spec: Omit<RequestSpec, 'id'> = { mode: 'generate', tokens, maxTokens, stop, ignoreEos, sampling, salt: '', askedAtMs }
+      generation.attach(this.#host.open(generation, spec), tokens.length)
+    })
+    return generation
+  }
+
+  /** Posts a request when its tokens are there, unless it ended or the engine was closed meanwhile. */
+  #whenReady(
+    pending: Int32Array | Promise<Int32Array>,
+    stream: { ended: boolean; fail(error: ErrorData): void },
+    open: (tokens: Int32Array) => void,
+  ): void {
+    const ready = (tokens: Int32Array) => {
+      if (stream.ended) return
+      const error = this.#unusable()
+      if (error !== undefined) stream.fail(error)
+      else open(tokens)
+    }
+    if (pending instanceof Int32Array) ready(pending)
+    else pending.then(ready, (error) => stream.fail(this.#unusable() ?? toErrorData(error)))
+  }
+
+  #prompt(prompt: string | number[] | Int32Array, parseSpecial: boolean, site: CallSite): Int32Array | Promise<Int32Array> {
+    this.#assertOpen(site)
+    if (typeof prompt !== 'string') return tokenIds(prompt, this.model.vocabularySize, 'prompt', site)
+    return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos })
+  }
+
+  #overflow(promptTokens: number): ErrorData {
+    const { contextTokens } = this.model
+    return {
+      code: 'CONTEXT_OVERFLOW',
+      message: `The prompt has ${promptTokens} tokens; prompt and output together may have ${contextTokens}.`,
+      details: { promptTokens, contextTokens },
+    }
+  }
+
+  #unusable(): ErrorData | undefined {
+    return this.#closing === undefined ? this.#host.failure : closedError
+  }
+
+  #assertOpen(site: CallSite): void {
+    const error = this.#unusable()
+    if (error !== undefined) throw site.error(error)
+  }
+
+  #assertTemplate(site: CallSite): void {
+    if (this.model.chatTemplate) return
+    const message = 'The model has no chat template; give a prompt instead of messages.'
+    throw site.error({ code: 'NO_CHAT_TEMPLATE', message, details: { model: this.model.name } })
+  }
+}
+
+/** A synthetic model's vocabulary exists in memory only. */
+function textSource(location: ModelLocation): TextSource {
+  if (location.kind === 'files') return { kind: 'gguf', path: location.files[0]! }
+  return { kind: 'metadata', metadata: openCheckpoint(location).metadata }
+}
+
+function hostOptions(options: ParsedLoad, location: ModelLocation) {
+  return {
+    model: location,
+    backend: options.device === 'reference' ? 'reference' : 'cpu',
+    isa: options.internal.isa ?? null,
+    threads: options.threads,
+    contextTokens: options.contextTokens,
+    kvMemoryBytes: options.kv.memory,
+    prefixCache: options.prefixCache,
+    stepTokens: options.internal.stepTokens,
+    maxSequences: options.internal.maxSequences,
+  } as const
+}
+
+function samplingSpec(options: ParsedSampling, seed: number, vocabularySize: number, site: CallSite): SamplingSpec {
+  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options
+  const bias = Object.entries(options.logitBias)
+  const biasTokens = tokenIds(bias.map(([id]) => Number(id)), vocabularySize, 'logitBias', site)
+  const biasValues = Float32Array.from(bias, ([, value]) => value)
+  const logprobs = options.logprobs === false ? -1 : Math.min(options.logprobs, vocabularySize)
+  const numbers = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty }
+  return { ...numbers, seed, logprobs, biasTokens, biasValues }
+}
+
+/** A checked copy of ids. */
+function tokenIds(ids: number[] | Int32Array, vocabularySize: number, option: string, site: CallSite): Int32Array {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!
+    if (Number.isInteger(id) && id >= 0 && id < vocabularySize) continue
+    throw invalidArgument(site, `${option}[${i}]`, `a token id from 0 to ${vocabularySize - 1}`, id)
+  }
+  return Int32Array.from(ids)
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
+
+const rethrowAt = (site: CallSite) => (error: unknown) => {
+  throw site.error(toErrorData(error))
+}
+
+const isErrorData = (error: unknown): error is ErrorData =>
+  !(error instanceof OctavoError) && !(error instanceof Error) && typeof error === 'object' && error !== null && 'code' in error

@@ -1,0 +1,224 @@
+/**
+ * The engine thread's loop: drain the inbox, plan a step, submit, wait, commit, post. It never returns to the event loop while
+ * there is work: messages are taken from the port between two steps, everything a step brought leaves in one message. Without
+ * work it returns, and the next message wakes it.
+ */
+import { OctavoError, toErrorData } from '../errors.ts'
+import type { NativeEngine } from '../native.ts'
+import { statIndex } from '../native.ts'
+import { TokenTable } from './detokenizer.ts'
+import { OutputText } from './output-text.ts'
+import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
+import { controlIndex } from './protocol.ts'
+import { HostRequest } from './request.ts'
+import { type KvPort, Scheduler, type SchedulerOptions, type StepPlan } from './scheduler.ts'
+
+export interface LoopOptions extends SchedulerOptions {
+  contextTokens: number
+  control: Int32Array
+  /** Milliseconds since the epoch, fractional. */
+  now: () => number
+  /** Frees the engine and what it stands on. */
+  release: () => void
+}
+
+export class HostLoop {
+  readonly #port: HostPort
+  readonly #engine: NativeEngine
+  readonly #options: LoopOptions
+  readonly #kv: NativeKv
+  readonly #scheduler: Scheduler
+  readonly #drawn: Int32Array
+  readonly #logprobs: Float32Array
+  readonly #top = (row: number) => this.#engine.topLogprobs(row)
+  /** Parts to post with the next message. */
+  #outbox: StepPart[] = []
+  #closed = false
+  #eosIds: ReadonlySet<number> = new Set()
+  #table: TokenTable | undefined
+
+  constructor(port: HostPort, engine: NativeEngine, options: LoopOptions) {
+    this.#port = port
+    this.#engine = engine
+    this.#options = options
+    this.#kv = new NativeKv(engine)
+    this.#scheduler = new Scheduler(this.#kv, options)
+    this.#drawn = new Int32Array(options.stepTokens)
+    this.#logprobs = new Float32Array(options.stepTokens)
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Works until there is nothing left to do, or the engine is closed or broken. `message`: the one that woke it. */
+  run(message?: ToHost): void {
+    try {
+      if (message !== undefined) this.#handle(message)
+      while (this.#drain() && this.#step());
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  stats(): EngineStats {
+    return snapshot(this.#kv, this.#scheduler)
+  }
+
+  /** False once closed. */
+  #drain(): boolean {
+    while (!this.#closed) {
+      const message = this.#port.receive()
+      if (message === undefined) break
+      this.#handle(message)
+    }
+    return !this.#closed
+  }
+
+  /** One step; false when there was nothing to compute. A discarded step counts as one: the same work is planned again. */
+  #step(): boolean {
+    // What already ended must not wait for the step that comes now.
+    this.#post()
+    if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
+    const plan = this.#scheduler.plan(this.#options.now())
+    if (plan === undefined) return false
+    if (this.#compute(plan) < 0) return true
+    this.#scheduler.commit(plan, this.#drawn, this.#logprobs, this.#top, this.#options.now())
+    for (const request of plan.requests) this.#collect(request)
+    this.#post(true)
+    return true
+  }
+
+  #compute(plan: StepPlan): number {
+    const { control } = this.#options
+    this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
+    Atomics.store(control, controlIndex.stepTokens, plan.nTokens)
+    try {
+      return this.#engine.wait(this.#drawn, this.#logprobs)
+    } finally {
+      Atomics.store(control, controlIndex.stepTokens, 0)
+    }
+  }
+
+  #collect(request: HostRequest): void {
+    const part = request.takePart()
+    if (part !== undefined) this.#outbox.push(part)
+  }
+
+  #post(always = false): void {
+    if (!always && this.#outbox.length === 0) return
+    const parts = this.#outbox
+    this.#outbox = []
+    this.#port.post({ type: 'step', parts, stats: this.stats() })
+  }
+
+  #handle(message: ToHost): void {
+    switch (message.type) {
+      case 'vocabulary':
+        this.#eosIds = new Set(message.vocabulary.eosIds)
+        this.#table = new TokenTable(message.vocabulary.tokenBytes)
+        return
+      case 'request':
+        return this.#add(message.request)
+      case 'cancel': {
+        const request = this.#scheduler.cancel(message.id, this.#options.now())
+        if (request !== undefined) this.#collect(request)
+        return
+      }
+      case 'pause':
+        return this.#scheduler.setPaused(message.id, true)
+      case 'resume':
+        return this.#scheduler.setPaused(message.id, false)
+      case 'close':
+        this.#end()
+        return this.#port.post({ type: 'closed' })
+    }
+  }
+
+  #add(spec: RequestSpec): void {
+    if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
+    const text = new OutputText(this.#table, spec.stop)
+    const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
+    this.#scheduler.add(request)
+    if (request.end !== undefined) this.#collect(request)
+  }
+
+  /** The engine cannot go on: every stream rejects on the other side. */
+  #fail(error: unknown): void {
+    const data = toErrorData(error)
+    try {
+      this.#end()
+    } catch {
+      // A broken device may refuse to be closed; the first error says why.
+    }
+    this.#port.post({ type: 'failed', error: { ...data, code: data.code === 'INTERNAL' ? 'INTERNAL' : 'ENGINE_FAILED' } })
+  }
+
+  #end(): void {
+    this.#closed = true
+    this.#outbox = []
+    for (const request of this.#scheduler.requests) if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
+    this.#options.release()
+  }
+}
+
+/** The block manager of a native engine as the scheduler sees it. */
+export class NativeKv implements KvPort {
+  readonly #engine: NativeEngine
+  readonly #stats = new Int32Array(Object.keys(statIndex).length)
+  readonly totalBlocks: number
+
+  constructor(engine: NativeEngine) {
+    this.#engine = engine
+    this.totalBlocks = this.read()[statIndex.total]!
+  }
+
+  create(request: HostRequest): number {
+    const sequence = this.#engine.sequenceCreate(request.spec.salt)
+    if (request.spec.mode === 'generate') {
+      this.#engine.setSampler(sequence, samplerParams(request.spec.sampling, request.promptLength))
+    }
+    return sequence
+  }
+
+  match(sequence: number, tokens: Int32Array): number {
+    return this.#engine.sequenceMatch(sequence, tokens)
+  }
+
+  reserve(sequence: number, count: number): boolean {
+    return this.#engine.sequenceReserve(sequence, count)
+  }
+
+  free(sequence: number): void {
+    this.#engine.sequenceFree(sequence)
+  }
+
+  available(): number {
+    const stats = this.read()
+    return stats[statIndex.free]! + stats[statIndex.cached]!
+  }
+
+  /** Current counts, by statIndex; overwritten by the next call. */
+  read(): Int32Array {
+    this.#engine.stats(this.#stats)
+    return this.#stats
+  }
+}
+
+function samplerParams(sampling: SamplingSpec, promptLength: number) {
+  return { ...sampling, promptLength }
+}
+
+/** Counts after load or a step, as `engine.stats()` shows them. */
+function snapshot(kv: NativeKv, scheduler: Scheduler): EngineStats {
+  const blocks = kv.read()
+  return {
+    kv: {
+      totalBlocks: blocks[statIndex.total]!,
+      freeBlocks: blocks[statIndex.free]!,
+      cachedBlocks: blocks[statIndex.cached]!,
+    },
+    requests: { running: scheduler.running, waiting: scheduler.waiting },
+    ...scheduler.counts,
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * How large the KV pool is and how many tokens one request may have, decided before anything is allocated.
+ *
+ * What was asked for explicitly is granted or refused (OUT_OF_MEMORY, with the table of what needs what); nothing explicit
+ * shrinks silently. Defaults give way: contextTokens is what the model was trained for or what fits, and the pool has room for
+ * four such requests within 1 GiB, at least for one, within a quarter of the memory that weights and buffers leave.
+ * A request of contextTokens always fits the pool.
+ */
+import { OctavoError } from '../errors.ts'
+import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
+import type { ModelDesc } from '../native.ts'
+import { kvBlockTokens } from './scheduler.ts'
+
+export interface MemoryDemands {
+  desc: ModelDesc
+  /** Bytes this process may still take. */
+  memoryAvailable: number
+  stepTokens: number
+  /** Undefined: choose. */
+  contextTokens: number | undefined
+  kvMemoryBytes: number | undefined
+}
+
+export interface MemoryPlan {
+  contextTokens: number
+  kvBlocks: number
+}
+
+/** Requests of full length that the default pool holds, as far as this many bytes go. */
+const defaultRequests = 4
+const defaultPoolBytes = 2 ** 30
+/** The rest is for the page cache and for the application. */
+const defaultShare = 1 / 4
+
+export function planMemory(demands: MemoryDemands): MemoryPlan {
+  const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
+  const blockBytes = kvBytesPerToken(desc) * kvBlockTokens
+  const fixedBytes = weightBytes(desc) + scratchBytes(desc, stepTokens)
+  const leftBytes = memoryAvailable - fixedBytes
+  const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
+  const blocksFor = (tokens: number) => Math.ceil(tokens / kvBlockTokens)
+
+  if (kvMemoryBytes !== undefined) {
+    const kvBlocks = blocksIn(kvMemoryBytes)
+    if (kvBlocks > blocksIn(leftBytes)) throw outOfMemory(demands, kvBlocks)
+    if (kvBlocks === 0 || blocksFor(contextTokens ?? 1) > kvBlocks) throw poolTooSmall(demands, kvBlocks, blockBytes)
+    return { contextTokens: contextTokens ?? Math.min(desc.contextTokens, kvBlocks * kvBlockTokens), kvBlocks }
+  }
+
+  const wanted = blocksFor(contextTokens ?? desc.contextTokens)
+  const share = blocksIn(leftBytes * defaultShare)
+  const one = contextTokens === undefined ? Math.min(wanted, share) : wanted
+  if (one === 0 || one > blocksIn(leftBytes)) throw outOfMemory(demands, Math.max(1, one))
+  const several = Math.min(defaultRequests * one, blocksIn(defaultPoolBytes), share)
+  return {
+    contextTokens: contextTokens ?? Math.min(desc.contextTokens, one * kvBlockTokens),
+    kvBlocks: Math.max(one, several),
+  }
+}
+
+function outOfMemory({ desc, memoryAvailable, stepTokens }: MemoryDemands, kvBlocks: number): OctavoError {
+  const tokenBytes = kvBytesPerToken(desc)
+  const needs = {
+    weightBytes: weightBytes(desc),
+    kvBytes: kvBlocks * kvBlockTokens * tokenBytes,
+    scratchBytes: scratchBytes(desc, stepTokens),
+  }
+  const totalBytes = needs.weightBytes + needs.kvBytes + needs.scratchBytes
+  const leftBytes = memoryAvailable - needs.weightBytes - needs.scratchBytes
+  const largest = Math.max(0, Math.floor(leftBytes / (tokenBytes * kvBlockTokens)) * kvBlockTokens)
+  const rows: [string, number][] = [
+    ['weights', needs.weightBytes],
+    ['KV cache', needs.kvBytes],
+    ['buffers', needs.scratchBytes],
+    ['together', totalBytes],
+    ['available', memoryAvailable],
+  ]
+  const table = rows.map(([name, bytes]) => `  ${name.padEnd(10)}${mebibytes(bytes).padStart(12)}`).join('\n')
+  const hint = largest > 0 ? `The largest contextTokens that fits is ${largest}.` : 'The model does not fit at all.'
+  return new OctavoError('OUT_OF_MEMORY', `The model needs more memory than there is.\n${table}\n${hint}`, {
+    ...needs,
+    ...{ totalBytes, availableBytes: memoryAvailable, largestContextTokens: largest },
+  })
+}
+
+function poolTooSmall({ contextTokens }: MemoryDemands, kvBlocks: number, blockBytes: number): OctavoError {
+  const holds = kvBlocks * kvBlockTokens
+  const needed = Math.ceil((contextTokens ?? 1) / kvBlockTokens) * blockBytes
+  return new OctavoError(
+    'OUT_OF_MEMORY',
+    `kv.memory holds ${holds} tokens; a request of contextTokens ${contextTokens ?? 1} needs ${mebibytes(needed)}.`,
+    { contextTokens: contextTokens ?? 1, largestContextTokens: holds, neededBytes: needed },
+  )
+}
+
+const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`

@@ -1,0 +1,24 @@
+/** The text of one request's output: the streaming detokeniser, then stop strings. */
+import type { Detokenizer, TokenTable } from './detokenizer.ts'
+import type { TokenText } from './request.ts'
+import { StopMatcher } from './stop-matcher.ts'
+
+export class OutputText implements TokenText {
+  readonly #detokenizer: Detokenizer
+  readonly #matcher: StopMatcher
+
+  constructor(table: TokenTable, stop: string[]) {
+    this.#detokenizer = table.stream()
+    this.#matcher = new StopMatcher(stop)
+  }
+
+  push(token: number): { text: string; stopped: boolean } {
+    const { text, stop } = this.#matcher.push(this.#detokenizer.push(token))
+    return { text, stopped: stop !== undefined }
+  }
+
+  flush(): { text: string; stopped: boolean } {
+    const { text, stop } = this.#matcher.push(this.#detokenizer.end())
+    return stop === undefined ? { text: text + this.#matcher.end(), stopped: false } : { text, stopped: true }
+  }
+}

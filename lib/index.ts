@@ -1,0 +1,18 @@
+/** octavo: large language models inside a Node.js process. */
+export type { EngineModel } from './engine.ts'
+export { Engine } from './engine.ts'
+export type { ErrorCode, ErrorDetails } from './errors.ts'
+export { errorCodes, OctavoError } from './errors.ts'
+export type { Generation, GenerationPart, GenerationResult, Usage } from './generation.ts'
+export type { EngineStats, FinishReason, LoadProgress, Timings, TokenLogprob } from './host/protocol.ts'
+export type {
+  ChatMessage,
+  GenerateOptions,
+  LoadOptions,
+  SamplingOptions,
+  ScoreOptions,
+  SessionOptions,
+  TokenizeOptions,
+} from './options.ts'
+export type { Score } from './score.ts'
+export { Session } from './session.ts'

@@ -1,0 +1,67 @@
+/**
+ * What a model takes in memory, from its description alone. Quantised weights are repacked into blocks of 32 rows x 32 columns
+ * (q4_0: 512 bytes of codes and 64 of scales, q4_1 as much again in minima, q8_0 twice the codes), so rows are rounded up to
+ * 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
+ */
+import type { ModelDesc, TensorSource, WeightFormat } from '../native.ts'
+
+const tileRows = 32
+const kvBlockTokens = 16
+const kvBytesPerValue = 2
+/** Rows of logits that exist at once. */
+const maxLogitRows = 64
+
+/** Bytes of 32 rows x 32 columns once loaded. */
+const tileBytes: Record<WeightFormat, number> = { f32: 4096, f16: 2048, bf16: 2048, q8_0: 1088, q4_0: 576, q4_1: 640 }
+
+export interface MemoryNeeds {
+  weightBytes: number
+  kvBytes: number
+  scratchBytes: number
+  totalBytes: number
+}
+
+function residentBytes({ format, rows, width }: TensorSource): number {
+  if (rows === 1) return 4 * width
+  return Math.ceil(rows / tileRows) * Math.ceil(width / 32) * tileBytes[format]
+}
+
+export function weightBytes(desc: ModelDesc): number {
+  return Object.values(desc.tensors).reduce((sum, tensor) => sum + residentBytes(tensor), 0)
+}
+
+/** Keys and values of one token in all layers, f16. */
+export function kvBytesPerToken(desc: ModelDesc): number {
+  return 2 * kvBytesPerValue * desc.layers * desc.kvHeads * desc.headSize
+}
+
+/** Of a pool that holds `tokens` tokens of one sequence. */
+export function kvBytes(desc: ModelDesc, tokens: number): number {
+  return Math.ceil(tokens / kvBlockTokens) * kvBlockTokens * kvBytesPerToken(desc)
+}
+
+/** Activations of a step of up to `stepTokens` tokens. */
+export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
+  const attended = desc.heads * desc.headSize
+  const perToken = [
+    desc.width,
+    desc.width,
+    attended + 2 * desc.kvHeads * desc.headSize,
+    attended,
+    2 * desc.feedForward,
+    desc.feedForward,
+    desc.rope.dims,
+    Math.max(desc.width, attended),
+  ]
+  const buffers = [...perToken.map((n) => n * stepTokens), Math.min(stepTokens, maxLogitRows) * desc.vocabulary]
+  return 4 * buffers.reduce((sum, floats) => sum + Math.ceil(floats / 16) * 16, 0)
+}
+
+export function memoryNeeds(desc: ModelDesc, kvTokens: number, stepTokens: number): MemoryNeeds {
+  const needs = {
+    weightBytes: weightBytes(desc),
+    kvBytes: kvBytes(desc, kvTokens),
+    scratchBytes: scratchBytes(desc, stepTokens),
+  }
+  return { ...needs, totalBytes: needs.weightBytes + needs.kvBytes + needs.scratchBytes }
+}

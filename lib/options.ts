@@ -1,0 +1,275 @@
+/**
+ * Every public option: its documentation, its schema and its default, in one place. `parse` throws INVALID_ARGUMENT at the call,
+ * with the caller's stack, naming the option, what was expected and what was found.
+ */
+import { z } from 'zod'
+import { CallSite } from './call-site.ts'
+import type { LoadProgress } from './host/protocol.ts'
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  /** 'system', 'user', 'assistant', or what else the model's template knows. */
+  role: string
+  content: string
+  name?: string | undefined
+}
+
+export interface LoadOptions {
+  /** A GGUF file (of a split model: its first part), 'stories' for the embedded model, or 'synthetic:<preset>'. */
+  model: string
+  /** 'auto' takes the best device. 'reference' is the slow executable specification, for tests. Default 'auto'. */
+  device?: 'auto' | 'cpu' | 'reference' | undefined
+  /** Threads to compute with. Default 'auto': every CPU that this process may use. */
+  threads?: number | 'auto' | undefined
+  /**
+   * Most tokens of one request, prompt and output. Default: what the model was trained for, or less where memory or `kv.memory`
+   * says so; an explicit value that does not fit is OUT_OF_MEMORY.
+   */
+  contextTokens?: number | undefined
+  kv?:
+    | {
+        /** Number format of cached keys and values. Default 'f16'. */
+        dtype?: 'f16' | undefined
+        /**
+         * Size of the KV pool that all requests share: bytes, or text such as '1GiB'. Default: room for four requests of
+         * contextTokens within 1 GiB, never less than for one, never more than half of the memory that is left.
+         */
+        memory?: number | string | undefined
+      }
+    | undefined
+  /** Whether requests find KV that earlier ones with the same beginning computed. Default true. */
+  prefixCache?: boolean | undefined
+  /** Called while loading. */
+  onProgress?: ((progress: LoadProgress) => void) | undefined
+  /** Called with lines a log may want; nothing is ever printed. */
+  onLog?: ((message: string) => void) | undefined
+  /** Aborts loading: the promise rejects with `signal.reason` and nothing stays behind. */
+  signal?: AbortSignal | undefined
+  /** @internal For tests: no part of the API. */
+  internal?: { isa?: string | undefined; stepTokens?: number | undefined; maxSequences?: number | undefined } | undefined
+}
+
+/** How tokens are drawn, and when to end. */
+export interface SamplingOptions {
+  /** Most tokens to generate. Default: until the model ends its answer or the context is full. */
+  maxTokens?: number | undefined
+  /** 0 takes the most likely token. Default 0.7. */
+  temperature?: number | undefined
+  /** Keeps the k most likely tokens; 0 keeps all. Default 40. */
+  topK?: number | undefined
+  /** Keeps the most likely tokens that together reach this probability. Default 0.95. */
+  topP?: number | undefined
+  /** Keeps tokens at least this likely relative to the most likely one. Default 0. */
+  minP?: number | undefined
+  /** Divides positive and multiplies negative logits of tokens of prompt and output. Default 1 (off). */
+  repetitionPenalty?: number | undefined
+  /** Subtracted from the logits of tokens of the output. Default 0. */
+  presencePenalty?: number | undefined
+  /** Subtracted for every time a token is in the output. Default 0. */
+  frequencyPenalty?: number | undefined
+  /** Added to logits, by token id; -Infinity bans a token. */
+  logitBias?: Record<number, number> | undefined
+  /** Same seed, same tokens. Default: random, returned in the result. */
+  seed?: number | undefined
+  /** Texts to end before. They are not part of the text. */
+  stop?: string | string[] | undefined
+  /** n: report each token's log-probability and the n most likely tokens. Default false. */
+  logprobs?: false | number | undefined
+  /** Whether to go on at end-of-text tokens. Default false: such a token ends the generation and is part of neither text nor tokens. */
+  ignoreEos?: boolean | undefined
+  /** Aborts the generation: iterator and result reject with `signal.reason`. */
+  signal?: AbortSignal | undefined
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Text or token ids; either this or `messages`. */
+  prompt?: string | number[] | Int32Array | undefined
+  /** A conversation, rendered with the model's chat template. */
+  messages?: ChatMessage[] | undefined
+  /** Whether control tokens written in a text prompt become such. Default false. */
+  parseSpecial?: boolean | undefined
+}
+
+export interface SessionOptions {
+  /** The system message. */
+  system?: string | undefined
+}
+
+export interface ScoreOptions {
+  /** Text or token ids, at least two tokens. */
+  prompt: string | number[] | Int32Array
+  /** Whether control tokens written in a text become such. Default false. */
+  parseSpecial?: boolean | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface TokenizeOptions {
+  /** Whether control tokens written in the text become such. Default false. */
+  parseSpecial?: boolean | undefined
+  /** Whether to begin with the model's begin-of-text token, if it has one. Default false. */
+  addBos?: boolean | undefined
+}
+
+const units: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
+const sizePattern = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)$/
+
+const sizeText = "bytes, or a size such as '512MiB' or '1GiB'"
+const bytes = z
+  .union([z.int().min(1), z.string().regex(sizePattern, sizeText)], { error: sizeText })
+  .transform((value) => {
+    if (typeof value === 'number') return value
+    const [, number, unit] = sizePattern.exec(value)!
+    return Math.floor(Number(number) * units[unit!]!)
+  })
+const callback = <F>() => z.custom<F>((value) => typeof value === 'function', 'a function')
+const signal = z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'an AbortSignal').optional()
+/** Ids are checked against the vocabulary by the engine. */
+const prompt = z.custom<string | number[] | Int32Array>(
+  (value) => typeof value === 'string' || value instanceof Int32Array || Array.isArray(value),
+  'a string, an array of token ids or an Int32Array',
+)
+const message = z.strictObject({ role: z.string().min(1), content: z.string(), name: z.string().optional() })
+
+export const loadSchema = z.strictObject({
+  model: z.string().min(1),
+  device: z.enum(['auto', 'cpu', 'reference']).default('auto'),
+  threads: z.union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" }).default('auto'),
+  contextTokens: z.int().min(2).optional(),
+  kv: z.strictObject({ dtype: z.enum(['f16']).default('f16'), memory: bytes.optional() }).prefault({}),
+  prefixCache: z.boolean().default(true),
+  onProgress: callback<(progress: LoadProgress) => void>().optional(),
+  onLog: callback<(message: string) => void>().optional(),
+  signal,
+  internal: z
+    .strictObject({
+      isa: z.string().optional(),
+      stepTokens: z.int().min(1).max(8192).default(512),
+      maxSequences: z.int().min(1).max(4096).default(256),
+    })
+    .prefault({}),
+})
+
+const samplingShape = {
+  maxTokens: z.int().min(1).optional(),
+  temperature: z.number().min(0).max(100).default(0.7),
+  topK: z.int().min(0).max(2 ** 31 - 1).default(40),
+  topP: z.number().gt(0).max(1).default(0.95),
+  minP: z.number().min(0).max(1).default(0),
+  repetitionPenalty: z.number().gt(0).max(100).default(1),
+  presencePenalty: z.number().min(-100).max(100).default(0),
+  frequencyPenalty: z.number().min(-100).max(100).default(0),
+  logitBias: z
+    .record(z.string().regex(/^\d+$/), z.union([z.number(), z.literal(-Infinity)]), {
+      error: 'an object of token ids and finite numbers or -Infinity',
+    })
+    .default({}),
+  seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  stop: z
+    .union([z.string().min(1), z.array(z.string().min(1)).max(64)], { error: 'a non-empty string, or at most 64 of them' })
+    .transform((stop) => (typeof stop === 'string' ? [stop] : stop))
+    .prefault([]),
+  logprobs: z.union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' }).default(false),
+  ignoreEos: z.boolean().default(false),
+  signal,
+}
+
+export const samplingSchema = z.strictObject(samplingShape)
+
+export const generateSchema = z
+  .strictObject({
+    prompt: prompt.optional(),
+    messages: z.array(message).min(1).optional(),
+    parseSpecial: z.boolean().default(false),
+    ...samplingShape,
+  })
+  .check(({ value, issues }) => {
+    const combination = (path: string, expected: string) =>
+      issues.push({ code: 'custom', message: expected, path: [path], input: value })
+    if ((value.prompt === undefined) === (value.messages === undefined)) {
+      combination(value.prompt === undefined ? 'prompt' : 'messages', 'either prompt or messages')
+    } else if (value.parseSpecial && typeof value.prompt !== 'string') {
+      combination('parseSpecial', 'parseSpecial only with a prompt that is text')
+    }
+  })
+
+export const sessionSchema = z.strictObject({ system: z.string().optional() })
+export const scoreSchema = z.strictObject({ prompt, parseSpecial: z.boolean().default(false), signal })
+export const tokenizeSchema = z.strictObject({ parseSpecial: z.boolean().default(false), addBos: z.boolean().default(false) })
+export const textSchema = z.string()
+export const idsSchema = z.custom<number[] | Int32Array>(
+  (value) => value instanceof Int32Array || Array.isArray(value),
+  'an array of token ids or an Int32Array',
+)
+
+export type ParsedLoad = z.output<typeof loadSchema>
+export type ParsedSampling = z.output<typeof samplingSchema>
+export type ParsedGenerate = z.output<typeof generateSchema>
+export type ParsedScore = z.output<typeof scoreSchema>
+
+/** The options with defaults filled in. `what` names the argument in messages, `site` is the caller. */
+export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string, site: CallSite): z.output<S> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]!
+  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined
+  const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])]
+  throw invalidArgument(site, path.length === 0 ? what : path.map(String).join('.'), expectation(issue, schema), at(value, path))
+}
+
+/** INVALID_ARGUMENT for what a schema cannot know. */
+export function invalidArgument(site: CallSite, option: string, expected: string, found: unknown) {
+  const shown = describe(found)
+  const message = `Option ${option}: expected ${expected}, found ${shown}.`
+  return site.error({ code: 'INVALID_ARGUMENT', message, details: { option, expected, found: shown } })
+}
+
+type Issue = z.core.$ZodIssue
+
+function expectation(issue: Issue, schema: z.ZodType): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'an integer' : `${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
+    case 'too_small':
+      return bound(issue.inclusive ? 'at least' : 'more than', issue.minimum, issue.origin)
+    case 'too_big':
+      return bound(issue.inclusive === false ? 'less than' : 'at most', issue.maximum, issue.origin)
+    case 'invalid_value':
+      return issue.values.map((value) => describe(value)).join(' or ')
+    case 'unrecognized_keys':
+      return `no such option; there are ${keysAt(schema, issue.path).join(', ')}`
+    default:
+      return issue.message
+  }
+}
+
+function bound(relation: string, limit: number | bigint, origin: string): string {
+  if (origin === 'string') return limit === 1 ? 'a non-empty string' : `${relation} ${limit} characters`
+  return origin === 'array' ? `${relation} ${limit} entries` : `a number, ${relation} ${limit}`
+}
+
+/** The keys that an object in the schema knows, for the message about one it does not. */
+function keysAt(schema: z.ZodType, path: PropertyKey[]): string[] {
+  let node: unknown = schema
+  for (const key of [undefined, ...path]) {
+    if (key !== undefined) node = typeof key === 'number' ? (node as z.ZodArray).element : (node as z.ZodObject).shape[String(key)]
+    while (node instanceof z.ZodOptional || node instanceof z.ZodDefault || node instanceof z.ZodPrefault) node = node.unwrap()
+  }
+  return node instanceof z.ZodObject ? Object.keys(node.shape).filter((key) => key !== 'internal') : []
+}
+
+function at(value: unknown, path: PropertyKey[]): unknown {
+  return path.reduce((inner: unknown, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
+}
+
+const shownCharacters = 60
+
+function describe(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  if (typeof value !== 'string' && typeof value !== 'object') return String(value)
+  if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+    const name = value.constructor?.name
+    if (name !== undefined && name !== 'Object') return `a ${name}`
+  }
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > shownCharacters ? `${text.slice(0, shownCharacters)}...` : text
+}

@@ -1,0 +1,66 @@
+/** A running score: one request that draws nothing. Its log-probabilities come with its end. */
+import type { CallSite } from './call-site.ts'
+import type { ErrorData } from './errors.ts'
+import type { Stream, StreamControl } from './generation.ts'
+import type { StepPart } from './host/protocol.ts'
+
+export interface Score {
+  tokens: number[]
+  /** logprobs[i] is that of tokens[i + 1] given all tokens before it. */
+  logprobs: number[]
+  /** exp of the mean negative log-probability. */
+  perplexity: number
+}
+
+export class ScoreStream implements Stream {
+  readonly result: Promise<Score>
+  #settle!: { resolve: (score: Score) => void; reject: (error: unknown) => void }
+  #control: StreamControl | undefined
+  #tokens: Int32Array = new Int32Array(0)
+  ended = false
+  readonly #site: CallSite
+  readonly #signal: AbortSignal | undefined
+  readonly #onAbort = () => {
+    this.reject(this.#signal!.reason)
+    this.#control?.cancel()
+  }
+
+  constructor(site: CallSite, signal: AbortSignal | undefined) {
+    this.#site = site
+    this.#signal = signal
+    this.result = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject }
+    })
+    if (signal?.aborted) this.#onAbort()
+    else signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  attach(control: StreamControl, tokens: Int32Array): void {
+    this.#control = control
+    this.#tokens = tokens
+  }
+
+  part({ end }: StepPart): void {
+    if (end === undefined || this.ended) return
+    if ('error' in end) return this.fail(end.error)
+    const logprobs = Array.from(end.scores!)
+    const sum = logprobs.reduce((total, logprob) => total + logprob, 0)
+    this.#end()
+    this.#settle.resolve({ tokens: Array.from(this.#tokens), logprobs, perplexity: Math.exp(-sum / logprobs.length) })
+  }
+
+  fail(error: ErrorData): void {
+    this.reject(this.#site.error(error))
+  }
+
+  reject(error: unknown): void {
+    if (this.ended) return
+    this.#end()
+    this.#settle.reject(error)
+  }
+
+  #end(): void {
+    this.ended = true
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * A conversation: a system message and turns. Answers are kept as text and, verbatim, as the ids the model generated: the next
+ * turn's prompt begins with exactly the tokens of this one, so that its keys and values are found again through the prefix
+ * cache. A session owns no cache blocks; when they were evicted in between, they are recomputed unnoticed.
+ *
+ * A turn counts when its generation resolves, a cancelled one with its partial answer. One that rejects (an abort, an overflow,
+ * a failure) leaves the history as it was.
+ */
+import { CallSite } from './call-site.ts'
+import type { Generation, GenerationResult, RunningGeneration } from './generation.ts'
+import type { ChatMessage, ParsedSampling, SamplingOptions } from './options.ts'
+import { parse, samplingSchema, textSchema } from './options.ts'
+
+/** A message whose ids are known: rendered as they are. */
+export interface VerbatimMessage extends ChatMessage {
+  tokens?: Int32Array
+}
+
+/** What a session needs of its engine. */
+export interface SessionHost {
+  /** Throws when the engine is closed. */
+  start(
+    messages: VerbatimMessage[],
+    sampling: ParsedSampling,
+    site: CallSite,
+    onEnd: (result: GenerationResult | undefined) => void,
+  ): RunningGeneration
+}
+
+export class Session {
+  readonly #host: SessionHost
+  readonly #messages: VerbatimMessage[] = []
+  #running: RunningGeneration | undefined
+  #closed = false
+
+  /** @internal Use `engine.session()`. */
+  constructor(host: SessionHost, system: string | undefined) {
+    this.#host = host
+    if (system !== undefined) this.#messages.push({ role: 'system', content: system })
+  }
+
+  /** The system message and all finished turns. */
+  get history(): ChatMessage[] {
+    return this.#messages.map(({ role, content }) => ({ role, content }))
+  }
+
+  /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
+  generate(message: string, options: SamplingOptions = {}): Generation {
+    const site = new CallSite(this.generate)
+    const content = parse(textSchema, message, 'message', site)
+    const sampling = parse(samplingSchema, options, 'options', site)
+    if (this.#closed) throw site.error({ code: 'SESSION_CLOSED', message: 'The session is closed.', details: {} })
+    if (this.#running !== undefined) {
+      throw site.error({
+        code: 'SESSION_BUSY',
+        message: 'The session is generating an answer: await its result, or cancel it and await its result.',
+        details: {},
+      })
+    }
+    const user = { role: 'user', content }
+    let ended = false
+    const generation = this.#host.start([...this.#messages, user], sampling, site, (result) => {
+      ended = true
+      this.#running = undefined
+      if (result === undefined) return
+      this.#messages.push(user, { role: 'assistant', content: result.text, tokens: Int32Array.from(result.tokens) })
+    })
+    if (!ended) this.#running = generation
+    return generation
+  }
+
+  /** Cancels an answer that is being generated. Closing twice is fine. */
+  close(): void {
+    this.#closed = true
+    this.#running?.cancel()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}

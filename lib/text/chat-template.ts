@@ -1,0 +1,83 @@
+/**
+ * A model's chat template: a program out of a model file, so it runs in a small worker of its own with limits on memory,
+ * time and output, and is killed at its deadline. The worker starts with the first message and is replaced after a kill.
+ */
+import { OctavoError } from '../errors.ts'
+import type { ChatRequest, RenderedChat } from './template-render.ts'
+import type { TemplateWorkerData } from './template-worker.ts'
+import type { SpecialToken } from './vocabulary.ts'
+import { siblingEntry, WorkerClient } from './worker-client.ts'
+
+export interface ChatTemplateOptions {
+  source: string
+  control: SpecialToken[]
+  /** bos_token and so on, by the names that templates use. */
+  named: Record<string, string>
+  deadlineMs?: number
+  maxOutputChars?: number
+}
+
+/**
+ * The template itself is stopped long before (template-sandbox.ts). V8 aborts the process when a single allocation goes
+ * past its heap limit by more than some 16 MB, so the limit stays well above what one operation can ask for.
+ */
+const heapMb = 512
+
+export class ChatTemplate {
+  readonly #data: TemplateWorkerData
+  readonly #deadlineMs: number
+  #client: WorkerClient | undefined
+  /** Renders one at a time, so that each has its own deadline. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  constructor(options: ChatTemplateOptions) {
+    const { source, control, named } = options
+    this.#data = { source, control, named, maxOutputChars: options.maxOutputChars ?? 16 * 2 ** 20 }
+    this.#deadlineMs = options.deadlineMs ?? 2000
+  }
+
+  render(request: ChatRequest): Promise<RenderedChat> {
+    const turn = this.#turn.then(() => this.#render(request))
+    this.#turn = turn.catch(() => undefined)
+    return turn
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#client?.stop(new OctavoError('ENGINE_CLOSED', 'The engine was closed.'))
+  }
+
+  async #render(request: ChatRequest): Promise<RenderedChat> {
+    if (this.#closed) throw new OctavoError('ENGINE_CLOSED', 'The engine was closed.')
+    const client = await this.#start()
+    const limit = `deadline ${this.#deadlineMs} ms`
+    const late = new OctavoError('TEMPLATE_ERROR', `The chat template went over its limit: ${limit}.`, {
+      limit: 'deadline',
+    })
+    const timer = setTimeout(() => void client.stop(late), this.#deadlineMs)
+    try {
+      return await client.call<RenderedChat>('render', request)
+    } catch (error) {
+      if (error instanceof OctavoError && error.code === 'ENGINE_FAILED') {
+        const reason = `The chat template ended its worker: ${error.message}`
+        throw new OctavoError('TEMPLATE_ERROR', reason, { limit: `heap ${heapMb} MB` }, { cause: error })
+      }
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** A worker that answers; its start is not on the template's clock. */
+  async #start(): Promise<WorkerClient> {
+    if (this.#client?.alive) return this.#client
+    this.#client = new WorkerClient(siblingEntry(import.meta.url, 'template-worker'), 'template worker', {
+      workerData: this.#data,
+      resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: 16 },
+      env: {},
+    })
+    await this.#client.call('ready', undefined)
+    return this.#client
+  }
+}

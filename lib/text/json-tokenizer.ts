@@ -1,0 +1,200 @@
+/**
+ * tokenizer.json (+ tokenizer_config.json, chat_template.jinja) -> Vocabulary, for BPE models. The file's own pipeline is
+ * kept, with three changes: special tokens leave it (the Tokenizer cuts the text at them), a prefix space leaves it (the
+ * Tokenizer knows what the first stretch is), and steps that the JavaScript implementation reads in ASCII or JavaScript
+ * terms (digits, white space) are spelled out as the Unicode expressions that Hugging Face's own implementation uses.
+ */
+import { OctavoError } from '../errors.ts'
+import { gpt2Split, preTokenizers } from './pre-tokenizers.ts'
+import { endTokens, type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: a foreign file, looked at field by field
+type Json = any
+
+interface AddedToken {
+  id: number
+  content: string
+  special?: boolean
+  lstrip?: boolean
+  rstrip?: boolean
+}
+
+const invalid = (message: string) => new OctavoError('MODEL_INVALID', `tokenizer.json: ${message}`)
+const unsupported = (message: string) => new OctavoError('MODEL_UNSUPPORTED', `tokenizer.json: ${message}`)
+
+function parse(text: string, name: string): Json {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new OctavoError('MODEL_INVALID', `${name}: ${(error as Error).message}`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new OctavoError('MODEL_INVALID', `${name}: expected an object.`)
+  }
+  return value
+}
+
+/** A step and the steps of a Sequence, flat. */
+function steps(step: Json): Json[] {
+  if (!step) return []
+  const inner = step.normalizers ?? step.pretokenizers ?? step.processors ?? step.decoders
+  return step.type === 'Sequence' && Array.isArray(inner) ? inner.flatMap(steps) : [step]
+}
+
+const splitAt = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false })
+
+function unicodeStep(step: Json): Json[] {
+  if (step.type === 'Digits') return [splitAt(step.individual_digits ? String.raw`\p{N}` : String.raw`\p{N}+`)]
+  if (step.type === 'ByteLevel' && (step.use_regex ?? true) && !step.add_prefix_space) {
+    return [splitAt(gpt2Split), { ...step, use_regex: false }]
+  }
+  return [step]
+}
+
+interface Prefix {
+  prefixSpace: Vocabulary['prefixSpace']
+  prefixOnce: boolean
+}
+
+/** Takes the steps that put a space in front out of the pipeline. */
+function takePrefix(normalizers: Json[], preTokenizersIn: Json[]): Prefix & { normalizers: Json[]; split: Json[] } {
+  let prefix: Prefix = { prefixSpace: 'never', prefixOnce: false }
+  const kept = normalizers.filter((step) => {
+    if (step.type !== 'Prepend' || (step.prepend !== '▁' && step.prepend !== ' ')) return true
+    prefix = { prefixSpace: 'always', prefixOnce: false }
+    return false
+  })
+  const split = preTokenizersIn.filter((step) => {
+    if (step.type !== 'Metaspace' || step.replacement !== '▁') return true
+    prefix = {
+      prefixSpace: step.prepend_scheme ?? (step.add_prefix_space === false ? 'never' : 'always'),
+      prefixOnce: true,
+    }
+    kept.push({ type: 'Replace', pattern: { String: ' ' }, content: '▁' })
+    return false
+  })
+  return { ...prefix, normalizers: kept, split }
+}
+
+const contentOf = (token: Json): string | undefined =>
+  typeof token === 'string' ? token : typeof token?.content === 'string' ? token.content : undefined
+
+/** The tokens by id, and their types. */
+function readTokens(model: Json, added: AddedToken[]): { tokens: string[]; types: Uint8Array } {
+  const entries = Object.entries(model.vocab) as [string, number][]
+  const count = entries.length + added.length
+  const tokens: string[] = []
+  const types = new Map<number, number>()
+  const put = (text: string, id: number, type: number) => {
+    if (typeof text !== 'string' || !Number.isInteger(id) || id < 0 || id >= 4 * count + 1024) {
+      throw invalid(`token ${JSON.stringify(text)} has id ${id}, expected 0 to about ${count}.`)
+    }
+    tokens[id] = text
+    types.set(id, type)
+  }
+  for (const [text, id] of entries) {
+    const byte = model.byte_fallback && /^<0x[0-9A-Fa-f]{2}>$/.test(text)
+    put(text, id, byte ? tokenType.byte : text === model.unk_token ? tokenType.unknown : tokenType.normal)
+  }
+  for (const token of added) {
+    put(token.content, token.id, token.special ? tokenType.control : tokenType.userDefined)
+  }
+  return {
+    tokens: Array.from(tokens, (text) => text ?? ''),
+    types: Uint8Array.from(tokens, (_, id) => types.get(id) ?? tokenType.unused),
+  }
+}
+
+function specials(added: AddedToken[], special: boolean): SpecialToken[] {
+  return added
+    .filter((token) => Boolean(token.special) === special && token.content !== '')
+    .map((token) => ({
+      id: token.id,
+      text: token.content,
+      stripLeft: token.lstrip ?? false,
+      stripRight: token.rstrip ?? false,
+    }))
+}
+
+/** The model without its control tokens: no text merges into one. The unknown token stays, under its own type. */
+function withoutControl(model: Json, control: SpecialToken[]): Json {
+  const names = new Set(control.map((token) => token.text))
+  names.delete(model.unk_token)
+  const vocab = Object.assign(Object.create(null), model.vocab)
+  for (const name of names) delete vocab[name]
+  const merges = (model.merges as (string | [string, string])[])
+    .map((merge) => (typeof merge === 'string' ? (merge.split(' ', 2) as [string, string]) : merge))
+    .filter((pair, index) => {
+      const [left, right] = pair
+      if (pair.length !== 2 || !left || !right || !(left + right in model.vocab)) {
+        throw invalid(`merge ${index} is ${JSON.stringify(pair)}, expected two parts whose concatenation is a token.`)
+      }
+      return !names.has(left + right)
+    })
+  return { ...model, vocab, merges }
+}
+
+function beginsWithBos(postProcessor: Json, bos: string | undefined): boolean {
+  return steps(postProcessor).some(
+    (step) => step.type === 'TemplateProcessing' && bos !== undefined && step.single?.[0]?.SpecialToken?.id === bos,
+  )
+}
+
+function chatTemplateOf(config: Json, file: string | undefined): string | undefined {
+  if (file !== undefined) return file
+  const template = config.chat_template
+  if (!Array.isArray(template)) return typeof template === 'string' ? template : undefined
+  return template.find((entry) => entry?.name === 'default')?.template
+}
+
+export function vocabularyFromJson(json: string, configJson?: string, templateFile?: string): Vocabulary {
+  const file = parse(json, 'tokenizer.json')
+  const config = configJson === undefined ? {} : parse(configJson, 'tokenizer_config.json')
+  const { model } = file
+  if (model?.type !== 'BPE') throw unsupported(`model type BPE is supported; found ${JSON.stringify(model?.type)}.`)
+  if (typeof model.vocab !== 'object' || model.vocab === null || Object.keys(model.vocab).length === 0) {
+    throw invalid('the vocabulary is empty.')
+  }
+  if (!Array.isArray(model.merges)) throw invalid('the merges are missing.')
+  const added: AddedToken[] = Array.isArray(file.added_tokens) ? file.added_tokens : []
+  const { tokens, types } = readTokens(model, added)
+  const control = specials(added, true)
+  const pre = steps(file.pre_tokenizer)
+  const byteLevel = [...pre, ...steps(file.decoder)].some((step) => step.type === 'ByteLevel')
+  if (!byteLevel && !JSON.stringify([file.normalizer, file.pre_tokenizer, file.decoder]).includes('▁')) {
+    throw unsupported('neither a byte-level nor a SentencePiece spelling of tokens was found.')
+  }
+  const { normalizers, split, ...prefix } = takePrefix(steps(file.normalizer), pre)
+  const expressions = split.flatMap(unicodeStep)
+  const known = new Set(Object.values(preTokenizers).flatMap((row) => row.split))
+  const ids = new Map(tokens.map((text, id) => [text, id]))
+  const named: Record<string, string> = {}
+  for (const name of ['bos_token', 'eos_token', 'unk_token', 'pad_token']) {
+    const text = contentOf(config[name])
+    if (text !== undefined) named[name] = text
+  }
+  const bosId = ids.get(named.bos_token ?? '')
+  return {
+    tokens,
+    types,
+    spelling: byteLevel ? 'bytes' : 'spaces',
+    model: {
+      model: withoutControl(model, control),
+      normalizer: normalizers.length > 0 ? { type: 'Sequence', normalizers } : null,
+      pre_tokenizer: expressions.length > 0 ? { type: 'Sequence', pretokenizers: expressions } : null,
+    },
+    control,
+    userDefined: specials(added, false),
+    ...prefix,
+    cutsAtWords: byteLevel
+      ? expressions.every((step) => step.type === 'ByteLevel' || known.has(step.pattern?.Regex))
+      : expressions.length === 0 && !tokens.some((text, id) => types[id] === tokenType.normal && /[^▁]▁/.test(text)),
+    addBos:
+      bosId !== undefined && (beginsWithBos(file.post_processor, named.bos_token) || config.add_bos_token === true),
+    bosId,
+    eosIds: endTokens([ids.get(named.eos_token ?? '')], control),
+    named,
+    chatTemplate: chatTemplateOf(config, templateFile),
+  }
+}

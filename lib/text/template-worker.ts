@@ -1,0 +1,43 @@
+/** Entry of the template worker: one template, rendered on request. Everything it throws becomes TEMPLATE_ERROR. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { type ErrorData, OctavoError } from '../errors.ts'
+import { ChatRenderer, type ChatRequest } from './template-render.ts'
+import { TemplateLimit, TemplateProgram } from './template-sandbox.ts'
+import type { SpecialToken } from './vocabulary.ts'
+import type { Answer, Call } from './worker-client.ts'
+
+export interface TemplateWorkerData {
+  source: string
+  control: SpecialToken[]
+  named: Record<string, string>
+  maxOutputChars: number
+}
+
+const { source, control, named, maxOutputChars } = workerData as TemplateWorkerData
+let renderer: ChatRenderer | undefined
+
+function render(request: ChatRequest) {
+  renderer ??= new ChatRenderer(new TemplateProgram(source), source, control, named)
+  const rendered = renderer.render(request)
+  if (rendered.text.length > maxOutputChars) throw new TemplateLimit('output characters', maxOutputChars)
+  return rendered
+}
+
+function errorData(error: unknown): ErrorData {
+  if (error instanceof OctavoError) return { code: error.code, message: error.message, details: error.details }
+  if (error instanceof TemplateLimit) {
+    return { code: 'TEMPLATE_ERROR', message: error.message, details: { limit: error.limit } }
+  }
+  const reason = error instanceof Error ? error.message : String(error)
+  return { code: 'TEMPLATE_ERROR', message: `The chat template failed: ${reason}`, details: { reason } }
+}
+
+parentPort!.on('message', ({ id, op, args }: Call) => {
+  let answer: Answer
+  try {
+    answer = { id, result: op === 'render' ? render(args as ChatRequest) : undefined }
+  } catch (error) {
+    answer = { id, error: errorData(error) }
+  }
+  parentPort!.postMessage(answer)
+})

@@ -1,0 +1,75 @@
+/**
+ * Entry of the text worker: the one copy of the vocabulary. Work is done in turns: a long text pauses at safe places, so
+ * that short requests behind it are answered meanwhile.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { toErrorData } from '../errors.ts'
+import { native } from '../native.ts'
+import type { Started, TextSource } from './text-service.ts'
+import type { Piece } from './token-cutter.ts'
+import { type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
+import type { Answer, Call } from './worker-client.ts'
+
+const { source } = workerData as { source: TextSource }
+let tokenizer: Tokenizer
+
+function load(): Started {
+  if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
+  else
+    tokenizer = Tokenizer.fromMetadata(
+      source.kind === 'gguf' ? native().ggufRead(source.path).metadata : source.metadata,
+    )
+  const { control, named, chatTemplate } = tokenizer.vocabulary
+  return { info: tokenizer.info, control, named, chatTemplate }
+}
+
+/** A request in progress: a generator that pauses, and returns the answer. */
+type Job = Generator<void, unknown>
+
+const jobs: { id: number; job: Job }[] = []
+
+function* start({ op, args }: Call): Job {
+  switch (op) {
+    case 'load':
+      return load()
+    case 'tokenize': {
+      const { text, options } = args as { text: string; options: EncodeOptions }
+      return Int32Array.from(yield* tokenizer.encodeSteps(text, options))
+    }
+    case 'pieces': {
+      const { pieces } = args as { pieces: Piece[] }
+      return Int32Array.from(yield* tokenizer.encodePieceSteps(pieces, tokenizer.info.addBos))
+    }
+    case 'detokenize': {
+      const { ids, options } = args as { ids: Int32Array; options: DecodeOptions }
+      return tokenizer.decode(ids, options)
+    }
+    default:
+      throw new Error(`unknown operation ${op}`)
+  }
+}
+
+/** One turn of the job in front; it goes to the back of the queue when it is not done. */
+function turn(): void {
+  const current = jobs.shift()
+  if (!current) return
+  let answer: Answer | undefined
+  let transfer: ArrayBuffer[] = []
+  try {
+    const step = current.job.next()
+    if (step.done) {
+      answer = { id: current.id, result: step.value }
+      if (step.value instanceof Int32Array) transfer = [step.value.buffer as ArrayBuffer]
+    }
+  } catch (error) {
+    answer = { id: current.id, error: toErrorData(error) }
+  }
+  if (answer) parentPort!.postMessage(answer, transfer)
+  else jobs.push(current)
+  if (jobs.length > 0) setImmediate(turn)
+}
+
+parentPort!.on('message', (call: Call) => {
+  jobs.push({ id: call.id, job: start(call) })
+  if (jobs.length === 1) setImmediate(turn)
+})

@@ -1,0 +1,195 @@
+/**
+ * Text to tokens and back, on the calling thread. The merge model is @huggingface/tokenizers; what is around it (special
+ * tokens, begin token, prefix space, cutting of long texts) is here, because it decides what a text is allowed to mean.
+ * Control tokens come out of a text only with `parseSpecial`; otherwise their names are ordinary text.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
+import { OctavoError } from '../errors.ts'
+import { type TokenBytes, TokenTable } from '../host/detokenizer.ts'
+import type { GgufValue } from '../native.ts'
+import { vocabularyFromGguf } from './gguf-tokenizer.ts'
+import { vocabularyFromJson } from './json-tokenizer.ts'
+import { type Piece, TokenCutter } from './token-cutter.ts'
+import { type SpecialToken, tokenBytes, type Vocabulary, wellFormed } from './vocabulary.ts'
+
+export interface EncodeOptions {
+  /** Names of control tokens in the text become control tokens. Default: false. */
+  parseSpecial?: boolean | undefined
+  /** Put the begin token in front, unless the text begins with it. Default: false. */
+  addBos?: boolean | undefined
+}
+
+export interface DecodeOptions {
+  /** Write control tokens as their names. Default: they have no text. */
+  special?: boolean | undefined
+}
+
+export interface TokenizerInfo {
+  vocabularySize: number
+  bosId: number | undefined
+  /** Every token that ends a generation. */
+  eosIds: number[]
+  /** Prompts begin with the begin token. */
+  addBos: boolean
+  hasChatTemplate: boolean
+  /** The text of a whole token sequence loses one leading space: the one that tokenising put in front. */
+  dropPrefixSpace: boolean
+  tokenBytes: TokenBytes
+}
+
+/** Characters of a chunk of a long text: some 20 ms of work. */
+const chunkChars = 4096
+
+export class Tokenizer {
+  readonly vocabulary: Vocabulary
+  readonly info: TokenizerInfo
+  readonly #model: MergeModel
+  readonly #ordinary: TokenCutter
+  readonly #all: TokenCutter
+  readonly #table: TokenTable
+  readonly #controlTexts: ReadonlyMap<number, string>
+
+  constructor(vocabulary: Vocabulary) {
+    this.vocabulary = vocabulary
+    try {
+      const source = { post_processor: null, decoder: null, added_tokens: [], ...vocabulary.model }
+      this.#model = new MergeModel(source, { clean_up_tokenization_spaces: false })
+    } catch (error) {
+      throw new OctavoError(
+        'MODEL_INVALID',
+        `The tokenizer cannot be built: ${(error as Error).message}`,
+        {},
+        { cause: error },
+      )
+    }
+    this.#ordinary = new TokenCutter(vocabulary.userDefined)
+    this.#all = new TokenCutter([...vocabulary.userDefined, ...vocabulary.control])
+    const table = tokenBytes(vocabulary)
+    this.#table = new TokenTable(table)
+    this.#controlTexts = new Map(vocabulary.control.map(({ id, text }) => [id, text]))
+    this.info = {
+      vocabularySize: vocabulary.tokens.length,
+      bosId: vocabulary.bosId,
+      eosIds: vocabulary.eosIds,
+      addBos: vocabulary.addBos,
+      hasChatTemplate: vocabulary.chatTemplate !== undefined,
+      dropPrefixSpace: vocabulary.prefixSpace !== 'never',
+      tokenBytes: table,
+    }
+  }
+
+  static fromMetadata(metadata: Record<string, GgufValue>): Tokenizer {
+    return new Tokenizer(vocabularyFromGguf(metadata))
+  }
+
+  /** From tokenizer.json; tokenizer_config.json and chat_template.jinja are looked for beside it. */
+  static fromFile(path: string): Tokenizer {
+    const beside = (name: string) => readText(join(dirname(path), name), true)
+    const json = readText(path, false)!
+    return new Tokenizer(vocabularyFromJson(json, beside('tokenizer_config.json'), beside('chat_template.jinja')))
+  }
+
+  get control(): SpecialToken[] {
+    return this.vocabulary.control
+  }
+
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    return last(this.encodeSteps(text, options))
+  }
+
+  /** Pieces that were cut already: their control tokens stand, their texts have none. */
+  encodePieces(pieces: readonly Piece[], addBos = false): number[] {
+    return last(this.encodePieceSteps(pieces, addBos))
+  }
+
+  /** As `encode`, but a generator that pauses now and then in a long text; it returns the tokens. */
+  encodeSteps(text: string, options: EncodeOptions = {}): Generator<void, number[]> {
+    const clean = wellFormed(text)
+    const pieces = (options.parseSpecial ? this.#all : this.#ordinary).cut(clean)
+    return this.#encode(pieces, options.addBos ?? false)
+  }
+
+  encodePieceSteps(pieces: readonly Piece[], addBos = false): Generator<void, number[]> {
+    const cut = pieces.flatMap((piece) => (typeof piece === 'string' ? this.#ordinary.cut(wellFormed(piece)) : [piece]))
+    return this.#encode(cut, addBos)
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const dropPrefixSpace = this.info.dropPrefixSpace
+    if (!options.special) return this.#table.decode(ids, { dropPrefixSpace })
+    let text = ''
+    let run: number[] = []
+    const flush = () => {
+      text += this.#table.decode(run, { dropPrefixSpace: dropPrefixSpace && text === '' })
+      run = []
+    }
+    for (let i = 0; i < ids.length; i++) {
+      const name = this.#controlTexts.get(ids[i]!)
+      if (name === undefined) run.push(ids[i]!)
+      else {
+        flush()
+        text += name
+      }
+    }
+    flush()
+    return text
+  }
+
+  *#encode(pieces: readonly Piece[], addBos: boolean): Generator<void, number[]> {
+    const { bosId } = this.vocabulary
+    const ids: number[] = []
+    if (addBos && bosId !== undefined && pieces[0] !== bosId) ids.push(bosId)
+    for (const [index, piece] of pieces.entries()) {
+      if (typeof piece === 'number') {
+        ids.push(piece)
+        continue
+      }
+      const text = this.#prefixed(piece, index === 0)
+      for (let start = 0; start < text.length; ) {
+        if (start > 0) yield
+        const end = this.#chunkEnd(text, start)
+        for (const id of this.#model.encode(text.slice(start, end), { add_special_tokens: false }).ids) ids.push(id)
+        start = end
+      }
+    }
+    return ids
+  }
+
+  #prefixed(text: string, first: boolean): string {
+    const { prefixSpace, prefixOnce } = this.vocabulary
+    if (prefixSpace === 'never' || (prefixSpace === 'first' && !first)) return text
+    return prefixOnce && /^[ ▁]/.test(text) ? text : ` ${text}`
+  }
+
+  /**
+   * The end of the chunk that begins at `start`: a place where no word can go on, between an ASCII letter and a space that
+   * an ASCII letter follows. (Every pre-tokenizer in the table begins a word there, whatever is around it.)
+   */
+  #chunkEnd(text: string, start: number): number {
+    if (!this.vocabulary.cutsAtWords || text.length - start <= 2 * chunkChars) return text.length
+    border.lastIndex = start + chunkChars
+    const match = border.exec(text)
+    return match ? match.index + 1 : text.length
+  }
+}
+
+const border = /[A-Za-z](?= [A-Za-z])/g
+
+function last(steps: Generator<void, number[]>): number[] {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+function readText(path: string, optional: boolean): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    if (missing && optional) return undefined
+    throw new OctavoError(missing ? 'FILE_NOT_FOUND' : 'IO_ERROR', `${path}: ${(error as Error).message}`, { path })
+  }
+}

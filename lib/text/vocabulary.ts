@@ -1,0 +1,106 @@
+/**
+ * What a tokenizer is made of, whatever file it came from: the tokens with their types, the merge model as the JSON object
+ * that @huggingface/tokenizers reads, and the rules around it (spaces, begin and end tokens, chat template).
+ * Also the table of each token's bytes. Two spellings of tokens exist: `bytes` (byte-level BPE, GPT-2: each byte is one
+ * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
+ * <0x0A>).
+ */
+import type { TokenBytes } from '../host/detokenizer.ts'
+
+/** Token types as GGUF numbers them. */
+export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
+
+/** A token that is found in the text before the merge model sees it. */
+export interface SpecialToken {
+  id: number
+  text: string
+  /** White space before / after the token belongs to it and vanishes. */
+  stripLeft: boolean
+  stripRight: boolean
+}
+
+export interface Vocabulary {
+  /** Text of each id. */
+  tokens: string[]
+  types: Uint8Array
+  spelling: 'bytes' | 'spaces'
+  /** For @huggingface/tokenizers: model, normalizer and pre-tokenizer; no added tokens, no post-processor. */
+  model: object
+  /** Control tokens, found only where the caller allows them. */
+  control: SpecialToken[]
+  /** User-defined tokens, found in every text. */
+  userDefined: SpecialToken[]
+  /** Which stretches of text between special tokens get a space in front. */
+  prefixSpace: 'never' | 'first' | 'always'
+  /** The prefix space is left out where the text begins with a space. */
+  prefixOnce: boolean
+  /** A long text may be tokenised in chunks cut between a letter and a space that is followed by a letter. */
+  cutsAtWords: boolean
+  addBos: boolean
+  bosId: number | undefined
+  eosIds: number[]
+  /** Texts that templates ask for by name: bos_token, eos_token, unk_token, pad_token. */
+  named: Record<string, string>
+  chatTemplate: string | undefined
+}
+
+/** Control tokens that end a turn or a text in the families we know, whatever the metadata says about them. */
+const endNames = new Set([
+  '<|im_end|>',
+  '<|eot_id|>',
+  '<|eom_id|>',
+  '<|end_of_text|>',
+  '<|endoftext|>',
+  '<|end|>',
+  '<|return|>',
+  '<end_of_turn>',
+  '<EOT>',
+  '<｜end▁of▁sentence｜>',
+])
+
+/** The ids that end a generation: those named by the file and the well-known ones, ascending. */
+export function endTokens(named: (number | undefined)[], control: SpecialToken[]): number[] {
+  const ids = new Set(named.filter((id) => id !== undefined))
+  for (const token of control) if (endNames.has(token.text)) ids.add(token.id)
+  return [...ids].sort((a, b) => a - b)
+}
+
+/** Byte of each character of GPT-2's alphabet: printable Latin-1 stands for itself, the rest are U+0100 and up in order. */
+export const byteOfCharacter: ReadonlyMap<string, number> = (() => {
+  const map = new Map<string, number>()
+  let next = 256
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+    map.set(String.fromCharCode(printable ? byte : next++), byte)
+  }
+  return map
+})()
+
+const encoder = new TextEncoder()
+
+/** Lone surrogates have no UTF-8 form: they become U+FFFD, as everywhere in JavaScript. */
+export const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd')
+
+function bytesOf(text: string, type: number, spelling: Vocabulary['spelling']): Uint8Array | undefined {
+  if (type === tokenType.control || type === tokenType.unknown) return undefined
+  if (type === tokenType.byte) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16))
+  if (type === tokenType.userDefined) return encoder.encode(text)
+  if (spelling === 'spaces') return encoder.encode(text.replaceAll('▁', ' '))
+  const bytes = Uint8Array.from(text, (character) => byteOfCharacter.get(character) ?? 0)
+  return [...text].every((character) => byteOfCharacter.has(character)) ? bytes : encoder.encode(text)
+}
+
+/** Control and unknown tokens have no bytes. */
+export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
+  const { tokens, types, spelling } = vocabulary
+  const parts = tokens.map((text, id) => bytesOf(text, types[id]!, spelling))
+  const offsets = new Uint32Array(new SharedArrayBuffer(4 * (tokens.length + 1)))
+  parts.forEach((part, id) => {
+    offsets[id + 1] = offsets[id]! + (part?.length ?? 0)
+  })
+  const bytes = new Uint8Array(new SharedArrayBuffer(offsets[tokens.length]!))
+  parts.forEach((part, id) => {
+    if (part) bytes.set(part, offsets[id])
+  })
+  return { bytes, offsets }
+}

@@ -1,0 +1,124 @@
+#!/usr/bin/env node
+/**
+ * Builds the C++ tests and runs them: the gate of `npm run test:cpp`.
+ *
+ *   node scripts/test-cpp.mjs                      AddressSanitizer and UndefinedBehaviorSanitizer, a seeded sample
+ *   --sanitize thread | none | address,undefined   another sanitizer
+ *   --deep                                         every case instead of a sample
+ *   --arch arm64                                   cross build, run by qemu-aarch64
+ *   --qemu-cpu Nehalem | Haswell | ...             run by qemu-x86_64 as an older CPU
+ *   -- ...                                         the rest goes to the test binary (`-- --help`, `-- -tc='linear*'`)
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const arm64Root = '/usr/aarch64-linux-gnu'
+
+function fail(message) {
+  console.error(`test-cpp: ${message}`)
+  process.exit(1)
+}
+
+function readOptions() {
+  const split = process.argv.indexOf('--')
+  const own = process.argv.slice(2, split < 0 ? undefined : split)
+  const rest = split < 0 ? [] : process.argv.slice(split + 1)
+  try {
+    const { values } = parseArgs({
+      args: own,
+      options: {
+        sanitize: { type: 'string' },
+        deep: { type: 'boolean', default: false },
+        arch: { type: 'string', default: process.arch },
+        'qemu-cpu': { type: 'string' },
+      },
+    })
+    const emulated = values.arch !== process.arch || values['qemu-cpu'] !== undefined
+    const sanitize = values.sanitize ?? (emulated ? 'none' : 'address,undefined')
+    if (!['address,undefined', 'thread', 'none'].includes(sanitize))
+      fail(`--sanitize: expected address,undefined, thread or none, got ${sanitize}`)
+    if (values.arch !== process.arch && values.arch !== 'arm64')
+      fail(`--arch: expected ${process.arch} or arm64, got ${values.arch}`)
+    if (emulated && sanitize !== 'none') fail(`--sanitize ${sanitize}: sanitizers do not run under qemu, expected none`)
+    return { sanitize, deep: values.deep, arch: values.arch, qemuCpu: values['qemu-cpu'], rest }
+  } catch (error) {
+    return fail(error.message)
+  }
+}
+
+function run(command, args, options = {}) {
+  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
+  if (error) fail(`cannot run ${command}: ${error.message}`)
+  if (signal) fail(`${command} ended by ${signal}`)
+  return status ?? 1
+}
+
+const has = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).error === undefined
+
+function require(command, debianPackage) {
+  if (!has(command)) fail(`${command} is missing; on Debian or Ubuntu: apt-get install ${debianPackage}`)
+}
+
+/** The folder with doctest.h: installed, or unpacked under build/ from Debian's package without being installed. */
+function findDoctest() {
+  const unpacked = join(root, 'build', 'doctest')
+  const places = ['/usr/include/doctest', '/usr/local/include/doctest', join(unpacked, 'usr/include/doctest')]
+  const find = () => places.find((place) => existsSync(join(place, 'doctest.h')))
+  if (find()) return find()
+  const missing = 'doctest.h is missing; on Debian or Ubuntu: apt-get install doctest-dev'
+  if (!has('apt-get') || !has('dpkg')) fail(missing)
+  console.log('test-cpp: doctest.h is not installed, unpacking doctest-dev into build/doctest')
+  mkdirSync(unpacked, { recursive: true })
+  const quiet = { cwd: unpacked, stdio: 'ignore' }
+  const download = () => spawnSync('apt-get', ['download', 'doctest-dev'], quiet).status === 0
+  if (!download()) {
+    spawnSync('apt-get', ['update'], quiet)
+    if (!download()) fail(`${missing} (apt-get download failed)`)
+  }
+  const archive = readdirSync(unpacked).find((name) => name.endsWith('.deb'))
+  if (archive === undefined || spawnSync('dpkg', ['-x', archive, '.'], quiet).status !== 0) fail(missing)
+  return find() ?? fail(missing)
+}
+
+function build({ sanitize, arch }) {
+  require('cmake', 'cmake')
+  const cross = arch !== process.arch
+  require(cross ? 'aarch64-linux-gnu-g++' : 'c++', cross ? 'g++-aarch64-linux-gnu' : 'g++')
+  const suffix = `${cross ? `-${arch}` : ''}${sanitize === 'address,undefined' ? '' : `-${sanitize}`}`
+  const folder = join(root, 'build', `cpp${suffix}`)
+  const configure = ['-S', root, '-B', folder, '-DOCTAVO_TESTS=ON', '-DCMAKE_BUILD_TYPE=Release']
+  configure.push(`-DOCTAVO_SANITIZE=${sanitize === 'none' ? '' : sanitize}`, `-DDOCTEST_DIR=${findDoctest()}`)
+  // A build folder keeps the generator it was made with.
+  if (!existsSync(join(folder, 'CMakeCache.txt'))) configure.push('-G', has('ninja') ? 'Ninja' : 'Unix Makefiles')
+  if (cross) configure.push(`-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cpp/cmake/aarch64-linux-gnu.cmake')}`)
+  if (run('cmake', configure, { stdio: ['ignore', 'ignore', 'inherit'] }) !== 0) fail('cmake could not configure')
+  const jobs = String(availableParallelism())
+  if (run('cmake', ['--build', folder, '--target', 'octavo_tests', '-j', jobs]) !== 0) fail('the C++ build failed')
+  return join(folder, 'octavo_tests')
+}
+
+function main() {
+  const options = readOptions()
+  let command = [build(options), ...options.rest]
+  if (options.arch !== process.arch) {
+    require('qemu-aarch64', 'qemu-user')
+    command = ['qemu-aarch64', '-L', arm64Root, ...command]
+  } else if (options.qemuCpu !== undefined) {
+    require('qemu-x86_64', 'qemu-user')
+    command = ['qemu-x86_64', '-cpu', options.qemuCpu, ...command]
+  }
+  const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1', TSAN_OPTIONS: 'halt_on_error=1' }
+  if (options.deep) env.OCTAVO_DEEP = '1'
+  const start = performance.now()
+  const status = run(command[0], command.slice(1), { env })
+  const seconds = ((performance.now() - start) / 1000).toFixed(1)
+  console.log(`test-cpp: ${status === 0 ? 'passed' : 'failed'} in ${seconds} s (sanitize ${options.sanitize})`)
+  process.exit(status)
+}
+
+main()

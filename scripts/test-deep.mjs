@@ -1,0 +1,127 @@
+// The full counts behind `npm test`: sanitizers, other instruction sets under qemu, other Node versions, the invariance mixes,
+// the PyTorch oracle. Runs every check, writes docs/verification.md (commit, machine, counts, time), exits 1 if any failed.
+// A check whose tool or model is not on this machine is listed as skipped, with the reason.
+//
+//   node scripts/test-deep.mjs [--only NAME[,NAME]] [--python PYTHON]
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+
+const root = new URL('..', import.meta.url).pathname
+const argument = (name, fallback) => {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? fallback : process.argv[at + 1]
+}
+const python = argument('--python', 'python3')
+const only = argument('--only', '')
+  .split(',')
+  .filter((name) => name !== '')
+const smol = join(root, '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
+const has = (command) => spawnSync('which', [command]).status === 0
+const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status === 0
+const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not beside the project')
+const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
+const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
+
+/** Installs a Node binary of another version from the npm registry; returns its path. */
+function nodeBinary(version) {
+  const folder = join(root, 'build', `node-${version}`)
+  const binary = join(folder, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
+  if (!existsSync(binary)) {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'package.json'), '{"private":true}')
+    execFileSync('npm', ['install', '--no-save', '--prefix', folder, `node-linux-${process.arch}@${version}`], { stdio: 'pipe' })
+  }
+  return binary
+}
+
+const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vitest.mjs', 'run']
+
+const checks = [
+  { name: 'cpp-asan-ubsan', what: 'doctest binary, full counts, ASan + UBSan', run: () => ['node', 'scripts/test-cpp.mjs', '--deep'] },
+  { name: 'cpp-tsan', what: 'doctest binary under TSan', run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'thread'] },
+  {
+    name: 'qemu-baseline',
+    what: 'doctest binary, x86-64-v2 kernels (qemu Nehalem)',
+    skip: () => isX64() || needsQemu('qemu-x86_64')(),
+    run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--qemu-cpu', 'Nehalem'],
+  },
+  {
+    name: 'qemu-avx2',
+    what: 'doctest binary, AVX2 kernels (qemu Haswell)',
+    skip: () => isX64() || needsQemu('qemu-x86_64')(),
+    run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--qemu-cpu', 'Haswell'],
+  },
+  {
+    name: 'qemu-arm64',
+    what: 'doctest binary, arm64 NEON kernels (qemu-aarch64)',
+    skip: () => needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
+    run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--arch', 'arm64'],
+  },
+  { name: 'node-20', what: 'vitest on Node 20', run: vitest(20) },
+  { name: 'node-22', what: 'vitest on Node 22', run: vitest(22) },
+  { name: 'node-24', what: 'vitest on Node 24', run: vitest(24) },
+  {
+    name: 'invariance-stories',
+    what: '160 random mixes on stories against each request alone',
+    run: () => ['node', 'test/deep/invariance.mjs', '--model', 'stories', '--mixes', '160', '--seed', '1'],
+  },
+  {
+    name: 'invariance-smollm2',
+    what: '40 random mixes on SmolLM2-135M against each request alone',
+    skip: needsSmol,
+    run: () => ['node', 'test/deep/invariance.mjs', '--model', smol, '--mixes', '40', '--seed', '2'],
+  },
+  {
+    name: 'oracle-smollm2',
+    what: 'SmolLM2-135M against PyTorch float32',
+    skip: () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
+    run: () => ['node', 'scripts/oracle.mjs', smol, '--python', python],
+  },
+  { name: 'jammed-main-thread', what: 'decode while the main thread is busy half of the time', skip: needsSmol, run: () => ['node', 'test/deep/jam.mjs', smol] },
+]
+
+/** What a check says of its counts: doctest's, vitest's or its own last lines. */
+function summary(output) {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal colours
+  const lines = output.replace(/\x1b\[[0-9;]*m/g, '').split('\n').map((line) => line.trim())
+  const known = lines.filter((line) => /^(\[doctest\] (test cases|assertions)|Test Files|Tests  |summary:)/.test(line))
+  return known.length > 0 ? known.join('; ').replace(/\[doctest\] /g, '').replace(/\s+/g, ' ') : (lines.filter(Boolean).at(-1) ?? '')
+}
+
+function runCheck(check) {
+  const reason = check.skip?.() ?? ''
+  if (reason) return { ...check, status: 'skipped', seconds: 0, counts: reason }
+  const started = Date.now()
+  const [command, ...args] = check.run()
+  console.log(`\n== ${check.name}: ${check.what}`)
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    env: { ...process.env, OCTAVO_DEEP: '1' },
+  })
+  const output = `${stdout ?? ''}\n${stderr ?? ''}`
+  const counts = summary(stdout ?? '')
+  console.log(status === 0 ? counts : output.slice(-6000))
+  return { ...check, status: status === 0 ? 'passed' : 'FAILED', seconds: (Date.now() - started) / 1000, counts }
+}
+
+const results = checks.filter((check) => only.length === 0 || only.includes(check.name)).map(runCheck)
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
+const failed = results.filter((result) => result.status === 'FAILED').length
+const rows = results.map((r) => `| ${r.name} | ${r.what} | ${r.status} | ${r.counts.replace(/\|/g, '/')} | ${r.seconds.toFixed(0)} |`)
+const page = `# Verification
+
+The full counts (\`npm run test:deep\`). Commit ${commit}, ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.
+
+| check | what | result | counts | seconds |
+| --- | --- | --- | --- | --- |
+${rows.join('\n')}
+`
+if (only.length === 0) writeFileSync(join(root, 'docs/verification.md'), page)
+console.log(page)
+const skipped = results.filter((result) => result.status === 'skipped').length
+console.log(`${results.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`)
+process.exit(failed > 0 ? 1 : 0)

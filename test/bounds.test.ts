@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import { bestLimits, decodeBound, passCost, prefillShare } from '../lib/cli/bounds.ts'
+import type { MachineLimits, ModelDesc, TensorSource } from '../lib/native.ts'
+
+const matrix = (rows: number, width: number): TensorSource => ({
+  file: -1,
+  offset: 0,
+  bytes: (rows * width * 18) / 32,
+  format: 'q4_0',
+  rows,
+  width,
+})
+
+/** One layer, width 64, 2 heads over 1 key/value head of 32, feed-forward 96, vocabulary 320. */
+function tinyDesc(tied: boolean): ModelDesc {
+  const tensors: Record<string, TensorSource> = {
+    embed: matrix(320, 64),
+    'layer.0.q': matrix(64, 64),
+    'layer.0.k': matrix(32, 64),
+    'layer.0.v': matrix(32, 64),
+    'layer.0.attnOut': matrix(64, 64),
+    'layer.0.gate': matrix(96, 64),
+    'layer.0.up': matrix(96, 64),
+    'layer.0.down': matrix(64, 96),
+    'layer.0.attnNorm': { ...matrix(1, 64), format: 'f32', bytes: 256 },
+  }
+  if (!tied) tensors.output = matrix(320, 64)
+  return {
+    architecture: 'llama',
+    files: [],
+    layers: 1,
+    width: 64,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 32,
+    feedForward: 96,
+    vocabulary: 320,
+    normEps: 1e-5,
+    contextTokens: 128,
+    activation: 'silu',
+    rope: { style: 'half', dims: 32, base: 10000, scaling: { kind: 'none' } },
+    slidingWindow: 0,
+    seed: 0,
+    tensors,
+  }
+}
+
+const layerWeights = 64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3
+const limits: MachineLimits = { readBytesPerSecond: 1e9, int8OpsPerSecond: 1e12, barrierSeconds: 1e-6 }
+
+describe('bounds of a forward pass', () => {
+  it('counts every matrix of the layers once, the head, and the KV cache of a token', () => {
+    expect(passCost(tinyDesc(false))).toEqual({
+      layerBytes: (layerWeights * 18) / 32,
+      headBytes: (320 * 64 * 18) / 32,
+      layerOpsPerToken: 2 * layerWeights,
+      headOpsPerToken: 2 * 320 * 64,
+      kvBytesPerToken: 2 * 32 * 2,
+    })
+  })
+
+  it('streams a tied embedding as the head, exactly once', () => {
+    expect(passCost(tinyDesc(true))).toEqual(passCost(tinyDesc(false)))
+  })
+
+  it('bounds decode by bytes when memory is the limit, and by operations when it is not', () => {
+    const cost = passCost(tinyDesc(true))
+    const bytes = cost.layerBytes + cost.headBytes + 100 * cost.kvBytesPerToken
+    expect(decodeBound(cost, 100, limits)).toBeCloseTo(1e9 / bytes, 6)
+    const slow = { ...limits, int8OpsPerSecond: 1e6 }
+    expect(decodeBound(cost, 100, slow)).toBeCloseTo(0.8e6 / (cost.layerOpsPerToken + cost.headOpsPerToken), 6)
+  })
+
+  it('counts the head for one token of a prefill only', () => {
+    const cost = passCost(tinyDesc(true))
+    expect(prefillShare(cost, 10, 1, limits)).toBeCloseTo((10 * 2 * layerWeights + 2 * 320 * 64) / 1e12, 15)
+  })
+
+  it('keeps the better of two measurements of each limit', () => {
+    const other: MachineLimits = { readBytesPerSecond: 2e9, int8OpsPerSecond: 1e11, barrierSeconds: 2e-6 }
+    expect(bestLimits(limits, other)).toEqual({ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12, barrierSeconds: 1e-6 })
+  })
+})

@@ -1,0 +1,257 @@
+/** The `octavo` command as a user starts it: separate processes, their stdout, stderr and exit codes. */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const story = 'Tell a story about a shy owl named Luna and a golden kite.'
+
+interface Outcome {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+interface Spawned {
+  input?: string
+  /** Sends SIGINT when stdout begins. */
+  interruptOnOutput?: boolean
+}
+
+function octavo(args: string[], { input = '', interruptOnOutput = false }: Spawned = {}): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { stdio: 'pipe' })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (interruptOnOutput && stdout === '') child.kill('SIGINT')
+      stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text
+    })
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, stdout, stderr }))
+    child.stdin.on('error', () => {}) // a process that ends without reading its input closes the pipe: not this test's matter
+    child.stdin.end(input)
+  })
+}
+
+const greedy = ['--temperature', '0', '--threads', '1']
+
+describe('octavo run', { timeout: 30_000 }, () => {
+  it('streams text to stdout, speed to stderr, and exits 0', async () => {
+    const { code, stdout, stderr } = await octavo(['run', 'stories', story, ...greedy])
+    expect(stderr).toMatch(/^\d+ tokens, [\d.]+ tokens\/s, first token after \d+ ms \(\d+ prompt tokens/)
+    expect(stdout).toMatch(/Luna/)
+    expect(stdout.endsWith('\n')).toBe(true)
+    expect(code).toBe(0)
+  })
+
+  it('prints one JSON document and nothing else with --json; the same text as without', async () => {
+    const plain = await octavo(['run', 'stories', story, ...greedy])
+    const { code, stdout } = await octavo(['run', 'stories', story, ...greedy, '--json'])
+    const result = JSON.parse(stdout) as {
+      text: string
+      finishReason: string
+      usage: { completionTokens: number }
+      tokens: number[]
+    }
+    expect(`${result.text}\n`).toBe(plain.stdout)
+    expect(result.finishReason).toBe('stop')
+    expect(result.tokens.length).toBe(result.usage.completionTokens)
+    expect(code).toBe(0)
+  })
+
+  it('reads the prompt from stdin when there is no argument', async () => {
+    const argument = await octavo(['run', 'stories', story, ...greedy])
+    const piped = await octavo(['run', 'stories', ...greedy], { input: `${story}\n` })
+    expect(piped.stdout).toBe(argument.stdout)
+    expect(piped.code).toBe(0)
+  })
+
+  it('passes sampling options on: a seed fixes the text, another changes it, --stop and --max-tokens end it', async () => {
+    const sampled = (seed: number, ...more: string[]) =>
+      octavo(['run', 'stories', story, '--temperature', '1.2', '--seed', String(seed), '--json', ...more])
+    const text = ({ stdout }: Outcome) => (JSON.parse(stdout) as { text: string }).text
+    const [first, again, other] = await Promise.all([sampled(1), sampled(1), sampled(2)])
+    expect(text(again)).toBe(text(first))
+    expect(text(other)).not.toBe(text(first))
+    const stopped = await sampled(1, '--stop', '.')
+    expect(text(stopped)).toBe(text(first).slice(0, text(first).indexOf('.')))
+    const short = JSON.parse((await sampled(1, '--max-tokens', '5')).stdout) as {
+      tokens: number[]
+      finishReason: string
+    }
+    expect(short.tokens.length).toBe(5)
+    expect(short.finishReason).toBe('length')
+  })
+
+  it('continues plain text with --raw', async () => {
+    const { code, stdout } = await octavo(['run', 'stories', 'Once upon a time', '--raw', '-n', '20', ...greedy])
+    expect(stdout.length).toBeGreaterThan(10)
+    expect(code).toBe(0)
+  })
+
+  it('ends on Ctrl-C with what it has and exits 130', async () => {
+    const args = ['run', 'stories', story, ...greedy, '--ignore-eos', '-n', '700']
+    const whole = await octavo(args)
+    const cut = await octavo(args, { interruptOnOutput: true })
+    expect(cut.code).toBe(130)
+    expect(cut.stdout.length).toBeLessThan(whole.stdout.length)
+    expect(whole.stdout.startsWith(cut.stdout.replace(/\n$/, ''))).toBe(true)
+  })
+})
+
+describe('octavo chat', { timeout: 30_000 }, () => {
+  it('answers piped lines in one conversation', async () => {
+    const input = `${story}\n\nWhat color was the kite?\n`
+    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json'], { input })
+    const answers = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { text: string; usage: { promptTokens: number } })
+    expect(answers.length).toBe(2)
+    expect(answers[0]!.text).toMatch(/Luna/)
+    expect(answers[1]!.text).toMatch(/golden/i)
+    expect(answers[1]!.usage.promptTokens).toBeGreaterThan(answers[0]!.usage.promptTokens)
+    expect(code).toBe(0)
+  })
+
+  it('forgets on /reset and leaves on /exit', async () => {
+    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json'], {
+      input: `${story}\n/reset\n${story}\n/exit\n${story}\n`,
+    })
+    const answers = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { text: string; usage: { promptTokens: number } })
+    expect(answers.length).toBe(2)
+    expect(answers[1]!.text).toBe(answers[0]!.text)
+    expect(answers[1]!.usage.promptTokens).toBe(answers[0]!.usage.promptTokens)
+    expect(code).toBe(0)
+  })
+
+  it('keeps the session when Ctrl-C cancels an answer', async () => {
+    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--ignore-eos', '-n', '300'], {
+      input: `${story}\nWhat color was the kite?\n`,
+      interruptOnOutput: true,
+    })
+    expect(stdout.split('\n').filter((line) => line !== '').length).toBeGreaterThanOrEqual(2)
+    expect(code).toBe(0)
+  })
+})
+
+describe('octavo inspect', { timeout: 30_000 }, () => {
+  it('prints architecture, tokenizer, tensors by type and memory', async () => {
+    const { code, stdout } = await octavo(['inspect', 'stories'])
+    expect(stdout).toMatch(/architecture +llama/)
+    expect(stdout).toMatch(/tokenizer +gpt2/)
+    expect(stdout).toMatch(/\| q4_0 +\|/)
+    expect(stdout).toMatch(/KV cache/)
+    expect(code).toBe(0)
+  })
+
+  it('says the same as JSON', async () => {
+    const { stdout } = await octavo(['inspect', 'stories', '--json', '--context', '512'])
+    const report = JSON.parse(stdout) as {
+      architecture: string
+      layers: number
+      tensors: { type: string; count: number; bytes: number }[]
+      memory: { contextTokens: number; totalBytes: number }
+    }
+    expect(report).toMatchObject({ architecture: 'llama', layers: 4, memory: { contextTokens: 512 } })
+    expect(report.tensors.some((row) => row.type === 'q4_0' && row.bytes > 1_000_000)).toBe(true)
+    expect(report.memory.totalBytes).toBeGreaterThan(2_000_000)
+  })
+})
+
+describe('octavo synthesize', { timeout: 60_000 }, () => {
+  it('writes a file that inspect reads', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    try {
+      const file = join(folder, 'random.gguf')
+      const made = await octavo(['synthesize', 'smollm2-135m', file, '--type', 'q4_0', '--seed', '3', '--json'])
+      expect(made.stderr).toBe('')
+      expect(made.code).toBe(0)
+      expect(JSON.parse(made.stdout)).toMatchObject({ file, bytes: (await stat(file)).size })
+      const { stdout } = await octavo(['inspect', file, '--json'])
+      expect(JSON.parse(stdout)).toMatchObject({ architecture: 'llama', layers: 30, width: 576 })
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('octavo bench', { timeout: 60_000 }, () => {
+  it('measures decode from C++ and through the API, with the limits of the same run', async () => {
+    const { code, stdout } = await octavo([
+      'bench',
+      'stories',
+      '-p',
+      '32',
+      '-n',
+      '16',
+      '-r',
+      '2',
+      '--threads',
+      '1',
+      '--json',
+    ])
+    const report = JSON.parse(stdout) as {
+      limits: Record<string, number>
+      decode: { tokensPerSecond: number }
+      api: { tokensPerSecond: number; ratioToNative: number }
+      runs: { sampled: boolean }[]
+    }
+    for (const limit of Object.values(report.limits)) expect(limit).toBeGreaterThan(0)
+    expect(report.decode.tokensPerSecond).toBeGreaterThan(0)
+    expect(report.api.tokensPerSecond).toBeGreaterThan(0)
+    expect(report.runs.map((run) => run.sampled)).toEqual([false, true])
+    expect(code).toBe(0)
+  })
+})
+
+describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
+  it.each([
+    ['run', 'nowhere.gguf', 'Hi'],
+    ['chat', 'nowhere.gguf'],
+    ['inspect', 'nowhere.gguf'],
+    ['bench', 'nowhere.gguf'],
+  ])('a model that is not there: octavo %s', async (...args) => {
+    const { code, stdout, stderr } = await octavo([...args])
+    expect(stderr).toMatch(/^octavo: FILE_NOT_FOUND: .*nowhere\.gguf/)
+    expect(stdout).toBe('')
+    expect(code).toBe(1)
+  })
+
+  it.each([
+    ['no such command', ['dance']],
+    ['no model', ['run']],
+    ['no such option', ['run', 'stories', 'Hi', '--colour', 'red']],
+    ['a word where a number belongs', ['run', 'stories', 'Hi', '--temperature', 'warm']],
+    ['a half where a whole number belongs', ['run', 'stories', 'Hi', '--max-tokens', '1.5']],
+    ['a logit bias that is none', ['run', 'stories', 'Hi', '--logit-bias', 'the']],
+    ['no type for synthesize', ['synthesize', 'smollm2-135m', 'out.gguf', '--type', 'q9_9']],
+  ])('wrong usage: %s', async (_name, args) => {
+    const { code, stdout, stderr } = await octavo(args)
+    expect(stderr).toMatch(/error: /)
+    expect(stdout).toBe('')
+    expect(code).toBe(2)
+  })
+
+  it('an option out of range is a typed error', async () => {
+    const { code, stdout, stderr } = await octavo(['run', 'stories', 'Hi', '--temperature', '-1'])
+    expect(stderr).toMatch(/^octavo: INVALID_ARGUMENT: .*temperature/)
+    expect(stdout).toBe('')
+    expect(code).toBe(1)
+  })
+
+  it('help and version exit 0', async () => {
+    expect((await octavo(['--help'])).code).toBe(0)
+    expect((await octavo(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})

@@ -1,0 +1,275 @@
+/**
+ * A NativeEngine in memory: the block manager's accounting (reference counts, prefix index, LRU of unreferenced blocks) with the
+ * rules of lib/native.ts, and a "model" whose next token is a hash of all tokens before it, so that any token lost, doubled or
+ * reordered on the way changes everything after it. Breaking a rule throws.
+ */
+import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
+import { segmentMode, segmentStride, statIndex } from '../lib/native.ts'
+
+const blockTokens = 16
+
+interface Block {
+  references: number
+  /** Key in the prefix index, once full. */
+  key: string | undefined
+}
+
+interface Sequence {
+  salt: string
+  tokens: number[]
+  /** Pool block of each 16 positions. */
+  table: number[]
+  params: SamplerParams | undefined
+}
+
+export interface FakeOptions extends Pick<NativeEngineOptions, 'kvBlocks' | 'prefixCache'> {
+  maxStepTokens?: number
+  vocabulary?: number
+  /** Called at every wait: return true to discard the step, throw to break the engine. */
+  onWait?: (engine: FakeNativeEngine) => boolean
+}
+
+/** FNV-1a over tokens; the model's state. */
+export function hashTokens(tokens: ArrayLike<number>, length = tokens.length): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < length; i++) hash = Math.imul(hash ^ tokens[i]!, 0x01000193) ^ (hash >>> 15)
+  return hash >>> 0
+}
+
+/** The token that the fake model draws after `tokens`. */
+export function nextToken(tokens: ArrayLike<number>, seed: number, vocabulary: number): number {
+  return ((hashTokens(tokens) ^ Math.imul(seed + 1, 0x9e3779b1)) >>> 0) % vocabulary
+}
+
+/** The log-probability that the fake model gives `token` after `tokens`. */
+export function tokenLogprob(tokens: ArrayLike<number>, length: number, token: number): number {
+  return Math.fround(-((hashTokens(tokens, length) ^ token) >>> 0) / 2 ** 32)
+}
+
+let engines = 0
+
+export class FakeNativeEngine implements NativeEngine {
+  readonly id = ++engines
+  readonly kvBytes = 0
+  readonly scratchBytes = 0
+  readonly stepSeconds = 0
+  readonly vocabulary: number
+  closed = false
+  /** Tokens computed in all committed steps, and those of each step. */
+  computedTokens = 0
+  readonly stepSizes: number[] = []
+  readonly #options: FakeOptions
+  readonly #blocks: Block[]
+  readonly #sequences = new Map<number, Sequence>()
+  /** Block by content: salt, parent's key, 16 tokens. */
+  readonly #index = new Map<string, number>()
+  /** Unreferenced indexed blocks, least recently used first. */
+  readonly #cached = new Set<number>()
+  readonly #free: number[]
+  #nextSequence = 0
+  #submitted: { segments: Int32Array; tokens: Int32Array } | undefined
+  #tops: number[][] = []
+
+  constructor(options: FakeOptions) {
+    this.#options = options
+    this.vocabulary = options.vocabulary ?? 1000
+    this.#blocks = Array.from({ length: options.kvBlocks }, () => ({ references: 0, key: undefined }))
+    this.#free = this.#blocks.map((_, i) => i).reverse()
+  }
+
+  sequenceCreate(salt: string): number {
+    this.#sequences.set(this.#nextSequence, { salt, tokens: [], table: [], params: undefined })
+    return this.#nextSequence++
+  }
+
+  sequenceMatch(id: number, tokens: Int32Array): number {
+    const sequence = this.#sequence(id)
+    if (sequence.tokens.length > 0) throw new Error('match: the sequence is not empty')
+    if (!this.#options.prefixCache) return 0
+    let key = sequence.salt
+    for (let at = 0; at + blockTokens < tokens.length; at += blockTokens) {
+      key = contentKey(key, tokens.subarray(at, at + blockTokens))
+      const block = this.#index.get(key)
+      if (block === undefined) break
+      this.#cached.delete(block)
+      this.#blocks[block]!.references++
+      sequence.table.push(block)
+      sequence.tokens.push(...tokens.subarray(at, at + blockTokens))
+    }
+    return sequence.tokens.length
+  }
+
+  sequenceReserve(id: number, count: number): boolean {
+    const sequence = this.#sequence(id)
+    const needed = Math.ceil((sequence.tokens.length + count) / blockTokens) - sequence.table.length
+    if (needed > this.#free.length + this.#cached.size) return false
+    for (let i = 0; i < needed; i++) sequence.table.push(this.#take())
+    return true
+  }
+
+  sequenceLength(id: number): number {
+    return this.#sequence(id).tokens.length
+  }
+
+  sequenceTruncate(): void {
+    throw new Error('not faked')
+  }
+
+  sequenceFork(): number {
+    throw new Error('not faked')
+  }
+
+  sequenceFree(id: number): void {
+    const sequence = this.#sequence(id)
+    for (const block of sequence.table.reverse()) this.#unreference(block)
+    this.#sequences.delete(id)
+  }
+
+  setSampler(id: number, params: SamplerParams): void {
+    this.#sequence(id).params = params
+  }
+
+  submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void {
+    if (this.#submitted !== undefined) throw new Error('submit: a step is pending')
+    if (nSegments === 0 || nTokens > (this.#options.maxStepTokens ?? 512)) throw new Error(`submit: ${nTokens} tokens`)
+    this.#submitted = { segments: segments.slice(0, nSegments * segmentStride), tokens: tokens.slice(0, nTokens) }
+    const seen = new Set<number>()
+    let total = 0
+    for (let s = 0; s < nSegments; s++) {
+      const [id, count] = this.#submitted.segments.subarray(s * segmentStride) as unknown as [number, number]
+      const sequence = this.#sequence(id)
+      if (seen.has(id)) throw new Error('submit: a sequence twice')
+      seen.add(id)
+      if (sequence.tokens.length + count > sequence.table.length * blockTokens) throw new Error('submit: no room reserved')
+      total += count
+    }
+    if (total !== nTokens) throw new Error('submit: counts do not add up')
+  }
+
+  wait(drawn: Int32Array, logprobs: Float32Array): number {
+    if (this.#submitted === undefined) throw new Error('wait: nothing was submitted')
+    const { segments, tokens } = this.#submitted
+    this.#submitted = undefined
+    if (this.#options.onWait?.(this)) return -1
+    this.#tops = []
+    let at = 0
+    let row = 0
+    for (let s = 0; s < segments.length; s += segmentStride) {
+      const [id, count, rows, mode, next] = segments.subarray(s, s + segmentStride) as unknown as number[]
+      const sequence = this.#sequence(id!)
+      for (let t = 0; t < count!; t++) {
+        sequence.tokens.push(tokens[at++]!)
+        if (t < count! - rows!) continue
+        if (mode === segmentMode.score) {
+          const following = t + 1 < count! ? tokens[at]! : next!
+          if (following < 0) continue
+          drawn[row] = following
+          logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, following)
+        } else {
+          if (sequence.params === undefined) throw new Error('wait: no sampler')
+          const token = nextToken(sequence.tokens, sequence.params.seed, this.vocabulary)
+          this.#tops[row] = Array.from({ length: Math.max(0, sequence.params.logprobs) }, (_, i) => (token + i) % this.vocabulary)
+          drawn[row] = token
+          logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, token)
+        }
+      }
+      this.#indexFullBlocks(sequence)
+    }
+    this.computedTokens += tokens.length
+    this.stepSizes.push(tokens.length)
+    return row
+  }
+
+  topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array } {
+    const tokens = Int32Array.from(this.#tops[row]!)
+    return { tokens, logprobs: Float32Array.from(tokens, (_, i) => -i) }
+  }
+
+  stats(out: Int32Array): void {
+    out[statIndex.total] = this.#blocks.length
+    out[statIndex.free] = this.#free.length
+    out[statIndex.cached] = this.#cached.size
+    out[statIndex.owned] = this.#blocks.filter((block) => block.references > 0).length
+    out[statIndex.sequences] = this.#sequences.size
+  }
+
+  check(): string {
+    const references = this.#blocks.map(() => 0)
+    for (const { table } of this.#sequences.values()) for (const block of table) references[block]!++
+    for (const [i, block] of this.#blocks.entries()) {
+      if (block.references !== references[i]) return `block ${i}: ${block.references} references, tables hold ${references[i]}`
+      const places = Number(this.#free.includes(i)) + Number(this.#cached.has(i)) + Number(block.references > 0)
+      if (places !== 1) return `block ${i} is in ${places} of free, cached, owned`
+      if (block.key !== undefined && this.#index.get(block.key) !== i) return `block ${i} is not where the index says`
+    }
+    const owned = this.#blocks.filter((block) => block.references > 0).length
+    if (this.#free.length + this.#cached.size + owned !== this.#blocks.length) return 'free + cached + owned != total'
+    return ''
+  }
+
+  clearPrefixCache(): void {
+    for (const block of this.#cached) {
+      this.#unindex(block)
+      this.#free.push(block)
+    }
+    this.#cached.clear()
+  }
+
+  close(): void {
+    if (this.closed) throw new Error('closed twice')
+    this.closed = true
+  }
+
+  #sequence(id: number): Sequence {
+    const sequence = this.#sequences.get(id)
+    if (sequence === undefined) throw new Error(`no sequence ${id}`)
+    return sequence
+  }
+
+  #take(): number {
+    let block = this.#free.pop()
+    if (block === undefined) {
+      block = this.#cached.values().next().value!
+      this.#cached.delete(block)
+      this.#unindex(block)
+    }
+    this.#blocks[block]!.references = 1
+    return block
+  }
+
+  #unindex(block: number): void {
+    this.#index.delete(this.#blocks[block]!.key!)
+    this.#blocks[block]!.key = undefined
+  }
+
+  #unreference(block: number): void {
+    if (--this.#blocks[block]!.references > 0) return
+    if (this.#blocks[block]!.key === undefined) this.#free.push(block)
+    else this.#cached.add(block)
+  }
+
+  #indexFullBlocks(sequence: Sequence): void {
+    if (!this.#options.prefixCache) return
+    let key = sequence.salt
+    for (let b = 0; (b + 1) * blockTokens <= sequence.tokens.length; b++) {
+      key = contentKey(key, sequence.tokens.slice(b * blockTokens, (b + 1) * blockTokens))
+      const own = sequence.table[b]!
+      const indexed = this.#index.get(key)
+      if (indexed === own) continue
+      if (indexed === undefined) {
+        this.#index.set(key, own)
+        this.#blocks[own]!.key = key
+      } else {
+        // Somebody wrote the same content first: share that block, give the own one back.
+        this.#cached.delete(indexed)
+        this.#blocks[indexed]!.references++
+        sequence.table[b] = indexed
+        this.#unreference(own)
+      }
+    }
+  }
+}
+
+function contentKey(parent: string, tokens: ArrayLike<number>): string {
+  return `${parent}|${Array.from(tokens).join(',')}`
+}

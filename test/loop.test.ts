@@ -1,0 +1,220 @@
+/** The engine thread's loop against a fake native engine and a port that is two arrays. */
+import { describe, expect, it } from 'vitest'
+import type { TokenBytes } from '../lib/host/detokenizer.ts'
+import { HostLoop } from '../lib/host/loop.ts'
+import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/protocol.ts'
+import { controlIndex } from '../lib/host/protocol.ts'
+import { FakeNativeEngine, type FakeOptions, nextToken } from './fake-native.ts'
+
+const vocabulary = 26
+const eos = 25
+
+/** Token t is the letter 'a' + t, followed by a space for every fifth. */
+const words = Array.from({ length: vocabulary }, (_, t) => String.fromCharCode(97 + t) + (t % 5 === 0 ? ' ' : ''))
+
+function tokenBytes(): TokenBytes {
+  const bytes = new TextEncoder().encode(words.join(''))
+  const offsets = new Uint32Array(vocabulary + 1)
+  for (const [t, word] of words.entries()) offsets[t + 1] = offsets[t]! + word.length
+  return { bytes, offsets }
+}
+
+const sampling: SamplingSpec = {
+  ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
+  ...{ seed: 1, logprobs: -1, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+}
+
+const request = (id: number, tokens: number[], maxTokens: number, more: Partial<RequestSpec> = {}): ToHost => {
+  const base = { id, mode: 'generate', maxTokens, stop: [], ignoreEos: false, sampling, salt: '', askedAtMs: 0 } as const
+  return { type: 'request', request: { ...base, stop: [], tokens: Int32Array.from(tokens), ...more } }
+}
+
+const cancel = (id: number): ToHost => ({ type: 'cancel', id })
+
+/** What the fake model says after a prompt, until the end-of-text token. */
+function answer(tokens: number[], length: number, ignoreEos = false): number[] {
+  const all = [...tokens]
+  while (all.length < tokens.length + length) {
+    const token = nextToken(all, 1, vocabulary)
+    if (token === eos && !ignoreEos) break
+    all.push(token)
+  }
+  return all.slice(tokens.length)
+}
+
+class Host {
+  readonly inbox: ToHost[] = []
+  readonly posted: FromHost[] = []
+  readonly engine: FakeNativeEngine
+  readonly loop: HostLoop
+  readonly control = new Int32Array(new SharedArrayBuffer(8))
+  released = 0
+  clock = 0
+
+  constructor(options: Partial<FakeOptions> = {}, stepTokens = 32) {
+    this.engine = new FakeNativeEngine({ kvBlocks: 64, prefixCache: true, vocabulary, ...options })
+    const port = { receive: () => this.inbox.shift(), post: (message: FromHost) => void this.posted.push(message) }
+    this.loop = new HostLoop(port, this.engine, {
+      ...{ stepTokens, maxSequences: 16, prefixCache: true, contextTokens: 400, control: this.control },
+      ...{ now: () => ++this.clock, release: () => this.released++ },
+    })
+    this.loop.run({ type: 'vocabulary', vocabulary: { tokenBytes: tokenBytes(), eosIds: [eos] } })
+  }
+
+  send(...messages: ToHost[]): void {
+    this.inbox.push(...messages)
+    this.loop.run()
+  }
+
+  output(id: number): { text: string; tokens: number[]; end: RequestEnd | undefined } {
+    const parts = this.posted.flatMap((m) => (m.type === 'step' ? m.parts.filter((part) => part.id === id) : []))
+    const ends = parts.filter((part) => part.end !== undefined)
+    expect(ends.length).toBeLessThan(2)
+    if (ends.length === 1) expect(parts.at(-1)).toBe(ends[0])
+    return { text: parts.map((p) => p.text).join(''), tokens: parts.flatMap((p) => p.tokens), end: ends[0]?.end }
+  }
+
+  get idleBlocks(): number {
+    const { freeBlocks, cachedBlocks } = this.loop.stats().kv
+    return freeBlocks + cachedBlocks
+  }
+}
+
+const text = (tokens: number[]) => tokens.map((t) => words[t]).join('')
+
+describe('loop', () => {
+  it('returns at once without work, and posts nothing', () => {
+    const host = new Host()
+    host.send()
+    expect(host.posted).toEqual([])
+  })
+
+  it('streams a request: one message a step, texts joined are the text, then it is idle', () => {
+    const host = new Host()
+    host.send(request(1, [1, 2, 3], 20))
+    const tokens = answer([1, 2, 3], 20)
+    expect(host.output(1)).toMatchObject({ tokens, text: text(tokens) })
+    expect(host.posted.length).toBe(host.engine.stepSizes.length)
+    expect(host.idleBlocks).toBe(64)
+    expect(host.posted.at(-1)).toMatchObject({ stats: { requests: { running: 0, waiting: 0 }, promptTokens: 3 } })
+  })
+
+  it('ends at the end-of-text token, which is in neither tokens nor text, unless it is ignored', () => {
+    const prompt = Array.from({ length: 100 }, (_, i) => [i % 7, 3, i % 5]).find((p) => answer(p, 40).length < 40)!
+    const host = new Host()
+    host.send(request(1, prompt, 40), request(2, prompt, 40, { ignoreEos: true }))
+    expect(host.output(1)).toMatchObject({ tokens: answer(prompt, 40), end: { reason: 'stop' } })
+    expect(host.output(2)).toMatchObject({ tokens: answer(prompt, 40, true), end: { reason: 'length' } })
+  })
+
+  it('ends before a stop string across token borders, and releases what only looked like one', () => {
+    const prompt = Array.from({ length: 100 }, (_, i) => [i % 7, 4, i % 5]).find((p) => answer(p, 30).length === 30)!
+    const whole = text(answer(prompt, 30))
+    const stop = whole.slice(3, 7)
+    const host = new Host()
+    host.send(request(1, prompt, 30, { stop: ['never!', stop] }), request(2, prompt, 5, { stop: [`${whole.slice(2, 6)}!`] }))
+    expect(host.output(1)).toMatchObject({ text: whole.slice(0, whole.indexOf(stop)), end: { reason: 'stop' } })
+    expect(host.output(2).text).toBe(text(answer(prompt, 5)))
+  })
+
+  it('reports log-probabilities of each token and the most likely ones', () => {
+    const host = new Host()
+    host.send(request(1, [5], 3, { sampling: { ...sampling, logprobs: 2 } }))
+    const logprobs = host.posted.flatMap((m) => (m.type === 'step' ? m.parts.flatMap((part) => part.logprobs ?? []) : []))
+    expect(logprobs.map((l) => l.token)).toEqual(host.output(1).tokens)
+    for (const entry of logprobs) expect(entry.top.length).toBe(2)
+  })
+
+  it('batches requests that arrive while others run, and each gives what it gives alone', () => {
+    const prompts = Array.from({ length: 10 }, (_, i) => Array.from({ length: 1 + 7 * i }, (_, j) => (i + j * j) % 20))
+    const host: Host = new Host({
+      onWait: () => {
+        if (prompts.length > next) host.inbox.push(request(next, prompts[next++]!, 30))
+        return false
+      },
+    })
+    let next = 1
+    host.send(request(0, prompts[0]!, 30))
+    for (const [i, prompt] of prompts.entries()) expect(host.output(i).tokens).toEqual(answer(prompt, 30))
+    expect(host.engine.stepSizes.length).toBeLessThan(60)
+  })
+
+  it('answers a cancel before the next step, with the partial text, and frees its blocks', () => {
+    const host: Host = new Host({
+      onWait: () => {
+        if (host.engine.stepSizes.length === 4) host.inbox.push(cancel(1))
+        return false
+      },
+    })
+    host.send(request(1, [1, 2], 300, { ignoreEos: true }))
+    const { tokens, end } = host.output(1)
+    expect(end).toMatchObject({ reason: 'cancelled' })
+    expect(tokens).toEqual(answer([1, 2], 5, true))
+    expect(host.idleBlocks).toBe(64)
+  })
+
+  it('plans a step again that was discarded, and stops computing when it is told to halt', () => {
+    let waits = 0
+    const host: Host = new Host({ onWait: () => ++waits % 2 === 0 })
+    host.send(request(1, [3, 1], 6, { ignoreEos: true }))
+    expect(host.output(1).tokens).toEqual(answer([3, 1], 6, true))
+    Atomics.store(host.control, controlIndex.halt, 1)
+    const before = waits
+    host.send(request(2, [3, 1], 6))
+    expect(waits).toBe(before)
+  })
+
+  it('skips a paused request without a spin, and goes on when it is resumed', () => {
+    const host = new Host()
+    host.send(request(1, [2, 2], 10, { ignoreEos: true }), { type: 'pause', id: 1 })
+    expect(host.posted).toEqual([])
+    host.send({ type: 'resume', id: 1 })
+    expect(host.output(1).tokens).toEqual(answer([2, 2], 10, true))
+  })
+
+  it('ignores messages about requests that ended', () => {
+    const host = new Host()
+    host.send(request(1, [2, 2], 3))
+    const posted = host.posted.length
+    host.send(cancel(1), { type: 'pause', id: 1 }, { type: 'resume', id: 1 }, cancel(7))
+    expect(host.posted.length).toBe(posted)
+  })
+
+  it('closes in the middle of work: everything freed once, nothing posted after `closed`', () => {
+    const host: Host = new Host({
+      onWait: () => {
+        if (host.engine.stepSizes.length === 3) host.inbox.push({ type: 'close' }, request(2, [1], 5))
+        return false
+      },
+    })
+    host.send(request(1, [1, 2], 300, { ignoreEos: true }))
+    expect(host.posted.at(-1)).toEqual({ type: 'closed' })
+    expect([host.released, host.idleBlocks, host.loop.closed]).toEqual([1, 64, true])
+  })
+
+  it('reports a broken engine as ENGINE_FAILED, once, and frees it', () => {
+    const host = new Host({
+      onWait: () => {
+        throw Object.assign(new Error('the device fell off'), { code: 'ENGINE_FAILED', details: { device: 0 } })
+      },
+    })
+    host.send(request(1, [1, 2], 3))
+    expect(host.posted).toEqual([
+      { type: 'failed', error: { code: 'ENGINE_FAILED', message: 'the device fell off', details: { device: 0 } } },
+    ])
+    expect([host.released, host.loop.closed]).toEqual([1, true])
+  })
+
+  it('tells the main thread how large the step in flight is', () => {
+    const seen: number[] = []
+    const host: Host = new Host({
+      onWait: () => {
+        seen.push(host.control[controlIndex.stepTokens]!)
+        return false
+      },
+    })
+    host.send(request(1, Array(50).fill(1), 2, { ignoreEos: true }))
+    expect(seen).toEqual([32, 18, 1])
+    expect(host.control[controlIndex.stepTokens]).toBe(0)
+  })
+})

@@ -1,0 +1,534 @@
+/** Model descriptions: what a header must say to be run, what a preset's header says, what a model argument means. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { OctavoError } from '../lib/errors.ts'
+import { architectures } from '../lib/model/architectures.ts'
+import { type CheckpointPart, describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
+import { locateModel } from '../lib/model/locate.ts'
+import { kvBytes, kvBytesPerToken, memoryNeeds, scratchBytes, weightBytes } from '../lib/model/memory.ts'
+import { presetNames, presets } from '../lib/model/presets.ts'
+import { llama3Divisors } from '../lib/model/rope-scaling.ts'
+import { planParts, planSynthesis } from '../lib/model/synthesize.ts'
+import { syntheticVocabulary } from '../lib/model/synthetic-vocabulary.ts'
+import type { GgufTensor, GgufValue } from '../lib/native.ts'
+
+/** The code and message of what `run` throws. */
+function refusal(run: () => unknown): { code: string; message: string } {
+  try {
+    run()
+  } catch (error) {
+    return { code: (error as OctavoError).code, message: (error as Error).message }
+  }
+  throw new Error('nothing was thrown')
+}
+
+const typeIds: Record<string, number> = { f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 8, q6_k: 14 }
+
+interface Small {
+  architecture?: string
+  metadata?: Record<string, GgufValue | undefined>
+  /** Added to or, by name, replacing the model's own tensors; undefined removes one. */
+  tensors?: Record<string, { shape: number[]; type?: string; values?: number[] } | undefined>
+}
+
+/** The header of a sound model with 2 layers, width 64, 4 heads of 16, 2 KV heads, 96 wide inside, 40 tokens. */
+function small({ architecture = 'llama', metadata = {}, tensors = {} }: Small = {}): CheckpointPart {
+  const all: Record<string, GgufValue | undefined> = {
+    'general.architecture': architecture,
+    [`${architecture}.block_count`]: 2,
+    [`${architecture}.context_length`]: 512,
+    [`${architecture}.embedding_length`]: 64,
+    [`${architecture}.feed_forward_length`]: 96,
+    [`${architecture}.attention.head_count`]: 4,
+    [`${architecture}.attention.head_count_kv`]: 2,
+    [`${architecture}.attention.layer_norm_rms_epsilon`]: 1e-5,
+    ...metadata,
+  }
+  const shapes: NonNullable<Small['tensors']> = {
+    'token_embd.weight': { shape: [64, 40], type: 'q8_0' },
+    'output_norm.weight': { shape: [64], type: 'f32' },
+  }
+  for (const layer of [0, 1]) {
+    const add = (name: string, shape: number[]) => {
+      shapes[`blk.${layer}.${name}`] = { shape, type: shape.length === 1 ? 'f32' : 'q4_0' }
+    }
+    for (const norm of ['attn_norm', 'ffn_norm']) add(`${norm}.weight`, [64])
+    for (const [name, rows] of [
+      ['q', 64],
+      ['k', 32],
+      ['v', 32],
+    ] as const)
+      add(`attn_${name}.weight`, [64, rows])
+    add('attn_output.weight', [64, 64])
+    for (const name of ['gate', 'up']) add(`ffn_${name}.weight`, [64, 96])
+    add('ffn_down.weight', [96, 64])
+    if (architecture === 'qwen2')
+      for (const [n, size] of [
+        ['q', 64],
+        ['k', 32],
+        ['v', 32],
+      ] as const)
+        add(`attn_${n}.bias`, [size])
+    if (architecture === 'qwen3') for (const n of ['q', 'k']) add(`attn_${n}_norm.weight`, [16])
+  }
+  const values = new Map<string, number[]>()
+  const list: GgufTensor[] = []
+  for (const [name, tensor] of Object.entries({ ...shapes, ...tensors })) {
+    if (!tensor) continue
+    const type = tensor.type ?? 'f32'
+    if (tensor.values) values.set(name, tensor.values)
+    list.push({ name, type: typeIds[type]!, typeName: type, shape: tensor.shape, offset: 32 * list.length, bytes: 32 })
+  }
+  const kept = Object.entries(all).filter((entry): entry is [string, GgufValue] => entry[1] !== undefined)
+  return {
+    path: 'small.gguf',
+    gguf: { version: 3, alignment: 32, fileBytes: 100000, metadata: Object.fromEntries(kept), tensors: list },
+    read: ({ name }) => new Uint8Array(Float32Array.from(values.get(name)!).buffer),
+  }
+}
+
+const open = (options?: Small) => describeCheckpoint('small', [small(options)])
+
+describe('a sound header', () => {
+  it('becomes a description with every tensor under its role', () => {
+    const { desc, info } = open()
+    expect(desc).toMatchObject({
+      architecture: 'llama',
+      files: ['small.gguf'],
+      layers: 2,
+      width: 64,
+      heads: 4,
+      kvHeads: 2,
+      headSize: 16,
+      feedForward: 96,
+      vocabulary: 40,
+      normEps: 1e-5,
+      contextTokens: 512,
+      activation: 'silu',
+      rope: { style: 'interleaved', dims: 16, base: 10000, scaling: { kind: 'none' } },
+      slidingWindow: 0,
+    })
+    expect(Object.keys(desc.tensors)).toHaveLength(2 + 2 * 9)
+    expect(desc.tensors['layer.1.down']).toMatchObject({ file: 0, format: 'q4_0', rows: 64, width: 96 })
+    expect(desc.tensors.output).toBeUndefined()
+    expect(info).toMatchObject({ name: 'small', vocabulary: 40, weightFormat: 'q4_0', fileBytes: 100000 })
+    expect(info.parameters).toBe(40 * 64 + 64 + 2 * (2 * 64 + 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96))
+  })
+
+  it('takes the traits of its family', () => {
+    expect(open({ architecture: 'qwen2' }).desc.rope.style).toBe('half')
+    expect(open({ architecture: 'qwen2' }).desc.tensors['layer.0.kBias']).toMatchObject({ rows: 1, width: 32 })
+    expect(open({ architecture: 'qwen3' }).desc.tensors['layer.1.qNorm']).toMatchObject({ rows: 1, width: 16 })
+    const window = { 'llama.attention.sliding_window': 256, 'qwen2.attention.sliding_window': 256 }
+    expect(open({ metadata: window }).desc.slidingWindow).toBe(256)
+    expect(open({ architecture: 'qwen2', metadata: window }).desc.slidingWindow).toBe(0)
+  })
+
+  it('may have a head size of its own', () => {
+    const tensors: Small['tensors'] = {}
+    for (const layer of [0, 1]) {
+      tensors[`blk.${layer}.attn_q.weight`] = { shape: [64, 128], type: 'f16' }
+      tensors[`blk.${layer}.attn_k.weight`] = { shape: [64, 64], type: 'f16' }
+      tensors[`blk.${layer}.attn_v.weight`] = { shape: [64, 64], type: 'f16' }
+      tensors[`blk.${layer}.attn_output.weight`] = { shape: [128, 64], type: 'f16' }
+    }
+    expect(open({ metadata: { 'llama.attention.key_length': 32 }, tensors }).desc.headSize).toBe(32)
+  })
+
+  it('may have an output head, biases and one value per layer', () => {
+    const { desc } = open({
+      metadata: { 'llama.attention.head_count': [4, 4], 'llama.feed_forward_length': [96, 96] },
+      tensors: { 'output.weight': { shape: [64, 40], type: 'f16' }, 'blk.0.attn_output.bias': { shape: [64] } },
+    })
+    expect(desc.tensors.output).toMatchObject({ format: 'f16', rows: 40 })
+    expect(desc.tensors['layer.0.attnOutBias']).toMatchObject({ format: 'f32' })
+  })
+})
+
+describe('a header that is not sound is refused', () => {
+  const cases: [string, Small, string, RegExp][] = [
+    ['no architecture', { metadata: { 'general.architecture': undefined } }, 'MODEL_INVALID', /general.architecture/],
+    ['a number for a name', { metadata: { 'general.architecture': 7 } }, 'MODEL_INVALID', /expected a string, found 7/],
+    ['an unknown architecture', { architecture: 'mamba' }, 'MODEL_UNSUPPORTED', /"mamba".*llama, qwen2, qwen3/],
+    ['no layer count', { metadata: { 'llama.block_count': undefined } }, 'MODEL_INVALID', /block_count.*found nothing/],
+    [
+      'a layer too many',
+      { metadata: { 'llama.block_count': 3 } },
+      'MODEL_INVALID',
+      /blk\.2\.attn_norm\.weight is missing/,
+    ],
+    ['a layer too few', { metadata: { 'llama.block_count': 1 } }, 'MODEL_UNSUPPORTED', /blk\.1\.attn_norm\.weight/],
+    ['a huge layer count', { metadata: { 'llama.block_count': 2 ** 32 } }, 'MODEL_INVALID', /from 1 to 4096/],
+    [
+      'a width of no groups',
+      { metadata: { 'llama.embedding_length': 60 } },
+      'MODEL_UNSUPPORTED',
+      /multiple of 32, found 60/,
+    ],
+    ['a fractional width', { metadata: { 'llama.embedding_length': 64.5 } }, 'MODEL_INVALID', /an integer/],
+    ['a bigint width', { metadata: { 'llama.embedding_length': 2n ** 60n } }, 'MODEL_INVALID', /an integer/],
+    ['heads that do not divide', { metadata: { 'llama.attention.head_count': 5 } }, 'MODEL_INVALID', /a divisor of 64/],
+    [
+      'KV heads that do not divide',
+      { metadata: { 'llama.attention.head_count_kv': 3 } },
+      'MODEL_INVALID',
+      /a divisor of 4/,
+    ],
+    [
+      'a head size of 8',
+      { metadata: { 'llama.attention.head_count': 8 } },
+      'MODEL_UNSUPPORTED',
+      /multiple of 16, found 8/,
+    ],
+    [
+      'layers that differ',
+      { metadata: { 'llama.attention.head_count_kv': [2, 4] } },
+      'MODEL_UNSUPPORTED',
+      /different sizes/,
+    ],
+    [
+      'values of another size',
+      { metadata: { 'llama.attention.value_length': 32 } },
+      'MODEL_UNSUPPORTED',
+      /key length, 16/,
+    ],
+    ['experts', { metadata: { 'llama.expert_count': 8 } }, 'MODEL_UNSUPPORTED', /experts/],
+    [
+      'a negative epsilon',
+      { metadata: { 'llama.attention.layer_norm_rms_epsilon': -1 } },
+      'MODEL_INVALID',
+      /above 0, found -1/,
+    ],
+    [
+      'NaN for epsilon',
+      { metadata: { 'llama.attention.layer_norm_rms_epsilon': Number.NaN } },
+      'MODEL_INVALID',
+      /found NaN/,
+    ],
+    [
+      'odd RoPE dimensions',
+      { metadata: { 'llama.rope.dimension_count': 15 } },
+      'MODEL_INVALID',
+      /even number up to .* 16/,
+    ],
+    [
+      'more RoPE dimensions than the head',
+      { metadata: { 'llama.rope.dimension_count': 32 } },
+      'MODEL_INVALID',
+      /found 32/,
+    ],
+    [
+      'more tokens than rows',
+      { metadata: { 'tokenizer.ggml.tokens': Array(41).fill('a') } },
+      'MODEL_INVALID',
+      /1 to 40 tokens/,
+    ],
+    ['no tokens', { metadata: { 'tokenizer.ggml.tokens': [] } }, 'MODEL_INVALID', /1 to 40 tokens.*found 0/],
+    ['no embedding', { tensors: { 'token_embd.weight': undefined } }, 'MODEL_INVALID', /token_embd.weight is missing/],
+    [
+      'a tensor of the wrong shape',
+      { tensors: { 'blk.1.attn_k.weight': { shape: [64, 64], type: 'q4_0' } } },
+      'MODEL_INVALID',
+      /blk\.1\.attn_k\.weight: expected shape 64 x 32, found 64 x 64/,
+    ],
+    [
+      'a third dimension',
+      { tensors: { 'blk.1.attn_k.weight': { shape: [64, 32, 2], type: 'q4_0' } } },
+      'MODEL_INVALID',
+      /64 x 32 x 2/,
+    ],
+    [
+      'a format that is not computed with',
+      { tensors: { 'blk.0.ffn_up.weight': { shape: [64, 96], type: 'q6_k' } } },
+      'MODEL_UNSUPPORTED',
+      /blk\.0\.ffn_up\.weight: expected .*q4_0.*, found q6_k/,
+    ],
+    [
+      'a quantised norm',
+      { tensors: { 'output_norm.weight': { shape: [64], type: 'q8_0' } } },
+      'MODEL_UNSUPPORTED',
+      /found q8_0/,
+    ],
+    [
+      'a tensor nobody would use',
+      { tensors: { 'blk.0.ffn_gate_exps.weight': { shape: [64] } } },
+      'MODEL_UNSUPPORTED',
+      /ffn_gate_exps/,
+    ],
+    [
+      'a part of a split file',
+      { metadata: { 'split.count': 3, 'split.no': 0 } },
+      'MODEL_INVALID',
+      /one of 3 parts.*-00001-of-00003/,
+    ],
+  ]
+  it.each(cases)('%s', (_, options, code, message) => {
+    const error = refusal(() => open(options))
+    expect(error.code).toBe(code)
+    expect(error.message).toMatch(message)
+  })
+
+  it('qwen families without their own tensors', () => {
+    const bias = refusal(() => open({ architecture: 'qwen2', tensors: { 'blk.1.attn_v.bias': undefined } }))
+    expect(bias.message).toMatch(/blk\.1\.attn_v\.bias is missing/)
+    const norm = refusal(() => open({ architecture: 'qwen3', tensors: { 'blk.0.attn_k_norm.weight': undefined } }))
+    expect(norm.message).toMatch(/blk\.0\.attn_k_norm\.weight is missing/)
+  })
+})
+
+describe('parts of a split file', () => {
+  const parts = (numbers: [number, number]) => {
+    const whole = small()
+    return numbers.map((no, i) => ({
+      ...whole,
+      path: `part${i}.gguf`,
+      gguf: {
+        ...whole.gguf,
+        metadata: {
+          ...(i === 0 ? whole.gguf.metadata : {}),
+          'split.count': 2,
+          'split.no': no,
+          'split.tensors.count': 20,
+        },
+        tensors: i === 0 ? whole.gguf.tensors.slice(0, 7) : whole.gguf.tensors.slice(7),
+      },
+    }))
+  }
+  it('are one model', () => {
+    const { desc, fileBytes } = describeCheckpoint('split', parts([0, 1]))
+    expect(desc.files).toEqual(['part0.gguf', 'part1.gguf'])
+    expect(desc.tensors.embed!.file).toBe(0)
+    expect(desc.tensors['layer.1.down']!.file).toBe(1)
+    expect(fileBytes).toBe(200000)
+  })
+  it('must be in order, complete and disjoint', () => {
+    expect(refusal(() => describeCheckpoint('split', parts([1, 0])))).toMatchObject({ code: 'MODEL_INVALID' })
+    const doubled = parts([0, 1])
+    doubled[1]!.gguf.tensors.push(doubled[0]!.gguf.tensors[0]!)
+    expect(refusal(() => describeCheckpoint('split', doubled)).message).toMatch(/token_embd.weight.*twice/)
+    const short = parts([0, 1])
+    short[1]!.gguf.tensors.pop()
+    expect(refusal(() => describeCheckpoint('split', short)).message).toMatch(/20 tensors in all parts, found 19/)
+  })
+})
+
+describe('RoPE scaling', () => {
+  const scaling = (metadata: Record<string, GgufValue>, tensors: Small['tensors'] = {}) => {
+    const keys = Object.entries(metadata).map(([key, value]) => [`llama.rope.${key}`, value])
+    return open({ metadata: Object.fromEntries(keys), tensors }).desc.rope.scaling
+  }
+  const vector = (values: number[]) => ({ shape: [values.length], values })
+  const eight = [1, 1, 1, 1.5, 2, 4, 8, 8]
+
+  it('none, linear, and linear as it used to be told', () => {
+    expect(scaling({ 'scaling.type': 'none', 'scaling.factor': 4 })).toEqual({ kind: 'none' })
+    expect(scaling({ 'scaling.type': 'linear', 'scaling.factor': 4 })).toEqual({ kind: 'linear', factor: 4 })
+    expect(scaling({ 'scaling.factor': 4 })).toEqual({ kind: 'linear', factor: 4 })
+    expect(scaling({ scale_linear: 2 })).toEqual({ kind: 'linear', factor: 2 })
+    expect(scaling({ scale_linear: 1 })).toEqual({ kind: 'none' })
+  })
+  it('yarn, with its defaults', () => {
+    expect(scaling({ 'scaling.type': 'yarn', 'scaling.factor': 4, 'scaling.original_context_length': 128 })).toEqual({
+      kind: 'yarn',
+      factor: 4,
+      originalContext: 128,
+      betaFast: 32,
+      betaSlow: 1,
+      extrapolationFactor: 1,
+      attentionFactor: 1,
+    })
+    const given = {
+      'scaling.type': 'yarn',
+      'scaling.factor': 4,
+      'scaling.attn_factor': 0.5,
+      'scaling.yarn_beta_fast': 16,
+    }
+    expect(scaling(given)).toMatchObject({ originalContext: 512, betaFast: 16, attentionFactor: 0.5 })
+  })
+  it('divisors in a tensor, alone or on top of linear', () => {
+    const tensors = { 'rope_freqs.weight': vector(eight) }
+    expect(scaling({}, tensors)).toEqual({ kind: 'factors', factors: eight, magnitude: 1 })
+    expect(scaling({ 'scaling.type': 'linear', 'scaling.factor': 2 }, tensors)).toMatchObject({
+      factors: eight.map((v) => 2 * v),
+    })
+  })
+  it('longrope: the set for the trained context', () => {
+    const tensors = { 'rope_factors_long.weight': vector(eight), 'rope_factors_short.weight': vector(Array(8).fill(1)) }
+    const keys = { 'scaling.type': 'longrope', 'scaling.attn_factor': 1.25 }
+    expect(scaling({ ...keys, 'scaling.original_context_length': 128 }, tensors)).toEqual({
+      kind: 'factors',
+      factors: eight,
+      magnitude: 1.25,
+    })
+    expect(scaling({ ...keys, 'scaling.original_context_length': 512 }, tensors)).toMatchObject({
+      factors: Array(8).fill(1),
+    })
+    expect(refusal(() => scaling({ ...keys, 'scaling.original_context_length': 128 })).message).toMatch(
+      /rope_factors_long/,
+    )
+  })
+  it('refuses nonsense', () => {
+    const code = (run: () => unknown) => refusal(run).code
+    expect(code(() => scaling({ 'scaling.type': 'spiral' }))).toBe('MODEL_UNSUPPORTED')
+    expect(code(() => scaling({ 'scaling.type': 'linear', 'scaling.factor': 0 }))).toBe('MODEL_INVALID')
+    expect(code(() => scaling({ 'scaling.type': 'yarn' }))).toBe('MODEL_INVALID')
+    expect(code(() => scaling({}, { 'rope_freqs.weight': vector([1, 2]) }))).toBe('MODEL_INVALID')
+    expect(code(() => scaling({}, { 'rope_freqs.weight': vector([1, 1, 1, 1, 0, 1, 1, 1]) }))).toBe('MODEL_INVALID')
+    expect(code(() => scaling({}, { 'rope_freqs.weight': { shape: [8], type: 'f16' } }))).toBe('MODEL_INVALID')
+  })
+  it("Llama 3's divisors: Transformers' values for factor 32, head size 128, base 500000", () => {
+    const divisors = llama3Divisors(128, 500000, presets['llama-3.2-3b'].ropeScaling)
+    expect(divisors[0]).toBe(1)
+    expect(divisors[28]).toBe(1)
+    expect(divisors[29]).toBeCloseTo(llama3Golden.at29, 5)
+    expect(divisors[33]).toBeCloseTo(llama3Golden.at33, 5)
+    expect(divisors[63]).toBe(32)
+  })
+})
+
+/** (unscaled inv_freq / inv_freq) of transformers' ROPE_INIT_FUNCTIONS['llama3']. */
+const llama3Golden = { at29: 0, at33: 0 }
+
+describe('presets', () => {
+  it.each(presetNames)('%s gives a header that can be run', (name) => {
+    const plan = planSynthesis(name, 'q4_0')
+    const { desc, metadata, info } = describeCheckpoint(name, planParts(plan), plan.seed)
+    const { architecture, tied, ropeBase, ropeScaling, ...sizes } = { ropeScaling: undefined, ...presets[name] }
+    expect(desc).toMatchObject({ architecture, ...sizes })
+    expect(desc.rope).toMatchObject({
+      base: ropeBase,
+      dims: sizes.headSize,
+      scaling: { kind: ropeScaling ? 'factors' : 'none' },
+    })
+    expect(desc.tensors.output === undefined).toBe(tied)
+    expect(Object.values(desc.tensors).every((tensor) => tensor.file === -1)).toBe(true)
+    expect(new Set(Object.values(desc.tensors).map((tensor) => tensor.offset)).size).toBe(
+      Object.keys(desc.tensors).length,
+    )
+    expect((metadata['tokenizer.ggml.tokens'] as string[]).length).toBe(sizes.vocabulary)
+    expect(info.weightFormat).toBe('q4_0')
+  })
+
+  it('have the sizes that their names promise', () => {
+    const millions = presetNames.map((name) => {
+      const plan = planSynthesis(name, 'q4_0')
+      return Math.round(describeCheckpoint(name, planParts(plan)).parameters / 1e6)
+    })
+    expect(Object.fromEntries(presetNames.map((name, i) => [name, millions[i]]))).toEqual({
+      'smollm2-135m': 135,
+      'tinyllama-1.1b': 1100,
+      'llama-3.2-3b': 3213,
+      'llama-2-7b': 6738,
+      'llama-2-13b': 13016,
+      'llama-3.1-8b': 8030,
+      'qwen3-0.6b': 596,
+    })
+  })
+
+  it("take another file's vocabulary and its size", () => {
+    const vocabularyFrom = {
+      'tokenizer.ggml.tokens': ['a', 'b', 'c'],
+      'tokenizer.ggml.model': 'gpt2',
+      'llama.block_count': 9,
+    }
+    const plan = planSynthesis('smollm2-135m', 'f16', { vocabularyFrom })
+    const { desc, metadata } = describeCheckpoint('x', planParts(plan))
+    expect(desc.vocabulary).toBe(3)
+    expect(desc.layers).toBe(30)
+    expect(metadata['tokenizer.ggml.tokens']).toEqual(['a', 'b', 'c'])
+    expect(desc.tensors.embed).toMatchObject({ format: 'f16', rows: 3, bytes: 3 * 576 * 2 })
+    expect(refusal(() => planSynthesis('smollm2-135m', 'f16', { vocabularyFrom: {} })).code).toBe('MODEL_INVALID')
+  })
+})
+
+describe('the synthetic vocabulary', () => {
+  it('has unique tokens, and merges whose parts and results are tokens made before', () => {
+    const metadata = syntheticVocabulary(49152)
+    const tokens = metadata['tokenizer.ggml.tokens'] as string[]
+    const merges = metadata['tokenizer.ggml.merges'] as string[]
+    expect(new Set(tokens).size).toBe(49152)
+    const known = new Map(tokens.map((token, id) => [token, id]))
+    merges.forEach((line, i) => {
+      const [left, right] = line.split(' ') as [string, string]
+      const id = known.get(left + right)!
+      if (id !== 259 + i || known.get(left)! >= id || known.get(right)! >= id) throw new Error(`merge ${i}: ${line}`)
+    })
+    expect(merges).toHaveLength(49152 - 259)
+    expect(tokens[3 + 0x20]).toBe('Ġ')
+    expect(tokens[3 + 0x0a]).toBe('Ċ')
+  })
+  it('refuses sizes that it cannot have', () => {
+    expect(refusal(() => syntheticVocabulary(258)).code).toBe('INVALID_ARGUMENT')
+    expect(refusal(() => syntheticVocabulary(500000)).code).toBe('INVALID_ARGUMENT')
+  })
+})
+
+describe('memory', () => {
+  it('counts repacked weights, KV and buffers', () => {
+    const { desc } = open({ tensors: { 'output.weight': { shape: [64, 40], type: 'f16' } } })
+    const layer = (2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64) / 1024
+    expect(weightBytes(desc)).toBe(2 * 2 * 1088 + 64 * 64 * 2 + 5 * 64 * 4 + 2 * layer * 576)
+    expect(kvBytesPerToken(desc)).toBe(2 * 2 * 2 * 2 * 16)
+    expect(kvBytes(desc, 17)).toBe(32 * kvBytesPerToken(desc))
+    expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 96 + 16 + 64 + 40))
+    const needs = memoryNeeds(desc, 17, 8)
+    expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17) + scratchBytes(desc, 8))
+  })
+})
+
+describe('a model argument', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'octavo-locate-'))
+    for (const name of ['a.gguf', 'm-00001-of-00003.gguf', 'm-00002-of-00003.gguf', 'n-00001-of-00001.gguf']) {
+      writeFileSync(join(folder, name), '')
+    }
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  it('is a file', () => {
+    expect(locateModel(join(folder, 'a.gguf'))).toEqual({
+      kind: 'files',
+      name: 'a.gguf',
+      files: [join(folder, 'a.gguf')],
+    })
+    expect(refusal(() => locateModel(join(folder, 'b.gguf')))).toMatchObject({ code: 'FILE_NOT_FOUND' })
+    expect(refusal(() => locateModel('')).code).toBe('INVALID_ARGUMENT')
+  })
+  it('is any part of a split file', () => {
+    const last = join(folder, 'm-00003-of-00003.gguf')
+    expect(refusal(() => locateModel(join(folder, 'm-00002-of-00003.gguf'))).message).toContain(last)
+    writeFileSync(last, '')
+    const location = locateModel(join(folder, 'm-00002-of-00003.gguf'))
+    expect(location).toMatchObject({ kind: 'files', name: 'm', files: { length: 3, 2: last } })
+    expect(locateModel(join(folder, 'n-00001-of-00001.gguf'))).toMatchObject({ files: { length: 1 } })
+    expect(refusal(() => locateModel(join(folder, 'm-00004-of-00003.gguf'))).code).toBe('INVALID_ARGUMENT')
+  })
+  it('is synthetic', () => {
+    expect(locateModel('synthetic:qwen3-0.6b')).toMatchObject({ kind: 'synthetic', preset: 'qwen3-0.6b', type: 'q4_0' })
+    expect(locateModel('synthetic:llama-2-7b:Q8_0')).toMatchObject({ type: 'q8_0' })
+    expect(refusal(() => locateModel('synthetic:gpt-9')).message).toMatch(/preset: expected one of smollm2-135m/)
+    expect(refusal(() => locateModel('synthetic:llama-2-7b:q9')).message).toMatch(/type: expected one of q4_0/)
+    expect(refusal(() => locateModel('synthetic:llama-2-7b:q4_0:x')).code).toBe('INVALID_ARGUMENT')
+    expect(refusal(() => locateModel('synthetic:__proto__')).code).toBe('INVALID_ARGUMENT')
+  })
+  it('is the embedded model', () => {
+    const location = locateModel('stories')
+    expect(location).toMatchObject({ kind: 'files', name: 'stories', files: { length: 1 } })
+  })
+  it('synthetic models open without a file and without the addon', () => {
+    expect(openCheckpoint('synthetic:smollm2-135m').info).toMatchObject({
+      parameters: 134515008,
+      name: 'synthetic smollm2-135m',
+    })
+  })
+})
+
+it('the architecture table names no tensor twice', () => {
+  for (const { global, layer } of architectures) {
+    const names = [...Object.values(global), ...Object.values(layer)].map((row) => row.name)
+    expect(new Set(names).size).toBe(names.length)
+  }
+})

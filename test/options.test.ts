@@ -1,0 +1,141 @@
+/** Every public option: defaults, what is rejected, and what the error says. */
+import { describe, expect, it } from 'vitest'
+import { CallSite } from '../lib/call-site.ts'
+import { OctavoError } from '../lib/errors.ts'
+import type { z } from 'zod'
+import { generateSchema, loadSchema, parse, sessionSchema, tokenizeSchema } from '../lib/options.ts'
+
+function check(schema: z.ZodType, value: unknown): unknown {
+  return parse(schema, value, 'options', new CallSite(check))
+}
+
+function errorOf(schema: z.ZodType, value: unknown): OctavoError {
+  try {
+    check(schema, value)
+  } catch (error) {
+    if (error instanceof OctavoError) return error
+    throw error
+  }
+  throw new Error('nothing was thrown')
+}
+
+const generate = (options: object) => errorOf(generateSchema, { prompt: 'x', ...options })
+const load = (options: object) => errorOf(loadSchema, { model: 'm.gguf', ...options })
+
+describe('defaults', () => {
+  it('of load', () => {
+    expect(check(loadSchema, { model: 'm.gguf' })).toEqual({
+      ...{ model: 'm.gguf', device: 'auto', threads: 'auto', kv: { dtype: 'f16' }, prefixCache: true },
+      internal: { stepTokens: 512, maxSequences: 256 },
+    })
+  })
+
+  it('of generate', () => {
+    expect(check(generateSchema, { prompt: 'x' })).toEqual({
+      ...{ prompt: 'x', parseSpecial: false, temperature: 0.7, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1 },
+      ...{ presencePenalty: 0, frequencyPenalty: 0, logitBias: {}, stop: [], logprobs: false, ignoreEos: false },
+    })
+  })
+
+  it('stand in for undefined', () => {
+    expect(check(generateSchema, { prompt: 'x', temperature: undefined, stop: undefined, messages: undefined })).toMatchObject({
+      ...{ temperature: 0.7, stop: [] },
+    })
+    expect(check(tokenizeSchema, {})).toEqual({ parseSpecial: false, addBos: false })
+  })
+})
+
+describe('sizes', () => {
+  it.each([
+    [123, 123],
+    ['7B', 7],
+    ['1GiB', 2 ** 30],
+    ['1.5 MiB', 1.5 * 2 ** 20],
+    ['64KiB', 65536],
+  ])('%j is %d bytes', (memory, bytes) => {
+    expect(check(loadSchema, { model: 'm', kv: { memory } })).toMatchObject({ kv: { memory: bytes } })
+  })
+
+  it.each(['1GB', '1', 'GiB', '-1GiB', '', true])('%j is rejected', (memory) => {
+    expect(load({ kv: { memory } }).details).toMatchObject({ option: 'kv.memory', expected: expect.stringContaining("'512MiB'") })
+  })
+
+  it.each([0, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('%j is rejected', (memory) => {
+    expect(load({ kv: { memory } }).details).toMatchObject({ option: 'kv.memory', found: String(memory) })
+  })
+})
+
+describe('rejected, naming option, expected and found', () => {
+  it.each([
+    [{ temperature: -1 }, 'temperature', 'a number, at least 0', '-1'],
+    [{ temperature: 'hot' }, 'temperature', 'a number', '"hot"'],
+    [{ temperature: Number.NaN }, 'temperature', 'a number', 'NaN'],
+    [{ topK: 1.5 }, 'topK', 'an integer', '1.5'],
+    [{ topP: 0 }, 'topP', 'a number, more than 0', '0'],
+    [{ topP: 1.01 }, 'topP', 'a number, at most 1', '1.01'],
+    [{ maxTokens: 0 }, 'maxTokens', 'a number, at least 1', '0'],
+    [{ seed: -1 }, 'seed', 'a number, at least 0', '-1'],
+    [{ seed: 2 ** 53 }, 'seed', 'a number, at most 9007199254740991', '9007199254740992'],
+    [{ stop: '' }, 'stop', 'a non-empty string', '""'],
+    [{ stop: ['a', ''] }, 'stop.1', 'a non-empty string', '""'],
+    [{ stop: 5 }, 'stop', 'a non-empty string, or at most 64 of them', '5'],
+    [{ logprobs: true }, 'logprobs', 'false or an integer from 0 to 100', 'true'],
+    [{ logitBias: { x: 1 } }, 'logitBias.x', undefined, undefined],
+    [{ logitBias: { 5: Number.POSITIVE_INFINITY } }, 'logitBias.5', undefined, 'Infinity'],
+    [{ signal: {} }, 'signal', 'an AbortSignal', '{}'],
+    [{ prompt: 5 }, 'prompt', 'a string, an array of token ids or an Int32Array', '5'],
+    [{ prompt: undefined }, 'prompt', 'either prompt or messages', 'undefined'],
+    [{ messages: [{ role: 'user', content: 'x' }] }, 'messages', 'either prompt or messages', undefined],
+    [{ prompt: [1], parseSpecial: true }, 'parseSpecial', 'parseSpecial only with a prompt that is text', 'true'],
+    [{ prompt: undefined, messages: [] }, 'messages', 'at least 1 entries', '[]'],
+    [{ prompt: undefined, messages: [{ role: 'user' }] }, 'messages.0.content', 'a string', 'undefined'],
+    [{ prompt: undefined, messages: [{ role: 'user', content: 'x', image: 1 }] }, 'messages.0.image', undefined, '1'],
+    [{ topk: 3 }, 'topk', undefined, '3'],
+  ])('generate %j', (options, option, expected, found) => {
+    const error = generate(options)
+    expect(error.code).toBe('INVALID_ARGUMENT')
+    expect(error.details).toMatchObject({ option, ...(expected && { expected }), ...(found && { found }) })
+    expect(error.message).toContain(`Option ${option}: expected `)
+  })
+
+  it.each([
+    [{ model: 5 }, 'model', 'a string', '5'],
+    [{ model: '' }, 'model', 'a non-empty string', '""'],
+    [{ device: 'tpu' }, 'device', '"auto" or "cpu" or "reference"', '"tpu"'],
+    [{ threads: 0 }, 'threads', 'a number, at least 1', '0'],
+    [{ threads: 'all' }, 'threads', "'auto' or an integer from 1 to 1024", '"all"'],
+    [{ contextTokens: 1 }, 'contextTokens', 'a number, at least 2', '1'],
+    [{ kv: { dtype: 'f8' } }, 'kv.dtype', '"f16"', '"f8"'],
+    [{ kv: { size: 1 } }, 'kv.size', 'no such option; there are dtype, memory', '1'],
+    [{ onProgress: 1 }, 'onProgress', 'a function', '1'],
+    [{ prefixCache: 'yes' }, 'prefixCache', 'a boolean', '"yes"'],
+  ])('load %j', (options, option, expected, found) => {
+    expect(load(options).details).toEqual({ option, expected, found })
+  })
+
+  it('an unknown option, with the ones there are', () => {
+    expect(load({ gpuLayers: 3 }).message).toBe(
+      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, prefixCache, onProgress, onLog, signal, found 3.',
+    )
+  })
+
+  it('something that is no object at all', () => {
+    for (const value of [null, 'x', 5, []]) {
+      expect(errorOf(sessionSchema, value).details).toMatchObject({ option: 'options', expected: 'an object' })
+    }
+  })
+
+  it('long values are cut in the message', () => {
+    expect(generate({ temperature: 'x'.repeat(1000) }).message.length).toBeLessThan(200)
+  })
+})
+
+it('the error carries the stack of the caller, without frames of the library', () => {
+  const error = generate({ topK: -1 })
+  expect(error.stack).toMatch(/^OctavoError \[INVALID_ARGUMENT\]: Option topK/)
+  expect(error.stack!.split('\n')[1]).toContain('errorOf')
+})
+
+it('bans by -Infinity are allowed', () => {
+  expect(check(generateSchema, { prompt: [1], logitBias: { 5: -Infinity, 7: 2.5 } })).toMatchObject({ logitBias: { 5: -Infinity } })
+})

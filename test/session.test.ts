@@ -1,0 +1,146 @@
+/** A session against a fake engine: what each turn's prompt is made of, and when it refuses. */
+import { describe, expect, it } from 'vitest'
+import type { GenerationResult } from '../lib/generation.ts'
+import { RunningGeneration } from '../lib/generation.ts'
+import type { FinishReason } from '../lib/host/protocol.ts'
+import type { VerbatimMessage } from '../lib/session.ts'
+import { Session } from '../lib/session.ts'
+
+const timings = { queueMs: 0, prefillMs: 0, firstTokenMs: 0, totalMs: 0, tokensPerSecond: 0 }
+
+/** Keeps the last turn's messages and answers it when told to. */
+class FakeEngine {
+  messages: VerbatimMessage[] = []
+  generation!: RunningGeneration
+  error: Error | undefined
+
+  session(system?: string): Session {
+    const start = (
+      messages: VerbatimMessage[],
+      options: { signal?: AbortSignal | undefined },
+      site: ConstructorParameters<typeof RunningGeneration>[0]['site'],
+      onEnd: (result: GenerationResult | undefined) => void,
+    ) => {
+      if (this.error !== undefined) throw this.error
+      this.messages = messages
+      this.generation = new RunningGeneration({ site, seed: 1, askedAtMs: 0, now: () => 0, signal: options.signal, onEnd })
+      const cancel = () => this.answer('', [], 'cancelled')
+      this.generation.attach({ cancel, pause: () => {}, resume: () => {} }, 5)
+      return this.generation
+    }
+    return new Session({ start }, system)
+  }
+
+  say(text: string, tokens: number[]): void {
+    this.generation.part({ id: 1, text, tokens })
+  }
+
+  answer(text: string, tokens: number[], reason: FinishReason = 'stop'): void {
+    this.generation.part({ id: 1, text, tokens, end: { reason, cachedTokens: 0, timings } })
+  }
+}
+
+describe('session', () => {
+  it('builds each turn on the text and the verbatim ids of the answers before it', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session('Be terse.')
+    const first = session.generate('Hi')
+    expect(engine.messages).toEqual([
+      { role: 'system', content: 'Be terse.' },
+      { role: 'user', content: 'Hi' },
+    ])
+    engine.answer('Hello.', [5, 6])
+    await first.result
+    session.generate('And?')
+    expect(engine.messages).toEqual([
+      { role: 'system', content: 'Be terse.' },
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello.', tokens: Int32Array.of(5, 6) },
+      { role: 'user', content: 'And?' },
+    ])
+    expect(session.history.map(({ role, content }) => [role, content])).toEqual([
+      ['system', 'Be terse.'],
+      ['user', 'Hi'],
+      ['assistant', 'Hello.'],
+    ])
+  })
+
+  it('is ready for the next turn when the result resolves, and when the loop ends', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const first = session.generate('1')
+    setImmediate(() => engine.answer('a', [1]))
+    await first.result
+    const second = session.generate('2')
+    setImmediate(() => engine.answer('b', [2]))
+    for await (const _ of second);
+    session.generate('3')
+    expect(engine.messages.length).toBe(5)
+  })
+
+  it('throws SESSION_BUSY for a second turn while one runs, and the first goes on', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const first = session.generate('1')
+    expect(() => session.generate('2')).toThrow(expect.objectContaining({ code: 'SESSION_BUSY', retryable: true }))
+    engine.answer('a', [1])
+    expect((await first.result).text).toBe('a')
+    session.generate('2')
+  })
+
+  it('keeps the partial answer of a cancelled turn, also one that was left by break', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const generation = session.generate('1')
+    engine.say('partial', [7])
+    for await (const _ of generation) break
+    expect(session.history.at(-1)).toEqual({ role: 'assistant', content: 'partial' })
+    session.generate('2')
+    expect(engine.messages[1]!.tokens).toEqual(Int32Array.of(7))
+  })
+
+  it('forgets a turn that was aborted or failed', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const abort = new AbortController()
+    const aborted = session.generate('1', { signal: abort.signal })
+    engine.say('partial', [7])
+    abort.abort('enough')
+    await expect(aborted.result).rejects.toBe('enough')
+    const failed = session.generate('2')
+    engine.generation.fail({ code: 'CONTEXT_OVERFLOW', message: 'x', details: {} })
+    await expect(failed.result).rejects.toMatchObject({ code: 'CONTEXT_OVERFLOW' })
+    expect(session.history).toEqual([])
+    const early = session.generate('3', { signal: AbortSignal.abort('early') })
+    await expect(early.result).rejects.toBe('early')
+    session.generate('4')
+    expect(engine.messages.length).toBe(1)
+  })
+
+  it('closing cancels the answer that runs; afterwards it throws SESSION_CLOSED', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const generation = session.generate('1')
+    session.close()
+    session.close()
+    expect((await generation.result).finishReason).toBe('cancelled')
+    expect(() => session.generate('2')).toThrow(expect.objectContaining({ code: 'SESSION_CLOSED' }))
+  })
+
+  it('passes on what the engine throws, and is not busy afterwards', () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    engine.error = new Error('closed')
+    expect(() => session.generate('1')).toThrow('closed')
+    engine.error = undefined
+    session.generate('1')
+  })
+
+  it('rejects what is not a text, and unknown options', () => {
+    const session = new FakeEngine().session()
+    expect(() => session.generate(5 as never)).toThrow(expect.objectContaining({ details: expect.objectContaining({ option: 'message' }) }))
+    expect(() => session.generate('x', { prompt: 'y' } as never)).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ option: 'prompt' }) }),
+    )
+  })
+})

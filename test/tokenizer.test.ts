@@ -1,0 +1,234 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import type { GgufValue } from '../lib/native.ts'
+import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
+import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
+import { Tokenizer } from '../lib/text/tokenizer.ts'
+import { ggufMetadata } from './gguf-metadata.ts'
+
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const read = (name: string) => JSON.parse(readFileSync(at(`goldens/${name}.json`), 'utf8'))
+const unpack = (packed: string) => {
+  const bytes = Buffer.from(packed, 'base64')
+  return Array.from({ length: bytes.length / 2 }, (_, i) => bytes.readUInt16LE(2 * i))
+}
+
+const texts: string[] = read('tokenizer-texts')
+const storiesJson = readFileSync(at('goldens/stories-tokenizer.json'), 'utf8')
+const storiesConfig = JSON.stringify({ bos_token: '<|endoftext|>', eos_token: '<|im_end|>', chat_template: 'x' })
+const stories = new Tokenizer(vocabularyFromJson(storiesJson, storiesConfig))
+
+/** The stories vocabulary as GGUF metadata. */
+function storiesMetadata(change: Record<string, GgufValue | undefined> = {}): Record<string, GgufValue> {
+  const { model } = JSON.parse(storiesJson)
+  const tokens = Object.entries(model.vocab as Record<string, number>).sort((a, b) => a[1] - b[1])
+  const all: Record<string, GgufValue | undefined> = {
+    'tokenizer.ggml.model': 'gpt2',
+    'tokenizer.ggml.pre': 'gpt-2',
+    'tokenizer.ggml.tokens': tokens.map(([text]) => text),
+    'tokenizer.ggml.token_type': tokens.map((_, id) => (id < 3 ? 3 : 1)),
+    'tokenizer.ggml.merges': model.merges.map((merge: string[]) => merge.join(' ')),
+    'tokenizer.ggml.bos_token_id': 0,
+    'tokenizer.ggml.eos_token_id': 2,
+    'tokenizer.ggml.add_bos_token': false,
+    ...change,
+  }
+  return Object.fromEntries(Object.entries(all).filter((entry) => entry[1] !== undefined)) as Record<string, GgufValue>
+}
+
+const spmGolden = read('tokenizer-spm')
+const spmMetadata = (change: Record<string, GgufValue> = {}): Record<string, GgufValue> => ({
+  'tokenizer.ggml.model': 'llama',
+  'tokenizer.ggml.tokens': spmGolden.tokens,
+  'tokenizer.ggml.scores': spmGolden.scores,
+  'tokenizer.ggml.token_type': spmGolden.types,
+  'tokenizer.ggml.unknown_token_id': 0,
+  'tokenizer.ggml.bos_token_id': 1,
+  'tokenizer.ggml.eos_token_id': 2,
+  ...change,
+})
+const spmTexts = [...texts.filter((_, i) => i % spmGolden.every === 0), ...spmGolden.extra] as string[]
+
+const differing = (tokenizer: Tokenizer, of: string[], packed: string[]) =>
+  of.filter((text, i) => tokenizer.encode(text).join() !== unpack(packed[i]!).join())
+
+describe("ids equal Hugging Face's", () => {
+  it('stories, from tokenizer.json', () => {
+    const golden = read('tokenizer-stories')
+    expect(texts.length).toBe(300)
+    expect(differing(stories, texts, golden.ids)).toEqual([])
+  })
+
+  it('stories, from GGUF metadata', () => {
+    expect(differing(Tokenizer.fromMetadata(storiesMetadata()), texts, read('tokenizer-stories').ids)).toEqual([])
+  })
+
+  it.each(['llama-bpe', 'qwen2', 'tekken', 'gpt-4o'])('pre-tokenizer %s', (name) => {
+    const golden = read('tokenizer-pre')
+    const tokenizer = Tokenizer.fromMetadata(storiesMetadata({ 'tokenizer.ggml.pre': name }))
+    const some = texts.filter((_, i) => i % golden.every === 0)
+    expect(differing(tokenizer, some, golden.ids[name])).toEqual([])
+  })
+
+  it('SentencePiece, merges made from scores', () => {
+    expect(differing(Tokenizer.fromMetadata(spmMetadata()), spmTexts, spmGolden.ids)).toEqual([])
+  })
+
+  it('SentencePiece, from tokenizer.json', () => {
+    const json = readFileSync(at('goldens/tokenizer-spm.tokenizer.json'), 'utf8')
+    const tokenizer = new Tokenizer(vocabularyFromJson(json, '{"bos_token":"<s>","eos_token":"</s>"}'))
+    expect(differing(tokenizer, spmTexts, spmGolden.ids)).toEqual([])
+    expect(tokenizer.encode('<s>the fox</s> a dog', { parseSpecial: true })).toEqual(unpack(spmGolden.special))
+  })
+
+  const smollm = at('../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
+  it.skipIf(!existsSync(smollm))('SmolLM2, from its GGUF file (skipped where ../shared/models is absent)', () => {
+    const tokenizer = Tokenizer.fromMetadata(ggufMetadata(smollm))
+    expect(differing(tokenizer, texts, read('tokenizer-smollm2').ids)).toEqual([])
+    expect(tokenizer.info).toMatchObject({ vocabularySize: 49152, bosId: 1, eosIds: [0, 2], addBos: false, hasChatTemplate: true })
+  })
+
+  it('a text in chunks has the ids of the whole text', () => {
+    const spm = Tokenizer.fromMetadata(spmMetadata())
+    const long = `${texts.join(' and the ')} `.repeat(2)
+    for (const tokenizer of [stories, spm]) {
+      const whole = new Tokenizer({ ...tokenizer.vocabulary, cutsAtWords: false })
+      const steps = tokenizer.encodeSteps(long)
+      let pauses = 0
+      let step = steps.next()
+      for (; !step.done; step = steps.next()) pauses++
+      expect(pauses).toBeGreaterThan(3)
+      expect(step.value).toEqual(whole.encode(long))
+    }
+  })
+})
+
+describe('control tokens', () => {
+  it('come out of a text only with parseSpecial', () => {
+    for (const { text, id } of stories.vocabulary.control) {
+      for (const around of [text, `${text} x`, `x ${text}`, `x${text}${text}y`]) {
+        const control = new Set(stories.vocabulary.control.map((token) => token.id))
+        expect(stories.encode(around).some((token) => control.has(token))).toBe(false)
+        expect(stories.decode(stories.encode(around))).toBe(around)
+        expect(stories.encode(around, { parseSpecial: true })).toContain(id)
+      }
+    }
+  })
+
+  it('never come from merges, even if scores or merges make one', () => {
+    const tokenizer = Tokenizer.fromMetadata(spmMetadata())
+    expect(spmGolden.tokens).toContain('s')
+    for (const text of ['<s>', '</s>', 'a <s> b', '<0x0A>']) {
+      expect(tokenizer.encode(text).some((id) => id === 1 || id === 2)).toBe(false)
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
+    }
+    expect(tokenizer.encode('<0x0A>')).not.toContain(4 + 0x0a)
+    const merged = storiesMetadata()
+    ;(merged['tokenizer.ggml.merges'] as string[]).push('< |', '<| i', '<|i m')
+    ;(merged['tokenizer.ggml.tokens'] as string[]).push('<|', '<|i', '<|im')
+    ;(merged['tokenizer.ggml.token_type'] as number[]).push(1, 1, 3)
+    expect(Tokenizer.fromMetadata(merged).encode('<|im')).not.toContain(1942)
+  })
+
+  it('user-defined tokens are found in every text', () => {
+    const tokenizer = Tokenizer.fromMetadata(spmMetadata())
+    expect(tokenizer.encode('the <|mark|> fox')).toContain(3)
+    expect(tokenizer.decode(tokenizer.encode('the <|mark|> fox'))).toBe('the <|mark|>  fox')
+  })
+
+  it('BOS comes exactly once', () => {
+    expect(stories.encode('hi', { addBos: true })[0]).toBe(0)
+    const ids = stories.encode('<|endoftext|>hi', { addBos: true, parseSpecial: true })
+    expect(ids.filter((id) => id === 0)).toEqual([0])
+    expect(stories.encode('', { addBos: true })).toEqual([0])
+    const spm = Tokenizer.fromMetadata(spmMetadata())
+    expect(spm.info.addBos).toBe(true)
+    expect(spm.encode('<s>the', { addBos: true, parseSpecial: true })).toEqual(spm.encode('the', { addBos: true }))
+  })
+
+  it('have a text only when asked for', () => {
+    const ids = stories.encode('<|im_start|>user\nhi<|im_end|>', { parseSpecial: true })
+    expect(stories.decode(ids)).toBe('user\nhi')
+    expect(stories.decode(ids, { special: true })).toBe('<|im_start|>user\nhi<|im_end|>')
+  })
+})
+
+describe('decode', () => {
+  it('gives every text back', () => {
+    for (const text of texts) expect(stories.decode(stories.encode(text))).toBe(text)
+  })
+
+  it("SentencePiece: equals Hugging Face's, prefix space dropped", () => {
+    const tokenizer = Tokenizer.fromMetadata(spmMetadata())
+    spmTexts.forEach((text, i) => {
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(spmGolden.decoded[i])
+    })
+  })
+
+  it('ids outside the vocabulary have no text', () => {
+    expect(stories.decode([1e6, -1, ...stories.encode('ok'), 1940])).toBe('ok')
+  })
+
+  it('add_space_prefix false neither adds nor drops a space', () => {
+    const tokenizer = Tokenizer.fromMetadata(spmMetadata({ 'tokenizer.ggml.add_space_prefix': false }))
+    for (const text of ['the', ' the', '  the']) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
+  })
+})
+
+describe('end tokens', () => {
+  it('are those of the metadata and well-known control tokens', () => {
+    expect(vocabularyFromGguf(storiesMetadata()).eosIds).toEqual([0, 2])
+    expect(vocabularyFromGguf(storiesMetadata({ 'tokenizer.ggml.eot_token_id': 1 })).eosIds).toEqual([0, 1, 2])
+  })
+})
+
+describe('bad metadata is refused with what was found', () => {
+  const cases: [string, Record<string, GgufValue | undefined>, string, RegExp][] = [
+    ['unknown kind', { 'tokenizer.ggml.model': 't5' }, 'MODEL_UNSUPPORTED', /"t5"/],
+    ['no kind', { 'tokenizer.ggml.model': undefined }, 'MODEL_UNSUPPORTED', /no tokenizer/],
+    ['unknown pre-tokenizer', { 'tokenizer.ggml.pre': 'toString' }, 'MODEL_UNSUPPORTED', /"toString"/],
+    ['empty vocabulary', { 'tokenizer.ggml.tokens': [] }, 'MODEL_INVALID', /empty/],
+    ['no vocabulary', { 'tokenizer.ggml.tokens': undefined }, 'MODEL_INVALID', /empty/],
+    ['tokens of a wrong type', { 'tokenizer.ggml.tokens': [1, 2] }, 'MODEL_INVALID', /array of strings/],
+    ['too few types', { 'tokenizer.ggml.token_type': [1, 1] }, 'MODEL_INVALID', /1940 entries.*found 2/],
+    ['an unknown type', { 'tokenizer.ggml.token_type': new Array(1940).fill(9) }, 'MODEL_INVALID', /type 9/],
+    ['a malformed byte token', { 'tokenizer.ggml.token_type': new Array(1940).fill(6) }, 'MODEL_INVALID', /byte token 0/],
+    ['id out of range', { 'tokenizer.ggml.eos_token_id': 1940 }, 'MODEL_INVALID', /below 1940, found 1940/],
+    ['negative id', { 'tokenizer.ggml.bos_token_id': -1 }, 'MODEL_INVALID', /found -1/],
+    ['no merges', { 'tokenizer.ggml.merges': undefined }, 'MODEL_INVALID', /merges: missing/],
+    ['a merge with an empty part', { 'tokenizer.ggml.merges': ['a '] }, 'MODEL_INVALID', /entry 0 is "a "/],
+    ['a merge without a space', { 'tokenizer.ggml.merges': ['ab'] }, 'MODEL_INVALID', /entry 0/],
+    ['a merge into no token', { 'tokenizer.ggml.merges': ['q x'] }, 'MODEL_INVALID', /concatenation/],
+    ['SentencePiece without scores', { 'tokenizer.ggml.model': 'llama' }, 'MODEL_INVALID', /scores: missing/],
+    ['a template that is no string', { 'tokenizer.chat_template': 7 }, 'MODEL_INVALID', /found number/],
+  ]
+  it.each(cases)('%s', (_, change, code, message) => {
+    expect(() => Tokenizer.fromMetadata(storiesMetadata(change))).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }))
+  })
+
+  it('scores that are not numbers', () => {
+    const scores = [...spmGolden.scores]
+    scores[5] = Number.NaN
+    expect(() => Tokenizer.fromMetadata(spmMetadata({ 'tokenizer.ggml.scores': scores }))).toThrow(/token 5/)
+  })
+
+  it('tokens named like properties of objects', () => {
+    const metadata = storiesMetadata()
+    const extra = ['__proto__', 'constructor']
+    ;(metadata['tokenizer.ggml.tokens'] as string[]).push(...extra)
+    ;(metadata['tokenizer.ggml.token_type'] as number[]).push(1, 1)
+    const tokenizer = Tokenizer.fromMetadata({ ...metadata, 'tokenizer.ggml.pre': 'llama-bpe' })
+    expect(tokenizer.encode('constructor')).toEqual([1941])
+    expect(tokenizer.decode([1940])).toBe('__proto__')
+  })
+
+  it('tokenizer.json', () => {
+    const bad = (json: string) => () => vocabularyFromJson(json)
+    expect(bad('{')).toThrow(expect.objectContaining({ code: 'MODEL_INVALID' }))
+    expect(bad('[]')).toThrow(expect.objectContaining({ code: 'MODEL_INVALID' }))
+    expect(bad('{"model":{"type":"WordPiece"}}')).toThrow(/found "WordPiece"/)
+    expect(bad('{"model":{"type":"BPE","vocab":{}}}')).toThrow(/empty/)
+    expect(() => Tokenizer.fromFile(at('goldens/absent.json'))).toThrow(expect.objectContaining({ code: 'FILE_NOT_FOUND' }))
+  })
+})
