@@ -1,8 +1,8 @@
 // The GGUF reader. Layout, little-endian, no padding before the data:
-//   "GGUF", u32 version, u64 tensors, u64 keys | per key: string, u32 type, value | per tensor: string name, u32 dimensions,
-//   u64 sizes[], u32 ggml type, u64 offset | padding to the alignment | data, offsets counted from here
-// A string is u64 length and bytes; an array is u32 type, u64 count and values. The one idea: nothing is allocated from a
-// number in the file before the bytes that remain have been found to hold that much.
+//   "GGUF", u32 version, u64 tensors, u64 keys | per key: string, u32 type, value | per tensor: string name,
+//   u32 dimensions, u64 sizes[], u32 ggml type, u64 offset | padding to the alignment | data, offsets counted from here
+// A string is u64 length and bytes; an array is u32 type, u64 count and values. The one idea: nothing is allocated from
+// a number in the file before the bytes that remain have been found to hold that much.
 #include "gguf.h"
 
 #include <algorithm>
@@ -23,13 +23,15 @@ struct GgmlType {
   std::uint32_t group, group_bytes;
 };
 constexpr GgmlType ggml_types[] = {
-    {0, "f32", 1, 4},        {1, "f16", 1, 2},        {2, "q4_0", 32, 18},     {3, "q4_1", 32, 20},    {6, "q5_0", 32, 22},
-    {7, "q5_1", 32, 24},     {8, "q8_0", 32, 34},     {9, "q8_1", 32, 36},     {10, "q2_k", 256, 84},  {11, "q3_k", 256, 110},
-    {12, "q4_k", 256, 144},  {13, "q5_k", 256, 176},  {14, "q6_k", 256, 210},  {15, "q8_k", 256, 292}, {16, "iq2_xxs", 256, 66},
-    {17, "iq2_xs", 256, 74}, {18, "iq3_xxs", 256, 98}, {19, "iq1_s", 256, 50}, {20, "iq4_nl", 32, 18}, {21, "iq3_s", 256, 110},
-    {22, "iq2_s", 256, 82},  {23, "iq4_xs", 256, 136}, {24, "i8", 1, 1},       {25, "i16", 1, 2},      {26, "i32", 1, 4},
-    {27, "i64", 1, 8},       {28, "f64", 1, 8},       {29, "iq1_m", 256, 56},  {30, "bf16", 1, 2},     {34, "tq1_0", 256, 54},
-    {35, "tq2_0", 256, 66},  {39, "mxfp4", 32, 17},   {40, "nvfp4", 64, 36},
+    {0, "f32", 1, 4}, {1, "f16", 1, 2}, {2, "q4_0", 32, 18}, {3, "q4_1", 32, 20},
+    {6, "q5_0", 32, 22}, {7, "q5_1", 32, 24}, {8, "q8_0", 32, 34}, {9, "q8_1", 32, 36},
+    {10, "q2_k", 256, 84}, {11, "q3_k", 256, 110}, {12, "q4_k", 256, 144}, {13, "q5_k", 256, 176},
+    {14, "q6_k", 256, 210}, {15, "q8_k", 256, 292}, {16, "iq2_xxs", 256, 66}, {17, "iq2_xs", 256, 74},
+    {18, "iq3_xxs", 256, 98}, {19, "iq1_s", 256, 50}, {20, "iq4_nl", 32, 18}, {21, "iq3_s", 256, 110},
+    {22, "iq2_s", 256, 82}, {23, "iq4_xs", 256, 136}, {24, "i8", 1, 1}, {25, "i16", 1, 2},
+    {26, "i32", 1, 4}, {27, "i64", 1, 8}, {28, "f64", 1, 8}, {29, "iq1_m", 256, 56},
+    {30, "bf16", 1, 2}, {34, "tq1_0", 256, 54}, {35, "tq2_0", 256, 66}, {39, "mxfp4", 32, 17},
+    {40, "nvfp4", 64, 36},
 };
 
 const GgmlType* find_type(std::uint32_t id) {
@@ -66,7 +68,8 @@ class Cursor {
   std::uint64_t position() const { return position_; }
   std::uint64_t left() const { return end_ - position_; }
 
-  [[noreturn]] void fail(Code code, const std::string& subject, const std::string& expected, const std::string& found) const {
+  [[noreturn]] void fail(Code code, const std::string& subject, const std::string& expected,
+                         const std::string& found) const {
     throw Error(code, file_.path() + ": " + subject + ": expected " + expected + ", found " + found,
                 {{"path", file_.path()}, {"subject", subject}, {"expected", expected}, {"found", found},
                  {"offset", std::to_string(position_)}});
@@ -80,7 +83,7 @@ class Cursor {
     if (count <= left() / each) return;
     const bool cut = end_ == file_.size();
     fail(cut ? Code::model_invalid : Code::model_unsupported, subject,
-         "at most " + std::to_string(left()) + (cut ? " bytes to the file's end" : " bytes to the end of the largest header"),
+         "at most " + std::to_string(left()) + " bytes to the end of " + (cut ? "the file" : "the largest header"),
          std::to_string(count) + (each == 1 ? " bytes" : " items of " + std::to_string(each) + " bytes or more"));
   }
 
@@ -157,12 +160,16 @@ GgufArray read_array(Cursor& in, const std::string& subject, std::uint64_t& elem
   if (type == array) in.fail(Code::model_unsupported, subject, "an array of plain values", "an array of arrays");
   in.need(count, type == string ? 8 : value_bytes[type], subject);
   if (count > elements_left)
-    in.fail(Code::model_unsupported, subject, "at most " + std::to_string(max_array_elements) + " array elements in a file",
+    in.fail(Code::model_unsupported, subject,
+            "at most " + std::to_string(max_array_elements) + " array elements in a file",
             std::to_string(count) + " more");
   elements_left -= count;
   GgufArray out;
   using Kind = GgufArray::Kind;
-  out.kind = type == string ? Kind::strings : type == f32 || type == f64 ? Kind::numbers : type == boolean ? Kind::bools : Kind::integers;
+  out.kind = type == string                 ? Kind::strings
+             : type == f32 || type == f64 ? Kind::numbers
+             : type == boolean            ? Kind::bools
+                                          : Kind::integers;
   const std::size_t n = static_cast<std::size_t>(count);
   if (out.kind == Kind::strings) {
     out.strings.reserve(n);
@@ -233,7 +240,8 @@ void read_metadata(Cursor& in, GgufFile& out, std::uint64_t count) {
 // Fills bytes; the shape's product must not overflow and a row must be a whole number of groups.
 void measure(const Cursor& in, GgufTensor& t, const std::string& subject) {
   const GgmlType* type = find_type(t.type);
-  if (type == nullptr) in.fail(Code::model_unsupported, subject, "a known tensor type", "type " + std::to_string(t.type));
+  if (type == nullptr)
+    in.fail(Code::model_unsupported, subject, "a known tensor type", "type " + std::to_string(t.type));
   std::uint64_t blocks = 1;
   for (std::size_t d = 0; d < t.shape.size(); ++d) {
     std::uint64_t size = t.shape[d];
@@ -243,7 +251,8 @@ void measure(const Cursor& in, GgufTensor& t, const std::string& subject) {
     if (d == 0) size /= type->group;
     if (size == 0) in.invalid(subject, "dimensions of 1 or more", "0");
     if (size > (std::uint64_t{1} << 62) / type->group_bytes / blocks)
-      in.invalid(subject, "a size below 2^62 bytes", "dimension " + std::to_string(d) + " of " + std::to_string(t.shape[d]));
+      in.invalid(subject, "a size below 2^62 bytes",
+                 "dimension " + std::to_string(d) + " of " + std::to_string(t.shape[d]));
     blocks *= size;
   }
   t.bytes = blocks * type->group_bytes;
@@ -257,7 +266,8 @@ void read_tensors(Cursor& in, GgufFile& out, std::uint64_t count) {
     if (t.name.empty()) in.invalid("name of tensor " + std::to_string(i), "a name", "an empty string");
     const std::string subject = "tensor " + printable(t.name);
     const auto dimensions = in.number<std::uint32_t>(subject);
-    if (dimensions < 1 || dimensions > max_dimensions) in.invalid(subject, "1 to 4 dimensions", std::to_string(dimensions));
+    if (dimensions < 1 || dimensions > max_dimensions)
+      in.invalid(subject, "1 to 4 dimensions", std::to_string(dimensions));
     for (std::uint32_t d = 0; d < dimensions; ++d) t.shape.push_back(in.number<std::uint64_t>(subject));
     t.type = in.number<std::uint32_t>(subject);
     t.offset = in.number<std::uint64_t>(subject);
@@ -307,7 +317,8 @@ GgufFile gguf_read(const os::File& file) {
   if (out.version != 0 && (out.version & 0xFFFFu) == 0)
     in.fail(Code::model_unsupported, "version", "2 or 3, little-endian", "a big-endian file");
   if (out.version == 0) in.invalid("version", "2 or 3", "0");
-  if (out.version != 2 && out.version != 3) in.fail(Code::model_unsupported, "version", "2 or 3", std::to_string(out.version));
+  if (out.version != 2 && out.version != 3)
+    in.fail(Code::model_unsupported, "version", "2 or 3", std::to_string(out.version));
   const auto tensors = in.number<std::uint64_t>("number of tensors");
   const auto keys = in.number<std::uint64_t>("number of metadata keys");
   read_metadata(in, out, keys);

@@ -1,7 +1,8 @@
 // Checked reader of GGUF v2 and v3 files (format: ggml's docs/gguf.md), and a writer. The reader reads the header only;
-// tensor data is read later by offset. Every count, length, offset, type, overflow and overlap is validated against the file's size before anything is
-// allocated for it; any fault is model_invalid (or model_unsupported: big-endian files, other versions, unknown tensor types, nested arrays)
-// with the path, what was expected and what came.
+// tensor data is read later by offset. Every count, length, offset, type, overflow and overlap is validated against the
+// file's size before anything is allocated for it; any fault is model_invalid (or model_unsupported: big-endian files,
+// other versions, unknown tensor types, nested arrays, headers beyond 256 MiB) with the path, what was expected and what
+// came.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -37,8 +38,8 @@ struct GgufFile {
   std::vector<GgufTensor> tensors;                          // in file order; duplicate names and overlaps rejected
 };
 
-// Types this reader knows the size of (all of ggml's, so that a file in an unsupported format can still be inspected): name
-// or null.
+// Types this reader knows the size of (all of ggml's, so that a file in an unsupported format can still be inspected):
+// name or null.
 const char* ggml_type_name(std::uint32_t type);
 
 GgufFile gguf_read(const os::File& file);

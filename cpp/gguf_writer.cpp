@@ -2,7 +2,6 @@
 // The header is made in memory and written at once; the layout is described in cpp/gguf.cpp.
 #include <bit>
 #include <cstring>
-#include <limits>
 
 #include "error.h"
 #include "gguf.h"
@@ -26,8 +25,8 @@ struct Bytes {
   }
 };
 
-constexpr std::uint32_t type_u32 = 4, type_i32 = 5, type_f32 = 6, type_bool = 7, type_string = 8, type_array = 9, type_u64 = 10,
-                        type_i64 = 11;
+constexpr std::uint32_t type_u32 = 4, type_i32 = 5, type_f32 = 6, type_bool = 7, type_string = 8, type_array = 9,
+                        type_u64 = 10, type_i64 = 11;
 
 bool fits_i32(std::int64_t v) { return v >= INT32_MIN && v <= INT32_MAX; }
 
@@ -98,11 +97,13 @@ std::uint64_t tensor_bytes(const GgufTensorSpec& spec) {
     if (f.ggml_type == spec.type) format = &f;
   if (format == nullptr) refuse("cannot write tensor " + spec.name + " of type " + std::to_string(spec.type));
   if (spec.name.empty() || spec.shape.empty() || spec.shape.size() > 4 || spec.shape[0] % format->group != 0)
-    refuse("tensor " + spec.name + ": expected a name and 1 to 4 dimensions, the first a multiple of " + std::to_string(format->group));
+    refuse("tensor " + spec.name + ": expected a name and 1 to 4 dimensions, the first a multiple of " +
+           std::to_string(format->group));
   std::uint64_t bytes = format->group_bytes;
   for (std::size_t d = 0; d < spec.shape.size(); ++d) {
     const std::uint64_t size = d == 0 ? spec.shape[0] / format->group : spec.shape[d];
-    if (size == 0 || size > (std::uint64_t{1} << 62) / bytes) refuse("tensor " + spec.name + " has an impossible shape");
+    if (size == 0 || size > (std::uint64_t{1} << 62) / bytes)
+      refuse("tensor " + spec.name + " has an impossible shape");
     bytes *= size;
   }
   return bytes;
@@ -123,7 +124,8 @@ GgufWriter::GgufWriter(const std::string& path, const std::vector<std::pair<std:
     std::visit(ValueWriter{b}, value);
     if (key != "general.alignment") continue;
     const auto* n = std::get_if<std::uint64_t>(&value);
-    if (n == nullptr || !std::has_single_bit(*n) || *n < 8) refuse("general.alignment must be a power of two, 8 or more");
+    if (n == nullptr || !std::has_single_bit(*n) || *n < 8)
+      refuse("general.alignment must be a power of two, 8 or more");
     alignment_ = *n;
   }
   std::uint64_t offset = 0;
@@ -157,7 +159,8 @@ void GgufWriter::write(const void* data, std::size_t bytes) {
 
 void GgufWriter::finish() {
   if (current_ < remaining_.size())
-    refuse("finish: tensor " + std::to_string(current_) + " still wants " + std::to_string(remaining_[current_]) + " bytes");
+    refuse("finish: tensor " + std::to_string(current_) + " still wants " + std::to_string(remaining_[current_]) +
+           " bytes");
   file_.finish();
 }
 

@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 namespace octavo {
 
@@ -71,6 +74,15 @@ inline F32x4 exp4(F32x4 x) {
   return std::bit_cast<F32x4>(std::bit_cast<I32x4>(y) + (std::bit_cast<I32x4>(t) << 23));
 }
 
+// The two lower lanes.
+inline F64x2 to_double(F32x4 x) {
+#ifdef __SSE2__
+  return _mm_cvtps_pd(x);  // compilers make two scalar conversions of the form below
+#else
+  return __builtin_convertvector((F32x2){x[0], x[1]}, F64x2);
+#endif
+}
+
 // Weights of four logits, as two pairs.
 struct Weights4 {
   I64x2 low, high;
@@ -82,8 +94,8 @@ inline Weights4 weights4(F32x4 logits, float highest, float inverse_temperature)
   const F32x4 e = exp4(z);
   // Adding 1.5 * 2^12 rounds to a multiple of 2^-40, which then are the low bits of the double.
   const F64x2 magic = {6144, 6144};
-  const F64x2 a = __builtin_convertvector((F32x2){e[0], e[1]}, F64x2) + magic;
-  const F64x2 b = __builtin_convertvector((F32x2){e[2], e[3]}, F64x2) + magic;
+  const F64x2 a = to_double(e) + magic;
+  const F64x2 b = to_double(__builtin_shufflevector(e, e, 2, 3, 2, 3)) + magic;
   const I64x2 zero = std::bit_cast<I64x2>(magic);
   return {std::bit_cast<I64x2>(a) - zero, std::bit_cast<I64x2>(b) - zero};
 }

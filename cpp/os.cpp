@@ -1,5 +1,5 @@
-// Linux: files by pread and write, memory by mmap, limits from /proc and the cgroup file systems (v1 and v2), parking by
-// futex. Nothing is cached: limits of a container may change while we run.
+// Linux: files by pread and write, memory by mmap, limits from /proc and the cgroup file systems (v1 and v2), parking
+// by futex. Nothing is cached: limits of a container may change while we run.
 #include "os.h"
 
 #include <dlfcn.h>
@@ -285,7 +285,7 @@ Memory::Memory(std::size_t bytes) : bytes_(bytes) {
                 {{"expected", std::to_string(bytes)}, {"available", std::to_string(memory_available())}});
   };
   if (bytes > SIZE_MAX / 2) refuse("more than the address space");
-  // The system promises more than it has: touching beyond that ends the process. Small pieces do not ask: it takes 0.2 ms.
+  // The system promises more than it has: touching beyond that ends the process. Small ones do not ask: that takes 0.2 ms.
   if (bytes >= (std::size_t{32} << 20) && bytes > memory_available()) refuse("more than is available");
   const bool large = bytes >= huge;
   const std::size_t wanted = (bytes + page - 1) / page * page, slack = large ? huge : 0;

@@ -7,7 +7,8 @@
 
 namespace octavo::os {
 
-// A file opened for reading. Reads are positional and checked: a file cut short under us gives model_invalid, never a signal.
+// A file opened for reading. Reads are positional and checked: a file cut short under us gives model_invalid, never a
+// signal.
 class File {
  public:
   // Throws file_not_found, io_error (what the system said), or model_invalid for something that is not a regular file.

@@ -128,7 +128,12 @@ export class Engine {
     const { prompt, parseSpecial, signal } = parse(scoreSchema, options, 'options', site)
     const pending = this.#prompt(prompt, parseSpecial, site)
     const stream = new ScoreStream(site, signal)
-    const sampling = samplingSpec(parse(generateSchema, { prompt: '' }, 'options', site), 0, this.model.vocabularySize, site)
+    const sampling = samplingSpec(
+      parse(generateSchema, { prompt: '' }, 'options', site),
+      0,
+      this.model.vocabularySize,
+      site,
+    )
     const askedAtMs = now()
     this.#whenReady(pending, stream, (tokens) => {
       if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
@@ -199,7 +204,16 @@ export class Engine {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
-      const spec: Omit<RequestSpec, 'id'> = { mode: 'generate', tokens, maxTokens, stop, ignoreEos, sampling, salt: '', askedAtMs }
+      const spec: Omit<RequestSpec, 'id'> = {
+        mode: 'generate',
+        tokens,
+        maxTokens,
+        stop,
+        ignoreEos,
+        sampling,
+        salt: '',
+        askedAtMs,
+      }
       generation.attach(this.#host.open(generation, spec), tokens.length)
     })
     return generation
@@ -221,7 +235,11 @@ export class Engine {
     else pending.then(ready, (error) => stream.fail(this.#unusable() ?? toErrorData(error)))
   }
 
-  #prompt(prompt: string | number[] | Int32Array, parseSpecial: boolean, site: CallSite): Int32Array | Promise<Int32Array> {
+  #prompt(
+    prompt: string | number[] | Int32Array,
+    parseSpecial: boolean,
+    site: CallSite,
+  ): Int32Array | Promise<Int32Array> {
     this.#assertOpen(site)
     if (typeof prompt !== 'string') return tokenIds(prompt, this.model.vocabularySize, 'prompt', site)
     return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos })
@@ -275,7 +293,12 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
 function samplingSpec(options: ParsedSampling, seed: number, vocabularySize: number, site: CallSite): SamplingSpec {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options
   const bias = Object.entries(options.logitBias)
-  const biasTokens = tokenIds(bias.map(([id]) => Number(id)), vocabularySize, 'logitBias', site)
+  const biasTokens = tokenIds(
+    bias.map(([id]) => Number(id)),
+    vocabularySize,
+    'logitBias',
+    site,
+  )
   const biasValues = Float32Array.from(bias, ([, value]) => value)
   const logprobs = options.logprobs === false ? -1 : Math.min(options.logprobs, vocabularySize)
   const numbers = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty }
@@ -306,4 +329,8 @@ const rethrowAt = (site: CallSite) => (error: unknown) => {
 }
 
 const isErrorData = (error: unknown): error is ErrorData =>
-  !(error instanceof OctavoError) && !(error instanceof Error) && typeof error === 'object' && error !== null && 'code' in error
+  !(error instanceof OctavoError) &&
+  !(error instanceof Error) &&
+  typeof error === 'object' &&
+  error !== null &&
+  'code' in error

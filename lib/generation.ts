@@ -123,7 +123,11 @@ export class RunningGeneration implements Generation, Stream {
   cancel(): void {
     if (this.#ended || this.#cancelled) return
     this.#cancelled = true
-    if (this.#control !== undefined) return this.#control.cancel()
+    if (this.#control === undefined) this.#finishUnposted()
+    else this.#control.cancel()
+  }
+
+  #finishUnposted(): void {
     const waitedMs = this.#setup.now() - this.#setup.askedAtMs
     const timings = { queueMs: waitedMs, prefillMs: 0, firstTokenMs: 0, totalMs: waitedMs, tokensPerSecond: 0 }
     this.#finish({ reason: 'cancelled', cachedTokens: 0, timings })

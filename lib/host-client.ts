@@ -143,7 +143,8 @@ export class HostClient {
         if (this.#closing === undefined) this.#callbacks.onProgress?.(message.progress)
         return
       case 'log':
-        return this.#callbacks.onLog?.(message.message)
+        this.#callbacks.onLog?.(message.message)
+        return
       case 'loaded':
         this.#engineId = message.info.engineId
         this.#stats = message.info.stats
@@ -157,7 +158,8 @@ export class HostClient {
         for (const part of message.parts) this.#route(part)
         return
       case 'failed':
-        return this.#failAll(message.error)
+        this.#failAll(message.error)
+        return
       case 'closed':
         return
     }
@@ -202,7 +204,9 @@ export class HostClient {
 export function startHost(options: HostOptions, callbacks: HostCallbacks): HostClient {
   const control = new SharedArrayBuffer(controlBytes)
   const data: HostData = { options, control }
-  const worker = new Worker(new URL('./host/worker.js', import.meta.url), { workerData: data, name: 'octavo engine' })
+  // The application's own flags (--input-type, --import, ...) are not for this thread.
+  const thread = { workerData: data, name: 'octavo engine', execArgv: [] }
+  const worker = new Worker(new URL('./host/worker.js', import.meta.url), thread)
   return new HostClient(workerWire(worker), control, callbacks)
 }
 

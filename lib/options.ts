@@ -3,7 +3,7 @@
  * with the caller's stack, naming the option, what was expected and what was found.
  */
 import { z } from 'zod'
-import { CallSite } from './call-site.ts'
+import type { CallSite } from './call-site.ts'
 import type { LoadProgress } from './host/protocol.ts'
 
 /** One message of a conversation. */
@@ -46,7 +46,9 @@ export interface LoadOptions {
   /** Aborts loading: the promise rejects with `signal.reason` and nothing stays behind. */
   signal?: AbortSignal | undefined
   /** @internal For tests: no part of the API. */
-  internal?: { isa?: string | undefined; stepTokens?: number | undefined; maxSequences?: number | undefined } | undefined
+  internal?:
+    | { isa?: string | undefined; stepTokens?: number | undefined; maxSequences?: number | undefined }
+    | undefined
 }
 
 /** How tokens are drawn, and when to end. */
@@ -133,7 +135,9 @@ const message = z.strictObject({ role: z.string().min(1), content: z.string(), n
 export const loadSchema = z.strictObject({
   model: z.string().min(1),
   device: z.enum(['auto', 'cpu', 'reference']).default('auto'),
-  threads: z.union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" }).default('auto'),
+  threads: z
+    .union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" })
+    .default('auto'),
   contextTokens: z.int().min(2).optional(),
   kv: z.strictObject({ dtype: z.enum(['f16']).default('f16'), memory: bytes.optional() }).prefault({}),
   prefixCache: z.boolean().default(true),
@@ -152,7 +156,11 @@ export const loadSchema = z.strictObject({
 const samplingShape = {
   maxTokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(100).default(0.7),
-  topK: z.int().min(0).max(2 ** 31 - 1).default(40),
+  topK: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(40),
   topP: z.number().gt(0).max(1).default(0.95),
   minP: z.number().min(0).max(1).default(0),
   repetitionPenalty: z.number().gt(0).max(100).default(1),
@@ -165,10 +173,14 @@ const samplingShape = {
     .default({}),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   stop: z
-    .union([z.string().min(1), z.array(z.string().min(1)).max(64)], { error: 'a non-empty string, or at most 64 of them' })
+    .union([z.string().min(1), z.array(z.string().min(1)).max(64)], {
+      error: 'a non-empty string, or at most 64 of them',
+    })
     .transform((stop) => (typeof stop === 'string' ? [stop] : stop))
     .prefault([]),
-  logprobs: z.union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' }).default(false),
+  logprobs: z
+    .union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' })
+    .default(false),
   ignoreEos: z.boolean().default(false),
   signal,
 }
@@ -194,7 +206,10 @@ export const generateSchema = z
 
 export const sessionSchema = z.strictObject({ system: z.string().optional() })
 export const scoreSchema = z.strictObject({ prompt, parseSpecial: z.boolean().default(false), signal })
-export const tokenizeSchema = z.strictObject({ parseSpecial: z.boolean().default(false), addBos: z.boolean().default(false) })
+export const tokenizeSchema = z.strictObject({
+  parseSpecial: z.boolean().default(false),
+  addBos: z.boolean().default(false),
+})
 export const textSchema = z.string()
 export const idsSchema = z.custom<number[] | Int32Array>(
   (value) => value instanceof Int32Array || Array.isArray(value),
@@ -213,7 +228,12 @@ export function parse<S extends z.ZodType>(schema: S, value: unknown, what: stri
   const issue = result.error.issues[0]!
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined
   const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])]
-  throw invalidArgument(site, path.length === 0 ? what : path.map(String).join('.'), expectation(issue, schema), at(value, path))
+  throw invalidArgument(
+    site,
+    path.length === 0 ? what : path.map(String).join('.'),
+    expectation(issue, schema),
+    at(value, path),
+  )
 }
 
 /** INVALID_ARGUMENT for what a schema cannot know. */
@@ -228,7 +248,9 @@ type Issue = z.core.$ZodIssue
 function expectation(issue: Issue, schema: z.ZodType): string {
   switch (issue.code) {
     case 'invalid_type':
-      return issue.expected === 'int' ? 'an integer' : `${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
+      return issue.expected === 'int'
+        ? 'an integer'
+        : `${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
     case 'too_small':
       return bound(issue.inclusive ? 'at least' : 'more than', issue.minimum, issue.origin)
     case 'too_big':
@@ -251,8 +273,10 @@ function bound(relation: string, limit: number | bigint, origin: string): string
 function keysAt(schema: z.ZodType, path: PropertyKey[]): string[] {
   let node: unknown = schema
   for (const key of [undefined, ...path]) {
-    if (key !== undefined) node = typeof key === 'number' ? (node as z.ZodArray).element : (node as z.ZodObject).shape[String(key)]
-    while (node instanceof z.ZodOptional || node instanceof z.ZodDefault || node instanceof z.ZodPrefault) node = node.unwrap()
+    if (key !== undefined)
+      node = typeof key === 'number' ? (node as z.ZodArray).element : (node as z.ZodObject).shape[String(key)]
+    while (node instanceof z.ZodOptional || node instanceof z.ZodDefault || node instanceof z.ZodPrefault)
+      node = node.unwrap()
   }
   return node instanceof z.ZodObject ? Object.keys(node.shape).filter((key) => key !== 'internal') : []
 }

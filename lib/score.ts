@@ -42,7 +42,10 @@ export class ScoreStream implements Stream {
 
   part({ end }: StepPart): void {
     if (end === undefined || this.ended) return
-    if ('error' in end) return this.fail(end.error)
+    if ('error' in end) {
+      this.fail(end.error)
+      return
+    }
     const logprobs = Array.from(end.scores!)
     const sum = logprobs.reduce((total, logprob) => total + logprob, 0)
     this.#end()

@@ -19,6 +19,8 @@ interface Sequence {
   tokens: number[]
   /** Pool block of each 16 positions. */
   table: number[]
+  /** Keys of its full blocks that are indexed. */
+  keys: string[]
   params: SamplerParams | undefined
 }
 
@@ -61,7 +63,8 @@ export class FakeNativeEngine implements NativeEngine {
   readonly #options: FakeOptions
   readonly #blocks: Block[]
   readonly #sequences = new Map<number, Sequence>()
-  /** Block by content: salt, parent's key, 16 tokens. */
+  readonly #keys = new Map<string, string>()
+  /** Block by content key. */
   readonly #index = new Map<string, number>()
   /** Unreferenced indexed blocks, least recently used first. */
   readonly #cached = new Set<number>()
@@ -78,7 +81,7 @@ export class FakeNativeEngine implements NativeEngine {
   }
 
   sequenceCreate(salt: string): number {
-    this.#sequences.set(this.#nextSequence, { salt, tokens: [], table: [], params: undefined })
+    this.#sequences.set(this.#nextSequence, { salt, tokens: [], table: [], keys: [], params: undefined })
     return this.#nextSequence++
   }
 
@@ -88,12 +91,13 @@ export class FakeNativeEngine implements NativeEngine {
     if (!this.#options.prefixCache) return 0
     let key = sequence.salt
     for (let at = 0; at + blockTokens < tokens.length; at += blockTokens) {
-      key = contentKey(key, tokens.subarray(at, at + blockTokens))
+      key = this.#contentKey(key, tokens.subarray(at, at + blockTokens))
       const block = this.#index.get(key)
       if (block === undefined) break
       this.#cached.delete(block)
       this.#blocks[block]!.references++
       sequence.table.push(block)
+      sequence.keys.push(key)
       sequence.tokens.push(...tokens.subarray(at, at + blockTokens))
     }
     return sequence.tokens.length
@@ -140,7 +144,8 @@ export class FakeNativeEngine implements NativeEngine {
       const sequence = this.#sequence(id)
       if (seen.has(id)) throw new Error('submit: a sequence twice')
       seen.add(id)
-      if (sequence.tokens.length + count > sequence.table.length * blockTokens) throw new Error('submit: no room reserved')
+      if (sequence.tokens.length + count > sequence.table.length * blockTokens)
+        throw new Error('submit: no room reserved')
       total += count
     }
     if (total !== nTokens) throw new Error('submit: counts do not add up')
@@ -168,7 +173,10 @@ export class FakeNativeEngine implements NativeEngine {
         } else {
           if (sequence.params === undefined) throw new Error('wait: no sampler')
           const token = nextToken(sequence.tokens, sequence.params.seed, this.vocabulary)
-          this.#tops[row] = Array.from({ length: Math.max(0, sequence.params.logprobs) }, (_, i) => (token + i) % this.vocabulary)
+          this.#tops[row] = Array.from(
+            { length: Math.max(0, sequence.params.logprobs) },
+            (_, i) => (token + i) % this.vocabulary,
+          )
           drawn[row] = token
           logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, token)
         }
@@ -196,9 +204,11 @@ export class FakeNativeEngine implements NativeEngine {
   check(): string {
     const references = this.#blocks.map(() => 0)
     for (const { table } of this.#sequences.values()) for (const block of table) references[block]!++
+    const free = new Set(this.#free)
     for (const [i, block] of this.#blocks.entries()) {
-      if (block.references !== references[i]) return `block ${i}: ${block.references} references, tables hold ${references[i]}`
-      const places = Number(this.#free.includes(i)) + Number(this.#cached.has(i)) + Number(block.references > 0)
+      if (block.references !== references[i])
+        return `block ${i}: ${block.references} references, tables hold ${references[i]}`
+      const places = Number(free.has(i)) + Number(this.#cached.has(i)) + Number(block.references > 0)
       if (places !== 1) return `block ${i} is in ${places} of free, cached, owned`
       if (block.key !== undefined && this.#index.get(block.key) !== i) return `block ${i} is not where the index says`
     }
@@ -250,9 +260,10 @@ export class FakeNativeEngine implements NativeEngine {
 
   #indexFullBlocks(sequence: Sequence): void {
     if (!this.#options.prefixCache) return
-    let key = sequence.salt
-    for (let b = 0; (b + 1) * blockTokens <= sequence.tokens.length; b++) {
-      key = contentKey(key, sequence.tokens.slice(b * blockTokens, (b + 1) * blockTokens))
+    for (let b = sequence.keys.length; (b + 1) * blockTokens <= sequence.tokens.length; b++) {
+      const tokens = sequence.tokens.slice(b * blockTokens, (b + 1) * blockTokens)
+      const key = this.#contentKey(sequence.keys.at(-1) ?? sequence.salt, tokens)
+      sequence.keys.push(key)
       const own = sequence.table[b]!
       const indexed = this.#index.get(key)
       if (indexed === own) continue
@@ -268,8 +279,12 @@ export class FakeNativeEngine implements NativeEngine {
       }
     }
   }
-}
 
-function contentKey(parent: string, tokens: ArrayLike<number>): string {
-  return `${parent}|${Array.from(tokens).join(',')}`
+  /** Names a block by everything up to its end: a number for each (parent, 16 tokens) that ever was. */
+  #contentKey(parent: string, tokens: ArrayLike<number>): string {
+    const content = `${parent}|${Array.from(tokens).join(',')}`
+    const known = this.#keys.get(content) ?? `#${this.#keys.size}`
+    this.#keys.set(content, known)
+    return known
+  }
 }

@@ -14,7 +14,13 @@ class FakeHost {
   #next = 0
 
   constructor(setup: Partial<GenerationSetup> = {}, attach = true) {
-    this.generation = new RunningGeneration({ site: new CallSite(FakeHost), seed: 9, askedAtMs: 0, now: () => 7, ...setup })
+    this.generation = new RunningGeneration({
+      site: new CallSite(FakeHost),
+      seed: 9,
+      askedAtMs: 0,
+      now: () => 7,
+      ...setup,
+    })
     if (attach && !this.generation.ended) this.attach()
   }
 
@@ -91,7 +97,11 @@ describe('endings', () => {
     host.send(3)
     for await (const part of host.generation) if (part.tokens[0] === 1) break
     expect(host.generation.ended).toBe(true)
-    expect(await host.generation.result).toMatchObject({ finishReason: 'cancelled', text: 't0 t1 t2 !', tokens: [0, 1, 2] })
+    expect(await host.generation.result).toMatchObject({
+      finishReason: 'cancelled',
+      text: 't0 t1 t2 !',
+      tokens: [0, 1, 2],
+    })
     expect(host.asked).toEqual(['cancel'])
   })
 

@@ -25,7 +25,16 @@ const sampling: SamplingSpec = {
 }
 
 const request = (id: number, tokens: number[], maxTokens: number, more: Partial<RequestSpec> = {}): ToHost => {
-  const base = { id, mode: 'generate', maxTokens, stop: [], ignoreEos: false, sampling, salt: '', askedAtMs: 0 } as const
+  const base = {
+    id,
+    mode: 'generate',
+    maxTokens,
+    stop: [],
+    ignoreEos: false,
+    sampling,
+    salt: '',
+    askedAtMs: 0,
+  } as const
   return { type: 'request', request: { ...base, stop: [], tokens: Int32Array.from(tokens), ...more } }
 }
 
@@ -112,7 +121,10 @@ describe('loop', () => {
     const whole = text(answer(prompt, 30))
     const stop = whole.slice(3, 7)
     const host = new Host()
-    host.send(request(1, prompt, 30, { stop: ['never!', stop] }), request(2, prompt, 5, { stop: [`${whole.slice(2, 6)}!`] }))
+    host.send(
+      request(1, prompt, 30, { stop: ['never!', stop] }),
+      request(2, prompt, 5, { stop: [`${whole.slice(2, 6)}!`] }),
+    )
     expect(host.output(1)).toMatchObject({ text: whole.slice(0, whole.indexOf(stop)), end: { reason: 'stop' } })
     expect(host.output(2).text).toBe(text(answer(prompt, 5)))
   })
@@ -120,7 +132,9 @@ describe('loop', () => {
   it('reports log-probabilities of each token and the most likely ones', () => {
     const host = new Host()
     host.send(request(1, [5], 3, { sampling: { ...sampling, logprobs: 2 } }))
-    const logprobs = host.posted.flatMap((m) => (m.type === 'step' ? m.parts.flatMap((part) => part.logprobs ?? []) : []))
+    const logprobs = host.posted.flatMap((m) =>
+      m.type === 'step' ? m.parts.flatMap((part) => part.logprobs ?? []) : [],
+    )
     expect(logprobs.map((l) => l.token)).toEqual(host.output(1).tokens)
     for (const entry of logprobs) expect(entry.top.length).toBe(2)
   })

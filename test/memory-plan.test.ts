@@ -17,7 +17,13 @@ const fixed = weightBytes(desc) + scratchBytes(desc, stepTokens)
 const MiB = 2 ** 20
 
 function plan(left: number, more: Partial<MemoryDemands> = {}) {
-  const demands = { desc, memoryAvailable: fixed + left, stepTokens, contextTokens: undefined, kvMemoryBytes: undefined }
+  const demands = {
+    desc,
+    memoryAvailable: fixed + left,
+    stepTokens,
+    contextTokens: undefined,
+    kvMemoryBytes: undefined,
+  }
   return planMemory({ ...demands, ...more })
 }
 
@@ -46,7 +52,10 @@ describe('memory plan', () => {
   it('grants an explicit length that fits at all, and refuses the next one with the table', () => {
     expect(plan(4 * MiB, { contextTokens: 4096 })).toEqual({ contextTokens: 4096, kvBlocks: 256 })
     const error = refusal(() => plan(4 * MiB, { contextTokens: 4097 }))
-    expect(error).toMatchObject({ code: 'OUT_OF_MEMORY', details: { largestContextTokens: 4096, availableBytes: fixed + 4 * MiB } })
+    expect(error).toMatchObject({
+      code: 'OUT_OF_MEMORY',
+      details: { largestContextTokens: 4096, availableBytes: fixed + 4 * MiB },
+    })
     expect(error.details.totalBytes).toBe(fixed + 257 * 16384)
     for (const row of ['weights', 'KV cache', 'buffers', 'available', '4096']) expect(error.message).toContain(row)
   })

@@ -378,18 +378,18 @@ describe('RoPE scaling', () => {
     expect(code(() => scaling({}, { 'rope_freqs.weight': vector([1, 1, 1, 1, 0, 1, 1, 1]) }))).toBe('MODEL_INVALID')
     expect(code(() => scaling({}, { 'rope_freqs.weight': { shape: [8], type: 'f16' } }))).toBe('MODEL_INVALID')
   })
-  it("Llama 3's divisors: Transformers' values for factor 32, head size 128, base 500000", () => {
-    const divisors = llama3Divisors(128, 500000, presets['llama-3.2-3b'].ropeScaling)
-    expect(divisors[0]).toBe(1)
-    expect(divisors[28]).toBe(1)
-    expect(divisors[29]).toBeCloseTo(llama3Golden.at29, 5)
-    expect(divisors[33]).toBeCloseTo(llama3Golden.at33, 5)
-    expect(divisors[63]).toBe(32)
+  it("Llama 3's divisors are those of transformers (unscaled inv_freq / inv_freq, factors 8 and 32)", () => {
+    const golden = {
+      'llama-3.1-8b': { 0: 1, 28: 1, 29: 1.207484, 31: 2.026313, 34: 5.257327, 35: 8, 63: 8 },
+      'llama-3.2-3b': { 0: 1, 28: 1, 29: 1.234937, 31: 2.276659, 34: 9.666731, 35: 32, 63: 32 },
+    }
+    for (const [name, values] of Object.entries(golden)) {
+      const { headSize, ropeBase, ropeScaling } = presets[name as keyof typeof golden]
+      const divisors = llama3Divisors(headSize, ropeBase, ropeScaling)
+      for (const [i, value] of Object.entries(values)) expect(divisors[Number(i)]).toBeCloseTo(value, 5)
+    }
   })
 })
-
-/** (unscaled inv_freq / inv_freq) of transformers' ROPE_INIT_FUNCTIONS['llama3']. */
-const llama3Golden = { at29: 0, at33: 0 }
 
 describe('presets', () => {
   it.each(presetNames)('%s gives a header that can be run', (name) => {

@@ -1,8 +1,8 @@
 /** Every public option: defaults, what is rejected, and what the error says. */
 import { describe, expect, it } from 'vitest'
+import type { z } from 'zod'
 import { CallSite } from '../lib/call-site.ts'
 import { OctavoError } from '../lib/errors.ts'
-import type { z } from 'zod'
 import { generateSchema, loadSchema, parse, sessionSchema, tokenizeSchema } from '../lib/options.ts'
 
 function check(schema: z.ZodType, value: unknown): unknown {
@@ -38,7 +38,9 @@ describe('defaults', () => {
   })
 
   it('stand in for undefined', () => {
-    expect(check(generateSchema, { prompt: 'x', temperature: undefined, stop: undefined, messages: undefined })).toMatchObject({
+    expect(
+      check(generateSchema, { prompt: 'x', temperature: undefined, stop: undefined, messages: undefined }),
+    ).toMatchObject({
       ...{ temperature: 0.7, stop: [] },
     })
     expect(check(tokenizeSchema, {})).toEqual({ parseSpecial: false, addBos: false })
@@ -57,7 +59,10 @@ describe('sizes', () => {
   })
 
   it.each(['1GB', '1', 'GiB', '-1GiB', '', true])('%j is rejected', (memory) => {
-    expect(load({ kv: { memory } }).details).toMatchObject({ option: 'kv.memory', expected: expect.stringContaining("'512MiB'") })
+    expect(load({ kv: { memory } }).details).toMatchObject({
+      option: 'kv.memory',
+      expected: expect.stringContaining("'512MiB'"),
+    })
   })
 
   it.each([0, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('%j is rejected', (memory) => {
@@ -137,5 +142,7 @@ it('the error carries the stack of the caller, without frames of the library', (
 })
 
 it('bans by -Infinity are allowed', () => {
-  expect(check(generateSchema, { prompt: [1], logitBias: { 5: -Infinity, 7: 2.5 } })).toMatchObject({ logitBias: { 5: -Infinity } })
+  expect(check(generateSchema, { prompt: [1], logitBias: { 5: -Infinity, 7: 2.5 } })).toMatchObject({
+    logitBias: { 5: -Infinity },
+  })
 })

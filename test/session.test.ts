@@ -23,7 +23,14 @@ class FakeEngine {
     ) => {
       if (this.error !== undefined) throw this.error
       this.messages = messages
-      this.generation = new RunningGeneration({ site, seed: 1, askedAtMs: 0, now: () => 0, signal: options.signal, onEnd })
+      this.generation = new RunningGeneration({
+        site,
+        seed: 1,
+        askedAtMs: 0,
+        now: () => 0,
+        signal: options.signal,
+        onEnd,
+      })
       const cancel = () => this.answer('', [], 'cancelled')
       this.generation.attach({ cancel, pause: () => {}, resume: () => {} }, 5)
       return this.generation
@@ -138,7 +145,9 @@ describe('session', () => {
 
   it('rejects what is not a text, and unknown options', () => {
     const session = new FakeEngine().session()
-    expect(() => session.generate(5 as never)).toThrow(expect.objectContaining({ details: expect.objectContaining({ option: 'message' }) }))
+    expect(() => session.generate(5 as never)).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ option: 'message' }) }),
+    )
     expect(() => session.generate('x', { prompt: 'y' } as never)).toThrow(
       expect.objectContaining({ details: expect.objectContaining({ option: 'prompt' }) }),
     )

@@ -18,7 +18,9 @@ function run(stops: string[], parts: string[]) {
 /** Slow and obvious: the shortest prefix of the text that ends with a stop string, the longest of them. */
 function expected(stops: string[], text: string): { text: string; stop: string | undefined } {
   for (let end = 1; end <= text.length; end++) {
-    const here = stops.filter((stop) => stop !== '' && text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length)
+    const here = stops
+      .filter((stop) => stop !== '' && text.slice(0, end).endsWith(stop))
+      .sort((a, b) => b.length - a.length)
     if (here[0]) return { text: text.slice(0, end - here[0].length), stop: here[0] }
   }
   return { text, stop: undefined }
@@ -39,7 +41,16 @@ function* cuts(text: string): Generator<string[]> {
 }
 
 describe('stop strings', () => {
-  const lists = [['\n\n'], ['ab', 'abc', 'bcd'], ['aab', 'ab'], ['aa', 'aaa'], ['abab', 'ba'], ['a'], ['zz', ''], ['b', 'abc']]
+  const lists = [
+    ['\n\n'],
+    ['ab', 'abc', 'bcd'],
+    ['aab', 'ab'],
+    ['aa', 'aaa'],
+    ['abab', 'ba'],
+    ['a'],
+    ['zz', ''],
+    ['b', 'abc'],
+  ]
   const texts = ['abcabd', 'aaaab', 'xaabaab', 'abababab', 'a\n\nb\n', 'zz', 'xyz', '', 'aabcabcd']
 
   it('give the same text for every way to cut it into parts', () => {
@@ -47,7 +58,12 @@ describe('stop strings', () => {
       for (const text of texts) {
         for (const parts of cuts(text)) {
           const { text: got, stop } = run(stops, parts)
-          expect({ stops, text, got, stop }).toEqual({ stops, text, got: expected(stops, text).text, stop: expected(stops, text).stop })
+          expect({ stops, text, got, stop }).toEqual({
+            stops,
+            text,
+            got: expected(stops, text).text,
+            stop: expected(stops, text).stop,
+          })
         }
       }
     }

@@ -86,7 +86,13 @@ describe("ids equal Hugging Face's", () => {
   it.skipIf(!existsSync(smollm))('SmolLM2, from its GGUF file (skipped where ../shared/models is absent)', () => {
     const tokenizer = Tokenizer.fromMetadata(ggufMetadata(smollm))
     expect(differing(tokenizer, texts, read('tokenizer-smollm2').ids)).toEqual([])
-    expect(tokenizer.info).toMatchObject({ vocabularySize: 49152, bosId: 1, eosIds: [0, 2], addBos: false, hasChatTemplate: true })
+    expect(tokenizer.info).toMatchObject({
+      vocabularySize: 49152,
+      bosId: 1,
+      eosIds: [0, 2],
+      addBos: false,
+      hasChatTemplate: true,
+    })
   })
 
   it('a text in chunks has the ids of the whole text', () => {
@@ -193,7 +199,12 @@ describe('bad metadata is refused with what was found', () => {
     ['tokens of a wrong type', { 'tokenizer.ggml.tokens': [1, 2] }, 'MODEL_INVALID', /array of strings/],
     ['too few types', { 'tokenizer.ggml.token_type': [1, 1] }, 'MODEL_INVALID', /1940 entries.*found 2/],
     ['an unknown type', { 'tokenizer.ggml.token_type': new Array(1940).fill(9) }, 'MODEL_INVALID', /type 9/],
-    ['a malformed byte token', { 'tokenizer.ggml.token_type': new Array(1940).fill(6) }, 'MODEL_INVALID', /byte token 0/],
+    [
+      'a malformed byte token',
+      { 'tokenizer.ggml.token_type': new Array(1940).fill(6) },
+      'MODEL_INVALID',
+      /byte token 0/,
+    ],
     ['id out of range', { 'tokenizer.ggml.eos_token_id': 1940 }, 'MODEL_INVALID', /below 1940, found 1940/],
     ['negative id', { 'tokenizer.ggml.bos_token_id': -1 }, 'MODEL_INVALID', /found -1/],
     ['no merges', { 'tokenizer.ggml.merges': undefined }, 'MODEL_INVALID', /merges: missing/],
@@ -204,7 +215,9 @@ describe('bad metadata is refused with what was found', () => {
     ['a template that is no string', { 'tokenizer.chat_template': 7 }, 'MODEL_INVALID', /found number/],
   ]
   it.each(cases)('%s', (_, change, code, message) => {
-    expect(() => Tokenizer.fromMetadata(storiesMetadata(change))).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }))
+    expect(() => Tokenizer.fromMetadata(storiesMetadata(change))).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    )
   })
 
   it('scores that are not numbers', () => {
@@ -229,6 +242,8 @@ describe('bad metadata is refused with what was found', () => {
     expect(bad('[]')).toThrow(expect.objectContaining({ code: 'MODEL_INVALID' }))
     expect(bad('{"model":{"type":"WordPiece"}}')).toThrow(/found "WordPiece"/)
     expect(bad('{"model":{"type":"BPE","vocab":{}}}')).toThrow(/empty/)
-    expect(() => Tokenizer.fromFile(at('goldens/absent.json'))).toThrow(expect.objectContaining({ code: 'FILE_NOT_FOUND' }))
+    expect(() => Tokenizer.fromFile(at('goldens/absent.json'))).toThrow(
+      expect.objectContaining({ code: 'FILE_NOT_FOUND' }),
+    )
   })
 })

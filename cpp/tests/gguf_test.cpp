@@ -21,7 +21,8 @@ using namespace octavo;
 namespace {
 
 struct TemporaryFile {
-  std::string path = (std::filesystem::temp_directory_path() / ("octavo-gguf-test-" + std::to_string(::getpid()) + ".gguf")).string();
+  std::string path =
+      (std::filesystem::temp_directory_path() / ("octavo-gguf-test-" + std::to_string(::getpid()) + ".gguf")).string();
   ~TemporaryFile() { std::filesystem::remove(path); }
   void put(const std::string& bytes) const { std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes; }
   std::string get() const {
@@ -74,7 +75,8 @@ int refused(const TemporaryFile& file, const std::string& bytes, const std::stri
     return -1;
   } catch (const Error& e) {
     CHECK((e.code() == Code::model_invalid || e.code() == Code::model_unsupported));
-    if (!message_part.empty()) CHECK_MESSAGE(std::string(e.what()).find(message_part) != std::string::npos, std::string(e.what()));
+    const std::string message = e.what();
+    CHECK_MESSAGE(message.find(message_part) != std::string::npos, message);
     return static_cast<int>(e.code());
   }
 }
@@ -116,7 +118,8 @@ const std::vector<std::pair<std::string, GgufValue>> sample_metadata = {
     {"flags", integers({0, 1, 1}, GgufArray::Kind::bools)},
     {"none", integers({})},
 };
-const std::vector<GgufTensorSpec> sample_tensors = {{"norm", 0, {5}}, {"w", 2, {64, 3}}, {"h", 1, {2, 2, 2}}, {"last", 30, {1}}};
+const std::vector<GgufTensorSpec> sample_tensors = {
+    {"norm", 0, {5}}, {"w", 2, {64, 3}}, {"h", 1, {2, 2, 2}}, {"last", 30, {1}}};
 
 std::string write_sample(const TemporaryFile& file) {
   GgufWriter writer(file.path, sample_metadata, sample_tensors);
@@ -201,7 +204,8 @@ TEST_CASE("gguf: the writer refuses what it cannot write and leaves no file behi
   CHECK(code_of([&] { GgufWriter(file.path, {}, {{"a", 12, {256}}}); }) == bad);
   CHECK(code_of([&] { GgufWriter(file.path, {}, {{"a", 2, {33}}}); }) == bad);
   CHECK(code_of([&] { GgufWriter(file.path, {}, {{"a", 0, {4, 0}}}); }) == bad);
-  CHECK(code_of([&] { GgufWriter(file.path, {}, {{"a", 0, {std::uint64_t{1} << 40, std::uint64_t{1} << 40}}}); }) == bad);
+  constexpr std::uint64_t large = std::uint64_t{1} << 40;
+  CHECK(code_of([&] { GgufWriter(file.path, {}, {{"a", 0, {large, large}}}); }) == bad);
   CHECK(code_of([&] { GgufWriter(file.path, {{"general.alignment", std::uint64_t{12}}}, {}); }) == bad);
   CHECK(code_of([&] {
     GgufWriter writer(file.path, {}, {{"a", 0, {4}}});
@@ -230,8 +234,8 @@ TEST_CASE("gguf: every value type is read, in versions 2 and 3") {
   for (std::uint32_t version : {2u, 3u}) {
     Raw raw;
     raw.header(0, 13, version);
-    raw.text("u8").u32(0).n(std::uint8_t{200}).text("i8").u32(1).n(std::int8_t{-3}).text("u16").u32(2).n(std::uint16_t{60000});
-    raw.text("i16").u32(3).n(std::int16_t{-300}).text("u32").u32(4).u32(4000000000u).text("i32").u32(5).n(-70000);
+    raw.text("u8").u32(0).n(std::uint8_t{200}).text("i8").u32(1).n(std::int8_t{-3});
+    raw.text("u16").u32(2).n(std::uint16_t{60000}).text("i16").u32(3).n(std::int16_t{-300}).text("u32").u32(4).u32(4000000000u).text("i32").u32(5).n(-70000);
     raw.text("f32").u32(6).n(0.5f).text("bool").u32(7).n(std::uint8_t{1}).text("string").u32(8).text("s");
     raw.text("u64").u32(10).u64(UINT64_MAX).text("i64").u32(11).n(INT64_MIN).text("f64").u32(12).n(0.1);
     raw.text("array").u32(9).u32(3).u64(2).n(std::int16_t{-1}).n(std::int16_t{2});
@@ -284,7 +288,7 @@ TEST_CASE("gguf: hostile headers are refused by name") {
   CHECK(refused(file, key(9).u32(0).u64((1 << 24) + 1).data((1 << 24) + 64).bytes, "array elements") == unsupported);
   CHECK(refused(file, Raw().header(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(1).bytes, "twice") == invalid);
   for (std::uint32_t alignment : {0u, 1u, 4u, 24u, 33u, 1u << 30})
-    CHECK(refused(file, Raw().header(0, 1).text("general.alignment").u32(4).u32(alignment).bytes, "power of two") == invalid);
+    CHECK(refused(file, Raw().header(0, 1).text("general.alignment").u32(4).u32(alignment).bytes, "power") == invalid);
   CHECK(refused(file, Raw().header(0, 1).text("general.alignment").u32(6).n(32.0f).bytes, "another type") == invalid);
 
   CHECK(refused(file, tensor({}, 0, 0, 64), "dimensions") == invalid);
@@ -301,9 +305,10 @@ TEST_CASE("gguf: hostile headers are refused by name") {
   CHECK(refused(file, tensor({4}, 0, 64, 79), "tensor a") == invalid);
   CHECK(refused(file, tensor({4}, 0, 64, 80)) == -1);
   CHECK(refused(file, tensor({4}, 0, UINT64_MAX - 31, 64), "tensor a") == invalid);
-  CHECK(refused(file, Raw().header(2, 0).tensor("a", {4}, 0, 0).tensor("a", {4}, 0, 32).data(64).bytes, "twice") == invalid);
-  CHECK(refused(file, Raw().header(2, 0).tensor("a", {9}, 0, 0).tensor("b", {4}, 0, 32).data(64).bytes, "shared") == invalid);
-  CHECK(refused(file, Raw().header(2, 0).tensor("a", {4}, 0, 32).tensor("b", {64}, 0, 0).data(256).bytes, "shared") == invalid);
+  const auto two = [] { return Raw().header(2, 0); };
+  CHECK(refused(file, two().tensor("a", {4}, 0, 0).tensor("a", {4}, 0, 32).data(64).bytes, "twice") == invalid);
+  CHECK(refused(file, two().tensor("a", {9}, 0, 0).tensor("b", {4}, 0, 32).data(64).bytes, "shared") == invalid);
+  CHECK(refused(file, two().tensor("a", {4}, 0, 32).tensor("b", {64}, 0, 0).data(256).bytes, "shared") == invalid);
   CHECK(refused(file, Raw().header(1, 0).u64(0).u32(1).u64(4).u32(0).u64(0).data(64).bytes, "a name") == invalid);
 }
 
@@ -337,7 +342,8 @@ TEST_CASE("gguf: random damage is refused or read as what it then says") {
     for (int c = 0; c < changes; ++c) {
       char& byte = bytes[next_random(state) % (bytes.size() - 80)];
       const std::uint64_t kind = next_random(state) % 3;
-      byte = static_cast<char>(kind == 0 ? byte ^ (1 << (next_random(state) % 8)) : kind == 1 ? 0xFF : next_random(state));
+      const std::uint64_t value = next_random(state);
+      byte = static_cast<char>(kind == 0 ? byte ^ (1 << (value % 8)) : kind == 1 ? 0xFF : value);
     }
     accepted += refused(file, bytes) == -1;
   }

@@ -4,6 +4,7 @@
  * iterator, detokeniser), with the same tokens, half of the runs sampled; the ratio is what the JavaScript side costs.
  */
 import type { Command } from 'commander'
+import { OctavoError } from '../errors.ts'
 import { Engine } from '../index.ts'
 import { openCheckpoint } from '../model/checkpoint.ts'
 import {
@@ -80,7 +81,7 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
     threads: flags.threads ?? native().cpu().cpus,
     isa: flags.isa ?? null,
   }
-  const { desc } = openCheckpoint(model)
+  const { desc, name } = openCheckpoint(model)
   const context = Math.max(plan.promptTokens + 1, plan.decodeTokens + 2)
   statusLine('measuring the limits')
   const before = native().limits(plan.threads)
@@ -93,7 +94,7 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
   try {
     const runs = await measure(plan, desc, nativeEngine, engine)
     const limits = bestLimits(before, native().limits(plan.threads))
-    const report = summarise(model, plan, desc, nativeModel, runs, limits)
+    const report = summarise(name, plan, desc, nativeModel, runs, limits)
     clearStatusLine()
     if (flags.json) await printJson(report)
     else await printReport(report)
@@ -181,13 +182,19 @@ async function measure(
   return runs
 }
 
-/** Seconds from the first token to the last, as a program that reads the stream sees them; `tokens` steps, as in C++. */
+/**
+ * Seconds of `tokens` decode steps, as in C++: from the first token, by the engine thread's clock, to the moment when a program
+ * that reads the stream has the last one.
+ */
 async function decodeThroughApi(engine: Engine, prompt: number[], tokens: number, sampled: boolean): Promise<number> {
+  const asked = performance.now()
   const generation = engine.generate({ prompt, maxTokens: tokens + 1, ignoreEos: true, ...sampling(sampled) })
-  let first = 0
-  for await (const part of generation) if (first === 0 && part.tokens.length > 0) first = performance.now()
-  await generation.result
-  return (performance.now() - first) / 1000
+  let received = 0
+  for await (const part of generation) received += part.tokens.length
+  const ended = performance.now()
+  const { timings } = await generation.result
+  if (received !== tokens + 1) throw new OctavoError('INTERNAL', `expected ${tokens + 1} tokens, received ${received}`)
+  return (ended - asked - timings.firstTokenMs) / 1000
 }
 
 type Report = ReturnType<typeof summarise>

@@ -38,6 +38,7 @@ export async function loadEngine(model: string, flags: EngineFlags): Promise<Eng
 
 /** '120 tokens, 310.4 tokens/s, first token after 14 ms (30 prompt tokens, 16 of them cached)' */
 export function summary({ usage, timings }: Pick<GenerationResult, 'usage' | 'timings'>): string {
+  if (usage.completionTokens === 0) return '0 tokens'
   const speed = timings.tokensPerSecond > 0 ? `, ${timings.tokensPerSecond.toFixed(1)} tokens/s` : ''
   const cached = usage.cachedTokens > 0 ? `, ${usage.cachedTokens} of them cached` : ''
   return (

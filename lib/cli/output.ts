@@ -22,13 +22,18 @@ export function note(text: string): void {
   process.stderr.write(`${process.stderr.isTTY ? pc.dim(text) : text}\n`)
 }
 
+let shown = ''
+
 /** A line on stderr that replaces itself, when stderr is a terminal; nothing otherwise. */
 export function statusLine(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${pc.dim(text)}`)
+  if (!process.stderr.isTTY || text === shown) return
+  shown = text
+  process.stderr.write(`\r\u001b[2K${pc.dim(text)}`)
 }
 
-export const clearStatusLine = (): void => {
-  if (process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
+export function clearStatusLine(): void {
+  if (shown !== '') process.stderr.write('\r\u001b[2K')
+  shown = ''
 }
 
 /** A Markdown table: reads well in a terminal and pastes into an issue. Columns named in `right` are right-aligned. */

@@ -119,19 +119,21 @@ export class HostLoop {
         this.#table = new TokenTable(message.vocabulary.tokenBytes)
         return
       case 'request':
-        return this.#add(message.request)
+        this.#add(message.request)
+        return
       case 'cancel': {
         const request = this.#scheduler.cancel(message.id, this.#options.now())
         if (request !== undefined) this.#collect(request)
         return
       }
       case 'pause':
-        return this.#scheduler.setPaused(message.id, true)
       case 'resume':
-        return this.#scheduler.setPaused(message.id, false)
+        this.#scheduler.setPaused(message.id, message.type === 'pause')
+        return
       case 'close':
         this.#end()
-        return this.#port.post({ type: 'closed' })
+        this.#port.post({ type: 'closed' })
+        return
     }
   }
 
@@ -151,13 +153,17 @@ export class HostLoop {
     } catch {
       // A broken device may refuse to be closed; the first error says why.
     }
-    this.#port.post({ type: 'failed', error: { ...data, code: data.code === 'INTERNAL' ? 'INTERNAL' : 'ENGINE_FAILED' } })
+    this.#port.post({
+      type: 'failed',
+      error: { ...data, code: data.code === 'INTERNAL' ? 'INTERNAL' : 'ENGINE_FAILED' },
+    })
   }
 
   #end(): void {
     this.#closed = true
     this.#outbox = []
-    for (const request of this.#scheduler.requests) if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
+    for (const request of this.#scheduler.requests)
+      if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
     this.#options.release()
   }
 }

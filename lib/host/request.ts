@@ -85,7 +85,10 @@ export class HostRequest {
   /** A drawn token. May end the request. */
   accept(token: number, logprob: number, top: TopLogprobs | undefined, nowMs: number): void {
     this.#firstTokenAtMs ||= nowMs
-    if (!this.spec.ignoreEos && this.#eos.has(token)) return this.finish('stop', nowMs)
+    if (!this.spec.ignoreEos && this.#eos.has(token)) {
+      this.finish('stop', nowMs)
+      return
+    }
     this.#append(token)
     this.#pendingTokens.push(token)
     if (this.spec.sampling.logprobs >= 0) this.#pendingLogprobs.push({ token, logprob, top: topList(top) })

@@ -132,11 +132,12 @@ export class Scheduler {
   add(request: HostRequest): void {
     const blocks = Math.ceil(request.maxComputed / kvBlockTokens)
     if (blocks > this.#kv.totalBlocks) {
-      return request.fail({
+      request.fail({
         code: 'CONTEXT_OVERFLOW',
         message: `The request may need ${blocks} KV blocks of ${kvBlockTokens} tokens, the engine has ${this.#kv.totalBlocks}.`,
         details: { expected: `at most ${this.#kv.totalBlocks} blocks`, found: blocks },
       })
+      return
     }
     request.order = this.#arrivals++
     this.#byId.set(request.id, request)
@@ -206,7 +207,10 @@ export class Scheduler {
     nowMs: number,
   ): void {
     for (let r = row; r < row + rows; r++) {
-      if (tokens[r]! < 0) return request.fail(numericError(request))
+      if (tokens[r]! < 0) {
+        request.fail(numericError(request))
+        return
+      }
     }
     if (request.spec.mode === 'score') {
       request.acceptScores(from + 1, logprobs.subarray(row, row + rows), nowMs)
@@ -248,7 +252,7 @@ export class Scheduler {
     plan.remove(request)
     this.#running.splice(this.#running.indexOf(request), 1)
     this.#release(request)
-    request.computed = 0
+    request.computed = Math.max(0, request.computed - 1)
     insert(this.#waiting, request)
     this.counts.preemptions++
   }
@@ -282,7 +286,8 @@ export class Scheduler {
     const cached = mayMatch ? this.#kv.match(sequence, tokens) : 0
     const running = this.#running.length
     // One block to spare for each running request: else the next one to fill its last block would take this one's back.
-    const fits = this.#kv.reserve(sequence, tokens.length - cached) && (running === 0 || this.#kv.available() >= running)
+    const fits =
+      this.#kv.reserve(sequence, tokens.length - cached) && (running === 0 || this.#kv.available() >= running)
     if (!fits) {
       this.#kv.free(sequence)
       return false

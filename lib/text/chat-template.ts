@@ -14,7 +14,6 @@ export interface ChatTemplateOptions {
   /** bos_token and so on, by the names that templates use. */
   named: Record<string, string>
   deadlineMs?: number
-  maxOutputChars?: number
 }
 
 /**
@@ -33,7 +32,7 @@ export class ChatTemplate {
 
   constructor(options: ChatTemplateOptions) {
     const { source, control, named } = options
-    this.#data = { source, control, named, maxOutputChars: options.maxOutputChars ?? 16 * 2 ** 20 }
+    this.#data = { source, control, named }
     this.#deadlineMs = options.deadlineMs ?? 2000
   }
 

@@ -7,7 +7,7 @@
  * counts if it has the same control tokens in the same order and no string holds the name of one, else the second.
  */
 import { OctavoError } from '../errors.ts'
-import { TemplateLimit, type TemplateProgram } from './template-sandbox.ts'
+import type { TemplateProgram } from './template-sandbox.ts'
 import { type Piece, TokenCutter } from './token-cutter.ts'
 import { type SpecialToken, wellFormed } from './vocabulary.ts'
 
@@ -32,10 +32,12 @@ const plainWords = new Set(
 )
 const privateUse = { first: 0xe000, last: 0xf8ff }
 
+const sameUnits = Uint16Array.from({ length: 0x10000 }, (_, unit) => unit)
+
 /** A one to one replacement of UTF-16 units, and back. */
 class Disguise {
-  readonly #there = new Uint16Array(0x10000).map((_, unit) => unit)
-  readonly #back = new Uint16Array(0x10000).map((_, unit) => unit)
+  readonly #there = new Uint16Array(sameUnits)
+  readonly #back = new Uint16Array(sameUnits)
 
   /** `taken`: texts that may appear in the result; private-use characters in them are not used. */
   constructor(alphabet: Iterable<number>, taken: Iterable<string>) {
@@ -124,17 +126,8 @@ export class ChatRenderer {
     const taken = [this.#source, ...Object.values(this.#named), plain]
     const disguise = new Disguise(this.#units, [...taken, ...strings])
     const forged = strings.some((text) => this.#cutter.finds(text))
-    const trusted = (text: string, key: string) =>
-      (key === 'role' || key === 'type') &&
-      (plainWords.has(text) || this.#source.includes(`'${text}'`) || this.#source.includes(`"${text}"`))
-    const disguised = mapStrings(data, (text, key) => (trusted(text, key) ? text : disguise.on(text)))
-    let safe: string
-    try {
-      safe = this.#run(disguised, request.addGenerationPrompt, now)
-    } catch (error) {
-      if (error instanceof TemplateLimit || forged) throw error
-      return { text: plain, pieces: this.#cutter.cut(plain) }
-    }
+    const disguised = mapStrings(data, (text, key) => (this.#isKnownWord(text, key) ? text : disguise.on(text)))
+    const safe = this.#run(disguised, request.addGenerationPrompt, now)
     const pieces = this.#cutter.cut(safe)
     const text = disguise.off(safe)
     if (text !== plain && !forged) {
@@ -142,6 +135,12 @@ export class ChatRenderer {
       if (same(plainPieces, pieces)) return { text: plain, pieces: plainPieces }
     }
     return { text, pieces: pieces.map((piece) => (typeof piece === 'string' ? disguise.off(piece) : piece)) }
+  }
+
+  /** Roles and part types that the template compares with; marks of control tokens are never among them. */
+  #isKnownWord(text: string, key: string): boolean {
+    if ((key !== 'role' && key !== 'type') || !/^[\w-]+$/.test(text) || this.#cutter.finds(text)) return false
+    return plainWords.has(text) || this.#source.includes(`'${text}'`) || this.#source.includes(`"${text}"`)
   }
 
   #run(data: unknown, addGenerationPrompt: boolean, now: Date): string {

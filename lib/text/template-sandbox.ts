@@ -9,7 +9,7 @@ import { getHeapStatistics } from 'node:v8'
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
 import { strftime } from './strftime.ts'
 
-/** Characters (and items) of one value, and of the template's own source. */
+/** Characters (and items) of one value, of the output and of the template's own source. */
 export const maxChars = 8 * 2 ** 20
 const maxItems = 2 ** 18
 /** Far below the worker's heap limit: what one operation may add on top must fit between them. */
@@ -21,6 +21,7 @@ const heapCheckSteps = 256
 
 export class TemplateLimit extends Error {
   readonly limit: string
+
   constructor(limit: string, value: number) {
     super(`The chat template went over its limit: ${limit} ${value}.`)
     this.limit = limit
@@ -153,6 +154,8 @@ function makers() {
   return { Text, Integer, List, Callable }
 }
 
+const contentOf = (value: Value) => value.value
+
 let mended: ReturnType<typeof makers> | undefined
 
 /** Puts Python's methods on the library's strings: once per module instance, which is the worker's own. */
@@ -168,7 +171,7 @@ function mendStrings(): ReturnType<typeof makers> {
       if (mendedMaps.has(methods)) return methods
       mendedMaps.add(methods)
       for (const [name, method] of Object.entries(textMethods)) {
-        methods.set(name, new Callable((args) => new Text(method(own, args.map((arg) => arg.value)))))
+        methods.set(name, new Callable((args) => new Text(method(own, args.map(contentOf)))))
       }
       const split = methods.get('split')!.value as (args: Value[]) => Value
       methods.set('length', new Integer(codePoints(own)))

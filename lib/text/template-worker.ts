@@ -10,17 +10,14 @@ export interface TemplateWorkerData {
   source: string
   control: SpecialToken[]
   named: Record<string, string>
-  maxOutputChars: number
 }
 
-const { source, control, named, maxOutputChars } = workerData as TemplateWorkerData
+const { source, control, named } = workerData as TemplateWorkerData
 let renderer: ChatRenderer | undefined
 
 function render(request: ChatRequest) {
   renderer ??= new ChatRenderer(new TemplateProgram(source), source, control, named)
-  const rendered = renderer.render(request)
-  if (rendered.text.length > maxOutputChars) throw new TemplateLimit('output characters', maxOutputChars)
-  return rendered
+  return renderer.render(request)
 }
 
 function errorData(error: unknown): ErrorData {

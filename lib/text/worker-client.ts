@@ -27,7 +27,8 @@ export class WorkerClient {
 
   /** `name` is what messages call the worker. */
   constructor(entry: URL, name: string, options: WorkerOptions) {
-    this.#worker = new Worker(entry, options)
+    // The application's own flags (--input-type, --import, ...) are not for this thread.
+    this.#worker = new Worker(entry, { execArgv: [], ...options })
     this.#worker.on('message', (answer: Answer) => this.#settle(answer))
     this.#worker.on('error', (error) => {
       this.#end(new OctavoError('ENGINE_FAILED', `The ${name} died: ${error?.message ?? error}`, {}, { cause: error }))

@@ -3,9 +3,10 @@ log-probabilities that transformers computes in float32. Writes test/goldens/tin
 
 Weights are rounded to values that f32, f16 and bf16 all hold, so that one truth serves every file of a model and those files must
 agree with each other exactly. transformers runs with its keys and values rounded to f16, as octavo's KV cache stores them:
-what is left is the order of additions. Deviations are chosen large enough that attention is far from uniform, and each model
+what is left is the order of additions: `rounding` is how far transformers in float64 is from itself in float32. Deviations are chosen large enough that attention is far from uniform, and each model
 proves that its feature matters: `ablated` is how far the log-probabilities move without it.
 """
+import copy
 import json
 import math
 import sys
@@ -24,7 +25,7 @@ folder = sys.argv[1]
 
 class F16Cache(DynamicCache):
     def update(self, keys, values, layer, *rest, **named):
-        return super().update(keys.half().float(), values.half().float(), layer, *rest, **named)
+        return super().update(keys.half().to(keys.dtype), values.half().to(values.dtype), layer, *rest, **named)
 
 
 def config(kind, **fields):
@@ -227,15 +228,20 @@ def golden(name, seed, kind, c, formats, length, arch, other):
         write(f"{folder}/{name}-{kind_name.lower()}.gguf", name, model, arch, kind_name)
     return {"name": name, "files": [f"{name}-{f.lower()}.gguf" for f in formats], "tokens": tokens,
             "ablated": round((chosen(logprobs(ablate(model, other), tokens)) - truth).abs().mean().item(), 4),
+            "rounding": differences(chosen(logprobs(copy.deepcopy(model).double(), tokens)) - truth),
             "f16Cache": round((chosen(logprobs(model, tokens, None)) - truth).abs().max().item(), 6),
             "logprobs": [round(v, 7) for v in truth.tolist()],
             "top": [{"position": p, "tokens": t.indices.tolist(), "logprobs": [round(v, 7) for v in t.values.tolist()]} for p, t in top.items()]}
 
 
+def differences(d):
+    return {"median": round(d.abs().median().item(), 8), "largest": round(d.abs().max().item(), 8)}
+
+
 rows = [golden(name, 100 + i, *spec) for i, (name, spec) in enumerate(MODELS.items())]
 for row in rows:
     print(f"{row['name']:26} without its feature: mean {row['ablated']}   f32 KV instead of f16: max {row['f16Cache']}   "
-          f"deviation of log-probabilities {np.std(row['logprobs']):.2f}")
+          f"float64: {row['rounding']}   deviation of log-probabilities {np.std(row['logprobs']):.2f}")
     assert row["ablated"] > 0.01, "the feature must be visible"
 with open(f"{folder}/tiny.json", "w") as f:
     f.write(f'{{"madeWith": "transformers {transformers.__version__}, torch {torch.__version__}", "models": [\n')

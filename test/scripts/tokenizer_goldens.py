@@ -60,8 +60,7 @@ def write(name, value):
 write("tokenizer-texts", texts)
 
 stories = Tokenizer.from_file(stories_path)
-write("tokenizer-stories", {"ids": [pack(stories.encode(t, add_special_tokens=False).ids) for t in texts],
-                            "decoded": [i for i, t in enumerate(texts) if stories.decode(stories.encode(t).ids) != t]})
+write("tokenizer-stories", {"ids": [pack(stories.encode(t, add_special_tokens=False).ids) for t in texts]})
 
 fields = GGUFReader(smollm_path).fields
 tokens, types, merges = (fields[f"tokenizer.ggml.{k}"].contents() for k in ("tokens", "token_type", "merges"))
