@@ -1,5 +1,6 @@
-// Intrusive lists over block numbers: a stack of free blocks, one doubly linked list of cached blocks in eviction order, one
-// singly linked chain per hash bucket. The finaliser in the hash is SplitMix64's (Steele, Lea, Flood 2014).
+// Intrusive lists over block numbers: a stack of free blocks, one doubly linked list of cached blocks in eviction
+// order, one singly linked chain per hash bucket. The finaliser in the hash is SplitMix64's (Steele, Lea, Flood
+// 2014).
 #include "block_pool.h"
 
 #include <algorithm>
@@ -57,7 +58,8 @@ void BlockPool::drop(int b) {
 
 int BlockPool::find(std::uint64_t parent, const std::int32_t* tokens) const {
   for (int b = buckets[bucket(parent, tokens)]; b >= 0; b = blocks[b].chain) {
-    if (blocks[b].parent == parent && std::memcmp(blocks[b].tokens.data(), tokens, sizeof(blocks[b].tokens)) == 0) return b;
+    const Block& block = blocks[b];
+    if (block.parent == parent && std::memcmp(block.tokens.data(), tokens, sizeof(block.tokens)) == 0) return b;
   }
   return -1;
 }
@@ -155,7 +157,7 @@ std::string BlockPool::check_lists(const std::vector<int>& references) const {
   const int n = total();
   std::vector<char> seen(blocks.size(), 0);
   for (int b = 0; b < n; ++b) {
-    if (blocks[b].refs != references[b]) return broken("reference count differs from tables", b, blocks[b].refs, references[b]);
+    if (blocks[b].refs != references[b]) return broken("references and tables", b, blocks[b].refs, references[b]);
     if (blocks[b].refs > 0) seen[b] = 1;
   }
   for (int b : free) {
@@ -168,7 +170,7 @@ std::string BlockPool::check_lists(const std::vector<int>& references) const {
   for (int b = oldest; b >= 0; previous = b, b = blocks[b].newer) {
     if (b >= n || seen[b]) return "eviction order holds block " + std::to_string(b) + " that has another place";
     if (blocks[b].id == 0) return "cached block " + std::to_string(b) + " is not in the index";
-    if (blocks[b].older != previous) return broken("eviction order is not linked both ways", b, blocks[b].older, previous);
+    if (blocks[b].older != previous) return broken("backward link of the eviction order", b, blocks[b].older, previous);
     seen[b] = 1;
     ++count;
   }
@@ -185,7 +187,8 @@ std::string BlockPool::check_index(const std::vector<int>& root_users) const {
   std::unordered_map<std::uint64_t, int> ids;  // content id -> block; roots as -1 - slot
   std::vector<int> users(root_users);
   users.resize(roots.size(), 0);
-  std::size_t indexed = 0, entries = 0, live_roots = 0;
+  long long indexed = 0, entries = 0;
+  std::size_t live_roots = 0;
   for (std::size_t r = 0; r < roots.size(); ++r) {
     if (roots[r].id == 0) continue;
     ++live_roots;
@@ -193,20 +196,21 @@ std::string BlockPool::check_index(const std::vector<int>& root_users) const {
     const auto entry = salts.find(roots[r].salt);
     if (entry == salts.end() || entry->second != static_cast<int>(r)) return "a root is not found by its salt";
   }
-  if (live_roots != salts.size() || live_roots + free_roots.size() != roots.size()) return "roots and salts differ in number";
+  if (live_roots != salts.size() || live_roots + free_roots.size() != roots.size()) return "roots and salts differ";
   for (int b = 0; b < total(); ++b) {
     const Block& block = blocks[b];
     if (block.id == 0) continue;
     ++indexed;
-    if (block.id >= next_id || block.parent >= block.id) return "block " + std::to_string(b) + " has an id out of order";
-    if (!ids.emplace(block.id, b).second) return "block " + std::to_string(b) + " shares its content id";
-    if (find(block.parent, block.tokens.data()) != b) return "block " + std::to_string(b) + " is not found by its own key";
+    const std::string name = "block " + std::to_string(b);
+    if (block.id >= next_id || block.parent >= block.id) return name + " has an id out of order";
+    if (!ids.emplace(block.id, b).second) return name + " shares its content id";
+    if (find(block.parent, block.tokens.data()) != b) return name + " is not found by its own key";
     if (block.root >= 0) ++users[block.root];
   }
   for (std::int32_t head : buckets) {
     for (int b = head; b >= 0 && entries <= indexed; b = blocks[b].chain) ++entries;
   }
-  if (entries != indexed) return broken("entries of the index", -1, static_cast<long long>(entries), static_cast<long long>(indexed));
+  if (entries != indexed) return broken("entries of the index", -1, entries, indexed);
   std::vector<int> age(blocks.size(), 0);
   int clock = 0;
   for (int b = oldest; b >= 0; b = blocks[b].newer) age[b] = ++clock;

@@ -1,11 +1,11 @@
-// The blocks of the KV pool: reference counts, the free stack, the prefix index and the order in which cached blocks are
-// evicted. The mechanism under KvCache (kv_cache.h), which adds sequences and their tables. Every operation is O(1), moves
-// no data and allocates nothing once built (a new salt excepted).
+// The blocks of the KV pool: reference counts, the free stack, the prefix index and the order in which cached blocks
+// are evicted. The mechanism under KvCache (kv_cache.h), which adds sequences and their tables. Every operation is
+// O(1), moves no data and allocates nothing once built (a new salt excepted).
 //
-// A block in the index is immutable and known by a content id, given out once. Its key is (content id of the block before
-// it, its 16 tokens), so an id names the whole prefix and a lookup compares tokens and never trusts a hash. Whoever refers
-// to a block refers to all blocks before it, and lets go of the last one first: so a cached block is always evicted before
-// the block it continues, and no entry of the index is ever out of reach.
+// A block in the index is immutable and known by a content id, given out once. Its key is (content id of the block
+// before it, its 16 tokens), so an id names the whole prefix and a lookup compares tokens and never trusts a hash.
+// Whoever refers to a block refers to all blocks before it, and lets go of the last one first: so a cached block is
+// always evicted before the block it continues, and no entry of the index is ever out of reach.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -49,7 +49,8 @@ struct BlockPool {
 
   // The block with this key, or -1. tokens[kv_tokens]
   int find(std::uint64_t parent, const std::int32_t* tokens) const;
-  // Adds a referenced block under a key that the index does not hold. root: slot of the root that `parent` names, or -1.
+  // Adds a referenced block under a key that the index does not hold. root: slot of the root that `parent` names, or
+  // -1.
   void insert(int block, std::uint64_t parent, int root, const std::int32_t* tokens);
   void evict_cached();
 
@@ -57,7 +58,8 @@ struct BlockPool {
   int root_open(const std::string& salt);
   void root_close(int slot);
 
-  // Empty, or the first broken invariant. references[total]: how many tables hold each block; root_users[slot]: sequences.
+  // Empty, or the first broken invariant. references[total]: how many tables hold each block; root_users[slot]:
+  // sequences.
   std::string check(const std::vector<int>& references, const std::vector<int>& root_users) const;
 
   std::vector<Block> blocks;

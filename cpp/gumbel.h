@@ -1,13 +1,14 @@
 // Gumbel noise as a pure function of (seed, position, token) that can be searched without computing it for every token.
 //
-// A Gumbel variable is -log of an exponential one, so the largest noise is the smallest exponential. The vocabulary is cut
-// into groups of 64 tokens and the exponentials are made top down (Maddison, Tarlow, Minka 2014, "A* sampling"): a hash of
-// the group gives the smallest of its 64, distributed as Exp(1) / 64, and which token has it; every other token adds its own
-// Exp(1) to that (an exponential has no memory). The 64 are exactly independent Exp(1), and one hash tells how far the noise
-// of a whole group can reach: a draw computes a handful of tokens instead of all.
+// A Gumbel variable is -log of an exponential one, so the largest noise is the smallest exponential. The vocabulary
+// is cut into groups of 64 tokens and the exponentials are made top down (Maddison, Tarlow, Minka 2014, "A*
+// sampling"): a hash of the group gives the smallest of its 64, distributed as Exp(1) / 64, and which token has it;
+// every other token adds its own Exp(1) to that (an exponential has no memory). The 64 are exactly independent
+// Exp(1), and one hash tells how far the noise of a whole group can reach: a draw computes a handful of tokens
+// instead of all.
 //
-// Hash: SplitMix64's counter and finaliser (Steele, Lea, Flood 2014) under keys derived from seed and position. Uniforms are
-// (k + 1/2) / 2^52, never 0 or 1, so the noise lies within [-5, 41].
+// Hash: SplitMix64's counter and finaliser (Steele, Lea, Flood 2014) under keys derived from seed and position.
+// Uniforms are (k + 1/2) / 2^52, never 0 or 1, so the noise lies within [-5, 41].
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -43,7 +44,9 @@ class Noise {
     if (token % noise_group == group_hash % noise_group) return least;
     return least - exact_log(noise_uniform(token_hash(token)));
   }
-  double gumbel(std::uint32_t token, std::uint64_t group_hash) const { return -exact_log(exponential(token, group_hash)); }
+  double gumbel(std::uint32_t token, std::uint64_t group_hash) const {
+    return -exact_log(exponential(token, group_hash));
+  }
 
   // Lower bounds of exponential(), cheap because -log u >= 1 - u.
   static double group_bound(std::uint64_t group_hash) { return (1 - noise_uniform(group_hash)) * (1.0 / noise_group); }

@@ -1,16 +1,17 @@
 // Sequences over the block pool (block_pool.h): tables, room for the next step, copy-on-write.
 //
-// With the index on, every full block of a sequence's computed tokens is an indexed block and continues the one before it.
-// Only the block that holds position length(sequence) may be written to, and only by the sequence that reserved it: reserve
-// replaces it by a copy when it is in the index or in another table. Queued copies are never withdrawn: they are made in
-// order before anything of the next step is written, so a source holds what it held when the copy was queued, and a
-// destination that was given back meanwhile is overwritten by whoever has it next.
+// With the index on, every full block of a sequence's computed tokens is an indexed block and continues the one
+// before it. Only the block that holds position length(sequence) may be written to, and only by the sequence that
+// reserved it: reserve replaces it by a copy when it is in the index or in another table. Queued copies are never
+// withdrawn: they are made in order before anything of the next step is written, so a source holds what it held when
+// the copy was queued, and a destination that was given back meanwhile is overwritten by whoever has it next.
 #include "kv_cache.h"
 
 #include <algorithm>
 #include <deque>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include "block_pool.h"
 #include "error.h"
@@ -27,8 +28,9 @@ constexpr std::size_t kept_tokens = 4096;
 constexpr std::int64_t blocks_for(std::int64_t tokens) { return (tokens + kv_tokens - 1) / kv_tokens; }
 
 Error bad(const char* op, const char* name, long long value, const std::string& expected) {
-  return Error(Code::invalid_argument, std::string(op) + ": " + name + " is " + std::to_string(value) + ", expected " + expected,
-               {{"name", name}, {"value", std::to_string(value)}, {"expected", expected}});
+  const std::string found = std::to_string(value);
+  return Error(Code::invalid_argument, std::string(op) + ": " + name + " is " + found + ", expected " + expected,
+               {{"name", name}, {"value", found}, {"expected", expected}});
 }
 
 struct Sequence {
@@ -186,7 +188,9 @@ bool KvCache::reserve(int sequence, int count) {
 
 void KvCache::commit(int sequence, const std::int32_t* tokens, int count) {
   Sequence& s = impl_->get("commit", sequence);
-  if (count < 0 || count > s.room) throw bad("commit", "count", count, "0 to " + std::to_string(s.room) + " (reserved)");
+  if (count < 0 || count > s.room) {
+    throw bad("commit", "count", count, "0 to " + std::to_string(s.room) + " (reserved)");
+  }
   const int first = s.length() / kv_tokens;
   s.tokens.insert(s.tokens.end(), tokens, tokens + count);
   s.room -= count;
@@ -203,7 +207,8 @@ void KvCache::truncate(int sequence, int length) {
 
 int KvCache::fork(int sequence) {
   Sequence& from = impl_->get("fork", sequence);
-  std::vector<std::int32_t> tokens(from.tokens), table(from.table.begin(), from.table.begin() + blocks_for(from.length()));
+  std::vector<std::int32_t> tokens(from.tokens);
+  std::vector<std::int32_t> table(from.table.begin(), from.table.begin() + blocks_for(from.length()));
   const int handle = impl_->open(from.root);
   ++impl_->pool.roots[from.root].refs;
   for (std::int32_t b : table) impl_->pool.retain(b);
@@ -254,7 +259,7 @@ std::string KvCache::Impl::check_sequence(int slot, const Sequence& s, std::vect
   if (parent == 0) return name + " has no root";
   for (std::size_t i = 0; i < s.table.size(); ++i) {
     const int b = s.table[i];
-    if (b < 0 || b >= pool.total()) return name + " holds block " + std::to_string(b) + " of " + std::to_string(pool.total());
+    if (b < 0 || b >= pool.total()) return name + " holds block " + std::to_string(b) + " which is not in the pool";
     ++references[b];
     const Block& block = pool.blocks[b];
     const int begin = static_cast<int>(i) * kv_tokens, filled = std::clamp(s.length() - begin, 0, kv_tokens);

@@ -1,7 +1,7 @@
-// The passes over a whole row of logits: maxima of groups of 64 and sums of weights. A weight is exp((l - highest) / T) as a
-// multiple of 2^-40, an integer: so sums are exact in every order, and a filter that compares sums with p * total means the
-// same set whatever algorithm finds it. Built of +, -, * and bit operations on four f32 lanes (a compiler vector type:
-// SSE and NEON, same bits), no fma, no C library.
+// The passes over a whole row of logits: maxima of groups of 64 and sums of weights. A weight is exp((l - highest) /
+// T) as a multiple of 2^-40, an integer: so sums are exact in every order, and a filter that compares sums with p *
+// total means the same set whatever algorithm finds it. Built of +, -, * and bit operations on four f32 lanes (a
+// compiler vector type: SSE and NEON, same bits), no fma, no C library.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -105,7 +105,8 @@ inline std::int64_t weight(float logit, float highest, float inverse_temperature
 }
 
 // Weights of one group of up to 64 logits into out[64]; returns their sum.
-inline std::int64_t group_weights(const float* logits, int count, float highest, float inverse_temperature, std::int64_t* out) {
+inline std::int64_t group_weights(const float* logits, int count, float highest, float inverse_temperature,
+                                  std::int64_t* out) {
   I64x2 sum = {0, 0};
   int j = 0;
   for (; j + 4 <= count; j += 4) {
@@ -120,7 +121,8 @@ inline std::int64_t group_weights(const float* logits, int count, float highest,
 }
 
 // Sum of the weights of a row.
-inline std::int64_t scan_total(const float* logits, int vocab, const float* group_max, float highest, float inverse_temperature) {
+inline std::int64_t scan_total(const float* logits, int vocab, const float* group_max, float highest,
+                               float inverse_temperature) {
   I64x2 sum = {0, 0};
   std::int64_t rest = 0;
   for (int i = 0, group = 0; i < vocab; i += scan_group, ++group) {

@@ -1,15 +1,17 @@
 // One row of logits -> one token. What each step means, exactly (l a logit after bias and penalties, h the highest l):
 //
-//   NaN counts as -infinity, +infinity beside a finite logit as the largest float. A token of logit -infinity is never drawn.
+//   NaN counts as -infinity, +infinity beside a finite logit as the largest float; -infinity is never drawn.
 //   Order everywhere: higher l first, lower id first among equals. T below 1e-30 counts as 1e-30.
-//   top-k keeps the first k.  top-p keeps the shortest beginning of what top-k kept whose weights sum to >= p * (their
-//   total), at least one token; weights are exp((l - h) / T) as integers in units of 2^-40 (logit_scan.h), so sums are exact.
+//   top-k keeps the first k.
+//   top-p keeps the shortest beginning of what top-k kept whose weights sum to >= p * (their total), at least one token;
+//   weights are exp((l - h) / T) as integers in units of 2^-40 (logit_scan.h), so sums are exact.
 //   min-p keeps (l - h) / T >= ln(min_p), which is p_i >= min_p * p_max.
 //   The token is argmax of (l - h) / T + Gumbel noise (gumbel.h) in double over what is kept, the lowest id on a tie.
 //
-// The one idea: every filter keeps a beginning of the same order, so a kept set is a list of candidates or a cut through the
-// row, and nothing is sorted as a whole. Maxima of groups of 64 logits, made in the only full pass that every row needs, let
-// top-k look at about k groups and the draw at the few groups whose noise could lift their highest token over the best so far.
+// The one idea: every filter keeps a beginning of the same order, so a kept set is a list of candidates or a cut
+// through the row, and nothing is sorted as a whole. Maxima of groups of 64 logits, made in the only full pass that
+// every row needs, let top-k look at about k groups and the draw at the few groups whose noise could lift their
+// highest token over the best so far.
 #include "sampler.h"
 
 #include <algorithm>
@@ -75,14 +77,16 @@ void check_params(const SamplerParams& p) {
   need(p.temperature >= 0 && p.temperature <= largest, "temperature", p.temperature, "a number >= 0");
   need(p.top_p > 0 && p.top_p <= 1, "top_p", p.top_p, "above 0, up to 1");
   need(p.min_p >= 0 && p.min_p <= 1, "min_p", p.min_p, "0 to 1");
-  need(p.repetition_penalty > 0 && p.repetition_penalty <= largest, "repetition_penalty", p.repetition_penalty, "a number > 0");
+  need(p.repetition_penalty > 0 && p.repetition_penalty <= largest, "repetition_penalty", p.repetition_penalty,
+       "a number > 0");
   need(std::isfinite(p.presence_penalty), "presence_penalty", p.presence_penalty, "a finite number");
   need(std::isfinite(p.frequency_penalty), "frequency_penalty", p.frequency_penalty, "a finite number");
 }
 
 Row scan(float* logits, int vocab, SamplerScratch& scratch) {
   const int groups = (vocab + scan_group - 1) / scan_group;
-  if (scratch.group_max.size() < static_cast<std::size_t>(groups)) scratch.group_max.resize(static_cast<std::size_t>(groups));
+  const std::size_t size = static_cast<std::size_t>(groups);
+  if (scratch.group_max.size() < size) scratch.group_max.resize(size);
   Row row{logits, scratch.group_max.data(), vocab, groups, scan_maxima(logits, vocab, scratch.group_max.data())};
   if (row.highest < infinity) return row;
   if (std::none_of(logits, logits + vocab, [](float l) { return std::isfinite(l); })) {
@@ -133,7 +137,8 @@ void apply_bias_and_penalties(float* logits, int vocab, const SampleRow& row, Sa
   Changes changes(logits, scratch, p.logprobs >= 0);
   for (const auto& [token, value] : p.bias) changes.set(token, logits[token] + value);
   if (!has_penalties(p)) return;
-  if (scratch.counts.size() < static_cast<std::size_t>(vocab)) scratch.counts.resize(static_cast<std::size_t>(vocab), 0);
+  const std::size_t size = static_cast<std::size_t>(vocab);
+  if (scratch.counts.size() < size) scratch.counts.resize(size, 0);
   std::int32_t* counts = scratch.counts.data();
   const std::int32_t* end = row.history + row.history_length;
   const std::int32_t* output = row.history + std::clamp(p.prompt_length, 0, row.history_length);
@@ -176,9 +181,10 @@ bool collect(const Row& row, float threshold, std::size_t limit, std::vector<Can
 void select_top(const Row& row, int k, SamplerScratch& scratch) {
   float threshold = -infinity;
   if (k <= row.groups) {
-    scratch.order.assign(row.group_max, row.group_max + row.groups);
-    std::nth_element(scratch.order.begin(), scratch.order.begin() + (k - 1), scratch.order.end(), std::greater<float>());
-    threshold = scratch.order[static_cast<std::size_t>(k - 1)];
+    std::vector<float>& order = scratch.order;
+    order.assign(row.group_max, row.group_max + row.groups);
+    std::nth_element(order.begin(), order.begin() + (k - 1), order.end(), std::greater<float>());
+    threshold = order[static_cast<std::size_t>(k - 1)];
   }
   std::vector<Candidate>& kept = scratch.kept;
   collect(row, threshold, static_cast<std::size_t>(row.vocab), kept);
@@ -195,7 +201,8 @@ std::int64_t weigh(std::vector<Candidate>& kept, float highest, float inverse_te
 
 bool reaches(std::int64_t sum, double target) { return static_cast<double>(sum) >= target; }
 
-// Keeps the shortest beginning of the order whose weights and `base` reach the target; the last kept one is at the back.
+// Keeps the shortest beginning of the order whose weights and `base` reach the target; the last kept one is at the
+// back.
 void select_mass(std::vector<Candidate>& kept, std::int64_t base, double target) {
   std::size_t low = 0, high = kept.size();
   const auto at = [&](std::size_t i) { return kept.begin() + static_cast<std::ptrdiff_t>(i); };
@@ -216,7 +223,8 @@ void select_mass(std::vector<Candidate>& kept, std::int64_t base, double target)
   kept.resize(std::min(low + 1, high));
 }
 
-// The cut of top-p through a flat row: weights into buckets of equal width in nats, then the one bucket where p is reached.
+// The cut of top-p through a flat row: weights into buckets of equal width in nats, then the one bucket where p is
+// reached.
 Cut cut_by_buckets(const Row& row, float inverse_temperature, double target, SamplerScratch& scratch) {
   std::int64_t sums[bucket_count + 1] = {};
   const auto nats = [&](float l) { return (l - row.highest) * inverse_temperature; };
@@ -256,7 +264,9 @@ class Draw {
         floor_(p.min_p > 0 ? exact_log(static_cast<double>(p.min_p)) : -std::numeric_limits<double>::infinity()) {}
 
   int over_list(const std::vector<Candidate>& kept) {
-    for (const Candidate& c : kept) offer(c.logit, c.token, noise_.group_hash(static_cast<std::uint32_t>(c.token / noise_group)));
+    for (const Candidate& c : kept) {
+      offer(c.logit, c.token, noise_.group_hash(static_cast<std::uint32_t>(c.token / noise_group)));
+    }
     return token_;
   }
 
@@ -319,7 +329,8 @@ int draw(const Row& row, const SamplerParams& p, std::uint32_t position, Sampler
     return drawing.over_list(scratch.kept);
   }
   if (!top_p) return drawing.over_row(row, {});
-  const double target = share * static_cast<double>(scan_total(row.logits, row.vocab, row.group_max, row.highest, inverse));
+  const std::int64_t total = scan_total(row.logits, row.vocab, row.group_max, row.highest, inverse);
+  const double target = share * static_cast<double>(total);
   if (collect(row, row.highest - head_nats * temperature, head_tokens, scratch.kept) &&
       reaches(weigh(scratch.kept, row.highest, inverse), target)) {
     select_mass(scratch.kept, 0, target);
@@ -352,7 +363,8 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
   };
   if (row.target >= 0 || n_top >= 0) {
     raw_highest = scanned.highest;
-    log_total = exact_log(static_cast<double>(scan_total(logits, vocab, scanned.group_max, scanned.highest, 1)) * 0x1p-40);
+    const std::int64_t total = scan_total(logits, vocab, scanned.group_max, scanned.highest, 1);
+    log_total = exact_log(static_cast<double>(total) * 0x1p-40);
   }
   if (n_top > 0) {
     select_top(scanned, n_top, scratch);

@@ -44,8 +44,8 @@ struct SampleRow {
   std::vector<TokenLogprob> top;  // params->logprobs most likely, descending, lowest id first on ties
 };
 
-// Draws (or scores) one row; scratch is reused between calls by one thread. Throws invalid_argument for tokens outside the
-// vocabulary in history, bias or target.
+// Draws (or scores) one row; scratch is reused between calls by one thread. Throws invalid_argument for tokens
+// outside the vocabulary in history, bias or target.
 struct Candidate {
   float logit;
   std::int32_t token;

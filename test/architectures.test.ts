@@ -20,7 +20,9 @@ interface Tiny {
 const folder = fileURLToPath(new URL('goldens/tiny/', import.meta.url))
 const { models } = JSON.parse(readFileSync(`${folder}tiny.json`, 'utf8')) as { models: Tiny[] }
 
-const tolerance = { median: 1e-5, largest: 1e-3 }
+// Over the models, transformers in float64 differs from itself in float32 by 2e-6..5e-5 (median) and 9e-5..1.2e-3 (largest), `rounding`
+// in tiny.json. octavo was measured at 1.6e-6..2.1e-5 and 1.8e-5..1.03e-3; leaving out a model's feature gives a mean of 0.5..2.
+const tolerance = { median: 5e-5, largest: 2e-3 }
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!
 

@@ -331,8 +331,8 @@ describe('scheduler', () => {
       preemptions += bench.scheduler.counts.preemptions
       cachedTokens += bench.scheduler.counts.cachedTokens
     }
-    expect(preemptions).toBeGreaterThan(50)
-    expect(cachedTokens).toBeGreaterThan(1000)
-    expect(cancelled).toBeGreaterThan(50)
+    expect(preemptions).toBeGreaterThan(25)
+    expect(cachedTokens).toBeGreaterThan(500)
+    expect(cancelled).toBeGreaterThan(25)
   }, 30_000)
 })

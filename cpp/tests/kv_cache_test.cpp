@@ -1,5 +1,5 @@
-// The block manager: one named test per promise of kv_cache.h, and planted faults that check() must see. Random operations
-// are in kv_cache_model_test.cpp.
+// The block manager: one named test per promise of kv_cache.h, and planted faults that check() must see. Random
+// operations are in kv_cache_model_test.cpp.
 #include "../kv_cache.h"
 
 #include <doctest.h>

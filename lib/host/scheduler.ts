@@ -252,7 +252,7 @@ export class Scheduler {
     plan.remove(request)
     this.#running.splice(this.#running.indexOf(request), 1)
     this.#release(request)
-    request.computed = Math.max(0, request.computed - 1)
+    request.computed = 0
     insert(this.#waiting, request)
     this.counts.preemptions++
   }

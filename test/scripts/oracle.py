@@ -16,6 +16,7 @@ import sys
 
 import gguf
 import numpy as np
+import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 CONTROL, USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
@@ -34,7 +35,6 @@ class File:
         return default if field is None else field.contents()
 
     def tensor(self, name):
-        import torch
         t = self.tensors[name]
         return torch.from_numpy(np.array(gguf.quants.dequantize(t.data, t.tensor_type), dtype=np.float32))
 
@@ -58,7 +58,6 @@ def make_tokenizer(file):
 
 def int8_groups(x):
     """x rounded as docs/numerics.md, "Quantising activations": groups of 32, scale by the largest."""
-    import torch
     groups = x.reshape(-1, 32)
     largest = groups.abs().amax(-1, keepdim=True)
     q = torch.round(groups * torch.where(largest < 1e-30, torch.zeros_like(largest), 127 / largest))
@@ -67,13 +66,11 @@ def int8_groups(x):
 
 class Llama:
     def __init__(self, file):
-        import torch
         arch = file.key("general.architecture")
         if arch != "llama":
             raise SystemExit(f"expected a llama architecture, found {arch}")
         if "llama.rope.scaling.type" in file.reader.fields or "rope_freqs.weight" in file.tensors:
             raise SystemExit("RoPE scaling is not part of this oracle (see tiny-models.py)")
-        self.torch = torch
         self.layers, self.width = file.key("llama.block_count"), file.key("llama.embedding_length")
         self.heads, self.kv_heads = file.key("llama.attention.head_count"), file.key("llama.attention.head_count_kv")
         self.head = file.key("llama.attention.key_length", self.width // self.heads)
@@ -90,15 +87,15 @@ class Llama:
         return other
 
     def norm(self, x, w):
-        return x * self.torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps) * w
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps) * w
 
     def rope(self, x, cos, sin):  # [heads, T, head]; GGUF's llama order: neighbours are a pair
         u, v = x[..., 0::2], x[..., 1::2]
-        return self.torch.stack([u * cos - v * sin, u * sin + v * cos], -1).flatten(-2)
+        return torch.stack([u * cos - v * sin, u * sin + v * cos], -1).flatten(-2)
 
     def hidden(self, tokens):
         """[T, width] after the last norm."""
-        torch, W, T = self.torch, self.weights, len(tokens)
+        W, T = self.weights, len(tokens)
         angles = torch.arange(T, dtype=torch.float64)[:, None] * self.base ** (
             -torch.arange(0, self.head, 2, dtype=torch.float64) / self.head)
         cos, sin = angles.cos().float(), angles.sin().float()
@@ -123,7 +120,7 @@ class Llama:
 
     def rows(self, tokens):
         """Yields (first position, logits [n, V] in float32) so that a long text never has all its logits in memory."""
-        with self.torch.inference_mode():
+        with torch.inference_mode():
             hidden = self.hidden(tokens)
             for start in range(0, len(tokens), PIECE):
                 yield start, self.logits(hidden[start:start + PIECE])
@@ -172,7 +169,6 @@ def perplexity(logprobs):
 
 
 def compare(path, folder):
-    import torch
     file = File(path)
     model = Llama(file)
     quantised = model.quantised()
@@ -181,10 +177,11 @@ def compare(path, folder):
     for text in manifest["texts"]:
         tokens, margin = text["tokens"], manifest["margin"]
         rows = np.memmap(f"{folder}/{text['rows']}", np.float32, "r", shape=(len(tokens), manifest["vocabulary"]))
+        truth = list(model.rows(tokens))
         pieces = (torch.from_numpy(np.array(rows[at:at + PIECE])).double() for at in range(0, len(tokens), PIECE))
-        octavo.append({"name": text["name"], **compare_rows(model.rows(tokens), pieces, margin)})
+        octavo.append({"name": text["name"], **compare_rows(truth, pieces, margin)})
         pieces = (logits.double().log_softmax(-1) for _, logits in quantised.rows(tokens))
-        form.append({"name": text["name"], **compare_rows(model.rows(tokens), pieces, margin)})
+        form.append({"name": text["name"], **compare_rows(truth, pieces, margin)})
     long = manifest["perplexity"]
     values = {"oracle": perplexity(next_logprobs(model, long["tokens"])), "octavo": perplexity(long["logprobs"]),
               "format": perplexity(next_logprobs(quantised, long["tokens"]))}
@@ -211,7 +208,7 @@ def goldens(path, out):
         if entry.get("continue"):
             entry["greedy"], entry["greedyMargin"] = [], []
             for _ in range(entry["continue"]):
-                with model.torch.inference_mode():
+                with torch.inference_mode():
                     last = model.logits(model.hidden(tokens + entry["greedy"])[-1]).topk(2)
                 entry["greedy"].append(last.indices[0].item())
                 entry["greedyMargin"].append(round((last.values[0] - last.values[1]).item(), 6))

@@ -2,9 +2,10 @@
 log-probabilities that transformers computes in float32. Writes test/goldens/tiny/*.gguf and tiny.json; usage: tiny-models.py FOLDER
 
 Weights are rounded to values that f32, f16 and bf16 all hold, so that one truth serves every file of a model and those files must
-agree with each other exactly. transformers runs with its keys and values rounded to f16, as octavo's KV cache stores them:
-what is left is the order of additions: `rounding` is how far transformers in float64 is from itself in float32. Deviations are chosen large enough that attention is far from uniform, and each model
-proves that its feature matters: `ablated` is how far the log-probabilities move without it.
+agree with each other exactly. transformers runs with its keys and values rounded to f16, as octavo's KV cache stores them. What is
+left is the order of additions; `rounding` shows its size: how far transformers in float64 is from itself in float32.
+Deviations are chosen large enough that attention is far from uniform, and each model proves that its feature matters:
+`ablated` is how far the log-probabilities move without it.
 """
 import copy
 import json
