@@ -1,7 +1,8 @@
 /**
  * The embedded model against a float32 PyTorch forward pass on the same dequantised weights (test/scripts/oracle.py, which wrote
  * goldens/stories-oracle.json). What differs is int8 activations: each group of 32 is rounded to 1/127 of its largest value,
- * a relative error of about 1/440 per element, and f16 keys and values.
+ * a relative error of about 1/440 per element, and f16 keys and values. `int8Logprobs` come from the same pass with these
+roundings made in PyTorch: from there, only additions in another order differ, which now and then moves an input by one int8 step.
  */
 import { readFileSync } from 'node:fs'
 import { Engine } from 'octavo'
@@ -16,6 +17,7 @@ interface Golden {
   margin: number[]
   /** Of tokens[i + 1]. */
   logprobs: number[]
+  int8Logprobs: number[]
   greedy?: number[]
   greedyMargin?: number[]
 }
@@ -24,7 +26,17 @@ const goldens = JSON.parse(readFileSync(new URL('goldens/stories-oracle.json', i
 
 /** A lead that quantised activations must not turn over. */
 const clearMargin = 0.5
-const tolerance = { mean: 0.05, largest: 0.5 }
+/**
+ * Differences of log-probabilities. The roundings made in PyTorch cost, on text like the model's own, a mean of 0.001..0.010 and at
+ * most 0.13; on text it never saw, where hardly any token is likely, 0.027..0.044 and at most 0.153. Measured on octavo: 0.010 and
+ * 0.12, 0.040 and 0.13. Bounds are about twice that. Against the same roundings the median tells a fault from an input that moved
+ * by a step: measured at most 3.5e-6 on known text (on half of it nothing moves), 0.0076 on unknown text (where such moves reach
+ * every position); bounds are six times and twice that.
+ */
+const tolerances = {
+  known: { mean: 0.02, largest: 0.25, int8Median: 2e-5 },
+  unknown: { mean: 0.08, largest: 0.3, int8Median: 0.015 },
+}
 
 let engine: Engine
 beforeAll(async () => {
@@ -40,11 +52,12 @@ describe.each(goldens)('$name', (golden) => {
   it('has the log-probabilities of the oracle', async () => {
     const { logprobs } = await engine.score({ prompt: golden.tokens })
     expect(logprobs.length).toBe(golden.logprobs.length)
+    const tolerance = tolerances[golden.greedy === undefined ? 'unknown' : 'known']
     const differences = golden.logprobs.map((value, i) => Math.abs(value - logprobs[i]!))
-    const mean = differences.reduce((a, b) => a + b) / differences.length
-    if (process.env.OCTAVO_SHOW) console.log(`mean ${mean.toFixed(4)} largest ${Math.max(...differences).toFixed(4)}`)
-    expect(mean).toBeLessThan(tolerance.mean)
+    const fromInt8 = golden.int8Logprobs.map((value, i) => Math.abs(value - logprobs[i]!)).sort((a, b) => a - b)
+    expect(differences.reduce((a, b) => a + b) / differences.length).toBeLessThan(tolerance.mean)
     expect(Math.max(...differences)).toBeLessThan(tolerance.largest)
+    expect(fromInt8[fromInt8.length >> 1]).toBeLessThan(tolerance.int8Median)
   })
 
   it('agrees on the most likely token wherever the lead is clear', async () => {
@@ -59,16 +72,17 @@ describe.each(goldens)('$name', (golden) => {
     )
     expect(drawn).toEqual(clear.map((position) => golden.argmax[position]))
   })
-
-  it.skipIf(golden.greedy === undefined)(
-    'goes on as the oracle does, up to the first token without a clear lead that differs',
-    async () => {
-      const { greedy, greedyMargin, tokens: prompt } = golden as Required<Golden>
-      const { tokens } = await engine.generate({ prompt, maxTokens: greedy.length, temperature: 0, ignoreEos: true })
-        .result
-      expect(tokens.length).toBe(greedy.length)
-      const first = greedy.findIndex((token, i) => token !== tokens[i])
-      if (first >= 0) expect(greedyMargin[first], `token ${first}`).toBeLessThan(clearMargin)
-    },
-  )
 })
+
+describe.each(goldens.filter((golden) => golden.greedy))(
+  'greedy after $name',
+  ({ tokens: prompt, greedy, greedyMargin }) => {
+    it('goes on as the oracle does, up to a difference where the lead was not clear', async () => {
+      const { tokens } = await engine.generate({ prompt, maxTokens: greedy!.length, temperature: 0, ignoreEos: true })
+        .result
+      expect(tokens.length).toBe(greedy!.length)
+      const first = greedy!.findIndex((token, i) => token !== tokens[i])
+      if (first >= 0) expect(greedyMargin![first], `token ${first}`).toBeLessThan(clearMargin)
+    })
+  },
+)
