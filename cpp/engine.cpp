@@ -59,6 +59,7 @@ Engine::~Engine() {
 
 void Engine::set_sampler(int sequence, SamplerParams params) {
   kv_.length(sequence);  // throws for a bad handle
+  check_sampler_params(params);
   for (const auto& [token, value] : params.bias)
     if (token < 0 || token >= model_->desc().vocabulary)
       throw Error(Code::invalid_argument, "logit bias for a token outside the vocabulary",

@@ -70,7 +70,9 @@ void check_token(const char* name, std::int32_t token, int vocab) {
   if (token < 0 || token >= vocab) refuse(name, std::to_string(token), "a token below " + std::to_string(vocab));
 }
 
-void check_params(const SamplerParams& p) {
+}  // namespace
+
+void check_sampler_params(const SamplerParams& p) {
   const auto need = [](bool good, const char* name, float value, const char* expected) {
     if (!good) refuse(name, std::to_string(value), expected);
   };
@@ -82,6 +84,8 @@ void check_params(const SamplerParams& p) {
   need(std::isfinite(p.presence_penalty), "presence_penalty", p.presence_penalty, "a finite number");
   need(std::isfinite(p.frequency_penalty), "frequency_penalty", p.frequency_penalty, "a finite number");
 }
+
+namespace {
 
 Row scan(float* logits, int vocab, SamplerScratch& scratch) {
   const int groups = (vocab + scan_group - 1) / scan_group;
@@ -349,7 +353,7 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
   if (row.target >= 0) check_token("target", row.target, vocab);
   else if (row.params == nullptr) refuse("params", "null", "parameters for a row to draw");
   if (row.params != nullptr) {
-    check_params(*row.params);
+    check_sampler_params(*row.params);
     if (row.target < 0) check_tokens(*row.params, row, vocab);
   }
   const int n_top = row.params != nullptr ? std::min(row.params->logprobs, vocab) : -1;

@@ -57,6 +57,8 @@ struct SamplerScratch {
   std::vector<std::int32_t> counts;                     // zeros between calls
   std::vector<std::pair<std::int32_t, float>> changed;  // token, raw logit
 };
+// Throws invalid_argument naming the parameter that is out of its range; sample_row checks likewise.
+void check_sampler_params(const SamplerParams& params);
 void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratch);
 
 // The noise: Gumbel(0, 1), independent for every (seed, position, token), made of two hashes (cpp/gumbel.h).

@@ -110,7 +110,7 @@ export class Engine {
     const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
     if (messages !== undefined) return this.#chat(messages, sampling, site)
     const tokens = this.#prompt(prompt!, parseSpecial, site)
-    return this.#generate(tokens, sampling, site)
+    return this.#generate(tokens, sampling, site, {})
   }
 
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
@@ -185,13 +185,14 @@ export class Engine {
     this.#assertOpen(site)
     this.#assertTemplate(site)
     const tokens = this.#text.tokenizeChat(messages, { addGenerationPrompt: true })
-    return this.#generate(tokens, sampling, site, onEnd)
+    return this.#generate(tokens, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, onEnd)
   }
 
   #generate(
     pending: Int32Array | Promise<Int32Array>,
     options: ParsedSampling,
     site: CallSite,
+    output: Pick<RequestSpec, 'dropPrefixSpace'>,
     onEnd?: (result: GenerationResult | undefined) => void,
   ): RunningGeneration {
     this.#assertOpen(site)
@@ -213,6 +214,7 @@ export class Engine {
         sampling,
         salt: '',
         askedAtMs,
+        ...output,
       }
       generation.attach(this.#host.open(generation, spec), tokens.length)
     })

@@ -5,7 +5,7 @@
 //
 //   node scripts/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
@@ -112,6 +112,7 @@ model.close()
 writeFileSync(join(folder, 'manifest.json'), JSON.stringify(manifest))
 
 oracle('compare', resolve(path), folder)
+for (const { rows } of manifest.texts) rmSync(join(folder, rows))
 const { total, perplexity, texts: compared, format } = JSON.parse(readFileSync(join(folder, 'comparison.json'), 'utf8'))
 for (const t of compared)
   console.log(

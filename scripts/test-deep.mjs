@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 
 const root = new URL('..', import.meta.url).pathname
 const argument = (name, fallback) => {
@@ -31,7 +32,9 @@ function nodeBinary(version) {
   if (!existsSync(binary)) {
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, 'package.json'), '{"private":true}')
-    execFileSync('npm', ['install', '--no-save', '--prefix', folder, `node-linux-${process.arch}@${version}`], { stdio: 'pipe' })
+    execFileSync('npm', ['install', '--no-save', '--prefix', folder, `node-linux-${process.arch}@${version}`], {
+      stdio: 'pipe',
+    })
   }
   return binary
 }
@@ -39,8 +42,16 @@ function nodeBinary(version) {
 const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vitest.mjs', 'run']
 
 const checks = [
-  { name: 'cpp-asan-ubsan', what: 'doctest binary, full counts, ASan + UBSan', run: () => ['node', 'scripts/test-cpp.mjs', '--deep'] },
-  { name: 'cpp-tsan', what: 'doctest binary under TSan', run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'thread'] },
+  {
+    name: 'cpp-asan-ubsan',
+    what: 'doctest binary, full counts, ASan + UBSan',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--deep'],
+  },
+  {
+    name: 'cpp-tsan',
+    what: 'doctest binary under TSan',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'thread'],
+  },
   {
     name: 'qemu-baseline',
     what: 'doctest binary, x86-64-v2 kernels (qemu Nehalem)',
@@ -79,15 +90,28 @@ const checks = [
     skip: () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
     run: () => ['node', 'scripts/oracle.mjs', smol, '--python', python],
   },
-  { name: 'jammed-main-thread', what: 'decode while the main thread is busy half of the time', skip: needsSmol, run: () => ['node', 'test/deep/jam.mjs', smol] },
+  {
+    name: 'jammed-main-thread',
+    what: 'decode while the main thread is busy half of the time',
+    skip: needsSmol,
+    run: () => ['node', 'test/deep/jam.mjs', smol],
+  },
 ]
 
 /** What a check says of its counts: doctest's, vitest's or its own last lines. */
 function summary(output) {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal colours
-  const lines = output.replace(/\x1b\[[0-9;]*m/g, '').split('\n').map((line) => line.trim())
-  const known = lines.filter((line) => /^(\[doctest\] (test cases|assertions)|Test Files|Tests  |summary:)/.test(line))
-  return known.length > 0 ? known.join('; ').replace(/\[doctest\] /g, '').replace(/\s+/g, ' ') : (lines.filter(Boolean).at(-1) ?? '')
+  const lines = stripVTControlCharacters(output)
+    .split('\n')
+    .map((line) => line.trim())
+  const known = lines.filter((line) =>
+    /^(\[doctest\] (test cases|assertions)|Test Files|Tests {2}|summary:)/.test(line),
+  )
+  return known.length > 0
+    ? known
+        .join('; ')
+        .replace(/\[doctest\] /g, '')
+        .replace(/\s+/g, ' ')
+    : (lines.filter(Boolean).at(-1) ?? '')
 }
 
 function runCheck(check) {
@@ -111,7 +135,9 @@ function runCheck(check) {
 const results = checks.filter((check) => only.length === 0 || only.includes(check.name)).map(runCheck)
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
 const failed = results.filter((result) => result.status === 'FAILED').length
-const rows = results.map((r) => `| ${r.name} | ${r.what} | ${r.status} | ${r.counts.replace(/\|/g, '/')} | ${r.seconds.toFixed(0)} |`)
+const rows = results.map(
+  (r) => `| ${r.name} | ${r.what} | ${r.status} | ${r.counts.replace(/\|/g, '/')} | ${r.seconds.toFixed(0)} |`,
+)
 const page = `# Verification
 
 The full counts (\`npm run test:deep\`). Commit ${commit}, ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.

@@ -11,7 +11,12 @@
 #include <cstdint>
 #include <cstring>
 
+// The baseline's operations are loops of their own: inlining them everywhere would only take the compiler minutes.
+#if defined(OCTAVO_ISA_BASELINE)
+#define SIMD_FN static inline
+#else
 #define SIMD_FN static inline __attribute__((always_inline))
+#endif
 
 #if defined(OCTAVO_ISA_AVX512VNNI)
 #include "cpu/simd_avx512vnni.h"

@@ -161,8 +161,8 @@ SIMD_FN i32x16 byte_dot(const i32x16& acc, const Bytes& w, Quad x) { return smal
 SIMD_FN void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 SIMD_FN void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
 
-constexpr int small_panel = 2, medium_panel = 2, large_panel = 2, float_panel_tokens = 2, float_tiles_at_once = 1;
-constexpr int halves_at_once = 1, attention_rows = 2;
+constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
+constexpr int halves_at_once = 1, attention_rows = 1;
 
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   i32x16 acc = i_set(0);

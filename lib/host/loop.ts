@@ -139,7 +139,7 @@ export class HostLoop {
 
   #add(spec: RequestSpec): void {
     if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
-    const text = new OutputText(this.#table, spec.stop)
+    const text = new OutputText(this.#table, spec.stop, { dropPrefixSpace: spec.dropPrefixSpace ?? false })
     const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
     this.#scheduler.add(request)
     if (request.end !== undefined) this.#collect(request)

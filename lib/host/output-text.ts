@@ -1,5 +1,5 @@
 /** The text of one request's output: the streaming detokeniser, then stop strings. */
-import type { Detokenizer, TokenTable } from './detokenizer.ts'
+import type { Detokenizer, DetokenizerOptions, TokenTable } from './detokenizer.ts'
 import type { TokenText } from './request.ts'
 import { StopMatcher } from './stop-matcher.ts'
 
@@ -7,8 +7,8 @@ export class OutputText implements TokenText {
   readonly #detokenizer: Detokenizer
   readonly #matcher: StopMatcher
 
-  constructor(table: TokenTable, stop: string[]) {
-    this.#detokenizer = table.stream()
+  constructor(table: TokenTable, stop: string[], options: DetokenizerOptions = {}) {
+    this.#detokenizer = table.stream(options)
     this.#matcher = new StopMatcher(stop)
   }
 

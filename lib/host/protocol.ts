@@ -62,6 +62,8 @@ export interface RequestSpec {
   maxTokens: number
   stop: string[]
   ignoreEos: boolean
+  /** The output's first text loses one leading space: answers of SentencePiece models, but not continuations of a prompt. */
+  dropPrefixSpace?: boolean
   sampling: SamplingSpec
   /** Requests with different salts share no cached prefix. */
   salt: string

@@ -27,7 +27,9 @@ function randomSource(seed) {
 }
 
 const texts = JSON.parse(readFileSync(new URL('../goldens/oracle-texts.json', import.meta.url), 'utf8'))
-const source = (Array.isArray(texts) ? texts : texts.texts).map((t) => (typeof t === 'string' ? t : t.text)).join('\n\n')
+const source = (Array.isArray(texts) ? texts : texts.texts)
+  .map((t) => (typeof t === 'string' ? t : t.text))
+  .join('\n\n')
 
 function requestOf(random, ids, tight) {
   const length = random(0, 3) === 0 ? random(1, 600) : random(1, tight ? 40 : 160)
@@ -83,14 +85,18 @@ for (let mix = 0; mix < mixes; mix++) {
     compared++
     tokens += alone.tokens.length
     if (alone.tokens.join() !== together[i].tokens.join()) {
-      console.error(`mix ${mix}, request ${i} differs:\n alone    ${alone.tokens.join()}\n together ${together[i].tokens.join()}`)
+      console.error(
+        `mix ${mix}, request ${i} differs:\n alone    ${alone.tokens.join()}\n together ${together[i].tokens.join()}`,
+      )
       console.error(JSON.stringify({ ...request, prompt: request.prompt.length }))
       process.exit(1)
     }
   }
 }
 await solo.close()
-console.log(`summary: ${mixes} mixes, ${compared} requests equal (${tokens} tokens), ${preemptions} preemptions in ${preemptingMixes} mixes, ${cachedTokens} cached tokens`)
+console.log(
+  `summary: ${mixes} mixes, ${compared} requests equal (${tokens} tokens), ${preemptions} preemptions in ${preemptingMixes} mixes, ${cachedTokens} cached tokens`,
+)
 if (mixes >= 10 && preemptingMixes * 2 < mixes) {
   console.error('fewer than half of the mixes preempted a request: they do not test what they claim')
   process.exit(1)

@@ -1,0 +1,76 @@
+/**
+ * What a step costs outside native code: planning and committing at 64 and 256 decoding sequences (against the in-memory fake of
+ * the native engine), the streaming detokeniser with stop strings, and a native call. Microseconds, medians; the limit that
+ * counts is the step itself, milliseconds long.
+ *
+ *   npm run bench
+ */
+import { Bench } from 'tinybench'
+import { TokenTable } from '../lib/host/detokenizer.ts'
+import { NativeKv } from '../lib/host/loop.ts'
+import { OutputText } from '../lib/host/output-text.ts'
+import { HostRequest } from '../lib/host/request.ts'
+import { Scheduler } from '../lib/host/scheduler.ts'
+import { native } from '../lib/native.ts'
+import { FakeNativeEngine } from '../test/fake-native.ts'
+
+const stepTokens = 512
+
+/** A scheduler whose `sequences` requests decode for ever (as far as the benchmark is concerned). */
+function decoding(sequences: number) {
+  const engine = new FakeNativeEngine({ kvBlocks: sequences * 4096, prefixCache: false, maxStepTokens: stepTokens })
+  const scheduler = new Scheduler(new NativeKv(engine), { stepTokens, maxSequences: 256, prefixCache: false })
+  const sampling = {
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    repetitionPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    seed: 1,
+    logprobs: -1,
+    biasTokens: new Int32Array(0),
+    biasValues: new Float32Array(0),
+  }
+  for (let id = 0; id < sequences; id++) {
+    const rest = {
+      mode: 'generate',
+      maxTokens: 65000,
+      stop: [],
+      ignoreEos: true,
+      sampling,
+      salt: '',
+      askedAtMs: 0,
+    } as const
+    scheduler.add(new HostRequest({ id, tokens: Int32Array.of(1 + id), ...rest, stop: [] }, 65536, new Set()))
+  }
+  const drawn = new Int32Array(stepTokens).fill(7)
+  const logprobs = new Float32Array(stepTokens)
+  const top = () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) })
+  return () => {
+    const plan = scheduler.plan(0)!
+    scheduler.commit(plan, drawn, logprobs, top, 0)
+    for (const request of plan.requests) request.takePart()
+  }
+}
+
+const letters = new TextEncoder().encode('abcdefghijklmnopqrstuvwxyz')
+const offsets = Uint32Array.from({ length: 27 }, (_, i) => i)
+const text = new OutputText(new TokenTable({ bytes: letters, offsets }), ['\n\n', 'stop here'])
+let token = 0
+
+const bench = new Bench({ time: 500 })
+bench
+  .add('plan + commit, 64 sequences', decoding(64))
+  .add('plan + commit, 256 sequences', decoding(256))
+  .add('detokenise + stop strings, one token', () => text.push(token++ % 26))
+  .add('native call', () => native().interrupt(0))
+await bench.run()
+
+const rows = bench.tasks.map((task) => {
+  if (!('latency' in task.result)) throw new Error(`${task.name} failed`)
+  return { task: task.name, 'median us': Number((task.result.latency.p50 * 1000).toFixed(3)) }
+})
+if (process.argv.includes('--json')) console.log(JSON.stringify(rows))
+else console.table(rows)

@@ -1,0 +1,22 @@
+// Builds the native kernel benchmark (bench/native/) without sanitizers in build/bench and runs it; arguments go to it.
+//
+//   npm run bench:kernels -- [arguments]
+import { spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+function run(command, args, stdio) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio })
+  if (error) console.error(`bench-kernels: cannot run ${command}: ${error.message}`)
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+const toStderr = ['ignore', 2, 2] // stdout is the benchmark's alone
+run(
+  'cmake',
+  ['-S', '.', '-B', 'build/bench', '-DOCTAVO_BENCH=ON', '-DOCTAVO_CUDA=OFF', '-DCMAKE_BUILD_TYPE=Release'],
+  toStderr,
+)
+run('cmake', ['--build', 'build/bench', '--target', 'octavo_bench', '-j', String(availableParallelism())], toStderr)
+run('build/bench/octavo_bench', process.argv.slice(2), 'inherit')
