@@ -104,8 +104,7 @@ using Bytes = Codes;
 SIMD_FN Bytes bytes_prepare(Codes c) { return c; }
 SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
 
-SIMD_FN void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
-SIMD_FN void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // Register blocking, measured: 32 rows x 5 tokens are 10 integer and 10 float accumulators of 32 registers.
 constexpr int small_panel = 8, medium_panel = 6, large_panel = 5, float_panel_tokens = 8, float_tiles_at_once = 4;

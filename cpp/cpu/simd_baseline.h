@@ -158,8 +158,7 @@ using Bytes = Codes;
 SIMD_FN Bytes bytes_prepare(const Codes& c) { return c; }
 SIMD_FN i32x16 byte_dot(const i32x16& acc, const Bytes& w, Quad x) { return small_dot(acc, w, x); }
 
-SIMD_FN void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
-SIMD_FN void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
+SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
 constexpr int halves_at_once = 1, attention_rows = 1;

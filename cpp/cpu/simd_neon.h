@@ -158,8 +158,7 @@ SIMD_FN Bytes bytes_prepare(Codes x) {
 }
 SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad x) { return dot_step(acc, w, x); }
 
-SIMD_FN void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
-SIMD_FN void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
+SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 // 32 registers: half a tile at a time, 4 tokens are 16 integer accumulators.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
