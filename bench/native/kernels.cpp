@@ -1,10 +1,11 @@
-// Speed of the CPU backend's operations, each as a share of this machine's limits measured in the same run. Prints one JSON
-// line per row. Weights are rotated over more memory than any cache holds, so that they stream from DRAM as in a model.
+// Speed of the CPU backend's operations, each as a share of this machine's limits measured in the same run. Prints one
+// JSON line per row. Weights are rotated over more memory than any cache holds, so that they stream from DRAM as in a
+// model.
 //
 //   octavo_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best]
 //
-// peak: share of the int8 (linear, quantised) operations per second; bound: time the bytes or the operations need at the
-// limits, whichever is longer, over the measured time.
+// peak: share of the int8 (linear, quantised) operations per second; bound: time the bytes or the operations need at
+// the limits, whichever is longer, over the measured time.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -43,8 +44,8 @@ struct Bench {
 
   bool wanted(const std::string& name) const { return name.find(options.only) != std::string::npos; }
 
-  // Seconds of one call of f(i), i counting up over all calls: the median batch, or with --best the fastest one, which is
-  // what the kernel can do on a machine that others use as well.
+  // Seconds of one call of f(i), i counting up over all calls: the median batch, or with --best the fastest one, which
+  // is what the kernel can do on a machine that others use as well.
   template <class F>
   double seconds_of(F&& f) const {
     int i = 0;
@@ -68,11 +69,15 @@ struct Bench {
 
   // operations: int8 ones (0: none counted against the peak).
   void report(const std::string& name, double seconds, double bytes, double operations) const {
-    const double byte_seconds = bytes / limits.read_bytes_per_second, op_seconds = operations / limits.int8_ops_per_second;
-    std::printf("{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,\"gopPerSecond\":%.1f,"
-                "\"percentPeak\":%.1f,\"percentBound\":%.1f}\n",
-                name.c_str(), backend->isa(), options.threads, seconds * 1e6, bytes / seconds / 1e9, 100 * byte_seconds / seconds,
-                operations / seconds / 1e9, 100 * op_seconds / seconds, 100 * std::max(byte_seconds, op_seconds) / seconds);
+    const double byte_seconds = bytes / limits.read_bytes_per_second,
+                 op_seconds = operations / limits.int8_ops_per_second;
+    std::printf(
+        "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,"
+        "\"gopPerSecond\":%.1f,"
+        "\"percentPeak\":%.1f,\"percentBound\":%.1f}\n",
+        name.c_str(), backend->isa(), options.threads, seconds * 1e6, bytes / seconds / 1e9,
+        100 * byte_seconds / seconds, operations / seconds / 1e9, 100 * op_seconds / seconds,
+        100 * std::max(byte_seconds, op_seconds) / seconds);
     std::fflush(stdout);
   }
 };
@@ -87,7 +92,8 @@ std::vector<float> noise(std::size_t n, std::uint32_t seed) {
 }
 
 void bench_linear(const Bench& bench, Format format, int n, int k) {
-  const std::string shape = std::string("linear ") + traits(format).name + " " + std::to_string(n) + "x" + std::to_string(k);
+  const std::string shape =
+      std::string("linear ") + traits(format).name + " " + std::to_string(n) + "x" + std::to_string(k);
   if (!bench.wanted(shape)) return;
   Backend& backend = *bench.backend;
   std::vector<std::uint8_t> rows(row_bytes(format, static_cast<std::size_t>(k)) * static_cast<std::size_t>(n));
@@ -105,7 +111,8 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
   for (const int m : {1, 2, 4, 8, 16, 32, 128, 512}) {
     if (m > largest) break;
     const double seconds = bench.seconds_of([&](int i) {
-      backend.linear(out.data(), n, x.data(), *weights[static_cast<std::size_t>(i) % weights.size()], nullptr, m, Epilogue::store);
+      backend.linear(out.data(), n, x.data(), *weights[static_cast<std::size_t>(i) % weights.size()], nullptr, m,
+                     Epilogue::store);
     });
     bench.report(shape + " M=" + std::to_string(m), seconds, static_cast<double>(weights[0]->resident_bytes()),
                  is_quantised(format) ? 2.0 * m * n * k : 0);
@@ -113,9 +120,11 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
 }
 
 // `sequences` sequences of `context` keys, blocks scattered over the pool; each computes `count` tokens at its end.
-void bench_attention(const Bench& bench, int heads, int kv_heads, int head_size, int sequences, int context, int count) {
-  const std::string name = "attention heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) + " size=" + std::to_string(head_size) +
-                           " sequences=" + std::to_string(sequences) + " keys=" + std::to_string(context) + " tokens=" + std::to_string(count);
+void bench_attention(const Bench& bench, int heads, int kv_heads, int head_size, int sequences, int context,
+                     int count) {
+  const std::string name = "attention heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
+                           " size=" + std::to_string(head_size) + " sequences=" + std::to_string(sequences) +
+                           " keys=" + std::to_string(context) + " tokens=" + std::to_string(count);
   if (!bench.wanted(name)) return;
   const int sequence_blocks = (context + kv_block_tokens - 1) / kv_block_tokens, blocks = sequence_blocks * sequences;
   const std::size_t layer_bytes = static_cast<std::size_t>(blocks) * kv_heads * head_size * kv_block_tokens * 4;
@@ -132,33 +141,45 @@ void bench_attention(const Bench& bench, int heads, int kv_heads, int head_size,
   const std::vector<float> q = noise(static_cast<std::size_t>(rows) * static_cast<std::size_t>(width), 9);
   std::vector<float> out(q.size());
   std::vector<AttentionSegment> segments;
-  for (int s = 0; s < sequences; ++s) segments.push_back({s * count, count, context - count, table.data() + static_cast<std::ptrdiff_t>(s) * sequence_blocks});
+  for (int s = 0; s < sequences; ++s)
+    segments.push_back(
+        {s * count, count, context - count, table.data() + static_cast<std::ptrdiff_t>(s) * sequence_blocks});
   const AttentionPlan plan{segments.data(), sequences, rows};
   const AttentionParams params{heads, 0.125f, 0};
-  const double seconds = bench.seconds_of([&](int i) { bench.backend->attention(out.data(), q.data(), width, *kv, i % layers, plan, params); });
+  const double seconds = bench.seconds_of(
+      [&](int i) { bench.backend->attention(out.data(), q.data(), width, *kv, i % layers, plan, params); });
   bench.report(name, seconds, static_cast<double>(layer_bytes), 0);
-  const double pairs = static_cast<double>(sequences) * heads * (static_cast<double>(context) * count - 0.5 * count * (count - 1));
+  const double pairs =
+      static_cast<double>(sequences) * heads * (static_cast<double>(context) * count - 0.5 * count * (count - 1));
   std::printf("{\"op\":\"%s\",\"gflopPerSecond\":%.1f}\n", name.c_str(), 4 * pairs * head_size / seconds / 1e9);
 }
 
 void bench_elementwise(const Bench& bench, int tokens, int width, int feed_forward, int heads, int head_size) {
   const std::string suffix = " T=" + std::to_string(tokens) + " width=" + std::to_string(width);
   const std::size_t n = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(width);
-  const std::vector<float> x = noise(n, 3), w = noise(static_cast<std::size_t>(width), 4), angles = noise(static_cast<std::size_t>(tokens) * head_size, 5);
+  const std::vector<float> x = noise(n, 3), w = noise(static_cast<std::size_t>(width), 4),
+                           angles = noise(static_cast<std::size_t>(tokens) * head_size, 5);
   std::vector<float> out(n), heads_data(noise(static_cast<std::size_t>(tokens) * heads * head_size, 6));
   const std::vector<float> gate_up = noise(static_cast<std::size_t>(tokens) * 2 * feed_forward, 8);
   std::vector<float> gated(static_cast<std::size_t>(tokens) * feed_forward);
   Backend& backend = *bench.backend;
   if (bench.wanted("norm"))
-    bench.report("norm" + suffix, bench.seconds_of([&](int) { backend.norm(out.data(), width, x.data(), width, w.data(), 1e-5f, tokens, 1, width); }), 8.0 * n, 0);
+    bench.report("norm" + suffix, bench.seconds_of([&](int) {
+      backend.norm(out.data(), width, x.data(), width, w.data(), 1e-5f, tokens, 1, width);
+    }),
+                 8.0 * n, 0);
   if (bench.wanted("gate"))
-    bench.report("gate" + suffix, bench.seconds_of([&](int) { backend.gate(gated.data(), gate_up.data(), feed_forward, Activation::silu, tokens); }),
+    bench.report("gate" + suffix, bench.seconds_of([&](int) {
+      backend.gate(gated.data(), gate_up.data(), feed_forward, Activation::silu, tokens);
+    }),
                  12.0 * gated.size(), 0);
   for (const RopeStyle style : {RopeStyle::interleaved, RopeStyle::half}) {
     if (!bench.wanted("rope")) continue;
-    bench.report(std::string("rope ") + (style == RopeStyle::half ? "half" : "interleaved") + suffix,
-                 bench.seconds_of([&](int) { backend.rope(heads_data.data(), heads * head_size, heads, head_size, angles.data(), head_size, style, tokens); }),
-                 8.0 * heads_data.size(), 0);
+    bench.report(
+        std::string("rope ") + (style == RopeStyle::half ? "half" : "interleaved") + suffix, bench.seconds_of([&](int) {
+          backend.rope(heads_data.data(), heads * head_size, heads, head_size, angles.data(), head_size, style, tokens);
+        }),
+        8.0 * heads_data.size(), 0);
   }
 }
 
@@ -182,9 +203,12 @@ int main(int argc, char** argv) {
   bench.backend = make_cpu_backend(bench.options.isa);
   bench.backend->set_threads(bench.options.threads);
   bench.limits = measure_limits(bench.options.threads);
-  std::printf("{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"barrierNs\":%.0f}\n", bench.options.threads,
-              bench.limits.read_bytes_per_second / 1e9, bench.limits.int8_ops_per_second / 1e9, bench.limits.barrier_seconds * 1e9);
-  const int shapes[][2] = {{576, 576}, {960, 576}, {3072, 576}, {576, 1536}, {49152, 576}, {2560, 2048}, {2048, 2048}, {11264, 2048}, {2048, 5632}, {32000, 2048}};
+  std::printf(
+      "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",
+      bench.options.threads, bench.limits.read_bytes_per_second / 1e9, bench.limits.int8_ops_per_second / 1e9,
+      bench.limits.barrier_seconds * 1e9);
+  const int shapes[][2] = {{576, 576},   {960, 576},   {3072, 576},   {576, 1536},  {49152, 576},
+                           {2560, 2048}, {2048, 2048}, {11264, 2048}, {2048, 5632}, {32000, 2048}};
   for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0, Format::f16})
     for (const auto& shape : shapes) bench_linear(bench, format, shape[0], shape[1]);
   bench_attention(bench, 9, 3, 64, 1, 4096, 1);

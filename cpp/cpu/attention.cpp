@@ -9,7 +9,7 @@ namespace {
 
 constexpr int group_rows = 32;  // query rows that walk the keys together; their partials stay in the L1 and L2 caches
 constexpr int chunk_blocks = attention_chunk / kv_block_tokens;
-constexpr int longest_run = 4;
+constexpr RunLength runs{1, 4};
 
 using Group = AttentionScratch::Group;
 
@@ -27,7 +27,10 @@ struct Keys {
 class Run {
  public:
   Run(const Kernels& kernels, const AttentionCall& call)
-      : kernels_(kernels), call_(call), head_size_(call.kv.shape.head_size), heads_per_kv_(call.params.heads / call.kv.shape.kv_heads) {}
+      : kernels_(kernels),
+        call_(call),
+        head_size_(call.kv.shape.head_size),
+        heads_per_kv_(call.params.heads / call.kv.shape.kv_heads) {}
 
   int query_rows(const AttentionSegment& segment) const { return segment.count * heads_per_kv_; }
   Keys keys_of(const AttentionSegment& segment, int row) const {
@@ -55,15 +58,24 @@ class Run {
     for (int r = from; r < to; ++r) {
       const int row = g.row + r;
       const Keys keys = keys_of(segment, row);
-      q[r] = call_.q + static_cast<std::ptrdiff_t>(segment.row + row / heads_per_kv_) * call_.q_ld + head_of(g, row) * head_size_;
+      q[r] = call_.q + static_cast<std::ptrdiff_t>(segment.row + row / heads_per_kv_) * call_.q_ld +
+             head_of(g, row) * head_size_;
       first[r] = std::max(keys.first - begin, 0);
       end[r] = std::min(keys.end - begin, attention_chunk);
     }
     const int table_blocks = (segment.position + segment.count + kv_block_tokens - 1) / kv_block_tokens;
-    kernels_.attention_chunk({.kv = call_.kv.head(call_.layer, 0, g.kv_head), .block_stride = call_.kv.block_stride(),
-                              .table = segment.table + chunk * chunk_blocks, .next_blocks = table_blocks - chunk * chunk_blocks,
-                              .head_size = head_size_, .rows = to - from, .scale = call_.params.scale, .q = q + from, .first = first + from,
-                              .end = end + from, .max = state.max + from, .sum = state.sum + from,
+    kernels_.attention_chunk({.kv = call_.kv.head(call_.layer, 0, g.kv_head),
+                              .block_stride = call_.kv.block_stride(),
+                              .table = segment.table + chunk * chunk_blocks,
+                              .next_blocks = table_blocks - chunk * chunk_blocks,
+                              .head_size = head_size_,
+                              .rows = to - from,
+                              .scale = call_.params.scale,
+                              .q = q + from,
+                              .first = first + from,
+                              .end = end + from,
+                              .max = state.max + from,
+                              .sum = state.sum + from,
                               .out = state.out + static_cast<std::size_t>(from) * head_size_});
   }
 
@@ -77,7 +89,8 @@ class Run {
         total.sum[r] = part.sum[r];
         std::memcpy(total.out + at, part.out + at, sizeof(float) * head_size_);
       } else {
-        kernels_.attention_merge(&total.max[r], &total.sum[r], total.out + at, part.max[r], part.sum[r], part.out + at, head_size_);
+        kernels_.attention_merge(&total.max[r], &total.sum[r], total.out + at, part.max[r], part.sum[r], part.out + at,
+                                 head_size_);
       }
     }
   }
@@ -85,8 +98,10 @@ class Run {
   void finish(const Group& g, const State& total) const {
     for (int r = 0; r < g.rows; ++r) {
       const int row = g.row + r;
-      float* const out = call_.out + static_cast<std::ptrdiff_t>(g.segment->row + row / heads_per_kv_) * call_.params.heads * head_size_ +
-                         head_of(g, row) * head_size_;
+      float* const out =
+          call_.out +
+          static_cast<std::ptrdiff_t>(g.segment->row + row / heads_per_kv_) * call_.params.heads * head_size_ +
+          head_of(g, row) * head_size_;
       kernels_.attention_finish(out, total.out + static_cast<std::size_t>(r) * head_size_, total.sum[r], head_size_);
     }
   }
@@ -113,7 +128,8 @@ int plan_groups(const Run& run, const AttentionCall& call, AttentionScratch& scr
         const int end = static_cast<int>(static_cast<std::int64_t>(rows) * (i + 1) / groups);
         const int first_chunk = run.keys_of(segment, begin).first / attention_chunk;
         const int end_chunk = (run.keys_of(segment, end - 1).end + attention_chunk - 1) / attention_chunk;
-        scratch.slot_group.insert(scratch.slot_group.end(), end_chunk - first_chunk, static_cast<int>(scratch.groups.size()));
+        scratch.slot_group.insert(scratch.slot_group.end(), end_chunk - first_chunk,
+                                  static_cast<int>(scratch.groups.size()));
         scratch.groups.push_back({&segment, kv_head, begin, end - begin, first_chunk, end_chunk, slots});
         slots += end_chunk - first_chunk;
       }
@@ -129,7 +145,8 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
   const int slots = plan_groups(run, call, scratch), groups = static_cast<int>(scratch.groups.size());
   const std::size_t state_floats = State::floats(call.kv.shape.head_size);
   const bool apart = team.threads > 1 && groups < 4 * team.threads && slots > groups;
-  float* const states = static_cast<float*>(scratch.states.at_least(sizeof(float) * state_floats * (apart ? slots : 2 * team.threads)));
+  float* const states =
+      static_cast<float*>(scratch.states.at_least(sizeof(float) * state_floats * (apart ? slots : 2 * team.threads)));
 
   if (!apart) {
     team.tiles(groups, [&](int begin, int end, int thread) {
@@ -142,7 +159,7 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
         }
         run.finish(g, total);
       }
-    }, longest_run);
+    }, runs);
     return;
   }
   team.tiles(slots, [&](int begin, int end, int) {
@@ -150,7 +167,7 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
       const Group& g = scratch.groups[scratch.slot_group[i]];
       run.compute_chunk(g, g.first_chunk + i - g.slot, State(states + state_floats * i));
     }
-  }, longest_run);
+  }, runs);
   team.tiles(groups, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[i];

@@ -52,7 +52,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<KvStore> kv_create(const KvShape& shape) override {
     if (shape.head_size % 16 != 0 || shape.head_size < 16 || shape.head_size > max_head_size)
       throw Error(Code::model_unsupported, "the CPU backend cannot compute with this head size",
-                  {{"expected", "a multiple of 16 up to " + std::to_string(max_head_size)}, {"found", std::to_string(shape.head_size)}});
+                  {{"expected", "a multiple of 16 up to " + std::to_string(max_head_size)},
+                   {"found", std::to_string(shape.head_size)}});
     return std::make_unique<CpuKvStore>(shape);
   }
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {
@@ -69,18 +70,23 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
+  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads,
+            int width) override {
     team_.rows(T, heads * width, [&](int begin, int end) {
       for (int t = begin; t < end; ++t)
-        for (int h = 0; h < heads; ++h) kernels_.norm(out + at(t, out_ld) + h * width, x + at(t, x_ld) + h * width, w, eps, width);
+        for (int h = 0; h < heads; ++h)
+          kernels_.norm(out + at(t, out_ld) + h * width, x + at(t, x_ld) + h * width, w, eps, width);
     });
   }
 
-  void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
-    cpu::linear(kernels_, team_, panels_, static_cast<const CpuWeight&>(w), {out, out_ld, x, bias, T, epilogue == Epilogue::add});
+  void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T,
+              Epilogue epilogue) override {
+    cpu::linear(kernels_, team_, panels_, static_cast<const CpuWeight&>(w),
+                {out, out_ld, x, bias, T, epilogue == Epilogue::add});
   }
 
-  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
+  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
+            int T) override {
     const auto rotate = style == RopeStyle::interleaved ? kernels_.rope_interleaved : kernels_.rope_half;
     team_.rows(T, heads * head_size, [&](int begin, int end) {
       for (int t = begin; t < end; ++t)
@@ -88,7 +94,8 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots, int T) override {
+  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
+                int T) override {
     const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
     const int D = store.shape.head_size, heads = store.shape.kv_heads;
     team_.rows(T, 2 * heads * D, [&](int begin, int end) {
@@ -107,14 +114,16 @@ class CpuBackend final : public Backend {
 
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
-    cpu::attention(kernels_, team_, attention_, {out, q, q_ld, static_cast<const CpuKvStore&>(kv), layer, plan, params});
+    cpu::attention(kernels_, team_, attention_,
+                   {out, q, q_ld, static_cast<const CpuKvStore&>(kv), layer, plan, params});
   }
 
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override {
     switch (act) {
       case Activation::silu:
         team_.rows(T, 2 * F, [&](int begin, int end) {
-          for (int t = begin; t < end; ++t) kernels_.gate_silu(out + at(t, F), gate_up + at(t, 2 * F), gate_up + at(t, 2 * F) + F, F);
+          for (int t = begin; t < end; ++t)
+            kernels_.gate_silu(out + at(t, F), gate_up + at(t, 2 * F), gate_up + at(t, 2 * F) + F, F);
         });
         return;
     }
@@ -127,10 +136,14 @@ class CpuBackend final : public Backend {
   }
 
   void sample(float* logits, int V, SampleRow* rows, int B) override {
-    if (samplers_.size() < static_cast<std::size_t>(team_.threads)) samplers_.resize(static_cast<std::size_t>(team_.threads));
-    team_.tiles(B, [&](int begin, int end, int thread) {
-      for (int b = begin; b < end; ++b) sample_row(logits + at(b, V), V, rows[b], samplers_[static_cast<std::size_t>(thread)]);
-    }, 1);
+    if (samplers_.size() < static_cast<std::size_t>(team_.threads))
+      samplers_.resize(static_cast<std::size_t>(team_.threads));
+    team_.tiles(B,
+                [&](int begin, int end, int thread) {
+                  for (int b = begin; b < end; ++b)
+                    sample_row(logits + at(b, V), V, rows[b], samplers_[static_cast<std::size_t>(thread)]);
+                },
+                {1, 1});
   }
 
  private:
@@ -149,7 +162,8 @@ std::unique_ptr<Backend> make_cpu_backend(const char* isa) {
   if (kernels == nullptr) {
     std::string known;
     for (const char* const* name = cpu_isas(); *name; ++name) known += (known.empty() ? "" : ", ") + std::string(*name);
-    throw Error(Code::invalid_argument, "this machine has no such instruction set", {{"expected", known}, {"found", isa ? isa : "none"}});
+    throw Error(Code::invalid_argument, "this machine has no such instruction set",
+                {{"expected", known}, {"found", isa ? isa : "none"}});
   }
   return std::make_unique<cpu::CpuBackend>(*kernels);
 }

@@ -21,13 +21,15 @@ struct Candidate {
 #if defined(__x86_64__)
 // The compiler's runtime checks also ask (xgetbv) whether the system saves the registers.
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+         __builtin_cpu_supports("bmi2");
 }
 bool has_avx512vnni() {
   return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512vnni");
 }
 bool always() { return true; }
-const Candidate candidates[] = {{&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};
+const Candidate candidates[] = {
+    {&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};
 #else
 bool has_neon_dot() {
   const unsigned long caps = getauxval(AT_HWCAP);

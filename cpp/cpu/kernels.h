@@ -1,14 +1,15 @@
-// The table of functions that each instruction set fills (cpp/cpu/kernels_<isa>.cpp compiles the same .inc files), and the
-// weight and activation layouts they share.
+// The table of functions that each instruction set fills (cpp/cpu/kernels_<isa>.cpp compiles the same .inc files), and
+// the weight and activation layouts they share.
 //
-// Weights: blocks of 32 output rows x one 32-wide K group, K groups of a tile consecutive, tiles consecutive over N, the
-// last tile padded with zeros. A lane is a row, so no result depends on the vector width, on T or on the threads.
-//   q4    8 x 64 bytes [j 0..3][half 0..1][row 16][4]: byte i of a dword holds codes k = 4j + i (low) and 16 + 4j + i (high),
+// Weights: blocks of 32 output rows x one 32-wide K group, K groups of a tile consecutive, tiles consecutive over N,
+// the last tile padded with zeros. A lane is a row, so no result depends on the vector width, on T or on the threads.
+//   q4    8 x 64 bytes [j 0..3][half 0..1][row 16][4]: byte i of a dword holds codes k = 4j + i (low) and 16 + 4j + i
+//   (high),
 //         then 32 f16 scales, then for q4_1 32 f16 minima
-//   q8_0  16 x 64 bytes [j 0..7][half 0..1][row 16][4]: weight k = 4j + i, its sign bit flipped (0..255); then 32 f16 scales
-//   f32, f16, bf16   [k][32 rows] in the stored width
-// Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's offset times
-// the sum), T f32 scales da, T f32 sa = da * sum.
+//   q8_0  16 x 64 bytes [j 0..7][half 0..1][row 16][4]: weight k = 4j + i, its sign bit flipped (0..255); then 32 f16
+//   scales f32, f16, bf16   [k][32 rows] in the stored width
+// Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's
+// offset times the sum), T f32 scales da, T f32 sa = da * sum.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -35,7 +36,8 @@ struct LinearTile {
   std::ptrdiff_t out_ld = 0;
   const float* bias = nullptr;            // [rows] or null
   bool add = false;                       // out = out + y
-  const std::uint8_t* prefetch = nullptr; // memory wanted soon: `prefetch_lines` cache lines of it are touched per K group
+  const std::uint8_t* prefetch =
+      nullptr;  // memory wanted soon: `prefetch_lines` cache lines of it are touched per K group
   int prefetch_lines = 0;
 };
 using LinearKernel = void (*)(const LinearTile&);
@@ -56,7 +58,8 @@ struct AttentionChunk {
 
 struct Kernels {
   const char* isa;
-  // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above, `panel_large`.
+  // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above,
+  // `panel_large`.
   int panel_small, panel_medium, panel_large;
   int float_panel, float_tiles;  // float formats: tokens at once; 32-row tiles at once with one token
   int q8_offset;                 // what is added to a q8_0 weight before it meets an activation (0 or 128)
@@ -71,9 +74,11 @@ struct Kernels {
   void (*to_f16)(std::uint16_t* out, const float* x, int n);  // saturating; n is a multiple of 16
   void (*attention_chunk)(const AttentionChunk&);
   // (max, sum, out[D]) of one row merged with a later chunk's partial; attention_finish divides by the sum.
-  void (*attention_merge)(float* max, float* sum, float* out, float chunk_max, float chunk_sum, const float* chunk_out, int head_size);
+  void (*attention_merge)(float* max, float* sum, float* out, float chunk_max, float chunk_sum, const float* chunk_out,
+                          int head_size);
   void (*attention_finish)(float* out, const float* state, float sum, int head_size);
-  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 multiply-adds on registers only, returns operations done.
+  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 multiply-adds on registers only, returns operations
+  // done.
   std::uint32_t (*read_memory)(const void* data, std::size_t bytes);
   double (*int8_operations)(std::int64_t rounds);
 };

@@ -17,7 +17,9 @@ class CpuKvStore final : public KvStore {
     return static_cast<std::uint16_t*>(memory_.data()) +
            (static_cast<std::size_t>(layer) * shape.blocks + index) * block_stride();
   }
-  std::uint16_t* head(int layer, int index, int head) const { return block(layer, index) + kv_head_bytes(shape) / 2 * head; }
+  std::uint16_t* head(int layer, int index, int head) const {
+    return block(layer, index) + kv_head_bytes(shape) / 2 * head;
+  }
 
  private:
   os::Memory memory_;

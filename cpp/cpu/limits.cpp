@@ -47,7 +47,8 @@ double measure_operations(ThreadPool& pool, const cpu::Kernels& kernels, int thr
   for (int pass = 0; pass < operation_passes; ++pass) {
     const double start = seconds();
     parallel(pool, threads, threads, [&](int begin, int end, int) {
-      for (int i = begin; i < end; ++i) done[static_cast<std::size_t>(i) * 8] = kernels.int8_operations(operation_rounds);
+      for (int i = begin; i < end; ++i)
+        done[static_cast<std::size_t>(i) * 8] = kernels.int8_operations(operation_rounds);
     });
     double total = 0;
     for (double n : done) total += n;
@@ -76,7 +77,8 @@ MachineLimits measure_limits(int threads) {
   const Lease turn;
   const cpu::Kernels& kernels = *cpu::kernels_find(nullptr);
   ThreadPool& pool = thread_pool();
-  return {measure_read(pool, kernels, threads), measure_operations(pool, kernels, threads), measure_barrier(pool, threads)};
+  return {measure_read(pool, kernels, threads), measure_operations(pool, kernels, threads),
+          measure_barrier(pool, threads)};
 }
 
 }  // namespace octavo

@@ -1,5 +1,5 @@
-// Measured limits of this machine, so that every speed can be given as a share of what is possible here and now: virtual
-// machines move between hosts, so limits belong beside the figures they are compared with.
+// Measured limits of this machine, so that every speed can be given as a share of what is possible here and now:
+// virtual machines move between hosts, so limits belong beside the figures they are compared with.
 #pragma once
 
 namespace octavo {

@@ -1,6 +1,7 @@
 #include "cpu/linear.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace octavo::cpu {
 
@@ -8,8 +9,11 @@ namespace {
 
 // Panels of a token block stay in the L2 cache while the tiles of a weight pass by.
 constexpr std::int64_t resident_panel_bytes = 400000;
-// One claim computes at most about this many multiply-adds: well under a millisecond, so an interrupt is seen soon.
-constexpr std::int64_t claim_products_int8 = 100'000'000, claim_products_float = 10'000'000;
+// Rough speed of one thread, for the length of claims only: bytes of weights and multiply-adds per microsecond.
+constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
+// A claim: long enough that its cost and its break in the stream of weights do not count, short enough that an
+// interrupt is seen soon and threads finish together.
+constexpr double shortest_claim_us = 5, longest_claim_us = 500;
 // From this many tokens on computing outlasts reading, and the next tile is fetched meanwhile. Below, the CPU's own
 // prefetcher does better: at one token asking for lines costs a third of the bandwidth on Zen 4.
 constexpr int prefetch_from_tokens = 6;
@@ -29,7 +33,9 @@ Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest -
 struct Work {
   Panels panels;
   int tiles, blocks;
-  int block_begin(int block) const { return static_cast<int>(static_cast<std::int64_t>(panels.count) * block / blocks); }
+  int block_begin(int block) const {
+    return static_cast<int>(static_cast<std::int64_t>(panels.count) * block / blocks);
+  }
   int size() const { return tiles * blocks; }
 };
 
@@ -37,13 +43,18 @@ Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) 
   const std::int64_t resident = std::max<std::int64_t>(1, resident_panel_bytes / token_bytes);
   int blocks = static_cast<int>(std::min<std::int64_t>(panels.count, (panels.tokens + resident - 1) / resident));
   // A small N alone does not feed the threads.
-  while (static_cast<std::int64_t>(tiles) * blocks < 8ll * threads && 2 * blocks <= panels.count && panels.tokens >= 64) blocks *= 2;
+  while (static_cast<std::int64_t>(tiles) * blocks < 8ll * threads && 2 * blocks <= panels.count && panels.tokens >= 64)
+    blocks *= 2;
   return {panels, tiles, std::max(1, blocks)};
 }
 
-int longest_run(const Work& work, std::int64_t k, std::int64_t products) {
-  const std::int64_t per_tile = tile_rows * k * std::max(1, work.panels.tokens / work.blocks);
-  return static_cast<int>(std::clamp<std::int64_t>(products / per_tile, 1, 1 << 20));
+// Small work is cut into equal claims, a whole number per thread.
+RunLength run_length(const Work& work, double tile_bytes, double tile_products, double products_per_us, int threads) {
+  const double tokens = std::max(1.0, static_cast<double>(work.panels.tokens) / work.blocks);
+  const double tile_us = std::max(tile_bytes / bytes_per_us, tile_products * tokens / products_per_us);
+  const double claims = std::max(1.0, std::floor(work.size() * tile_us / (threads * shortest_claim_us)));
+  return {static_cast<int>(std::ceil(work.size() / (threads * claims))),
+          static_cast<int>(std::clamp(longest_claim_us / tile_us, 1.0, 1e6))};
 }
 
 int panel_size(const Kernels& kernels, int tokens) {
@@ -55,7 +66,8 @@ int offset_of(const Kernels& kernels, Format format) {
   return format == Format::q4_0 ? 8 : format == Format::q8_0 ? kernels.q8_offset : 0;
 }
 
-void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out, const Panels& panels, const float* x, int k, int offset) {
+void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out, const Panels& panels, const float* x,
+                     int k, int offset) {
   const int groups = k / group_size;
   const auto quantise = [&](int panel, int group_begin, int group_end) {
     const int first = panels.begin(panel), tokens = panels.size(panel);
@@ -67,7 +79,8 @@ void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out
     for (int p = 0; p < panels.count; ++p) quantise(p, 0, groups);
     return;
   }
-  // One cut along K where there is a single panel, whole panels otherwise: two threads in one panel would share cache lines.
+  // One cut along K where there is a single panel, whole panels otherwise: two threads in one panel would share cache
+  // lines.
   const int runs = panels.count == 1 ? (groups + quantise_run_groups - 1) / quantise_run_groups : 1;
   team.tiles(panels.count * runs, [&](int begin, int end, int) {
     if (runs > 1) quantise(0, begin * quantise_run_groups, std::min(groups, end * quantise_run_groups));
@@ -75,38 +88,51 @@ void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out
   });
 }
 
-void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch, const CpuWeight& weight, const LinearCall& call) {
+void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch, const CpuWeight& weight,
+                      const LinearCall& call) {
   const int k = static_cast<int>(weight.k), groups = k / group_size;
   const Panels panels = cut_panels(call.tokens, panel_size(kernels, call.tokens));
   std::uint8_t* const quantised =
       static_cast<std::uint8_t*>(scratch.at_least(static_cast<std::size_t>(call.tokens) * groups * panel_token_bytes));
   quantise_panels(kernels, team, quantised, panels, call.x, k, offset_of(kernels, weight.format));
 
-  const Work work = plan_work(panels, static_cast<int>(weight.tiles()), static_cast<std::int64_t>(groups) * panel_token_bytes, team.threads);
+  const Work work = plan_work(panels, static_cast<int>(weight.tiles()),
+                              static_cast<std::int64_t>(groups) * panel_token_bytes, team.threads);
   const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
   const int block_lines = static_cast<int>(block_bytes(weight.format) / 64);
-  team.tiles(work.size(), [&](int begin, int end, int) {
-    for (int i = begin; i < end; ++i) {
-      const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
-      const int first_panel = work.block_begin(block), panel_count = work.block_begin(block + 1) - first_panel;
-      const std::uint8_t* const tile_data = weight.tile(tile);
-      const int lines = call.tokens >= prefetch_from_tokens && i + 1 < end && tile + 1 < work.tiles ? (block_lines + panel_count - 1) / panel_count : 0;
-      LinearTile job{.weights = tile_data, .k = k, .rows = static_cast<int>(std::min<std::int64_t>(tile_rows, weight.n - row)),
-                     .out_ld = call.out_ld, .bias = call.bias ? call.bias + row : nullptr, .add = call.add,
-                     .prefetch = tile_data + weight.tile_bytes(), .prefetch_lines = lines};
-      int lines_left = lines > 0 ? block_lines : 0;
-      for (int p = first_panel; p < first_panel + panel_count; ++p) {
-        const int first = panels.begin(p);
-        job.activations = quantised + static_cast<std::size_t>(first) * groups * panel_token_bytes;
-        job.tokens = panels.size(p);
-        job.out = call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row;
-        job.prefetch_lines = std::min(lines, lines_left);
-        kernel(job);
-        job.prefetch += static_cast<std::size_t>(groups) * job.prefetch_lines * 64;
-        lines_left -= job.prefetch_lines;
-      }
-    }
-  }, longest_run(work, k, claim_products_int8));
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int) {
+        for (int i = begin; i < end; ++i) {
+          const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
+          const int first_panel = work.block_begin(block), panel_count = work.block_begin(block + 1) - first_panel;
+          const std::uint8_t* const tile_data = weight.tile(tile);
+          const int lines = call.tokens >= prefetch_from_tokens && i + 1 < end && tile + 1 < work.tiles
+                                ? (block_lines + panel_count - 1) / panel_count
+                                : 0;
+          LinearTile job{.weights = tile_data,
+                         .k = k,
+                         .rows = static_cast<int>(std::min<std::int64_t>(tile_rows, weight.n - row)),
+                         .out_ld = call.out_ld,
+                         .bias = call.bias ? call.bias + row : nullptr,
+                         .add = call.add,
+                         .prefetch = tile_data + weight.tile_bytes(),
+                         .prefetch_lines = lines};
+          int lines_left = lines > 0 ? block_lines : 0;
+          for (int p = first_panel; p < first_panel + panel_count; ++p) {
+            const int first = panels.begin(p);
+            job.activations = quantised + static_cast<std::size_t>(first) * groups * panel_token_bytes;
+            job.tokens = panels.size(p);
+            job.out = call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row;
+            job.prefetch_lines = std::min(lines, lines_left);
+            kernel(job);
+            job.prefetch += static_cast<std::size_t>(groups) * job.prefetch_lines * 64;
+            lines_left -= job.prefetch_lines;
+          }
+        }
+      },
+      run_length(work, static_cast<double>(weight.tile_bytes()), 1.0 * tile_rows * k, int8_products_per_us,
+                 team.threads));
 }
 
 void linear_float(const Kernels& kernels, const Team& team, const CpuWeight& weight, const LinearCall& call) {
@@ -115,25 +141,35 @@ void linear_float(const Kernels& kernels, const Team& team, const CpuWeight& wei
   const int unit_rows = tile_rows * (call.tokens == 1 ? kernels.float_tiles : 1);
   const Work work = plan_work(panels, static_cast<int>((weight.n + unit_rows - 1) / unit_rows), 4ll * k, team.threads);
   const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
-  team.tiles(work.size(), [&](int begin, int end, int) {
-    for (int i = begin; i < end; ++i) {
-      const int row = i % work.tiles * unit_rows, block = i / work.tiles;
-      LinearTile job{.weights = weight.tile(row / tile_rows), .k = k, .rows = static_cast<int>(std::min<std::int64_t>(unit_rows, weight.n - row)),
-                     .out_ld = call.out_ld, .bias = call.bias ? call.bias + row : nullptr, .add = call.add,
-                     .prefetch = nullptr, .prefetch_lines = 0};
-      for (int p = work.block_begin(block); p < work.block_begin(block + 1); ++p) {
-        job.activations = call.x + static_cast<std::size_t>(panels.begin(p)) * k;
-        job.tokens = panels.size(p);
-        job.out = call.out + static_cast<std::ptrdiff_t>(panels.begin(p)) * call.out_ld + row;
-        kernel(job);
-      }
-    }
-  }, longest_run(work, k, claim_products_float));
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int) {
+        for (int i = begin; i < end; ++i) {
+          const int row = i % work.tiles * unit_rows, block = i / work.tiles;
+          LinearTile job{.weights = weight.tile(row / tile_rows),
+                         .k = k,
+                         .rows = static_cast<int>(std::min<std::int64_t>(unit_rows, weight.n - row)),
+                         .out_ld = call.out_ld,
+                         .bias = call.bias ? call.bias + row : nullptr,
+                         .add = call.add,
+                         .prefetch = nullptr,
+                         .prefetch_lines = 0};
+          for (int p = work.block_begin(block); p < work.block_begin(block + 1); ++p) {
+            job.activations = call.x + static_cast<std::size_t>(panels.begin(p)) * k;
+            job.tokens = panels.size(p);
+            job.out = call.out + static_cast<std::ptrdiff_t>(panels.begin(p)) * call.out_ld + row;
+            kernel(job);
+          }
+        }
+      },
+      run_length(work, static_cast<double>(weight.tile_bytes()) * unit_rows / tile_rows, 1.0 * unit_rows * k,
+                 float_products_per_us, team.threads));
 }
 
 }  // namespace
 
-void linear(const Kernels& kernels, const Team& team, Scratch& panels, const CpuWeight& weight, const LinearCall& call) {
+void linear(const Kernels& kernels, const Team& team, Scratch& panels, const CpuWeight& weight,
+            const LinearCall& call) {
   if (call.tokens <= 0) return;
   if (is_quantised(weight.format)) linear_quantised(kernels, team, panels, weight, call);
   else linear_float(kernels, team, weight, call);

@@ -1,4 +1,5 @@
-// linear over threads: activations are quantised into panels once, then tiles of 32 output rows x blocks of tokens are claimed.
+// linear over threads: activations are quantised into panels once, then tiles of 32 output rows x blocks of tokens are
+// claimed.
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/team.h"

@@ -1,7 +1,7 @@
 // 16 virtual lanes of f32 (f32x16) and int32 (i32x16), one implementation per instruction set, chosen by the macro that
-// cpp/cpu/kernels_<isa>.cpp defines. Every operation is one correctly rounded step per lane, so the same kernel source gives
-// the same bits everywhere. Everything is force-inlined in an unnamed namespace: nothing compiled for a higher instruction
-// set can be picked by the linker for code that runs on a lower one.
+// cpp/cpu/kernels_<isa>.cpp defines. Every operation is one correctly rounded step per lane, so the same kernel source
+// gives the same bits everywhere. Everything is force-inlined in an unnamed namespace: nothing compiled for a higher
+// instruction set can be picked by the linker for code that runs on a lower one.
 //
 // Integer dots: `Quad` is four int8 activations in every lane, `Codes` 16 lanes x 4 weight bytes.
 //   small_*  weights 0..15; a group's sum of 32 products is collected in a SmallDot

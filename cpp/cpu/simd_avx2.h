@@ -22,7 +22,9 @@ SIMD_FN f32x16 f_add(f32x16 x, f32x16 y) { return {_mm256_add_ps(x.a, y.a), _mm2
 SIMD_FN f32x16 f_sub(f32x16 x, f32x16 y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 SIMD_FN f32x16 f_mul(f32x16 x, f32x16 y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 SIMD_FN f32x16 f_div(f32x16 x, f32x16 y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
-SIMD_FN f32x16 f_fma(f32x16 x, f32x16 y, f32x16 z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+SIMD_FN f32x16 f_fma(f32x16 x, f32x16 y, f32x16 z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
 SIMD_FN f32x16 f_max(f32x16 x, f32x16 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 SIMD_FN f32x16 f_min(f32x16 x, f32x16 y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 SIMD_FN f32x16 f_abs(f32x16 x) {
@@ -34,7 +36,9 @@ SIMD_FN f32x16 f_rint(f32x16 x) {
           _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 SIMD_FN f32x16 f_from_int(i32x16 x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-SIMD_FN __m128i load_eight_halves(const std::uint16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+SIMD_FN __m128i load_eight_halves(const std::uint16_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
 SIMD_FN f32x16 f_load_f16(const std::uint16_t* p) {
   return {_mm256_cvtph_ps(load_eight_halves(p)), _mm256_cvtph_ps(load_eight_halves(p + 8))};
 }
@@ -75,7 +79,9 @@ SIMD_FN float f_reduce_max(f32x16 x) {
   return _mm_cvtss_f32(_mm_max_ss(z, _mm_shuffle_ps(z, z, 1)));
 }
 // The largest |lane| of both; a NaN counts as the largest (its bits are above infinity's).
-SIMD_FN __m256i magnitude_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7FFFFFFF)); }
+SIMD_FN __m256i magnitude_bits(__m256 x) {
+  return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7FFFFFFF));
+}
 SIMD_FN float f_largest_magnitude(f32x16 x, f32x16 y) {
   const __m256i m = _mm256_max_epi32(_mm256_max_epi32(magnitude_bits(x.a), magnitude_bits(x.b)),
                                      _mm256_max_epi32(magnitude_bits(y.a), magnitude_bits(y.b)));
@@ -124,7 +130,8 @@ SIMD_FN int i_reduce_add(i32x16 x) {
 }
 SIMD_FN void i_store_bytes(std::int8_t* p, i32x16 x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xD8);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
 using Quad = __m256i;
@@ -156,7 +163,8 @@ SIMD_FN SmallDot small_dot(SmallDot acc, Codes w, Quad x) {
 }
 SIMD_FN i32x16 small_end(SmallDot acc, int start) {
   const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi32(start);
-  return {_mm256_add_epi32(_mm256_madd_epi16(acc.a, ones), offset), _mm256_add_epi32(_mm256_madd_epi16(acc.b, ones), offset)};
+  return {_mm256_add_epi32(_mm256_madd_epi16(acc.a, ones), offset),
+          _mm256_add_epi32(_mm256_madd_epi16(acc.b, ones), offset)};
 }
 
 // |w| x sign(w) a: a pair is at most 2 x 128 x 127 = 32512, so maddubs does not saturate (activations are never -128).
@@ -187,10 +195,14 @@ SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   std::int64_t n = rounds;
   __asm__ volatile(
       "1:\n\t"
-      "vpmaddubsw %%ymm14, %%ymm15, %%ymm0\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm1\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm2\n\t"
-      "vpmaddubsw %%ymm14, %%ymm15, %%ymm3\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm4\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm5\n\t"
-      "vpmaddubsw %%ymm14, %%ymm15, %%ymm6\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm7\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm8\n\t"
-      "vpmaddubsw %%ymm14, %%ymm15, %%ymm9\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm10\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm11\n\t"
+      "vpmaddubsw %%ymm14, %%ymm15, %%ymm0\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm1\n\tvpmaddubsw %%ymm14, %%ymm15, "
+      "%%ymm2\n\t"
+      "vpmaddubsw %%ymm14, %%ymm15, %%ymm3\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm4\n\tvpmaddubsw %%ymm14, %%ymm15, "
+      "%%ymm5\n\t"
+      "vpmaddubsw %%ymm14, %%ymm15, %%ymm6\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm7\n\tvpmaddubsw %%ymm14, %%ymm15, "
+      "%%ymm8\n\t"
+      "vpmaddubsw %%ymm14, %%ymm15, %%ymm9\n\tvpmaddubsw %%ymm14, %%ymm15, %%ymm10\n\tvpmaddubsw %%ymm14, %%ymm15, "
+      "%%ymm11\n\t"
       "decq %0\n\tjnz 1b"
       : "+r"(n)
       :

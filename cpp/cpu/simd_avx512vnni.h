@@ -24,7 +24,9 @@ SIMD_FN f32x16 f_min(f32x16 a, f32x16 b) { return _mm512_min_ps(a, b); }
 SIMD_FN f32x16 f_abs(f32x16 a) { return _mm512_abs_ps(a); }
 SIMD_FN f32x16 f_rint(f32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 SIMD_FN f32x16 f_from_int(i32x16 a) { return _mm512_cvtepi32_ps(a); }
-SIMD_FN f32x16 f_load_f16(const std::uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+SIMD_FN f32x16 f_load_f16(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
@@ -49,7 +51,8 @@ SIMD_FN float f_reduce_max(f32x16 a) { return _mm512_reduce_max_ps(a); }
 // The largest |lane| of both; a NaN counts as the largest (its bits are above infinity's).
 SIMD_FN float f_largest_magnitude(f32x16 a, f32x16 b) {
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
-  const __m512i x = _mm512_and_si512(_mm512_castps_si512(a), magnitude), y = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
+  const __m512i x = _mm512_and_si512(_mm512_castps_si512(a), magnitude),
+                y = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
   const int bits = _mm512_reduce_max_epi32(_mm512_max_epi32(x, y));
   float largest;
   std::memcpy(&largest, &bits, 4);
@@ -67,7 +70,9 @@ SIMD_FN float f_sum_tree(f32x16 a) {
 SIMD_FN f32x16 f_dup_even(f32x16 a) { return _mm512_moveldup_ps(a); }
 SIMD_FN f32x16 f_dup_odd(f32x16 a) { return _mm512_movehdup_ps(a); }
 SIMD_FN f32x16 f_swap_pairs(f32x16 a) { return _mm512_permute_ps(a, 0xB1); }
-SIMD_FN f32x16 f_negate_even(f32x16 a) { return _mm512_xor_ps(a, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000ll))); }
+SIMD_FN f32x16 f_negate_even(f32x16 a) {
+  return _mm512_xor_ps(a, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000ll)));
+}
 // 16 pairs: first members, second members.
 SIMD_FN void f_load_pairs(const float* p, f32x16& first, f32x16& second) {
   const __m512 a = _mm512_loadu_ps(p), b = _mm512_loadu_ps(p + 16);
@@ -81,7 +86,9 @@ SIMD_FN i32x16 i_add(i32x16 a, i32x16 b) { return _mm512_add_epi32(a, b); }
 SIMD_FN i32x16 i_set(int v) { return _mm512_set1_epi32(v); }
 SIMD_FN i32x16 i_from_float(f32x16 a) { return _mm512_cvtps_epi32(a); }  // nearest even
 SIMD_FN int i_reduce_add(i32x16 a) { return _mm512_reduce_add_epi32(a); }
-SIMD_FN void i_store_bytes(std::int8_t* p, i32x16 a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a)); }
+SIMD_FN void i_store_bytes(std::int8_t* p, i32x16 a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a));
+}
 
 using Quad = __m512i;
 using Codes = __m512i;
@@ -118,7 +125,8 @@ SIMD_FN double int8_operations_loop(std::int64_t rounds) {
       "vpdpbusd %%zmm30, %%zmm31, %%zmm0\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm1\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm2\n\t"
       "vpdpbusd %%zmm30, %%zmm31, %%zmm3\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm4\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm5\n\t"
       "vpdpbusd %%zmm30, %%zmm31, %%zmm6\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm7\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm8\n\t"
-      "vpdpbusd %%zmm30, %%zmm31, %%zmm9\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm10\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm11\n\t"
+      "vpdpbusd %%zmm30, %%zmm31, %%zmm9\n\tvpdpbusd %%zmm30, %%zmm31, %%zmm10\n\tvpdpbusd %%zmm30, %%zmm31, "
+      "%%zmm11\n\t"
       "decq %0\n\tjnz 1b"
       : "+r"(n)
       :

@@ -1,5 +1,5 @@
-// cpp/cpu/simd.h in plain C++: 16 lanes are an array. Correct everywhere (fma through the C library where the machine has
-// none), with no speed goal.
+// cpp/cpu/simd.h in plain C++: 16 lanes are an array. Correct everywhere (fma through the C library where the machine
+// has none), with no speed goal.
 #pragma once
 
 #include "quant.h"
@@ -37,8 +37,12 @@ SIMD_FN f32x16 f_div(const f32x16& a, const f32x16& b) { return f_each([&](int i
 SIMD_FN f32x16 f_fma(const f32x16& a, const f32x16& b, const f32x16& c) {
   return f_each([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); });
 }
-SIMD_FN f32x16 f_max(const f32x16& a, const f32x16& b) { return f_each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-SIMD_FN f32x16 f_min(const f32x16& a, const f32x16& b) { return f_each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
+SIMD_FN f32x16 f_max(const f32x16& a, const f32x16& b) {
+  return f_each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+SIMD_FN f32x16 f_min(const f32x16& a, const f32x16& b) {
+  return f_each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
 SIMD_FN f32x16 f_abs(const f32x16& a) { return f_each([&](int i) { return __builtin_fabsf(a.v[i]); }); }
 SIMD_FN f32x16 f_rint(const f32x16& a) { return f_each([&](int i) { return __builtin_rintf(a.v[i]); }); }
 SIMD_FN f32x16 f_from_int(const i32x16& a) { return f_each([&](int i) { return static_cast<float>(a.v[i]); }); }
@@ -105,10 +109,14 @@ SIMD_FN i32x16 i_load(const void* p) {
   return r;
 }
 SIMD_FN i32x16 i_add(const i32x16& a, const i32x16& b) {
-  return i_each([&](int i) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i])); });
+  return i_each([&](int i) {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i]));
+  });
 }
 SIMD_FN i32x16 i_set(int x) { return i_each([&](int) { return x; }); }
-SIMD_FN i32x16 i_from_float(const f32x16& a) { return i_each([&](int i) { return static_cast<std::int32_t>(__builtin_rintf(a.v[i])); }); }
+SIMD_FN i32x16 i_from_float(const f32x16& a) {
+  return i_each([&](int i) { return static_cast<std::int32_t>(__builtin_rintf(a.v[i])); });
+}
 SIMD_FN int i_reduce_add(const i32x16& a) {
   int s = 0;
   for (int i = 0; i < 16; ++i) s += a.v[i];

@@ -23,10 +23,18 @@ SIMD_FN void f_store(float* p, f32x16 v) {
   vst1q_f32(p + 8, v.c);
   vst1q_f32(p + 12, v.d);
 }
-SIMD_FN f32x16 f_add(f32x16 x, f32x16 y) { return {vaddq_f32(x.a, y.a), vaddq_f32(x.b, y.b), vaddq_f32(x.c, y.c), vaddq_f32(x.d, y.d)}; }
-SIMD_FN f32x16 f_sub(f32x16 x, f32x16 y) { return {vsubq_f32(x.a, y.a), vsubq_f32(x.b, y.b), vsubq_f32(x.c, y.c), vsubq_f32(x.d, y.d)}; }
-SIMD_FN f32x16 f_mul(f32x16 x, f32x16 y) { return {vmulq_f32(x.a, y.a), vmulq_f32(x.b, y.b), vmulq_f32(x.c, y.c), vmulq_f32(x.d, y.d)}; }
-SIMD_FN f32x16 f_div(f32x16 x, f32x16 y) { return {vdivq_f32(x.a, y.a), vdivq_f32(x.b, y.b), vdivq_f32(x.c, y.c), vdivq_f32(x.d, y.d)}; }
+SIMD_FN f32x16 f_add(f32x16 x, f32x16 y) {
+  return {vaddq_f32(x.a, y.a), vaddq_f32(x.b, y.b), vaddq_f32(x.c, y.c), vaddq_f32(x.d, y.d)};
+}
+SIMD_FN f32x16 f_sub(f32x16 x, f32x16 y) {
+  return {vsubq_f32(x.a, y.a), vsubq_f32(x.b, y.b), vsubq_f32(x.c, y.c), vsubq_f32(x.d, y.d)};
+}
+SIMD_FN f32x16 f_mul(f32x16 x, f32x16 y) {
+  return {vmulq_f32(x.a, y.a), vmulq_f32(x.b, y.b), vmulq_f32(x.c, y.c), vmulq_f32(x.d, y.d)};
+}
+SIMD_FN f32x16 f_div(f32x16 x, f32x16 y) {
+  return {vdivq_f32(x.a, y.a), vdivq_f32(x.b, y.b), vdivq_f32(x.c, y.c), vdivq_f32(x.d, y.d)};
+}
 SIMD_FN f32x16 f_fma(f32x16 x, f32x16 y, f32x16 z) {
   return {vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c), vfmaq_f32(z.d, x.d, y.d)};
 }
@@ -38,14 +46,17 @@ SIMD_FN f32x16 f_min(f32x16 x, f32x16 y) {
 }
 SIMD_FN f32x16 f_abs(f32x16 x) { return {vabsq_f32(x.a), vabsq_f32(x.b), vabsq_f32(x.c), vabsq_f32(x.d)}; }
 SIMD_FN f32x16 f_rint(f32x16 x) { return {vrndnq_f32(x.a), vrndnq_f32(x.b), vrndnq_f32(x.c), vrndnq_f32(x.d)}; }
-SIMD_FN f32x16 f_from_int(i32x16 x) { return {vcvtq_f32_s32(x.a), vcvtq_f32_s32(x.b), vcvtq_f32_s32(x.c), vcvtq_f32_s32(x.d)}; }
+SIMD_FN f32x16 f_from_int(i32x16 x) {
+  return {vcvtq_f32_s32(x.a), vcvtq_f32_s32(x.b), vcvtq_f32_s32(x.c), vcvtq_f32_s32(x.d)};
+}
 SIMD_FN f32x16 f_load_f16(const std::uint16_t* p) {
   const float16x8_t x = vreinterpretq_f16_u16(vld1q_u16(p)), y = vreinterpretq_f16_u16(vld1q_u16(p + 8));
   return {vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x), vcvt_f32_f16(vget_low_f16(y)), vcvt_high_f32_f16(y)};
 }
 SIMD_FN float32x4_t widen_bf16(uint16x4_t x) { return vreinterpretq_f32_u32(vshll_n_u16(x, 16)); }
 SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) {
-  return {widen_bf16(vld1_u16(p)), widen_bf16(vld1_u16(p + 4)), widen_bf16(vld1_u16(p + 8)), widen_bf16(vld1_u16(p + 12))};
+  return {widen_bf16(vld1_u16(p)), widen_bf16(vld1_u16(p + 4)), widen_bf16(vld1_u16(p + 8)),
+          widen_bf16(vld1_u16(p + 12))};
 }
 // Saturates at 65504; vminq and vmaxq keep a NaN.
 SIMD_FN void store_saturated_halves(std::uint16_t* p, float32x4_t v) {
@@ -80,7 +91,8 @@ SIMD_FN float f_reduce_max(f32x16 x) { return vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f
 // The largest |lane| of both; a NaN counts as the largest.
 SIMD_FN float f_largest_magnitude(f32x16 x, f32x16 y) {
   const f32x16 a = f_abs(x), b = f_abs(y);
-  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(vmaxq_f32(a.a, a.b), vmaxq_f32(a.c, a.d)), vmaxq_f32(vmaxq_f32(b.a, b.b), vmaxq_f32(b.c, b.d))));
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(vmaxq_f32(a.a, a.b), vmaxq_f32(a.c, a.d)),
+                              vmaxq_f32(vmaxq_f32(b.a, b.b), vmaxq_f32(b.c, b.d))));
 }
 // The tree of docs/numerics.md: distance 8, 4, 2, 1.
 SIMD_FN float f_sum_tree(f32x16 x) {
@@ -90,9 +102,15 @@ SIMD_FN float f_sum_tree(f32x16 x) {
 }
 
 // Pairs (u, v) in neighbouring lanes.
-SIMD_FN f32x16 f_dup_even(f32x16 x) { return {vtrn1q_f32(x.a, x.a), vtrn1q_f32(x.b, x.b), vtrn1q_f32(x.c, x.c), vtrn1q_f32(x.d, x.d)}; }
-SIMD_FN f32x16 f_dup_odd(f32x16 x) { return {vtrn2q_f32(x.a, x.a), vtrn2q_f32(x.b, x.b), vtrn2q_f32(x.c, x.c), vtrn2q_f32(x.d, x.d)}; }
-SIMD_FN f32x16 f_swap_pairs(f32x16 x) { return {vrev64q_f32(x.a), vrev64q_f32(x.b), vrev64q_f32(x.c), vrev64q_f32(x.d)}; }
+SIMD_FN f32x16 f_dup_even(f32x16 x) {
+  return {vtrn1q_f32(x.a, x.a), vtrn1q_f32(x.b, x.b), vtrn1q_f32(x.c, x.c), vtrn1q_f32(x.d, x.d)};
+}
+SIMD_FN f32x16 f_dup_odd(f32x16 x) {
+  return {vtrn2q_f32(x.a, x.a), vtrn2q_f32(x.b, x.b), vtrn2q_f32(x.c, x.c), vtrn2q_f32(x.d, x.d)};
+}
+SIMD_FN f32x16 f_swap_pairs(f32x16 x) {
+  return {vrev64q_f32(x.a), vrev64q_f32(x.b), vrev64q_f32(x.c), vrev64q_f32(x.d)};
+}
 SIMD_FN float32x4_t negate_even_quarter(float32x4_t x) {
   return vreinterpretq_f32_u64(veorq_u64(vreinterpretq_u64_f32(x), vdupq_n_u64(0x80000000ull)));
 }
@@ -110,15 +128,20 @@ SIMD_FN i32x16 i_load(const void* p) {
   const std::int32_t* q = static_cast<const std::int32_t*>(p);
   return {vld1q_s32(q), vld1q_s32(q + 4), vld1q_s32(q + 8), vld1q_s32(q + 12)};
 }
-SIMD_FN i32x16 i_add(i32x16 x, i32x16 y) { return {vaddq_s32(x.a, y.a), vaddq_s32(x.b, y.b), vaddq_s32(x.c, y.c), vaddq_s32(x.d, y.d)}; }
+SIMD_FN i32x16 i_add(i32x16 x, i32x16 y) {
+  return {vaddq_s32(x.a, y.a), vaddq_s32(x.b, y.b), vaddq_s32(x.c, y.c), vaddq_s32(x.d, y.d)};
+}
 SIMD_FN i32x16 i_set(int v) {
   const int32x4_t x = vdupq_n_s32(v);
   return {x, x, x, x};
 }
-SIMD_FN i32x16 i_from_float(f32x16 x) { return {vcvtnq_s32_f32(x.a), vcvtnq_s32_f32(x.b), vcvtnq_s32_f32(x.c), vcvtnq_s32_f32(x.d)}; }
+SIMD_FN i32x16 i_from_float(f32x16 x) {
+  return {vcvtnq_s32_f32(x.a), vcvtnq_s32_f32(x.b), vcvtnq_s32_f32(x.c), vcvtnq_s32_f32(x.d)};
+}
 SIMD_FN int i_reduce_add(i32x16 x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.b), vaddq_s32(x.c, x.d))); }
 SIMD_FN void i_store_bytes(std::int8_t* p, i32x16 x) {
-  const int16x8_t low = vcombine_s16(vqmovn_s32(x.a), vqmovn_s32(x.b)), high = vcombine_s16(vqmovn_s32(x.c), vqmovn_s32(x.d));
+  const int16x8_t low = vcombine_s16(vqmovn_s32(x.a), vqmovn_s32(x.b)),
+                  high = vcombine_s16(vqmovn_s32(x.c), vqmovn_s32(x.d));
   vst1q_s8(p, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));
 }
 
@@ -140,7 +163,9 @@ SIMD_FN Codes codes_low(Codes x) {
   return {vandq_s8(x.a, mask), vandq_s8(x.b, mask), vandq_s8(x.c, mask), vandq_s8(x.d, mask)};
 }
 SIMD_FN int8x16_t high_quarter(int8x16_t x) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(x), 4)); }
-SIMD_FN Codes codes_high(Codes x) { return {high_quarter(x.a), high_quarter(x.b), high_quarter(x.c), high_quarter(x.d)}; }
+SIMD_FN Codes codes_high(Codes x) {
+  return {high_quarter(x.a), high_quarter(x.b), high_quarter(x.c), high_quarter(x.d)};
+}
 
 SIMD_FN i32x16 dot_step(i32x16 acc, Codes w, Quad x) {
   return {vdotq_s32(acc.a, w.a, x), vdotq_s32(acc.b, w.b, x), vdotq_s32(acc.c, w.c, x), vdotq_s32(acc.d, w.d, x)};

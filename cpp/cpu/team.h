@@ -15,17 +15,18 @@ struct Team {
   int threads = 1;
   const std::atomic<bool>* interrupt = nullptr;
 
-  // f(begin, end, thread) over `tiles` tiles. longest_run bounds what one thread takes between two looks at the flag.
+  // f(begin, end, thread) over `count` tiles.
   template <class F>
-  void tiles(int count, F&& f, int longest_run = 0) const {
-    parallel(pool, threads, count, f, longest_run, interrupt);
+  void tiles(int count, F&& f, RunLength runs = {}) const {
+    parallel(pool, threads, count, f, runs, interrupt);
   }
   // f(begin, end) over rows of `width` elements.
   template <class F>
   void rows(int count, int width, F&& f) const {
     constexpr long inline_elements = 16384, tile_elements = 8192;
     if (threads == 1 || static_cast<long>(count) * width < inline_elements) {
-      if (interrupt && interrupt->load(std::memory_order_acquire)) throw Error(Code::interrupted, "the step was discarded by interrupt()");
+      if (interrupt && interrupt->load(std::memory_order_acquire))
+        throw Error(Code::interrupted, "the step was discarded by interrupt()");
       f(0, count);
       return;
     }

@@ -22,9 +22,9 @@ constexpr int caller_spins = 2000;        // pauses before the caller offers its
 std::uint32_t epoch_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
 std::uint32_t remaining_of(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
 
-int run_length(int remaining, int n_threads, int longest_run) {
-  const int run = std::max(1, remaining / (2 * n_threads));
-  return longest_run > 0 ? std::min(run, longest_run) : run;
+int run_length(int remaining, int n_threads, RunLength runs) {
+  const int run = std::max(runs.shortest, remaining / (2 * n_threads));
+  return std::min(remaining, runs.longest > 0 ? std::min(run, runs.longest) : run);
 }
 
 [[noreturn]] void throw_interrupted() { throw Error(Code::interrupted, "the step was discarded by interrupt()"); }
@@ -44,7 +44,8 @@ void ThreadPool::grow(int n_threads) {
     try {
       workers_.emplace_back([this, index, seen] { work(index, seen); });
     } catch (const std::system_error& e) {
-      throw Error(Code::engine_failed, std::string("cannot start a thread: ") + e.what(), {{"thread", std::to_string(index)}});
+      throw Error(Code::engine_failed, std::string("cannot start a thread: ") + e.what(),
+                  {{"thread", std::to_string(index)}});
     }
   }
 }
@@ -58,20 +59,22 @@ void ThreadPool::wake(int n_threads) {
   if (n_threads > 1 && parked_.load(std::memory_order_seq_cst) > 0) wake_parked();
 }
 
-void ThreadPool::run_alone(int tiles, Tiles fn, void* context, int longest_run, const std::atomic<bool>* interrupt) {
+void ThreadPool::run_alone(int tiles, Tiles fn, void* context, RunLength runs, const std::atomic<bool>* interrupt) {
   for (int begin = 0; begin < tiles;) {
     if (interrupt && interrupt->load(std::memory_order_acquire)) throw_interrupted();
-    const int end = begin + run_length(tiles - begin, 1, longest_run);
+    const int end = begin + run_length(tiles - begin, 1, runs);
     fn(context, begin, end, 0);
     begin = end;
   }
 }
 
-void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, int longest_run, const std::atomic<bool>* interrupt) {
+void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLength runs,
+                     const std::atomic<bool>* interrupt) {
   if (n_threads > max_threads)
-    throw Error(Code::invalid_argument, "too many threads", {{"expected", "1.." + std::to_string(max_threads)}, {"found", std::to_string(n_threads)}});
+    throw Error(Code::invalid_argument, "too many threads",
+                {{"expected", "1.." + std::to_string(max_threads)}, {"found", std::to_string(n_threads)}});
   if (tiles <= 0) return;
-  if (n_threads <= 1 || tiles == 1) return run_alone(tiles, fn, context, longest_run, interrupt);
+  if (n_threads <= 1 || tiles == 1) return run_alone(tiles, fn, context, runs, interrupt);
 
   const std::lock_guard<std::mutex> one_job(run_mutex_);
   grow(n_threads);
@@ -80,7 +83,8 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, int long
   job_.interrupt.store(interrupt, std::memory_order_relaxed);
   job_.tiles.store(tiles, std::memory_order_relaxed);
   job_.n_threads.store(n_threads, std::memory_order_relaxed);
-  job_.longest_run.store(longest_run, std::memory_order_relaxed);
+  job_.shortest.store(std::max(1, runs.shortest), std::memory_order_relaxed);
+  job_.longest.store(runs.longest, std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
   const std::uint32_t epoch = epoch_of(word_.load(std::memory_order_relaxed)) + 1;
   // seq_cst pairs with the worker that counts itself as parked and looks at the word once more.
@@ -106,7 +110,9 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, int long
 void ThreadPool::drop_rest(std::uint32_t epoch) {
   std::uint64_t word = word_.load(std::memory_order_acquire);
   while (epoch_of(word) == epoch && remaining_of(word) > 0) {
-    if (!word_.compare_exchange_weak(word, static_cast<std::uint64_t>(epoch) << 32, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (!word_.compare_exchange_weak(word, static_cast<std::uint64_t>(epoch) << 32, std::memory_order_acq_rel,
+                                     std::memory_order_acquire))
+      continue;
     done_.fetch_add(static_cast<int>(remaining_of(word)), std::memory_order_acq_rel);
     return;
   }
@@ -118,12 +124,12 @@ void ThreadPool::take_part(int index, std::uint32_t epoch) {
     const int remaining = static_cast<int>(remaining_of(word));
     const int n_threads = job_.n_threads.load(std::memory_order_relaxed);
     const int tiles = job_.tiles.load(std::memory_order_relaxed);
-    const int longest_run = job_.longest_run.load(std::memory_order_relaxed);
+    const RunLength runs{job_.shortest.load(std::memory_order_relaxed), job_.longest.load(std::memory_order_relaxed)};
     const Tiles fn = job_.fn.load(std::memory_order_relaxed);
     void* const context = job_.context.load(std::memory_order_relaxed);
     const std::atomic<bool>* const interrupt = job_.interrupt.load(std::memory_order_relaxed);
     if (index >= n_threads) return;
-    const int count = std::min(remaining, run_length(remaining, n_threads, longest_run));
+    const int count = run_length(remaining, n_threads, runs);
     const std::uint64_t rest = static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(remaining - count);
     if (!word_.compare_exchange_weak(word, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
     // The job cannot end before this claim is counted as done, so everything read above belongs to it.
@@ -155,7 +161,8 @@ bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
   std::atomic_ref<std::uint32_t> wake_word(wake_word_);
   const std::uint32_t before = wake_word.load(std::memory_order_seq_cst);
   parked_.fetch_add(1, std::memory_order_seq_cst);
-  if (epoch_of(word_.load(std::memory_order_seq_cst)) == seen && !quit_.load(std::memory_order_seq_cst)) os::park(&wake_word_, before);
+  if (epoch_of(word_.load(std::memory_order_seq_cst)) == seen && !quit_.load(std::memory_order_seq_cst))
+    os::park(&wake_word_, before);
   parked_.fetch_sub(1, std::memory_order_seq_cst);
   return !quit_.load(std::memory_order_acquire);
 }

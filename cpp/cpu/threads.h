@@ -1,11 +1,12 @@
-// The process-wide pool that computes operations in parallel. The caller is thread 0. Workers spin for a moment after a job,
-// then park on a futex.
+// The process-wide pool that computes operations in parallel. The caller is thread 0. Workers spin for a moment after a
+// job, then park on a futex.
 //
-// Threads claim runs of tiles from one 64-bit word {epoch, remaining} by compare-exchange. The epoch makes a claim and the
-// job it belongs to one thing: a thread that wakes late, holding an older job's description, cannot claim from a job it does
-// not know. A job is complete when every claimed tile is done, not when every worker has reported, so a worker that was
-// preempted before it claimed anything holds up nobody. A run is half of an even share of what remains: long at first
-// (streams stay long), single tiles at the end (threads finish together).
+// Threads claim runs of tiles from one 64-bit word {epoch, remaining} by compare-exchange. The epoch makes a claim and
+// the job it belongs to one thing: a thread that wakes late, holding an older job's description, cannot claim from a
+// job it does not know. A job is complete when every claimed tile is done, not when every worker has reported, so a
+// worker that was preempted before it claimed anything holds up nobody. A run is half of an even share of what remains,
+// within the bounds that the caller gives: long at first (streams stay long), short at the end (threads finish
+// together).
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -19,6 +20,12 @@
 
 namespace octavo {
 
+// Bounds of a claim, in tiles. shortest: a claim costs about 0.1 us and breaks a stream of memory; longest: an
+// interrupt is seen between claims (0: no bound).
+struct RunLength {
+  int shortest = 1, longest = 0;
+};
+
 class ThreadPool {
  public:
   // Computes tiles [begin, end) on thread `thread` (0 .. n_threads - 1).
@@ -30,30 +37,31 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Runs tiles 0 .. tiles - 1 on up to n_threads threads and returns when all are done. longest_run bounds a claim (0: no
-  // bound). Between claims *interrupt is looked at: when it is set the unclaimed tiles are dropped and Error(interrupted) is
-  // thrown once the others are done. An exception of a tile drops the rest likewise and is thrown here.
-  void run(int n_threads, int tiles, Tiles fn, void* context, int longest_run = 0, const std::atomic<bool>* interrupt = nullptr);
+  // Runs tiles 0 .. tiles - 1 on up to n_threads threads and returns when all are done. Between claims *interrupt is
+  // looked at: when it is set the unclaimed tiles are dropped and Error(interrupted) is thrown once the others are
+  // done. An exception of a tile drops the rest likewise and is thrown here.
+  void run(int n_threads, int tiles, Tiles fn, void* context, RunLength runs = {},
+           const std::atomic<bool>* interrupt = nullptr);
 
   // Wakes parked workers ahead of the first job of a step.
   void wake(int n_threads);
   int workers() const { return static_cast<int>(workers_.size()); }
 
  private:
-  // What a worker needs to take part. Written between jobs only; atomics, because a late worker may look at any time. What it
-  // read counts only when its claim succeeds.
+  // What a worker needs to take part. Written between jobs only; atomics, because a late worker may look at any time.
+  // What it read counts only when its claim succeeds.
   struct Job {
     std::atomic<Tiles> fn{nullptr};
     std::atomic<void*> context{nullptr};
     std::atomic<const std::atomic<bool>*> interrupt{nullptr};
-    std::atomic<int> tiles{0}, n_threads{0}, longest_run{0};
+    std::atomic<int> tiles{0}, n_threads{0}, shortest{1}, longest{0};
   };
 
   void grow(int n_threads);
   void work(int index, std::uint32_t seen);
   void take_part(int index, std::uint32_t epoch);
   void drop_rest(std::uint32_t epoch);
-  void run_alone(int tiles, Tiles fn, void* context, int longest_run, const std::atomic<bool>* interrupt);
+  void run_alone(int tiles, Tiles fn, void* context, RunLength runs, const std::atomic<bool>* interrupt);
   bool wait_for_epoch(std::uint32_t seen);
   void wake_parked();
 
@@ -83,10 +91,13 @@ class Lease {
 
 // pool.run with a callable f(begin, end, thread).
 template <class F>
-void parallel(ThreadPool& pool, int n_threads, int tiles, F&& f, int longest_run = 0, const std::atomic<bool>* interrupt = nullptr) {
+void parallel(ThreadPool& pool, int n_threads, int tiles, F&& f, RunLength runs = {},
+              const std::atomic<bool>* interrupt = nullptr) {
   using Callable = std::remove_reference_t<F>;
-  pool.run(n_threads, tiles, [](void* context, int begin, int end, int thread) { (*static_cast<Callable*>(context))(begin, end, thread); },
-           const_cast<std::remove_const_t<Callable>*>(&f), longest_run, interrupt);
+  pool.run(
+      n_threads, tiles,
+      [](void* context, int begin, int end, int thread) { (*static_cast<Callable*>(context))(begin, end, thread); },
+      const_cast<std::remove_const_t<Callable>*>(&f), runs, interrupt);
 }
 
 }  // namespace octavo

@@ -36,7 +36,8 @@ std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
   const std::uint64_t tiles = (static_cast<std::uint64_t>(n) + tile_rows - 1) / tile_rows;
   const std::uint64_t blocks_limit = std::numeric_limits<std::int64_t>::max() / block_bytes(format);
   if (static_cast<std::uint64_t>(k / group_size) > blocks_limit / tiles)
-    throw Error(Code::out_of_memory, "a weight is larger than any memory", {{"shape", std::to_string(n) + " x " + std::to_string(k)}});
+    throw Error(Code::out_of_memory, "a weight is larger than any memory",
+                {{"shape", std::to_string(n) + " x " + std::to_string(k)}});
   return tiles * static_cast<std::uint64_t>(k / group_size) * block_bytes(format);
 }
 
@@ -54,10 +55,12 @@ std::size_t block_bytes(Format format) {
   return 0;
 }
 
-CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k) : Weight(format, n, k), memory_(memory_bytes(format, n, k)) {}
+CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k)
+    : Weight(format, n, k), memory_(memory_bytes(format, n, k)) {}
 
 void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
-  if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row || (count % tile_rows != 0 && row + count != n))
+  if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row ||
+      (count % tile_rows != 0 && row + count != n))
     throw Error(Code::invalid_argument, "rows of a weight are loaded in whole tiles",
                 {{"row", std::to_string(row)}, {"count", std::to_string(count)}, {"rows", std::to_string(n)}});
   const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
@@ -70,7 +73,8 @@ void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* r
         if (!is_quantised(format)) {
           const std::size_t size = stored;
           from += static_cast<std::size_t>(g) * group_size * size;
-          for (int i = 0; i < group_size; ++i) std::memcpy(block + (static_cast<std::size_t>(i) * tile_rows + lane) * size, from + i * size, size);
+          for (int i = 0; i < group_size; ++i)
+            std::memcpy(block + (static_cast<std::size_t>(i) * tile_rows + lane) * size, from + i * size, size);
           continue;
         }
         from += static_cast<std::size_t>(g) * stored;
@@ -109,7 +113,8 @@ void CpuWeight::read_row(std::int64_t row, float* out) const {
         break;
       case Format::q8_0: {
         const float d = f16_to_f32(load_half(block + q8_codes_bytes + 2 * lane));
-        for (int i = 0; i < group_size; ++i) out[i] = d * static_cast<float>(static_cast<int>(block[dword_offset(lane, i / 4) + i % 4]) - 128);
+        for (int i = 0; i < group_size; ++i)
+          out[i] = d * static_cast<float>(static_cast<int>(block[dword_offset(lane, i / 4) + i % 4]) - 128);
         break;
       }
       case Format::q4_0: {

@@ -1,4 +1,5 @@
-// A weight in the CPU backend's layout (cpp/cpu/kernels.h), made from rows in the file's layout and read back row by row.
+// A weight in the CPU backend's layout (cpp/cpu/kernels.h), made from rows in the file's layout and read back row by
+// row.
 #pragma once
 #include <cstdint>
 
@@ -18,7 +19,9 @@ class CpuWeight final : public Weight {
 
   std::int64_t tiles() const { return (n + tile_rows - 1) / tile_rows; }
   std::size_t tile_bytes() const { return block_bytes(format) * static_cast<std::size_t>(k / group_size); }
-  std::uint8_t* tile(std::int64_t i) const { return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(i) * tile_bytes(); }
+  std::uint8_t* tile(std::int64_t i) const {
+    return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(i) * tile_bytes();
+  }
 
   // Backend::weight_load.
   void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows);

@@ -15,21 +15,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST_CASE("every tile runs exactly once, whatever the number of threads and the longest run") {
+TEST_CASE("every tile runs exactly once, whatever the number of threads and the length of runs") {
   ThreadPool pool;
   for (int threads = 1; threads <= 3; ++threads) {
     for (int tiles : {0, 1, 2, 3, 7, 64, 1000}) {
-      for (int longest_run : {0, 1, 5}) {
+      for (const RunLength runs : {RunLength{}, RunLength{1, 1}, RunLength{1, 5}, RunLength{4, 0}, RunLength{500, 7}}) {
         std::vector<std::atomic<int>> seen(static_cast<std::size_t>(tiles));
         std::atomic<int> longest{0}, stranger{0};
         parallel(pool, threads, tiles, [&](int begin, int end, int thread) {
           if (thread < 0 || thread >= threads) ++stranger;
           for (int now = longest.load(); end - begin > now && !longest.compare_exchange_weak(now, end - begin);) {}
           for (int i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
-        }, longest_run);
+        }, runs);
         for (const auto& count : seen) REQUIRE(count == 1);
         CHECK(stranger == 0);
-        if (longest_run > 0) CHECK(longest <= longest_run);
+        if (runs.longest > 0) CHECK(longest <= runs.longest);
       }
     }
   }
@@ -60,19 +60,24 @@ TEST_CASE("workers that parked are woken for the next job") {
       if (thread != 0) other = true;
       for (int i = begin; i < end; ++i)
         for (int ms = 0; thread == 0 && !other && ms < 5000; ++ms) std::this_thread::sleep_for(1ms);
-    }, 1);
+    }, {1, 1});
     CHECK(other);
     std::this_thread::sleep_for(5ms);
   }
 }
 
-TEST_CASE("a job does not wait for workers that claimed nothing") {
+TEST_CASE("a job ends with its tiles, not with its threads") {
   ThreadPool pool;
   parallel(pool, 3, 3, [](int, int, int) {});
   REQUIRE(pool.workers() == 2);
-  // One worker is held inside a job of another caller's pool; here: more threads than tiles, and tiles that end at once.
+  // Most of 64 threads have no CPU and claim nothing; a job that waited for each of them would take their turns.
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < 100; ++i) parallel(pool, 3, 2, [](int, int, int) {});
+  for (int i = 0; i < 100; ++i) {
+    std::atomic<int> done{0};
+    parallel(pool, 64, 2, [&](int begin, int end, int) { done += end - begin; });
+    CHECK(done == 2);
+  }
+  CHECK(pool.workers() == 63);
   CHECK(std::chrono::steady_clock::now() - start < 5s);
 }
 
@@ -87,7 +92,7 @@ TEST_CASE("an interrupt drops what is not claimed and the pool goes on") {
         parallel(pool, threads, 1000, [&](int begin, int end, int) {
           ran += end - begin;
           if (ran > 20) flag = true;
-        }, 1, &flag);
+        }, {1, 1}, &flag);
       } catch (const Error& e) {
         code = code_name(e.code());
       }
@@ -109,7 +114,8 @@ TEST_CASE("an interrupt from another thread is seen between two claims") {
     flag = true;
   });
   const auto start = std::chrono::steady_clock::now();
-  CHECK_THROWS_AS(parallel(pool, 2, 100000, [](int, int, int) { std::this_thread::sleep_for(1ms); }, 1, &flag), Error);
+  CHECK_THROWS_AS(
+      parallel(pool, 2, 100000, [](int, int, int) { std::this_thread::sleep_for(1ms); }, {1, 1}, &flag), Error);
   CHECK(std::chrono::steady_clock::now() - start < 5s);
   other.join();
 }
