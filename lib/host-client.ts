@@ -19,6 +19,7 @@ import type {
   VocabularyData,
 } from './host/protocol.ts'
 import { controlBytes, controlIndex } from './host/protocol.ts'
+import { packStats, type StatsRow, unpackStats } from './host/stats.ts'
 
 /** The host as a thread (or a fake in tests). */
 export interface HostWire {
@@ -55,7 +56,7 @@ export class HostClient {
   /** Streams that somebody waits for: all but paused ones. */
   #waiting = 0
   #engineId: number | undefined
-  #stats: EngineStats | undefined
+  #stats: StatsRow | undefined
   #nextId = 1
   #failure: ErrorData | undefined
   #closing: Promise<void> | undefined
@@ -79,7 +80,7 @@ export class HostClient {
 
   /** The last snapshot; undefined before the model is loaded. */
   get stats(): EngineStats | undefined {
-    return this.#stats
+    return this.#stats && unpackStats(this.#stats)
   }
 
   /** Why nothing can be asked of it any more. */
@@ -147,7 +148,7 @@ export class HostClient {
         return
       case 'loaded':
         this.#engineId = message.info.engineId
-        this.#stats = message.info.stats
+        this.#stats = packStats(message.info.stats)
         this.#settleLoad?.resolve(message.info)
         this.#settleLoad = undefined
         if (this.#closing !== undefined) this.halt()

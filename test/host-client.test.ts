@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { ErrorData } from '../lib/errors.ts'
 import type { StreamControl } from '../lib/generation.ts'
 import { controlIndex, type FromHost, type LoadedInfo, type StepPart, type ToHost } from '../lib/host/protocol.ts'
+import { packStats } from '../lib/host/stats.ts'
 import { HostClient } from '../lib/host-client.ts'
 
 const kv = { totalBlocks: 4, freeBlocks: 4, cachedBlocks: 0 }
@@ -49,7 +50,7 @@ class FakeHost {
   }
 
   step(...parts: StepPart[]): void {
-    this.send({ type: 'step', parts, stats: { ...stats, steps: 7 } })
+    this.send({ type: 'step', parts, stats: packStats({ ...stats, steps: 7 }) })
   }
 
   get types(): string[] {

@@ -4,6 +4,7 @@ import type { TokenBytes } from '../lib/host/detokenizer.ts'
 import { HostLoop } from '../lib/host/loop.ts'
 import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/protocol.ts'
 import { controlIndex } from '../lib/host/protocol.ts'
+import { unpackStats } from '../lib/host/stats.ts'
 import { FakeNativeEngine, type FakeOptions, nextToken } from './fake-native.ts'
 
 const vocabulary = 26
@@ -105,7 +106,8 @@ describe('loop', () => {
     expect(host.output(1)).toMatchObject({ tokens, text: text(tokens) })
     expect(host.posted.length).toBe(host.engine.stepSizes.length)
     expect(host.idleBlocks).toBe(64)
-    expect(host.posted.at(-1)).toMatchObject({ stats: { requests: { running: 0, waiting: 0 }, promptTokens: 3 } })
+    const last = host.posted.at(-1) as Extract<FromHost, { type: 'step' }>
+    expect(unpackStats(last.stats)).toMatchObject({ requests: { running: 0, waiting: 0 }, promptTokens: 3 })
   })
 
   it('ends at the end-of-text token, which is in neither tokens nor text, unless it is ignored', () => {

@@ -12,6 +12,7 @@ import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost
 import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
 import { type KvPort, Scheduler, type SchedulerOptions, type StepPlan } from './scheduler.ts'
+import { packStats } from './stats.ts'
 
 export interface LoopOptions extends SchedulerOptions {
   contextTokens: number
@@ -109,7 +110,7 @@ export class HostLoop {
     if (!always && this.#outbox.length === 0) return
     const parts = this.#outbox
     this.#outbox = []
-    this.#port.post({ type: 'step', parts, stats: this.stats() })
+    this.#port.post({ type: 'step', parts, stats: packStats(this.stats()) })
   }
 
   #handle(message: ToHost): void {

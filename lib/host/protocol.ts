@@ -6,6 +6,7 @@
 import type { ErrorData } from '../errors.ts'
 import type { ModelLocation } from '../model/locate.ts'
 import type { TokenBytes } from './detokenizer.ts'
+import type { StatsRow } from './stats.ts'
 
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
@@ -179,7 +180,7 @@ export type FromHost =
   | { type: 'progress'; progress: LoadProgress }
   | { type: 'log'; message: string }
   | { type: 'loaded'; info: LoadedInfo }
-  | { type: 'step'; parts: StepPart[]; stats: EngineStats }
+  | { type: 'step'; parts: StepPart[]; stats: StatsRow }
   /** Load failed, or the engine cannot go on; the host ends by itself after it. */
   | { type: 'failed'; error: ErrorData }
   | { type: 'closed' }
