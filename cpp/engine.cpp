@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <chrono>
+#include <limits>
 #include <mutex>
 
 #include "error.h"
@@ -45,9 +46,9 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
     : model_(std::move(model)),
       options_(options),
       interrupt_(std::make_shared<std::atomic<bool>>(false)),
-      kv_(options.kv_blocks, options.prefix_cache),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
                                           model_->desc().head_size, KvDtype::f16})),
+      kv_(options.kv_blocks, options.prefix_cache),
       scratch_(model_->desc(), options.max_step_tokens),
       id_(register_flag(interrupt_)) {}
 
@@ -60,16 +61,27 @@ Engine::~Engine() {
 void Engine::set_sampler(int sequence, SamplerParams params) {
   kv_.length(sequence);  // throws for a bad handle
   check_sampler_params(params);
-  for (const auto& [token, value] : params.bias)
+  for (const auto& [token, value] : params.bias) {
     if (token < 0 || token >= model_->desc().vocabulary)
       throw Error(Code::invalid_argument, "logit bias for a token outside the vocabulary",
                   {{"expected", "0.." + std::to_string(model_->desc().vocabulary - 1)}, {"found", std::to_string(token)}});
+    // sample_row would refuse it too, but then the whole step is lost.
+    if (!(value < std::numeric_limits<float>::infinity()))
+      throw Error(Code::invalid_argument, "a logit bias is not a number",
+                  {{"expected", "a number or -infinity"}, {"found", std::to_string(value)}});
+  }
   samplers_.insert_or_assign(sequence, std::move(params));
 }
 
 void Engine::release(int sequence) {
   kv_.release(sequence);
   samplers_.erase(sequence);
+}
+
+// What is reserved, not what the table happens to reach: the rest of a fork's last block may be another's.
+void Engine::check_room(std::size_t index, const Segment& s) const {
+  const int room = kv_.room(s.sequence);
+  if (s.count > room) bad_segment(index, "no room reserved", "<= " + std::to_string(room) + " tokens", s.count);
 }
 
 void Engine::submit(Step step) {
@@ -81,8 +93,7 @@ void Engine::submit(Step step) {
     const Segment& s = step.segments[i];
     if (s.count < 1) bad_segment(i, "no tokens", ">= 1", s.count);
     if (s.rows < 0 || s.rows > s.count) bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
-    const int room = static_cast<int>(kv_.table(s.sequence).size()) * kv_block_tokens - kv_.length(s.sequence);
-    if (s.count > room) bad_segment(i, "no room reserved", "<= " + std::to_string(room) + " tokens", s.count);
+    check_room(i, s);
     if (s.score && s.next >= vocabulary) bad_segment(i, "next token outside the vocabulary", "< " + std::to_string(vocabulary), s.next);
     for (std::size_t j = 0; j < i; ++j)
       if (step.segments[j].sequence == s.sequence) bad_segment(i, "a sequence twice in one step", "distinct sequences", s.sequence);
@@ -114,6 +125,8 @@ bool Engine::wait() {
   make_copies();
   try {
     if (interrupt_->load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
+    // A sequence may have been truncated or released since submit().
+    for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
     model_->forward(step_, step_samplers_, kv_, *store_, scratch_, result_);
   } catch (const Error& e) {
     if (e.code() != Code::interrupted) throw;

@@ -40,13 +40,14 @@ class Engine {
   const StepResult& result() const { return result_; }
 
  private:
+  void check_room(std::size_t index, const Segment& segment) const;
   void make_copies();
 
   const std::shared_ptr<const Model> model_;
   const EngineOptions options_;
   const std::shared_ptr<std::atomic<bool>> interrupt_;
+  std::unique_ptr<KvStore> store_;  // before kv_: it asks what memory there is, the block manager only takes
   KvCache kv_;
-  std::unique_ptr<KvStore> store_;
   Scratch scratch_;
   const std::uint32_t id_;  // registered last: a constructor that throws before leaves nothing behind
   std::unordered_map<int, SamplerParams> samplers_;

@@ -237,6 +237,8 @@ void KvCache::clear_index() { impl_->pool.evict_cached(); }
 
 int KvCache::length(int sequence) const { return impl_->get("length", sequence).length(); }
 
+int KvCache::room(int sequence) const { return impl_->get("room", sequence).room; }
+
 const std::vector<std::int32_t>& KvCache::tokens(int sequence) const { return impl_->get("tokens", sequence).tokens; }
 
 const std::vector<std::int32_t>& KvCache::table(int sequence) const { return impl_->get("table", sequence).table; }

@@ -54,6 +54,7 @@ class KvCache {
   void clear_index();
 
   int length(int sequence) const;                         // tokens computed
+  int room(int sequence) const;                           // positions after length: reserved and not yet committed
   const std::vector<std::int32_t>& tokens(int sequence) const;  // of the computed positions
   const std::vector<std::int32_t>& table(int sequence) const;   // pool block of each 16 positions
   KvStats stats() const;                                  // O(1)

@@ -38,6 +38,8 @@ void check_sizes(const ModelDesc& d) {
       throw Error(Code::model_unsupported, std::string("cannot run a model whose ") + r.name + " is " + std::to_string(r.value),
                   {{"expected", "a positive multiple of " + std::to_string(r.multiple)}, {"found", std::to_string(r.value)}});
   }
+  if (static_cast<std::size_t>(d.layers) > d.tensors.size())  // before anything is allocated for them
+    invalid("fewer tensors than layers", {{"expected", std::to_string(d.layers)}, {"found", std::to_string(d.tensors.size())}});
   if (d.heads % d.kv_heads != 0)
     throw Error(Code::model_unsupported, "heads is not a multiple of kvHeads",
                 {{"heads", std::to_string(d.heads)}, {"kvHeads", std::to_string(d.kv_heads)}});
@@ -184,6 +186,8 @@ std::uint64_t Model::load_tensor(int index) {
     throw Error(Code::invalid_argument, "no such tensor", {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
   Task& task = tasks_[static_cast<std::size_t>(index)];
   const TensorSource& s = *task.source;
+  if (s.file >= 0 && files_.empty())
+    throw Error(Code::invalid_argument, "the model is loaded and its files are closed", {{"expected", "loadTensor before finishLoad"}});
   const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
   const std::int64_t chunk = std::max<std::int64_t>(1, static_cast<std::int64_t>(load_chunk_bytes / stride) / tile_rows) * tile_rows;
   std::vector<std::uint8_t> buffer;

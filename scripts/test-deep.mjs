@@ -43,10 +43,17 @@ const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vit
 
 const checks = [
   {
-    name: 'cpp-asan-ubsan',
+    name: 'cpp-full',
     deep: true,
-    what: 'doctest binary, full counts, ASan + UBSan',
-    run: () => ['node', 'scripts/test-cpp.mjs', '--deep'],
+    what: 'doctest binary, every shape and every count',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--deep'],
+  },
+  { name: 'cpp-asan-ubsan', what: 'doctest binary, sample, ASan + UBSan', run: () => ['node', 'scripts/test-cpp.mjs'] },
+  {
+    name: 'hostile-asan',
+    deep: true,
+    what: 'damaged GGUF files, random block manager operations and sampler rows, full counts, ASan + UBSan',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--deep', '--', '-tc=*gguf*,*kv*,*sampler*'],
   },
   {
     name: 'cpp-tsan',

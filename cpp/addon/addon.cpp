@@ -88,7 +88,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
                                     small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
       if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
-      if (options.kv_blocks < 1) bad_argument("kvBlocks", ">= 1");
+      // A slot of the pool (block * 16 + offset) is an int32.
+      if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");
       if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
       engine_ = std::make_unique<Engine>(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
     });
@@ -309,7 +310,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));
   exports.Set("dequantise", Napi::Function::New<dequantise>(env));
   exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
-                guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(integer(info[0], "id"))); });
+                guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });
               }));
   return exports;
 }

@@ -85,6 +85,8 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
 
 namespace {
 
+bool is_integer(double d) { return d == std::floor(d) && std::fabs(d) <= static_cast<double>(largest_exact_integer); }
+
 GgufArray gguf_array_from(const Napi::Array& array, const std::string& key) {
   GgufArray out;
   using Kind = GgufArray::Kind;
@@ -101,7 +103,7 @@ GgufArray gguf_array_from(const Napi::Array& array, const std::string& key) {
       out.integers.push_back(v.As<Napi::Boolean>().Value() ? 1 : 0);
     } else {
       out.numbers.push_back(number(v, key));
-      integral = integral && out.numbers.back() == std::floor(out.numbers.back());
+      integral = integral && is_integer(out.numbers.back());
     }
   }
   if (out.kind == Kind::numbers && integral && key.find("scores") == std::string::npos) {  // scores are f32 even when whole
@@ -128,7 +130,7 @@ GgufValue gguf_value_from(const Napi::Value& v, const std::string& key) {
     return v.As<Napi::BigInt>().Uint64Value(&lossless);
   }
   const double d = number(v, key);
-  if (d != std::floor(d) || is_float_key(key)) return d;
+  if (!is_integer(d) || is_float_key(key)) return d;
   if (d < 0) return static_cast<std::int64_t>(d);
   return static_cast<std::uint64_t>(d);
 }

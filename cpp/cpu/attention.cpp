@@ -13,11 +13,15 @@ constexpr RunLength runs{1, 4};
 
 using Group = AttentionScratch::Group;
 
-// Partials of up to group_rows rows: [rows] max, [rows] sum, [rows, D] out.
+// Partials of up to `rows` rows: [rows, D] out, [rows] max, [rows] sum.
 struct State {
-  float *max, *sum, *out;
-  State(float* memory) : max(memory), sum(memory + group_rows), out(memory + 2 * group_rows) {}
-  static std::size_t floats(int head_size) { return static_cast<std::size_t>(group_rows) * (head_size + 2); }
+  float *out, *max, *sum;
+  State(float* memory, int rows, int head_size)
+      : out(memory), max(memory + static_cast<std::size_t>(rows) * head_size), sum(max + rows) {}
+  // Whole cache lines, so that threads do not share one.
+  static std::size_t floats(int rows, int head_size) {
+    return (static_cast<std::size_t>(rows) * (head_size + 2) + 15) / 16 * 16;
+  }
 };
 
 struct Keys {
@@ -143,14 +147,19 @@ int plan_groups(const Run& run, const AttentionCall& call, AttentionScratch& scr
 void attention(const Kernels& kernels, const Team& team, AttentionScratch& scratch, const AttentionCall& call) {
   const Run run(kernels, call);
   const int slots = plan_groups(run, call, scratch), groups = static_cast<int>(scratch.groups.size());
-  const std::size_t state_floats = State::floats(call.kv.shape.head_size);
+  int rows = 0;  // of the largest group: a decode step needs room for the heads of one token only
+  for (const Group& g : scratch.groups) rows = std::max(rows, g.rows);
+  const int head_size = call.kv.shape.head_size;
+  const std::size_t state_floats = State::floats(rows, head_size);
   const bool apart = team.threads > 1 && groups < 4 * team.threads && slots > groups;
   float* const states =
       static_cast<float*>(scratch.states.at_least(sizeof(float) * state_floats * (apart ? slots : 2 * team.threads)));
 
+  const auto state = [&](std::size_t i) { return State(states + state_floats * i, rows, head_size); };
+
   if (!apart) {
     team.tiles(groups, [&](int begin, int end, int thread) {
-      const State total(states + 2 * state_floats * thread), part(states + 2 * state_floats * thread + state_floats);
+      const State total = state(2 * thread), part = state(2 * thread + 1);
       for (int i = begin; i < end; ++i) {
         const Group& g = scratch.groups[i];
         for (int chunk = g.first_chunk; chunk < g.end_chunk; ++chunk) {
@@ -165,15 +174,15 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
   team.tiles(slots, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[scratch.slot_group[i]];
-      run.compute_chunk(g, g.first_chunk + i - g.slot, State(states + state_floats * i));
+      run.compute_chunk(g, g.first_chunk + i - g.slot, state(i));
     }
   }, runs);
   team.tiles(groups, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[i];
-      const State total(states + state_floats * g.slot);
+      const State total = state(g.slot);
       for (int chunk = g.first_chunk + 1; chunk < g.end_chunk; ++chunk)
-        run.merge(g, chunk, total, State(states + state_floats * (g.slot + chunk - g.first_chunk)));
+        run.merge(g, chunk, total, state(g.slot + chunk - g.first_chunk));
       run.finish(g, total);
     }
   });

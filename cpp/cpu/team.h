@@ -37,13 +37,14 @@ struct Team {
   }
 };
 
-// Memory that grows and is never given back while the backend lives.
+// Memory that grows, half as much again each time, and is never given back while the backend lives.
 class Scratch {
  public:
   void* at_least(std::size_t bytes) {
     if (bytes > memory_.bytes()) {
+      const std::size_t grown = std::max(bytes, memory_.bytes() + memory_.bytes() / 2);
       memory_ = os::Memory();
-      memory_ = os::Memory(bytes);
+      memory_ = os::Memory(grown);
     }
     return memory_.data();
   }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <thread>
 
 #include "engine.h"
@@ -290,6 +291,51 @@ TEST_CASE("scoring gives the log-probability of every next token, in any chunkin
     CHECK(bits == whole);
     engine.release(sequence);
   }
+}
+
+TEST_CASE("room that a table happens to have is not room reserved") {
+  Engine engine(load(plain, cpu_isas()[0]), options(1));
+  Request r = begin(engine, 4, 20);
+  step(engine, {&r}, 512);
+  const int fork = engine.kv().fork(r.sequence);  // shares the last block, 12 positions of it free
+  CHECK_THROWS_AS(engine.submit({{{fork, 1, 0, false, -1}}, {5}}), Error);
+  engine.kv().truncate(r.sequence, 10);
+  CHECK_THROWS_AS(engine.submit({{{r.sequence, 1, 0, false, -1}}, {5}}), Error);
+}
+
+TEST_CASE("a step whose sequence lost its room after submit is refused, and the next one runs") {
+  Engine engine(load(plain, cpu_isas()[0]), options(1));
+  const std::vector<std::int32_t> text = prompt_of(9, 200);
+  for (const bool release : {false, true}) {
+    const int sequence = engine.kv().create("");
+    REQUIRE(engine.kv().reserve(sequence, 200));
+    engine.submit({{{sequence, 200, 0, false, -1}}, text});
+    if (release) engine.release(sequence);
+    else engine.kv().truncate(sequence, 0);
+    CHECK_THROWS_AS(engine.wait(), Error);
+  }
+  CHECK(engine.kv().check() == "");
+  Request r = begin(engine, 4, 20);
+  step(engine, {&r}, 512);
+  CHECK(r.drawn.tokens.size() == 1);
+}
+
+TEST_CASE("a bias that no logit can take is refused when it is set") {
+  Engine engine(load(plain, cpu_isas()[0]), options(1));
+  const int sequence = engine.kv().create("");
+  SamplerParams p = sampler_of(4, 1);
+  for (const float value : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    p.bias = {{3, value}};
+    CHECK_THROWS_AS(engine.set_sampler(sequence, p), Error);
+  }
+  p.bias = {{3, -std::numeric_limits<float>::infinity()}};
+  engine.set_sampler(sequence, p);
+}
+
+TEST_CASE("a description with more layers than tensors is refused before anything is allocated") {
+  ModelDesc d = small_model(plain);
+  d.layers = 1 << 28;
+  CHECK_THROWS_AS(Model(d, make_reference_backend()), Error);
 }
 
 TEST_CASE("a step that is wrong is refused with the segment named") {
