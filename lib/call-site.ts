@@ -18,7 +18,8 @@ export class CallSite {
 
   error(data: ErrorData): OctavoError {
     const error = fromErrorData(data)
-    const frames = (this.#trace.stack ?? '').split('\n').slice(1).join('\n')
+    // An application's own Error.prepareStackTrace may have made anything of it.
+    const frames = String(this.#trace.stack).split('\n').slice(1).join('\n')
     error.stack = `${error.name} [${error.code}]: ${error.message}\n${frames}`
     return error
   }

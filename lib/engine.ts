@@ -109,8 +109,7 @@ export class Engine {
     const site = new CallSite(this.generate)
     const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
     if (messages !== undefined) return this.#chat(messages, sampling, site)
-    const tokens = this.#prompt(prompt!, parseSpecial, site)
-    return this.#generate(tokens, sampling, site, {})
+    return this.#generate(() => this.#prompt(prompt!, parseSpecial, site), sampling, site, {})
   }
 
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
@@ -184,12 +183,13 @@ export class Engine {
   ): RunningGeneration {
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    const tokens = this.#text.tokenizeChat(messages, { addGenerationPrompt: true })
-    return this.#generate(tokens, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, onEnd)
+    const tokenize = () => this.#text.tokenizeChat(messages, { addGenerationPrompt: true })
+    return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, onEnd)
   }
 
+  /** `tokenize` is called when every option is known to be good: nobody would look at its promise after a throw. */
   #generate(
-    pending: Int32Array | Promise<Int32Array>,
+    tokenize: () => Int32Array | Promise<Int32Array>,
     options: ParsedSampling,
     site: CallSite,
     output: Pick<RequestSpec, 'dropPrefixSpace'>,
@@ -198,6 +198,7 @@ export class Engine {
     this.#assertOpen(site)
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = samplingSpec(options, seed, this.model.vocabularySize, site)
+    const pending = tokenize()
     const { signal, stop, ignoreEos } = options
     const askedAtMs = now()
     const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, ...(onEnd && { onEnd }) })

@@ -54,7 +54,7 @@ export interface ErrorData {
   details: ErrorDetails
 }
 
-const isCode = (value: unknown): value is ErrorCode => typeof value === 'string' && value in errorCodes
+const isCode = (value: unknown): value is ErrorCode => typeof value === 'string' && Object.hasOwn(errorCodes, value)
 
 /** Anything thrown -> plain data. Native errors carry `code` and `details`; others become INTERNAL. */
 export function toErrorData(error: unknown): ErrorData {

@@ -39,6 +39,7 @@ export interface Generation extends AsyncIterable<GenerationPart> {
   /**
    * Resolves at the end, also after `cancel()` or leaving the loop (finishReason 'cancelled'); rejects with `signal.reason` when
    * the signal aborts, with an OctavoError when something fails. Never an unhandled rejection, even if nobody looks at it.
+   * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
   readonly result: Promise<GenerationResult>
   /** What came so far; readable at any time. */
@@ -90,6 +91,8 @@ export class RunningGeneration implements Generation, Stream {
   #iterating = false
   #paused = false
   #cancelled = false
+  /** The reader left: parts that are on their way are for the result only. */
+  #left = false
   #ended = false
   /** Boxed, because anything may be an abort's reason; taken by the first `next()` that meets it. */
   #failure: { error: unknown } | undefined
@@ -167,6 +170,7 @@ export class RunningGeneration implements Generation, Stream {
       next: () => this.#next(),
       return: async () => {
         this.cancel()
+        this.#left = true
         this.#queue = []
         this.#failure = undefined
         await this.result.catch(() => {})
@@ -197,11 +201,11 @@ export class RunningGeneration implements Generation, Stream {
   #deliver(part: GenerationPart): void {
     const waiter = this.#waiters.shift()
     if (waiter !== undefined) waiter.resolve({ done: false, value: part })
-    else this.#queue.push(part)
+    else if (!this.#left) this.#queue.push(part)
   }
 
   #pauseIfUnread(): void {
-    if (!this.#iterating || this.#paused || this.#queue.length <= pauseParts) return
+    if (!this.#iterating || this.#paused || this.#cancelled || this.#queue.length <= pauseParts) return
     this.#paused = true
     this.#control?.pause()
   }

@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { OctavoError } from './errors.ts'
 
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
 export type GgufValue = boolean | number | bigint | string | GgufValue[]
@@ -234,8 +235,22 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 
 let loaded: Native | undefined
 
-/** The addon, loaded on first use. Throws what the loader throws when there is no build for this platform. */
+/** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no build for this platform. */
 export function native(): Native {
-  loaded ??= (require('node-gyp-build') as (dir: string) => Native)(root)
+  loaded ??= load()
   return loaded
+}
+
+function load(): Native {
+  try {
+    return (require('node-gyp-build') as (dir: string) => Native)(root)
+  } catch (cause) {
+    const platform = `${process.platform}-${process.arch}`
+    throw new OctavoError(
+      'PLATFORM_UNSUPPORTED',
+      `There is no octavo build for ${platform} that loads here; build from source on Linux (x64, arm64) with cmake and g++: npm run build:native.`,
+      { platform, node: process.version, cause: cause instanceof Error ? cause.message : String(cause) },
+      { cause },
+    )
+  }
 }

@@ -32,7 +32,7 @@ export interface LoadOptions {
         dtype?: 'f16' | undefined
         /**
          * Size of the KV pool that all requests share: bytes, or text such as '1GiB'. Default: room for four requests of
-         * contextTokens within 1 GiB, never less than for one, never more than half of the memory that is left.
+         * contextTokens within 1 GiB, never less than for one, never more than a quarter of the memory that is left.
          */
         memory?: number | string | undefined
       }
@@ -153,6 +153,17 @@ export const loadSchema = z.strictObject({
     .prefault({}),
 })
 
+/** Native code computes with f32 numbers: what would become infinite there is refused, what would become 0 stays above it. */
+const largestF32 = (2 - 2 ** -23) * 2 ** 127
+const smallestF32 = 2 ** -126
+const aboveZero = (max: number) =>
+  z
+    .number()
+    .gt(0)
+    .max(max)
+    .transform((value) => Math.max(value, smallestF32))
+const biasText = 'an object of token ids and finite numbers or -Infinity'
+
 const samplingShape = {
   maxTokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(100).default(0.7),
@@ -161,15 +172,19 @@ const samplingShape = {
     .min(0)
     .max(2 ** 31 - 1)
     .default(40),
-  topP: z.number().gt(0).max(1).default(0.95),
+  topP: aboveZero(1).default(0.95),
   minP: z.number().min(0).max(1).default(0),
-  repetitionPenalty: z.number().gt(0).max(100).default(1),
+  repetitionPenalty: aboveZero(100).default(1),
   presencePenalty: z.number().min(-100).max(100).default(0),
   frequencyPenalty: z.number().min(-100).max(100).default(0),
   logitBias: z
-    .record(z.string().regex(/^\d+$/), z.union([z.number(), z.literal(-Infinity)]), {
-      error: 'an object of token ids and finite numbers or -Infinity',
-    })
+    .record(
+      z.string().regex(/^\d+$/),
+      z.union([z.number().min(-largestF32).max(largestF32), z.literal(-Infinity)], {
+        error: `a number from -${largestF32} to ${largestF32}, or -Infinity`,
+      }),
+      { error: biasText },
+    )
     .default({}),
   seed: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   stop: z

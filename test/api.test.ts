@@ -95,6 +95,15 @@ describe('load', () => {
     expect(error.stack).toContain('api.test.ts')
   })
 
+  it('leaves no promise behind when an option is wrong for this model', async () => {
+    await withEngine({}, async (other) => {
+      const wrong = { logitBias: { 99999: 1 } }
+      expect(thrown(() => other.generate({ prompt: 'A', ...wrong })).code).toBe('INVALID_ARGUMENT')
+      expect(thrown(() => other.generate({ ...story, ...wrong })).code).toBe('INVALID_ARGUMENT')
+      expect(thrown(() => other.session().generate('A', wrong)).code).toBe('INVALID_ARGUMENT')
+    })
+  })
+
   it('rejects a file that is no model', async () => {
     await expect(Engine.load({ model: `${packageRoot}/package.json` })).rejects.toMatchObject({ code: 'MODEL_INVALID' })
   })

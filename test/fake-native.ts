@@ -3,6 +3,7 @@
  * rules of lib/native.ts, and a "model" whose next token is a hash of all tokens before it, so that any token lost, doubled or
  * reordered on the way changes everything after it. Breaking a rule throws.
  */
+import { OctavoError } from '../lib/errors.ts'
 import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
 import { segmentMode, segmentStride, statIndex } from '../lib/native.ts'
 
@@ -130,6 +131,7 @@ export class FakeNativeEngine implements NativeEngine {
   }
 
   setSampler(id: number, params: SamplerParams): void {
+    if (params.temperature < 0) throw new OctavoError('INVALID_ARGUMENT', 'temperature is negative')
     this.#sequence(id).params = params
   }
 

@@ -105,6 +105,18 @@ describe('endings', () => {
     expect(host.asked).toEqual(['cancel'])
   })
 
+  it('a reader that left gets nothing more; what was on its way belongs to the result', async () => {
+    const host = new FakeHost()
+    host.send(2)
+    const iterator = host.generation[Symbol.asyncIterator]()
+    await iterator.next()
+    const left = iterator.return!()
+    host.send(2)
+    await left
+    expect(await iterator.next()).toEqual({ done: true, value: undefined })
+    expect((await host.generation.result).tokens).toEqual([0, 1, 2, 3])
+  })
+
   it('cancel() resolves the result and ends the iterator; calling it again does nothing', async () => {
     const host = new FakeHost()
     const reading = collect(host)
@@ -231,6 +243,18 @@ describe('backpressure', () => {
     while (!(await iterator.next()).done) count++
     expect(count).toBeGreaterThan(1)
     expect((await host.generation.result).tokens.length).toBe(pauseParts + 22)
+  })
+
+  it('does not pause what was cancelled: its end must come', async () => {
+    const host = new FakeHost()
+    const iterator = host.generation[Symbol.asyncIterator]()
+    const first = iterator.next()
+    host.send(1 + pauseParts)
+    host.generation.cancel()
+    host.send(5)
+    await first
+    expect((await host.generation.result).finishReason).toBe('cancelled')
+    expect(host.asked).toEqual(['cancel'])
   })
 
   it('never pauses a reader that keeps up', async () => {

@@ -93,6 +93,17 @@ class Host {
 const text = (tokens: number[]) => tokens.map((t) => words[t]).join('')
 
 describe('loop', () => {
+  it('ends a request whose parameters the engine refuses, and only that one', () => {
+    const host = new Host()
+    const bad = request(2, [4, 5], 20, { sampling: { ...sampling, temperature: -1 } })
+    host.send(request(1, [1, 2, 3], 20), bad)
+    expect(host.output(2).end).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } })
+    expect(host.output(1).tokens).toEqual(answer([1, 2, 3], 20))
+    expect(host.idleBlocks).toBe(64)
+    host.send(bad)
+    expect(host.idleBlocks).toBe(64)
+  })
+
   it('returns at once without work, and posts nothing', () => {
     const host = new Host()
     host.send()
@@ -178,6 +189,19 @@ describe('loop', () => {
     const before = waits
     host.send(request(2, [3, 1], 6))
     expect(waits).toBe(before)
+  })
+
+  it('offers a discarded step to no further cancel, so that everybody gets on while others cancel all the time', () => {
+    const offered: number[] = []
+    const host: Host = new Host({
+      onWait: () => {
+        offered.push(Atomics.load(host.control, controlIndex.stepTokens))
+        return offered.at(-1)! > 0
+      },
+    })
+    host.send(request(1, [1, 2, 3], 3))
+    expect(host.output(1).tokens).toEqual(answer([1, 2, 3], 3))
+    expect(offered).toEqual([3, 0, 1, 0, 1, 0])
   })
 
   it('skips a paused request without a spin, and goes on when it is resumed', () => {

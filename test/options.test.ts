@@ -86,7 +86,14 @@ describe('rejected, naming option, expected and found', () => {
     [{ stop: 5 }, 'stop', 'a non-empty string, or at most 64 of them', '5'],
     [{ logprobs: true }, 'logprobs', 'false or an integer from 0 to 100', 'true'],
     [{ logitBias: { x: 1 } }, 'logitBias.x', undefined, undefined],
-    [{ logitBias: { 5: Number.POSITIVE_INFINITY } }, 'logitBias.5', undefined, 'Infinity'],
+    [
+      { logitBias: { 5: Number.POSITIVE_INFINITY } },
+      'logitBias.5',
+      expect.stringMatching(/^a number from .* or -Infinity$/),
+      'Infinity',
+    ],
+    [{ logitBias: { 5: 1e39 } }, 'logitBias.5', expect.stringMatching(/3\.40/), '1e+39'],
+    [{ logitBias: { 5: -1e39 } }, 'logitBias.5', expect.stringMatching(/3\.40/), '-1e+39'],
     [{ signal: {} }, 'signal', 'an AbortSignal', '{}'],
     [{ prompt: 5 }, 'prompt', 'a string, an array of token ids or an Int32Array', '5'],
     [{ prompt: undefined }, 'prompt', 'either prompt or messages', 'undefined'],
@@ -139,6 +146,24 @@ it('the error carries the stack of the caller, without frames of the library', (
   const error = generate({ topK: -1 })
   expect(error.stack).toMatch(/^OctavoError \[INVALID_ARGUMENT\]: Option topK/)
   expect(error.stack!.split('\n')[1]).toContain('errorOf')
+})
+
+it('positive numbers stay positive as f32', () => {
+  const { topP, repetitionPenalty } = check(generateSchema, {
+    ...{ prompt: 'x', topP: 1e-60, repetitionPenalty: 1e-60 },
+  }) as z.output<typeof generateSchema>
+  expect(Math.fround(topP)).toBeGreaterThan(0)
+  expect(Math.fround(repetitionPenalty)).toBeGreaterThan(0)
+})
+
+it('an application with its own Error.prepareStackTrace gets the error all the same', () => {
+  const { prepareStackTrace } = Error
+  Error.prepareStackTrace = (_, sites) => sites
+  try {
+    expect(generate({ topK: -1 }).code).toBe('INVALID_ARGUMENT')
+  } finally {
+    Error.prepareStackTrace = prepareStackTrace
+  }
 })
 
 it('bans by -Infinity are allowed', () => {

@@ -227,6 +227,39 @@ describe('scheduler', () => {
     bench.expectIdle()
   })
 
+  it('takes the blocks of one that is paused after another had to wait for them', () => {
+    const bench = new Bench(64, 8)
+    const [slow, waiting] = [spec(1, prompt(1, 90), 20, 51), spec(2, prompt(2, 90), 20, 52)]
+    bench.add(slow)
+    for (let i = 0; i < 3; i++) bench.step()
+    bench.add(waiting)
+    bench.step()
+    expect(bench.scheduler.waiting).toBe(1)
+    bench.scheduler.setPaused(1, true)
+    bench.run()
+    expect(bench.output.get(2)!.tokens).toEqual(solo(waiting).tokens)
+    bench.scheduler.setPaused(1, false)
+    bench.run()
+    expect(bench.output.get(1)!.tokens).toEqual(solo(slow).tokens)
+    bench.expectIdle()
+  })
+
+  it('takes the sequence of a paused request when all of them are taken', () => {
+    const bench = new Bench(64, 64, true, 2)
+    const requests = [1, 2, 3].map((id) => spec(id, prompt(id, 20), 20, id + 50))
+    for (const request of requests.slice(0, 2)) bench.add(request)
+    bench.step()
+    for (const id of [1, 2]) bench.scheduler.setPaused(id, true)
+    bench.add(requests[2]!)
+    bench.run()
+    expect(bench.output.get(3)!.tokens).toEqual(solo(requests[2]!).tokens)
+    expect(bench.scheduler.counts.preemptions).toBe(1)
+    for (const id of [1, 2]) bench.scheduler.setPaused(id, false)
+    bench.run()
+    for (const request of requests) expect(bench.output.get(request.id)!.tokens).toEqual(solo(request).tokens)
+    bench.expectIdle()
+  })
+
   it('frees everything at once when a request is cancelled: waiting, prefilling, decoding, paused', () => {
     const bench = new Bench(16, 14, false)
     for (const id of [1, 2, 3, 4]) bench.add(spec(id, prompt(id, 60), 40, id + 50))

@@ -8,7 +8,7 @@ await measure(async () => {
     model,
     threads: Number(threads),
     contextTokens: 1024,
-    kv: { memory: '1GiB' },
+    kv: { memory: '128MiB' },
     prefixCache: false,
   })
   return {

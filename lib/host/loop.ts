@@ -35,6 +35,7 @@ export class HostLoop {
   /** Parts to post with the next message. */
   #outbox: StepPart[] = []
   #closed = false
+  #discarded = false
   #eosIds: ReadonlySet<number> = new Set()
   #table: TokenTable | undefined
 
@@ -82,7 +83,11 @@ export class HostLoop {
     this.#post()
     if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
     const plan = this.#scheduler.plan(this.#options.now())
-    if (plan === undefined) return false
+    for (const request of this.#scheduler.takeRefused()) this.#collect(request)
+    if (plan === undefined) {
+      this.#post()
+      return false
+    }
     if (this.#compute(plan) < 0) return true
     this.#scheduler.commit(plan, this.#drawn, this.#logprobs, this.#top, this.#options.now())
     for (const request of plan.requests) this.#collect(request)
@@ -90,12 +95,15 @@ export class HostLoop {
     return true
   }
 
+  /** A step that was discarded is not offered to cancels a second time: else a stream of cancels would stop everybody. */
   #compute(plan: StepPlan): number {
     const { control } = this.#options
     this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    Atomics.store(control, controlIndex.stepTokens, plan.nTokens)
+    Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
-      return this.#engine.wait(this.#drawn, this.#logprobs)
+      const rows = this.#engine.wait(this.#drawn, this.#logprobs)
+      this.#discarded = rows < 0
+      return rows
     } finally {
       Atomics.store(control, controlIndex.stepTokens, 0)
     }
@@ -182,8 +190,12 @@ export class NativeKv implements KvPort {
 
   create(request: HostRequest): number {
     const sequence = this.#engine.sequenceCreate(request.spec.salt)
-    if (request.spec.mode === 'generate') {
+    if (request.spec.mode !== 'generate') return sequence
+    try {
       this.#engine.setSampler(sequence, samplerParams(request.spec.sampling, request.promptLength))
+    } catch (error) {
+      this.#engine.sequenceFree(sequence)
+      throw error
     }
     return sequence
   }

@@ -34,7 +34,7 @@ export interface HostData {
 export const controlIndex = {
   /** 1: stop computing; set before `native.interrupt`, so that a discarded step is not planned again. */
   halt: 0,
-  /** Tokens of the step in flight; 0 between steps. */
+  /** Tokens of the step in flight; 0 between steps, and when it repeats a discarded one. */
   stepTokens: 1,
 } as const
 export const controlBytes = 8

@@ -8,7 +8,7 @@
  * can run short: then the youngest running request (one that is paused, if there is any) gives its blocks back, waits at its
  * place in the order of arrival and is recomputed later. The oldest one always advances, so every request ends.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError, toErrorData } from '../errors.ts'
 import { segmentMode, segmentStride } from '../native.ts'
 import type { HostRequest, TopLogprobs } from './request.ts'
 
@@ -105,8 +105,10 @@ export class Scheduler {
   readonly #running: HostRequest[] = []
   readonly #waiting: HostRequest[] = []
   readonly #byId = new Map<number, HostRequest>()
+  /** Requests that ended while a step was planned. */
+  #refused: HostRequest[] = []
   #arrivals = 0
-  /** How often blocks were given back: a request that found too few tries again only after that. */
+  /** How often blocks were given back or could be taken: a request that found too few tries again only after that. */
   #releases = 0
   readonly counts = { steps: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0, preemptions: 0 }
 
@@ -126,6 +128,13 @@ export class Scheduler {
 
   get requests(): IterableIterator<HostRequest> {
     return this.#byId.values()
+  }
+
+  /** Requests that ended while the last steps were planned; each is handed out once. */
+  takeRefused(): HostRequest[] {
+    const refused = this.#refused
+    if (refused.length > 0) this.#refused = []
+    return refused
   }
 
   /** Queues a request, or ends it with an error when it could never fit. */
@@ -155,7 +164,10 @@ export class Scheduler {
 
   setPaused(id: number, paused: boolean): void {
     const request = this.#byId.get(id)
-    if (request !== undefined) request.paused = paused
+    if (request === undefined || request.paused === paused) return
+    request.paused = paused
+    // A paused request's blocks may be taken.
+    if (paused) this.#releases++
   }
 
   /** The next step, or undefined when there is nothing to compute. Planning again before a commit gives the same work again. */
@@ -259,9 +271,14 @@ export class Scheduler {
 
   /** Starts the first waiting request that is not paused. False when there is none or it does not fit yet. */
   #admit(plan: StepPlan, nowMs: number): boolean {
-    if (this.#running.length >= this.#options.maxSequences) return false
     const request = this.#waiting.find((r) => !r.paused)
     if (request === undefined || request.blockedAt === this.#releases) return false
+    if (this.#running.length >= this.#options.maxSequences) {
+      // Readers that stopped reading keep their sequences only while nobody else wants one.
+      const paused = this.#running.findLast((r) => r.paused)
+      if (paused === undefined) return false
+      this.#preempt(plan, paused)
+    }
     while (!this.#start(request, nowMs)) {
       const idle = this.#running.every((r) => r.paused)
       const victim = idle ? this.#victim() : undefined
@@ -272,6 +289,11 @@ export class Scheduler {
       }
       this.#preempt(plan, victim)
     }
+    if (request.end !== undefined) {
+      this.#retire(request)
+      this.#refused.push(request)
+      return true
+    }
     this.#waiting.splice(this.#waiting.indexOf(request), 1)
     insert(this.#running, request)
     this.#planChunk(plan, request)
@@ -281,7 +303,8 @@ export class Scheduler {
   /** Finds its cached prefix and reserves the rest. All or nothing. */
   #start(request: HostRequest, nowMs: number): boolean {
     const tokens = request.targetTokens
-    const sequence = this.#kv.create(request)
+    const sequence = this.#create(request)
+    if (sequence === undefined) return true
     const mayMatch = this.#options.prefixCache && request.spec.mode === 'generate'
     const cached = mayMatch ? this.#kv.match(sequence, tokens) : 0
     const running = this.#running.length
@@ -300,6 +323,18 @@ export class Scheduler {
     }
     request.begin(cached, nowMs)
     return true
+  }
+
+  /** A sequence; a request whose parameters are refused ends with that error, alone. */
+  #create(request: HostRequest): number | undefined {
+    try {
+      return this.#kv.create(request)
+    } catch (error) {
+      const data = toErrorData(error)
+      if (data.code !== 'INVALID_ARGUMENT') throw error
+      request.fail(data)
+      return undefined
+    }
   }
 
   #retire(request: HostRequest): void {

@@ -10,21 +10,11 @@ export function packStats(stats: EngineStats): StatsRow {
   return [totalBlocks, freeBlocks, cachedBlocks, requests.running, requests.waiting, ...counts]
 }
 
+type Fields = [number, number, number, number, number, number, number, number, number, number]
+
 export function unpackStats(row: StatsRow): EngineStats {
-  const [totalBlocks, freeBlocks, cachedBlocks, running, waiting, ...counts] = row as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
-  const [steps, promptTokens, cachedTokens, generatedTokens, preemptions] = counts as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
+  const [totalBlocks, freeBlocks, cachedBlocks, running, waiting, ...counts] = row as Fields
+  const [steps, promptTokens, cachedTokens, generatedTokens, preemptions] = counts
   const kv = { totalBlocks, freeBlocks, cachedBlocks }
   return { kv, requests: { running, waiting }, steps, promptTokens, cachedTokens, generatedTokens, preemptions }
 }

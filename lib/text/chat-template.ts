@@ -54,7 +54,11 @@ export class ChatTemplate {
     const late = new OctavoError('TEMPLATE_ERROR', `The chat template went over its limit: ${limit}.`, {
       limit: 'deadline',
     })
-    const timer = setTimeout(() => void client.stop(late), this.#deadlineMs)
+    // An answer that came while this thread was busy with something else is taken first.
+    let turn: NodeJS.Immediate | undefined
+    const timer = setTimeout(() => {
+      turn = setImmediate(() => void client.stop(late))
+    }, this.#deadlineMs)
     try {
       return await client.call<RenderedChat>('render', request)
     } catch (error) {
@@ -65,6 +69,7 @@ export class ChatTemplate {
       throw error
     } finally {
       clearTimeout(timer)
+      clearImmediate(turn)
     }
   }
 
