@@ -49,14 +49,7 @@ export class Session {
     const site = new CallSite(this.generate)
     const content = parse(textSchema, message, 'message', site)
     const sampling = parse(samplingSchema, options, 'options', site)
-    if (this.#closed) throw site.error({ code: 'SESSION_CLOSED', message: 'The session is closed.', details: {} })
-    if (this.#running !== undefined) {
-      throw site.error({
-        code: 'SESSION_BUSY',
-        message: 'The session is generating an answer: await its result, or cancel it and await its result.',
-        details: {},
-      })
-    }
+    this.#assertIdle(site)
     const user = { role: 'user', content }
     let ended = false
     const generation = this.#host.start([...this.#messages, user], sampling, site, (result) => {
@@ -67,6 +60,35 @@ export class Session {
     })
     if (!ended) this.#running = generation
     return generation
+  }
+
+  /**
+   * A session of its own with the same history: both go on from here and share what is computed so far. Throws SESSION_BUSY
+   * while an answer is being generated.
+   */
+  fork(): Session {
+    this.#assertIdle(new CallSite(this.fork))
+    const fork = new Session(this.#host, undefined)
+    fork.#messages.push(...this.#messages)
+    return fork
+  }
+
+  /** Forgets the last turn. False when there is none. Throws SESSION_BUSY while an answer is being generated. */
+  undo(): boolean {
+    this.#assertIdle(new CallSite(this.undo))
+    if (this.#messages.at(-1)?.role !== 'assistant') return false
+    this.#messages.splice(-2)
+    return true
+  }
+
+  #assertIdle(site: CallSite): void {
+    if (this.#closed) throw site.error({ code: 'SESSION_CLOSED', message: 'The session is closed.', details: {} })
+    if (this.#running === undefined) return
+    throw site.error({
+      code: 'SESSION_BUSY',
+      message: 'The session is generating an answer: await its result, or cancel it and await its result.',
+      details: {},
+    })
   }
 
   /** Cancels an answer that is being generated. Closing twice is fine. */

@@ -121,6 +121,14 @@ describe('octavo chat', { timeout: 30_000 }, () => {
     expect(code).toBe(0)
   })
 
+  it('forgets the last turn on /undo', async () => {
+    const input = `/undo\n${story}\n/undo\n/undo\n/exit\n`
+    const { code, stderr } = await octavo(['chat', 'stories', ...greedy, '--max-tokens', '8'], { input })
+    expect(code).toBe(0)
+    expect(stderr.match(/there is no turn to forget/g)).toHaveLength(2)
+    expect(stderr.match(/the last turn is forgotten/g)).toHaveLength(1)
+  })
+
   it('forgets on /reset and leaves on /exit', async () => {
     const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json'], {
       input: `${story}\n/reset\n${story}\n/exit\n${story}\n`,

@@ -124,6 +124,45 @@ describe('session', () => {
     expect(engine.messages.length).toBe(1)
   })
 
+  it('a fork goes its own way from the same history; neither sees the other', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session('s')
+    const first = session.generate('1')
+    expect(() => session.fork()).toThrow(expect.objectContaining({ code: 'SESSION_BUSY' }))
+    engine.answer('a', [1])
+    await first.result
+    const fork = session.fork()
+    const forked = fork.generate('2')
+    expect(engine.messages.map((m) => m.content)).toEqual(['s', '1', 'a', '2'])
+    expect(engine.messages[2]!.tokens).toEqual(Int32Array.of(1))
+    engine.answer('b', [2])
+    await forked.result
+    expect(session.history.map((m) => m.content)).toEqual(['s', '1', 'a'])
+    session.close()
+    expect(fork.history.map((m) => m.content)).toEqual(['s', '1', 'a', '2', 'b'])
+    expect(() => session.fork()).toThrow(expect.objectContaining({ code: 'SESSION_CLOSED' }))
+  })
+
+  it('undo forgets the last turn, never the system message', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session('s')
+    expect(session.undo()).toBe(false)
+    for (const [question, answer] of [
+      ['1', 'a'],
+      ['2', 'b'],
+    ] as const) {
+      const turn = session.generate(question)
+      expect(() => session.undo()).toThrow(expect.objectContaining({ code: 'SESSION_BUSY' }))
+      engine.answer(answer, [1])
+      await turn.result
+    }
+    expect(session.undo()).toBe(true)
+    expect(session.history.map((m) => m.content)).toEqual(['s', '1', 'a'])
+    expect(session.undo()).toBe(true)
+    expect(session.undo()).toBe(false)
+    expect(session.history.map((m) => m.content)).toEqual(['s'])
+  })
+
   it('closing cancels the answer that runs; afterwards it throws SESSION_CLOSED', async () => {
     const engine = new FakeEngine()
     const session = engine.session()

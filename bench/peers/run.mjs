@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -96,7 +96,7 @@ const ratio = Object.fromEntries(keys.map((key) => [key, medians.octavo[key] / b
 if (values.json)
   console.log(
     JSON.stringify({
-      model: values.model ? model : values.preset,
+      model: basename(model),
       threads: Number(values.threads),
       rounds: Number(values.rounds),
       medians,

@@ -16,7 +16,7 @@ interface ChatFlags extends EngineFlags, SamplingFlags {
   json?: boolean
 }
 
-const help = '/reset starts over, /exit or Ctrl-D leaves, Ctrl-C cancels an answer'
+const help = '/undo forgets the last turn, /reset starts over, /exit or Ctrl-D leaves, Ctrl-C cancels an answer'
 
 export function addChat(program: Command): void {
   const command = program
@@ -76,6 +76,8 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
         session.close()
         session = start()
         note('a fresh conversation')
+      } else if (message === '/undo') {
+        note(session.undo() ? 'the last turn is forgotten' : 'there is no turn to forget')
       } else if (message.startsWith('/')) {
         note(help)
       } else if (message !== '') {
