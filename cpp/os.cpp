@@ -17,6 +17,8 @@
 #include <cstdio>
 #include <cstring>
 #include <sstream>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -277,6 +279,37 @@ void FileWriter::finish() {
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
+namespace {
+
+void touch_part(char* begin, std::size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  if (::madvise(begin, bytes, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  constexpr std::size_t page = 4096;
+  for (std::size_t i = 0; i < bytes; i += page) static_cast<volatile char*>(begin)[i] = 0;
+}
+
+// Has the system hand out the pages now, so that later use cannot fail. On a virtual machine a fresh GiB takes seconds: large
+// pieces are shared among a few threads.
+void touch(char* begin, std::size_t bytes) {
+  constexpr std::size_t huge = std::size_t{2} << 20, per_thread = std::size_t{64} << 20;
+  const std::size_t parts = std::min<std::size_t>({bytes / per_thread + 1, 4, static_cast<std::size_t>(cpus_available())});
+  const std::size_t share = (bytes / parts + huge - 1) / huge * huge;
+  std::vector<std::thread> helpers;
+  std::size_t at = 0;
+  for (; helpers.size() + 1 < parts && at + share < bytes; at += share) {
+    try {
+      helpers.emplace_back(touch_part, begin + at, share);
+    } catch (const std::system_error&) {
+      break;  // no thread to be had: this one does the rest
+    }
+  }
+  touch_part(begin + at, bytes - at);
+  for (std::thread& helper : helpers) helper.join();
+}
+
+}  // namespace
+
 Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   constexpr std::size_t page = 4096, huge = std::size_t{2} << 20;
@@ -301,10 +334,7 @@ Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   }
   data_ = begin;
   mapped_ = wanted;
-#ifdef MADV_POPULATE_WRITE
-  if (::madvise(begin, wanted, MADV_POPULATE_WRITE) == 0) return;
-#endif
-  for (std::size_t i = 0; i < wanted; i += page) static_cast<volatile char*>(begin)[i] = 0;
+  touch(begin, wanted);
 }
 
 Memory::~Memory() {

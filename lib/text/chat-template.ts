@@ -1,6 +1,6 @@
 /**
  * A model's chat template: a program out of a model file, so it runs in a small worker of its own with limits on memory,
- * time and output, and is killed at its deadline. The worker starts with the first message and is replaced after a kill.
+ * time and output, and is killed at its deadline. The worker starts with `warm()` or the first message and is replaced after a kill.
  */
 import { OctavoError } from '../errors.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
@@ -34,6 +34,11 @@ export class ChatTemplate {
     const { source, control, named } = options
     this.#data = { source, control, named }
     this.#deadlineMs = options.deadlineMs ?? 2000
+  }
+
+  /** Starts the worker ahead of the first message, which then waits some 50 ms less. A failure shows when rendering. */
+  warm(): void {
+    this.#turn = this.#turn.then(() => (this.#closed ? undefined : this.#start())).catch(() => undefined)
   }
 
   render(request: ChatRequest): Promise<RenderedChat> {

@@ -52,6 +52,7 @@ export class TextService {
     if (source !== undefined) {
       const deadline = options.templateDeadlineMs === undefined ? {} : { deadlineMs: options.templateDeadlineMs }
       this.#template = new ChatTemplate({ source, control: started.control, named: started.named, ...deadline })
+      this.#template.warm()
     }
   }
 

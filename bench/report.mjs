@@ -1,0 +1,93 @@
+// Rewrites the results of docs/performance.md from bench/results/*.json (the outputs of `octavo bench --json`, `npm run bench --
+// --json` and `npm run bench:peers -- --json`), so that the page holds no figure that was not measured.
+//
+//   node bench/report.mjs [--machine "what the results were measured on"]
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url))
+const flag = process.argv.indexOf('--machine')
+const machine = flag < 0 ? `${cpus().length} x ${cpus()[0].model.trim()}` : process.argv[flag + 1]
+const results = Object.fromEntries(
+  readdirSync(at('results'))
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => [name.slice(0, -5), JSON.parse(readFileSync(at(`results/${name}`), 'utf8'))]),
+)
+const percent = (share) => `${(share * 100).toFixed(0)}%`
+const speed = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1))
+const table = (head, rows) => [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+
+const benches = Object.values(results).filter((result) => result.decode?.bound !== undefined)
+const speeds = table(
+  [
+    'model',
+    'threads',
+    'prefill 512, tokens/s',
+    '% of int8 peak',
+    'decode, tokens/s',
+    '% of bound',
+    'public API / C++',
+    'read GB/s',
+    'int8 Gop/s',
+    'barrier us',
+  ],
+  benches.map(({ model, threads, prefill, decode, api, limits }) => [
+    model.name,
+    threads,
+    speed(prefill.tokensPerSecond),
+    percent(prefill.shareOfInt8Peak),
+    speed(decode.tokensPerSecond),
+    percent(decode.shareOfBound),
+    api ? `${(api.ratioToNative * 100).toFixed(1)}%` : '-',
+    (limits.readBytesPerSecond / 1e9).toFixed(1),
+    (limits.int8OpsPerSecond / 1e9).toFixed(0),
+    (limits.barrierSeconds * 1e6).toFixed(2),
+  ]),
+)
+
+const measures = {
+  prefill: 'prefill 512, tokens/s',
+  decode: 'decode, tokens/s',
+  parallel8: '8 parallel, tokens/s',
+  parallel32: '32 parallel, tokens/s',
+  load: 'load, s',
+  rss: 'memory, MiB',
+}
+const peers = Object.entries(results)
+  .filter(([name]) => name.startsWith('peers'))
+  .map(([, { model, threads, rounds, medians, ratio }]) => {
+    const rows = Object.entries(measures).map(([key, label]) => [
+      label,
+      ...Object.values(medians).map((row) => speed(row[key])),
+      `${ratio[key].toFixed(2)}x`,
+    ])
+    return `${model}, ${threads} threads, ${rounds} rounds; the ratio is to the better of the peer's two:\n\n${table(['', ...Object.keys(medians), 'ratio'], rows)}`
+  })
+const host = results.host
+  ? `Host cost (\`npm run bench\`), medians:\n\n${table(
+      ['', 'us'],
+      results.host.map((row) => [row.task, row['median us']]),
+    )}`
+  : ''
+
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const page = at('../docs/performance.md')
+const text = readFileSync(page, 'utf8')
+const start = text.indexOf('## Results')
+const section = `## Results
+
+${machine}; commit ${commit}, ${new Date().toISOString().slice(0, 10)}. Written by \`node bench/report.mjs\` from bench/results/.
+
+\`octavo bench MODEL\` (medians):
+
+${speeds}
+
+\`npm run bench:peers\`:
+
+${peers.join('\n\n')}
+
+${host}
+`
+writeFileSync(page, text.slice(0, start) + section)
