@@ -143,14 +143,13 @@ function runCheck(check) {
   return { ...check, status: status === 0 ? 'passed' : 'FAILED', seconds: (Date.now() - started) / 1000, counts }
 }
 
-// Results of one commit add up, so that checks can be run apart (--only).
+// Results add up, each with its commit, so that checks can be run apart (--only).
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
 const store = join(root, 'build/verification.json')
-function remember(result) {
-  const known = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')) : { commit, results: {} }
-  const results = known.commit === commit ? known.results : {}
-  results[result.name] = { status: result.status, counts: result.counts, seconds: result.seconds }
-  writeFileSync(store, JSON.stringify({ commit, results }, null, 1))
+function remember({ name, status, counts, seconds }) {
+  const results = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')) : {}
+  results[name] = { status, counts, seconds, commit }
+  writeFileSync(store, JSON.stringify(results, null, 1))
   return results
 }
 
@@ -158,15 +157,15 @@ mkdirSync(join(root, 'build'), { recursive: true })
 let all = {}
 for (const check of checks) if (only.length === 0 || only.includes(check.name)) all = remember(runCheck(check))
 const rows = checks.map(({ name, what }) => {
-  const { status, counts, seconds } = all[name] ?? { status: 'not run', counts: '', seconds: 0 }
-  return `| ${name} | ${what} | ${status} | ${counts.replace(/\|/g, '/')} | ${seconds.toFixed(0)} |`
+  const { status, counts, seconds, commit } = all[name] ?? { status: 'not run', counts: '', seconds: 0, commit: '' }
+  return `| ${name} | ${what} | ${status} | ${counts.replace(/\|/g, '/')} | ${seconds.toFixed(0)} | ${commit} |`
 })
 const page = `# Verification
 
-The full counts (\`npm run test:deep\`). Commit ${commit}, ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.
+The full counts (\`npm run test:deep\`). ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}; each row names the commit it ran on.
 
-| check | what | result | counts | seconds |
-| --- | --- | --- | --- | --- |
+| check | what | result | counts | seconds | commit |
+| --- | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
 `
 writeFileSync(join(root, 'docs/verification.md'), page)
