@@ -16,7 +16,7 @@ import { FakeNativeEngine } from '../test/fake-native.ts'
 
 const stepTokens = 512
 
-/** A scheduler whose `sequences` requests decode for ever (as far as the benchmark is concerned). */
+/** Steps of `sequences` decoding requests. */
 function decoding(sequences: number) {
   const engine = new FakeNativeEngine({ kvBlocks: sequences * 4096, prefixCache: false, maxStepTokens: stepTokens })
   const scheduler = new Scheduler(new NativeKv(engine), { stepTokens, maxSequences: 256, prefixCache: false })
@@ -49,9 +49,19 @@ function decoding(sequences: number) {
   const logprobs = new Float32Array(stepTokens)
   const top = () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) })
   return () => {
-    const plan = scheduler.plan(0)!
+    const plan = scheduler.plan(0)
+    if (plan === undefined) return false // all have reached their limit
     scheduler.commit(plan, drawn, logprobs, top, 0)
     for (const request of plan.requests) request.takePart()
+    return true
+  }
+}
+
+/** Decoding without end: begins anew, once in some 65,000 steps. */
+function decodingForEver(sequences: number) {
+  let step = decoding(sequences)
+  return () => {
+    if (!step()) step = decoding(sequences)
   }
 }
 
@@ -62,8 +72,8 @@ let token = 0
 
 const bench = new Bench({ time: 500 })
 bench
-  .add('plan + commit, 64 sequences', decoding(64))
-  .add('plan + commit, 256 sequences', decoding(256))
+  .add('plan + commit, 64 sequences', decodingForEver(64))
+  .add('plan + commit, 256 sequences', decodingForEver(256))
   .add('detokenise + stop strings, one token', () => text.push(token++ % 26))
   .add('native call', () => native().interrupt(0))
 await bench.run()
