@@ -8,7 +8,14 @@ import type { ErrorData } from './errors.ts'
 import { OctavoError, toErrorData } from './errors.ts'
 import type { Generation, GenerationResult } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
-import type { EngineStats, LoadedInfo, ModelInfo, RequestSpec, SamplingSpec } from './host/protocol.ts'
+import type {
+  EngineStats,
+  LoadedInfo,
+  ModelInfo,
+  RequestSpec,
+  SamplingSpec,
+  SchedulingPolicy,
+} from './host/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
@@ -23,6 +30,7 @@ import type {
   TokenizeOptions,
 } from './options.ts'
 import {
+  countSchema,
   generateSchema,
   idsSchema,
   invalidArgument,
@@ -112,6 +120,29 @@ export class Engine {
     return this.#generate(() => this.#prompt(prompt!, parseSpecial, site), sampling, site, {})
   }
 
+  /**
+   * Starts n generations of one prompt, which is tokenised and computed once for all of them. Sample i is drawn with seed + i when
+   * a seed is given, else with a random one (in its result): `generate` with that seed gives the same tokens.
+   */
+  samples(options: GenerateOptions, n: number): Generation[] {
+    const site = new CallSite(this.samples)
+    const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
+    const count = parse(countSchema, n, 'n', site)
+    const { seed } = sampling
+    if (seed !== undefined && seed + count - 1 > Number.MAX_SAFE_INTEGER)
+      throw invalidArgument(site, 'seed', `at most ${Number.MAX_SAFE_INTEGER - count + 1} for ${count} samples`, seed)
+    let tokens: Int32Array | Promise<Int32Array> | undefined
+    const once = (tokenize: () => Int32Array | Promise<Int32Array>) => {
+      tokens ??= tokenize()
+      return tokens
+    }
+    return Array.from({ length: count }, (_, i) => {
+      const one = seed === undefined ? sampling : { ...sampling, seed: seed + i }
+      if (messages !== undefined) return this.#chat(messages, one, site, undefined, once)
+      return this.#generate(() => once(() => this.#prompt(prompt!, parseSpecial, site)), one, site, {})
+    })
+  }
+
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
   session(options: SessionOptions = {}): Session {
     const site = new CallSite(this.session)
@@ -124,7 +155,7 @@ export class Engine {
   /** The log-probability of each token of a text given all before it, and the text's perplexity. */
   score(options: ScoreOptions): Promise<Score> {
     const site = new CallSite(this.score)
-    const { prompt, parseSpecial, signal } = parse(scoreSchema, options, 'options', site)
+    const { prompt, parseSpecial, signal, priority, tenant, deadlines } = parse(scoreSchema, options, 'options', site)
     const pending = this.#prompt(prompt, parseSpecial, site)
     const stream = new ScoreStream(site, signal)
     const sampling = samplingSpec(
@@ -137,8 +168,9 @@ export class Engine {
     this.#whenReady(pending, stream, (tokens) => {
       if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
       if (tokens.length > this.model.contextTokens) return stream.fail(this.#overflow(tokens.length))
-      const rest = { mode: 'score', maxTokens: 0, stop: [], ignoreEos: false, sampling, salt: '', askedAtMs } as const
-      stream.attach(this.#host.open(stream, { tokens, ...rest, stop: [] }), tokens)
+      const rest = { mode: 'score', maxTokens: 0, ignoreEos: false, sampling, salt: tenant, askedAtMs } as const
+      const request = { tokens, ...rest, stop: [], priority, tenant, ...(deadlines && { deadlines }) }
+      stream.attach(this.#host.open(stream, request), tokens)
     })
     return stream.result
   }
@@ -180,10 +212,11 @@ export class Engine {
     sampling: ParsedSampling,
     site: CallSite,
     onEnd?: (result: GenerationResult | undefined) => void,
+    once = (tokenize: () => Int32Array | Promise<Int32Array>) => tokenize(),
   ): RunningGeneration {
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    const tokenize = () => this.#text.tokenizeChat(messages, { addGenerationPrompt: true })
+    const tokenize = () => once(() => this.#text.tokenizeChat(messages, { addGenerationPrompt: true }))
     return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, onEnd)
   }
 
@@ -199,7 +232,7 @@ export class Engine {
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = samplingSpec(options, seed, this.model.vocabularySize, site)
     const pending = tokenize()
-    const { signal, stop, ignoreEos } = options
+    const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
     const askedAtMs = now()
     const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, ...(onEnd && { onEnd }) })
     this.#whenReady(pending, generation, (tokens) => {
@@ -213,8 +246,11 @@ export class Engine {
         stop,
         ignoreEos,
         sampling,
-        salt: '',
+        salt: tenant,
         askedAtMs,
+        priority,
+        tenant,
+        ...(deadlines && { deadlines }),
         ...output,
       }
       generation.attach(this.#host.open(generation, spec), tokens.length)
@@ -290,7 +326,15 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     prefixCache: options.prefixCache,
     stepTokens: options.internal.stepTokens,
     maxSequences: options.internal.maxSequences,
+    policy: schedulingPolicy(options),
+    checkBlocks: options.internal.checkBlocks,
   } as const
+}
+
+function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {
+  const weights = Object.fromEntries(Object.entries(tenants).map(([name, { weight }]) => [name, weight]))
+  const { maxRequests: maxQueuedRequests, maxTokens: maxQueuedTokens } = queue
+  return { objective, maxStepMs, maxQueuedRequests, maxQueuedTokens, idleTimeoutMs, weights }
 }
 
 function samplingSpec(options: ParsedSampling, seed: number, vocabularySize: number, site: CallSite): SamplingSpec {

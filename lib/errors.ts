@@ -22,6 +22,12 @@ export const errorCodes = {
   SESSION_CLOSED: { meaning: 'A closed session was used.', retryable: false },
   ENGINE_CLOSED: { meaning: 'The engine was closed.', retryable: false },
   ENGINE_FAILED: { meaning: 'The engine thread or its device died.', retryable: false },
+  OVERLOADED: { meaning: 'The queue is full; details.retryAfterMs estimates when it is not.', retryable: true },
+  DEADLINE_EXCEEDED: { meaning: 'A deadline of the request passed, or could not be met.', retryable: true },
+  CONSUMER_TIMEOUT: {
+    meaning: 'A reader read nothing for idleTimeoutMs while output waited for it.',
+    retryable: false,
+  },
   NUMERIC_ERROR: { meaning: 'The model produced logits without a finite value.', retryable: false },
   INTERRUPTED: { meaning: 'A step was discarded.', retryable: true },
   PLATFORM_UNSUPPORTED: { meaning: 'There is no octavo build for this platform.', retryable: false },

@@ -132,8 +132,14 @@ export class RunningGeneration implements Generation, Stream {
 
   #finishUnposted(): void {
     const waitedMs = this.#setup.now() - this.#setup.askedAtMs
-    const timings = { queueMs: waitedMs, prefillMs: 0, firstTokenMs: 0, totalMs: waitedMs, tokensPerSecond: 0 }
-    this.#finish({ reason: 'cancelled', cachedTokens: 0, timings })
+    this.#finish({
+      reason: 'cancelled',
+      cachedTokens: 0,
+      timings: {
+        ...{ queueMs: waitedMs, prefillMs: 0, firstTokenMs: 0, totalMs: waitedMs },
+        ...{ tokensPerSecond: 0, interTokenMs: { p50: 0, p99: 0 }, preemptions: 0 },
+      },
+    })
   }
 
   part(part: StepPart): void {

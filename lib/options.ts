@@ -39,6 +39,19 @@ export interface LoadOptions {
     | undefined
   /** Whether requests find KV that earlier ones with the same beginning computed. Default true. */
   prefixCache?: boolean | undefined
+  /**
+   * 'latency' (default): requests that are generating come first, and a step is kept under maxStepMs for them. 'throughput': prompts
+   * come first and steps are as large as they can be.
+   */
+  objective?: 'latency' | 'throughput' | undefined
+  /** Milliseconds that a step may take while requests are generating, as far as its measured cost lets one choose. Default 50. */
+  maxStepMs?: number | undefined
+  /** What may wait: a request too many is OVERLOADED. Default: 4096 requests, any number of tokens. */
+  queue?: { maxRequests?: number | undefined; maxTokens?: number | undefined } | undefined
+  /** Tenants that shall have more or less than others: shares are proportional to weights. Default weight 1. */
+  tenants?: Record<string, { weight?: number | undefined }> | undefined
+  /** A generation whose reader reads nothing for so long while its output waits fails with CONSUMER_TIMEOUT. Default 60000. */
+  idleTimeoutMs?: number | undefined
   /** Called while loading. */
   onProgress?: ((progress: LoadProgress) => void) | undefined
   /** Called with lines a log may want; nothing is ever printed. */
@@ -47,12 +60,36 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined
   /** @internal For tests: no part of the API. */
   internal?:
-    | { isa?: string | undefined; stepTokens?: number | undefined; maxSequences?: number | undefined }
+    | {
+        isa?: string | undefined
+        stepTokens?: number | undefined
+        maxSequences?: number | undefined
+        checkBlocks?: boolean | undefined
+      }
     | undefined
 }
 
+/** When a request is computed. */
+export interface RequestOptions {
+  /**
+   * From -100 to 100: a request goes before those of its tenant with a lower one, as if it had come one second earlier for each
+   * level; so none starves. Default 0.
+   */
+  priority?: number | undefined
+  /**
+   * Who is asking: tenants share the engine in proportion to their weights, whatever they ask for, and share no cached prefix.
+   * Default ''.
+   */
+  tenant?: string | undefined
+  /**
+   * Milliseconds from the call, tokenising included, until the first token and until the end. DEADLINE_EXCEEDED when one passes,
+   * and at once when it cannot be met.
+   */
+  deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined } | undefined
+}
+
 /** How tokens are drawn, and when to end. */
-export interface SamplingOptions {
+export interface SamplingOptions extends RequestOptions {
   /** Most tokens to generate. Default: until the model ends its answer or the context is full. */
   maxTokens?: number | undefined
   /** 0 takes the most likely token. Default 0.7. */
@@ -97,7 +134,7 @@ export interface SessionOptions {
   system?: string | undefined
 }
 
-export interface ScoreOptions {
+export interface ScoreOptions extends RequestOptions {
   /** Text or token ids, at least two tokens. */
   prompt: string | number[] | Int32Array
   /** Whether control tokens written in a text become such. Default false. */
@@ -132,6 +169,8 @@ const prompt = z.custom<string | number[] | Int32Array>(
 )
 const message = z.strictObject({ role: z.string().min(1), content: z.string(), name: z.string().optional() })
 
+const tenantName = z.string().max(256)
+
 export const loadSchema = z.strictObject({
   model: z.string().min(1),
   device: z.enum(['auto', 'cpu', 'reference']).default('auto'),
@@ -141,6 +180,24 @@ export const loadSchema = z.strictObject({
   contextTokens: z.int().min(2).optional(),
   kv: z.strictObject({ dtype: z.enum(['f16']).default('f16'), memory: bytes.optional() }).prefault({}),
   prefixCache: z.boolean().default(true),
+  objective: z.enum(['latency', 'throughput']).default('latency'),
+  maxStepMs: z.number().min(1).max(60_000).default(50),
+  queue: z
+    .strictObject({
+      maxRequests: z.int().min(1).default(4096),
+      maxTokens: z.int().min(1).default(Number.MAX_SAFE_INTEGER),
+    })
+    .prefault({}),
+  tenants: z
+    .record(tenantName, z.strictObject({ weight: z.number().min(0.001).max(1000).default(1) }), {
+      error: 'an object of tenant names and their { weight }',
+    })
+    .default({}),
+  idleTimeoutMs: z
+    .number()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .default(60_000),
   onProgress: callback<(progress: LoadProgress) => void>().optional(),
   onLog: callback<(message: string) => void>().optional(),
   signal,
@@ -149,6 +206,7 @@ export const loadSchema = z.strictObject({
       isa: z.string().optional(),
       stepTokens: z.int().min(1).max(8192).default(512),
       maxSequences: z.int().min(1).max(4096).default(256),
+      checkBlocks: z.boolean().default(false),
     })
     .prefault({}),
 })
@@ -164,7 +222,19 @@ const aboveZero = (max: number) =>
     .transform((value) => Math.max(value, smallestF32))
 const biasText = 'an object of token ids and finite numbers or -Infinity'
 
+const deadlineMs = z
+  .number()
+  .gt(0)
+  .max(2 ** 40)
+  .optional()
+const requestShape = {
+  priority: z.int().min(-100).max(100).default(0),
+  tenant: tenantName.default(''),
+  deadlines: z.strictObject({ firstTokenMs: deadlineMs, totalMs: deadlineMs }).optional(),
+}
+
 const samplingShape = {
+  ...requestShape,
   maxTokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(100).default(0.7),
   topK: z
@@ -220,7 +290,13 @@ export const generateSchema = z
   })
 
 export const sessionSchema = z.strictObject({ system: z.string().optional() })
-export const scoreSchema = z.strictObject({ prompt, parseSpecial: z.boolean().default(false), signal })
+export const scoreSchema = z.strictObject({
+  prompt,
+  parseSpecial: z.boolean().default(false),
+  ...requestShape,
+  signal,
+})
+export const countSchema = z.int().min(1).max(1024)
 export const tokenizeSchema = z.strictObject({
   parseSpecial: z.boolean().default(false),
   addBos: z.boolean().default(false),
@@ -233,6 +309,7 @@ export const idsSchema = z.custom<number[] | Int32Array>(
 
 export type ParsedLoad = z.output<typeof loadSchema>
 export type ParsedSampling = z.output<typeof samplingSchema>
+export type ParsedRequest = Pick<ParsedSampling, 'priority' | 'tenant' | 'deadlines'>
 export type ParsedGenerate = z.output<typeof generateSchema>
 export type ParsedScore = z.output<typeof scoreSchema>
 

@@ -54,7 +54,7 @@ function thrown(call: () => unknown): OctavoError {
 /** All blocks given back, as the last step's snapshot says. */
 function expectIdle(of = engine): void {
   const { kv, requests } = of.stats()
-  expect([kv.freeBlocks + kv.cachedBlocks, requests]).toEqual([kv.totalBlocks, { running: 0, waiting: 0 }])
+  expect([kv.freeBlocks + kv.cachedBlocks, requests]).toEqual([kv.totalBlocks, { running: 0, waiting: 0, paused: 0 }])
 }
 
 /** Runs a module that may import 'octavo'; rejects when it does not end by itself. */

@@ -5,7 +5,15 @@ import type { GenerationPart, GenerationSetup } from '../lib/generation.ts'
 import { pauseParts, RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason, StepPart } from '../lib/host/protocol.ts'
 
-const timings = { queueMs: 1, prefillMs: 2, firstTokenMs: 3, totalMs: 4, tokensPerSecond: 5 }
+const timings = {
+  queueMs: 1,
+  prefillMs: 2,
+  firstTokenMs: 3,
+  totalMs: 4,
+  tokensPerSecond: 5,
+  interTokenMs: { p50: 1, p99: 2 },
+  preemptions: 0,
+}
 
 /** Sends parts, and records what the generation asks for. A cancel is answered with an end, as the host does. */
 class FakeHost {

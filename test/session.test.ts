@@ -6,7 +6,15 @@ import type { FinishReason } from '../lib/host/protocol.ts'
 import type { VerbatimMessage } from '../lib/session.ts'
 import { Session } from '../lib/session.ts'
 
-const timings = { queueMs: 0, prefillMs: 0, firstTokenMs: 0, totalMs: 0, tokensPerSecond: 0 }
+const timings = {
+  queueMs: 0,
+  prefillMs: 0,
+  firstTokenMs: 0,
+  totalMs: 0,
+  tokensPerSecond: 0,
+  interTokenMs: { p50: 0, p99: 0 },
+  preemptions: 0,
+}
 
 /** Keeps the last turn's messages and answers it when told to. */
 class FakeEngine {

@@ -237,7 +237,11 @@ function snapshot(kv: NativeKv, scheduler: Scheduler): EngineStats {
       freeBlocks: blocks[statIndex.free]!,
       cachedBlocks: blocks[statIndex.cached]!,
     },
-    requests: { running: scheduler.running, waiting: scheduler.waiting },
+    requests: { running: scheduler.running, waiting: scheduler.waiting, paused: 0 },
+    queue: { tokens: 0, oldestMs: 0, drainMs: 0 },
+    tenants: {},
+    refused: { overloaded: 0, deadline: 0, consumer: 0 },
+    drafts: { proposed: 0, accepted: 0 },
     ...scheduler.counts,
   }
 }

@@ -23,6 +23,22 @@ export interface HostOptions {
   stepTokens: number
   /** Sequences that may be running at once. */
   maxSequences: number
+  policy: SchedulingPolicy
+  /** Checks the block manager after every step: for tests. */
+  checkBlocks: boolean
+}
+
+/** How requests share the engine; see LoadOptions for what each means. */
+export interface SchedulingPolicy {
+  objective: 'latency' | 'throughput'
+  maxStepMs: number
+  /** Requests, and prompt tokens, that may wait; a request too many is refused. */
+  maxQueuedRequests: number
+  maxQueuedTokens: number
+  /** A request whose reader paused it this long fails. */
+  idleTimeoutMs: number
+  /** Weights of tenants that have another one than 1. */
+  weights: Record<string, number>
 }
 
 export interface HostData {
@@ -70,6 +86,12 @@ export interface RequestSpec {
   salt: string
   /** When the caller asked, in ms since the epoch (fractional): timings count from here. */
   askedAtMs: number
+  /** Higher goes first among one tenant's requests. Default 0. */
+  priority?: number
+  /** Who is charged for it. Default ''. */
+  tenant?: string
+  /** Milliseconds after askedAtMs. */
+  deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined }
 }
 
 /** What a model file says, in numbers. */
@@ -131,6 +153,10 @@ export interface Timings {
   totalMs: number
   /** Output tokens after the first, per second since the first; 0 for fewer than two tokens. */
   tokensPerSecond: number
+  /** Between one output token and the next; 0 for fewer than two tokens. */
+  interTokenMs: { p50: number; p99: number }
+  /** How often its place in the KV cache was taken from it; it was recomputed, the tokens are the same. */
+  preemptions: number
 }
 
 /** How a request ended. Scores carry their log-probabilities here. */
@@ -147,9 +173,28 @@ export interface StepPart {
   end?: RequestEnd
 }
 
+/** One tenant, '' for requests that named none. Counts since load; a tenant long idle may be forgotten. */
+export interface TenantStats {
+  weight: number
+  running: number
+  waiting: number
+  /** Requests that began. */
+  requests: number
+  promptTokens: number
+  cachedTokens: number
+  generatedTokens: number
+}
+
 export interface EngineStats {
   kv: { totalBlocks: number; freeBlocks: number; cachedBlocks: number }
-  requests: { running: number; waiting: number }
+  requests: { running: number; waiting: number; paused: number }
+  /** What waits: tokens to compute before the first token of each, the longest wait, and an estimate of the time to work it off. */
+  queue: { tokens: number; oldestMs: number; drainMs: number }
+  tenants: Record<string, TenantStats>
+  /** Requests that ended with OVERLOADED, DEADLINE_EXCEEDED, CONSUMER_TIMEOUT. */
+  refused: { overloaded: number; deadline: number; consumer: number }
+  /** Draft tokens computed, and those that were right. */
+  drafts: { proposed: number; accepted: number }
   /** Steps computed; the rest counts tokens and events since load. */
   steps: number
   /** Tokens of the prompts of requests that began; cachedTokens of them were found in the prefix cache. */

@@ -153,6 +153,8 @@ export class HostRequest {
       prefillMs: firstMs - begunMs,
       firstTokenMs: Math.max(0, firstMs - this.spec.askedAtMs),
       totalMs: Math.max(0, nowMs - this.spec.askedAtMs),
+      interTokenMs: { p50: 0, p99: 0 },
+      preemptions: 0,
       tokensPerSecond: generated > 1 && decodeMs > 0 ? ((generated - 1) * 1000) / decodeMs : 0,
     }
   }
