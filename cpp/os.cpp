@@ -11,6 +11,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -375,6 +380,15 @@ std::string cpu_model() {
     if (line.compare(0, 8, "CPU part") == 0) part = value(line);
   }
   return part.empty() ? "unknown" : "arm64 implementer " + implementer + " part " + part;
+}
+
+ArmFeatures arm_features() {
+#if defined(__aarch64__)
+  const unsigned long caps = ::getauxval(AT_HWCAP);
+  return {(caps & HWCAP_ASIMDDP) != 0, (caps & HWCAP_FPHP) != 0 && (caps & HWCAP_ASIMDHP) != 0};
+#else
+  return {};
+#endif
 }
 
 // ---- waiting -------------------------------------------------------------------------------------------------------

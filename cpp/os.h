@@ -66,6 +66,11 @@ std::uint64_t memory_available(const std::string& root = "");
 // CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1.
 int cpus_available(const std::string& root = "");
 std::string cpu_model();
+// What an arm64 CPU can do, as the kernel says; all false on others.
+struct ArmFeatures {
+  bool dot_product = false, half_precision = false;
+};
+ArmFeatures arm_features();
 // Pause-loop hint, and parking: wait while *word == expected (spurious returns allowed); wake up to n.
 void cpu_relax();
 void park(const std::uint32_t* word, std::uint32_t expected);

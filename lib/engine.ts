@@ -19,7 +19,7 @@ import type {
 import { type HostClient, startHost } from './host-client.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
-import { native } from './native.ts'
+import { assertPlatform, native } from './native.ts'
 import type {
   GenerateOptions,
   LoadOptions,
@@ -77,8 +77,8 @@ export class Engine {
   }
 
   /**
-   * Loads a model. Option errors throw here; everything later rejects: FILE_NOT_FOUND, MODEL_INVALID, MODEL_UNSUPPORTED,
-   * OUT_OF_MEMORY, or `signal.reason` when the signal aborts. Nothing stays behind when it rejects.
+   * Loads a model. Option errors throw here; everything later rejects: PLATFORM_UNSUPPORTED, FILE_NOT_FOUND,
+   * MODEL_INVALID, MODEL_UNSUPPORTED, OUT_OF_MEMORY, or `signal.reason` when the signal aborts. Nothing stays behind when it rejects.
    */
   static load(options: LoadOptions): Promise<Engine> {
     const site = new CallSite(Engine.load)
@@ -91,6 +91,7 @@ export class Engine {
     let host: HostClient | undefined
     let starting: Promise<TextService> | undefined
     try {
+      assertPlatform()
       const location = locateModel(options.model)
       host = startHost(hostOptions(options, location), {
         onProgress: options.onProgress,

@@ -1,3 +1,5 @@
+// For applications that compile for an older target: `await using engine` is declared there.
+/// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
 export type { EngineModel } from './engine.ts'
 export { Engine } from './engine.ts'

@@ -2,9 +2,8 @@
  * The complete native surface, typed. The only place that loads the addon and the only cast. Every function is synchronous
  * and throws an `Error` with `code` (a stable octavo code) and `details` (names and values) set by cpp/addon.cpp.
  */
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { OctavoError } from './errors.ts'
+import { findAddon, openAddon } from './addon.ts'
 
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
 export type GgufValue = boolean | number | bigint | string | GgufValue[]
@@ -229,28 +228,18 @@ export interface Native {
   dequantise(format: WeightFormat, bytes: Uint8Array, width: number): Float32Array
 }
 
-const require = createRequire(import.meta.url)
 // dist/native.js and lib/native.ts both sit one level below the package root.
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 let loaded: Native | undefined
 
-/** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no build for this platform. */
+/** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no binary for this platform. */
 export function native(): Native {
-  loaded ??= load()
+  loaded ??= openAddon(root) as Native
   return loaded
 }
 
-function load(): Native {
-  try {
-    return (require('node-gyp-build') as (dir: string) => Native)(root)
-  } catch (cause) {
-    const platform = `${process.platform}-${process.arch}`
-    throw new OctavoError(
-      'PLATFORM_UNSUPPORTED',
-      `There is no octavo build for ${platform} that loads here; build from source on Linux (x64, arm64) with cmake and g++: npm run build:native.`,
-      { platform, node: process.version, cause: cause instanceof Error ? cause.message : String(cause) },
-      { cause },
-    )
-  }
+/** Throws what `native()` would for want of a binary, without loading it. */
+export function assertPlatform(): void {
+  if (loaded === undefined) findAddon(root)
 }

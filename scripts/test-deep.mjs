@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import { nodeBinary } from './node-binary.mjs'
 
 const root = new URL('..', import.meta.url).pathname
 const argument = (name, fallback) => {
@@ -24,20 +25,6 @@ const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status ==
 const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not beside the project')
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
 const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
-
-/** Installs a Node binary of another version from the npm registry; returns its path. */
-function nodeBinary(version) {
-  const folder = join(root, 'build', `node-${version}`)
-  const binary = join(folder, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node')
-  if (!existsSync(binary)) {
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'package.json'), '{"private":true}')
-    execFileSync('npm', ['install', '--no-save', '--prefix', folder, `node-linux-${process.arch}@${version}`], {
-      stdio: 'pipe',
-    })
-  }
-  return binary
-}
 
 const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vitest.mjs', 'run']
 
@@ -80,6 +67,12 @@ const checks = [
     what: 'operations and model, arm64 NEON kernels (qemu-aarch64)',
     skip: () => needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--arch', 'arm64', '--', operations],
+  },
+  {
+    name: 'package',
+    what: 'the npm package: made, checked, installed with no compiler on PATH, run on Node 20, 22, 24 and arm64 (qemu)',
+    skip: () => isX64() || needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
+    run: () => ['node', 'scripts/package.mjs'],
   },
   { name: 'node-20', what: 'vitest on Node 20', run: vitest(20) },
   { name: 'node-22', what: 'vitest on Node 22', run: vitest(22) },

@@ -3,10 +3,7 @@
 
 #include "backend.h"
 #include "cpu/kernels.h"
-#if defined(__aarch64__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
+#include "os.h"
 
 namespace octavo {
 
@@ -32,8 +29,8 @@ const Candidate candidates[] = {
     {&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};
 #else
 bool has_neon_dot() {
-  const unsigned long caps = getauxval(AT_HWCAP);
-  return (caps & HWCAP_ASIMDDP) && (caps & HWCAP_FPHP) && (caps & HWCAP_ASIMDHP);
+  const os::ArmFeatures features = os::arm_features();
+  return features.dot_product && features.half_precision;
 }
 bool always() { return true; }
 const Candidate candidates[] = {{&kernels_neon, has_neon_dot}, {&kernels_baseline, always}};
