@@ -1,0 +1,146 @@
+/** Every program in examples/, run as a user would. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import type { EngineStats } from 'octavo'
+import { afterEach, describe, expect, it } from 'vitest'
+
+const folder = fileURLToPath(new URL('../examples/', import.meta.url))
+const story = 'Tell a story about a shy owl named Luna and a golden kite.'
+
+const children: ChildProcess[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+})
+
+function start(name: string, ...args: string[]) {
+  const child = spawn(process.execPath, [`${folder}${name}`, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  children.push(child)
+  const output = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output.stderr += text
+  })
+  const ended = once(child, 'close').then(([code, signal]) => ({ ...output, code, signal }))
+  return { child, output, ended }
+}
+
+async function run(name: string, ...args: string[]): Promise<string> {
+  const { code, stderr, stdout } = await start(name, ...args).ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return stdout
+}
+
+it('tests every example', () => {
+  const tested = ['basic.mjs', 'batch.mjs', 'chat.mjs', 'server.mjs', 'worker.mjs']
+  expect(readdirSync(folder).filter((name) => name.endsWith('.mjs'))).toEqual(tested)
+})
+
+it('basic: streams a story', async () => {
+  expect(await run('basic.mjs')).toMatch(/Luna[\s\S]*\d+ tokens \(stop\), \d+ tokens\/s/)
+})
+
+it('chat: the second turn finds the first one in the cache', async () => {
+  expect(await run('chat.mjs')).toMatch(
+    /> What color was the kite\?\n.+\n\([1-9]\d* of \d+ prompt tokens were cached\)/,
+  )
+})
+
+it('batch: one answer a prompt, in order', async () => {
+  const prompts = readFileSync(`${folder}prompts.txt`, 'utf8').split('\n').filter(Boolean)
+  const answers = (await run('batch.mjs', `${folder}prompts.txt`))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(answers.map(({ prompt }) => prompt)).toEqual(prompts)
+  for (const { text } of answers) expect(text.length).toBeGreaterThan(50)
+})
+
+it('worker: an engine in each of two worker threads', async () => {
+  expect(await run('worker.mjs')).toMatch(/Otto, \d+ tokens: [\s\S]*Mila, \d+ tokens: /)
+})
+
+describe('server', () => {
+  async function serve() {
+    const server = start('server.mjs', 'stories', '0')
+    while (!server.output.stdout.includes('http://')) {
+      await Promise.race([once(server.child.stdout!, 'data'), server.ended])
+      expect(server.output.stderr).toBe('')
+    }
+    const url = /http:\/\/\S+/.exec(server.output.stdout)![0]
+    const stats = async () => (await (await fetch(`${url}/stats`)).json()) as EngineStats
+    return { ...server, url, stats }
+  }
+  const chat = (url: string, body: unknown) =>
+    fetch(`${url}/chat`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+  const messages = [{ role: 'user', content: story }]
+
+  /** Starts an answer and waits for its first events; the raw request, so that a test can drop it. */
+  async function begin(url: string) {
+    const client = request(`${url}/chat`, { method: 'POST', headers: { 'content-type': 'application/json' } })
+    client.on('error', () => {})
+    client.end(JSON.stringify({ messages, seed: 1 }))
+    const [response] = await once(client, 'response')
+    let text = ''
+    response.setEncoding('utf8').on('data', (part: string) => {
+      text += part
+    })
+    const closed = new Promise((resolve) => response.once('close', resolve))
+    await once(response, 'data')
+    return { client, closed, text: () => text }
+  }
+
+  it('streams an answer, refuses a bad request and ends on Ctrl-C', async () => {
+    const { url, child, ended, stats } = await serve()
+    const answer = await chat(url, { messages, seed: 1 })
+    expect(answer.headers.get('content-type')).toMatch('text/event-stream')
+    const events = (await answer.text()).trim().split('\n\n')
+    expect(events.length).toBeGreaterThan(20)
+    expect(events.at(-1)).toMatch(/^event: done\ndata: .*"finishReason":"stop"/)
+    const parts = events.slice(0, -1).map((event) => JSON.parse(/^event: text\ndata: (.*)$/.exec(event)![1]!).text)
+    expect(parts.join('')).toMatch(/Luna/)
+
+    const refused = await chat(url, { messages: [{ role: 'user' }] })
+    expect({ status: refused.status, code: ((await refused.json()) as { code: string }).code }).toEqual({
+      status: 400,
+      code: 'INVALID_ARGUMENT',
+    })
+    expect((await stats()).requests).toMatchObject({ running: 0, waiting: 0 })
+
+    child.kill('SIGINT')
+    expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+
+  // Enough answers at a time that they cannot all be complete before anything is done to them.
+  const crowd = (url: string) => Promise.all(Array.from({ length: 24 }, () => begin(url)))
+
+  it('cancels the generation of a client that goes away', async () => {
+    const { url, stats } = await serve()
+    await (await chat(url, { messages, seed: 1 })).text()
+    const { generatedTokens: whole } = await stats()
+    for (const { client } of await crowd(url)) client.destroy()
+    await expect.poll(async () => (await stats()).requests).toMatchObject({ running: 0, waiting: 0 })
+    const { kv, generatedTokens } = await stats()
+    expect(kv.freeBlocks + kv.cachedBlocks).toBe(kv.totalBlocks)
+    expect(generatedTokens).toBeLessThan(whole + 24 * whole)
+  })
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('ends running answers on %s with an event that says so', async (signal) => {
+    const { url, child, ended } = await serve()
+    const answers = await crowd(url)
+    child.kill(signal)
+    await Promise.all(answers.map(({ closed }) => closed))
+    const last = answers.map(({ text }) => text().trim().split('\n\n').at(-1))
+    for (const event of last) expect(event).toMatch(/^event: (done|error)\ndata: /)
+    expect(last).toContain('event: error\ndata: {"code":"ENGINE_CLOSED","message":"The engine is closed."}')
+    expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+})
