@@ -68,15 +68,17 @@ struct Bench {
   }
 
   // operations: int8 ones (0: none counted against the peak).
-  void report(const std::string& name, double seconds, double bytes, double operations) const {
+  // file_bytes: the same data as the file has it (layouts widen some formats).
+  void report(const std::string& name, double seconds, double bytes, double operations, double file_bytes = 0) const {
     const double byte_seconds = bytes / limits.read_bytes_per_second,
                  op_seconds = operations / limits.int8_ops_per_second;
     std::printf(
-        "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,"
+        "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"fileGbPerSecond\":%.2f,"
+        "\"percentRead\":%.1f,"
         "\"gopPerSecond\":%.1f,"
         "\"percentPeak\":%.1f,\"percentBound\":%.1f}\n",
         name.c_str(), backend->isa(), options.threads, seconds * 1e6, bytes / seconds / 1e9,
-        100 * byte_seconds / seconds, operations / seconds / 1e9, 100 * op_seconds / seconds,
+        (file_bytes > 0 ? file_bytes : bytes) / seconds / 1e9, 100 * byte_seconds / seconds, operations / seconds / 1e9, 100 * op_seconds / seconds,
         100 * std::max(byte_seconds, op_seconds) / seconds);
     std::fflush(stdout);
   }
@@ -115,7 +117,7 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
                      Epilogue::store);
     });
     bench.report(shape + " M=" + std::to_string(m), seconds, static_cast<double>(weights[0]->resident_bytes()),
-                 is_quantised(format) ? 2.0 * m * n * k : 0);
+                 is_quantised(format) ? 2.0 * m * n * k : 0, static_cast<double>(rows.size()));
   }
 }
 
@@ -211,6 +213,9 @@ int main(int argc, char** argv) {
                            {2560, 2048}, {2048, 2048}, {11264, 2048}, {2048, 5632}, {32000, 2048}};
   for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0, Format::f16})
     for (const auto& shape : shapes) bench_linear(bench, format, shape[0], shape[1]);
+  for (const Format format : {Format::q5_0, Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl,
+                              Format::mxfp4})
+    for (const int i : {7, 8, 9}) bench_linear(bench, format, shapes[i][0], shapes[i][1]);
   bench_attention(bench, 9, 3, 64, 1, 4096, 1);
   bench_attention(bench, 32, 4, 64, 1, 4096, 1);
   bench_attention(bench, 32, 8, 128, 1, 4096, 1);

@@ -90,7 +90,9 @@ inline Format format(const Napi::Value& v, const std::string& name) {
   const std::string wanted = text(v, name);
   for (std::size_t i = 0; i < format_count; ++i)
     if (wanted == format_table[i].name) return static_cast<Format>(i);
-  bad_argument(name, "a weight format (f32, f16, bf16, q8_0, q4_0, q4_1)");
+  std::string known;
+  for (const FormatTraits& f : format_table) known += (known.empty() ? "" : ", ") + std::string(f.name);
+  bad_argument(name, ("a weight format (" + known + ")").c_str());
 }
 
 }  // namespace octavo::addon

@@ -8,11 +8,15 @@
 //         then 32 f16 scales, then for q4_1 32 f16 minima
 //   q8_0  16 x 64 bytes [j 0..7][half 0..1][row 16][4]: weight k = 4j + i, its sign bit flipped (0..255); then 32 f16
 //   scales f32, f16, bf16   [k][32 rows] in the stored width
+// The other quantised formats: packed.h.
 // Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's
-// offset times the sum), T f32 scales da, T f32 sa = da * sum.
+// offset times the sum), T f32 scales da, T f32 sa = da * sum. q6_k has two dots a group and no use for sa: corrections of
+// the first 16 elements, and in place of sa those of the other 16.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+
+#include "quant.h"
 
 namespace octavo::cpu {
 
@@ -66,7 +70,7 @@ struct Kernels {
 
   // Groups [begin, end) of token t's row x, into a panel of `tokens`. offset: see "corrections" above.
   void (*quantise)(const float* x, std::uint8_t* panel, int tokens, int t, int begin, int end, int offset);
-  LinearKernel linear[6];  // by Format
+  LinearKernel linear[format_count];  // by Format
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);
   void (*gate_silu)(float* out, const float* gate, const float* up, int n);
   void (*rope_interleaved)(float* x, const float* cos_sin, int pairs);

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+
+#include "cpu/packed.h"
 
 namespace octavo::cpu {
 
@@ -63,17 +66,41 @@ int panel_size(const Kernels& kernels, int tokens) {
 }
 
 int offset_of(const Kernels& kernels, Format format) {
-  return format == Format::q4_0 ? 8 : format == Format::q8_0 ? kernels.q8_offset : 0;
+  switch (format) {
+    case Format::q4_0: return 8;
+    case Format::q8_0:
+    case Format::iq4_nl:
+    case Format::mxfp4: return kernels.q8_offset;
+    default: return packed_offset(format);
+  }
+}
+
+// q6_k: a group's correction becomes one per half (kernels.h).
+void split_corrections(std::uint8_t* panel, int tokens, int t, int begin, int end, int offset) {
+  for (int g = begin; g < end; ++g) {
+    std::uint8_t* const block = panel + static_cast<std::size_t>(g) * tokens * panel_token_bytes;
+    const std::int8_t* const q = reinterpret_cast<const std::int8_t*>(block) + t * group_size;
+    std::uint8_t *const first_at = block + tokens * group_size + 4 * t, *const second_at = first_at + 8 * tokens;
+    std::int32_t whole, sum = 0;
+    std::memcpy(&whole, first_at, 4);
+    for (int i = 0; i < 16; ++i) sum += q[i];
+    const std::int32_t first = -offset * sum, second = whole - first;
+    std::memcpy(first_at, &first, 4);
+    std::memcpy(second_at, &second, 4);
+  }
 }
 
 void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out, const Panels& panels, const float* x,
-                     int k, int offset) {
+                     int k, Format format) {
+  const int offset = offset_of(kernels, format);
   const int groups = k / group_size;
   const auto quantise = [&](int panel, int group_begin, int group_end) {
     const int first = panels.begin(panel), tokens = panels.size(panel);
     std::uint8_t* const to = out + static_cast<std::size_t>(first) * groups * panel_token_bytes;
-    for (int t = 0; t < tokens; ++t)
+    for (int t = 0; t < tokens; ++t) {
       kernels.quantise(x + static_cast<std::size_t>(first + t) * k, to, tokens, t, group_begin, group_end, offset);
+      if (format == Format::q6_k) split_corrections(to, tokens, t, group_begin, group_end, offset);
+    }
   };
   if (team.threads == 1 || static_cast<std::int64_t>(panels.tokens) * k < parallel_quantise_elements) {
     for (int p = 0; p < panels.count; ++p) quantise(p, 0, groups);
@@ -94,7 +121,7 @@ void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch
   const Panels panels = cut_panels(call.tokens, panel_size(kernels, call.tokens));
   std::uint8_t* const quantised =
       static_cast<std::uint8_t*>(scratch.at_least(static_cast<std::size_t>(call.tokens) * groups * panel_token_bytes));
-  quantise_panels(kernels, team, quantised, panels, call.x, k, offset_of(kernels, weight.format));
+  quantise_panels(kernels, team, quantised, panels, call.x, k, weight.format);
 
   const Work work = plan_work(panels, static_cast<int>(weight.tiles()),
                               static_cast<std::int64_t>(groups) * panel_token_bytes, team.threads);

@@ -45,12 +45,6 @@ struct ReferenceKvStore final : KvStore {
 
 const ReferenceWeight& own(const Weight& w) { return static_cast<const ReferenceWeight&>(w); }
 
-float f16_at(const std::uint8_t* p) {
-  std::uint16_t bits;
-  std::memcpy(&bits, p, sizeof bits);
-  return f16_to_f32(bits);
-}
-
 float exp_spec(float x) {
   if (std::isnan(x)) return x;
   x = std::min(std::max(x, -87.0f), 88.0f);
@@ -107,37 +101,20 @@ QuantisedRow quantise(const float* x, std::int64_t k) {
   return row;
 }
 
-// One group's weights as the file has them: integer codes c, scale d and minimum m.
-struct WeightGroup {
-  int c[group];
-  float d, m;
-};
-
-WeightGroup weight_group(Format format, const std::uint8_t* p) {
-  WeightGroup w{};
-  w.d = f16_at(p);
-  if (format == Format::q8_0) {
-    for (int i = 0; i < group; ++i) w.c[i] = static_cast<std::int8_t>(p[2 + i]);
-    return w;
-  }
-  const bool has_min = format == Format::q4_1;
-  if (has_min) w.m = f16_at(p + 2);
-  const std::uint8_t* codes = p + (has_min ? 4 : 2);
-  for (int j = 0; j < 16; ++j) {
-    w.c[j] = (codes[j] & 15) - (has_min ? 0 : 8);
-    w.c[j + 16] = (codes[j] >> 4) - (has_min ? 0 : 8);
-  }
-  return w;
-}
-
 float dot_quantised(Format format, const std::uint8_t* row, std::int64_t k, const QuantisedRow& x) {
   float acc = 0;
   for (std::int64_t g = 0; g < k / group; ++g) {
-    const WeightGroup w = weight_group(format, row + g * traits(format).group_bytes);
-    int dot = 0;
-    for (int i = 0; i < group; ++i) dot += w.c[i] * x.q[g * group + i];
-    acc = std::fma(static_cast<float>(dot), w.d * x.d[g], acc);
-    if (format == Format::q4_1) acc = std::fma(w.m, x.sa[g], acc);
+    const WeightGroup w = weight_group(format, row, static_cast<std::size_t>(g));
+    const int* const q = &x.q[static_cast<std::size_t>(g * group)];
+    int half[2] = {0, 0};
+    for (int i = 0; i < group; ++i) half[i / 16] += w.code[i] * q[i];
+    if (format == Format::q6_k) {
+      acc = std::fma(static_cast<float>(half[0]), w.scale[0] * x.d[g], acc);
+      acc = std::fma(static_cast<float>(half[1]), w.scale[1] * x.d[g], acc);
+      continue;
+    }
+    acc = std::fma(static_cast<float>(half[0] + half[1]), w.scale[0] * x.d[g], acc);
+    if (has_minimum(format)) acc = std::fma(w.minimum, x.sa[g], acc);
   }
   return acc;
 }
@@ -201,18 +178,8 @@ class ReferenceBackend final : public Backend {
     const ReferenceWeight& w = own(table);
     for (int t = 0; t < T; ++t) {
       check_interrupt();
-      float* to = out + static_cast<std::size_t>(t) * w.k;
-      if (!is_quantised(w.format)) {
-        dequantise_row(w.format, w.row(ids[t]), static_cast<std::size_t>(w.k), to);
-        continue;
-      }
-      for (std::int64_t g = 0; g < w.k / group; ++g) {
-        const WeightGroup wg = weight_group(w.format, w.row(ids[t]) + g * traits(w.format).group_bytes);
-        for (int i = 0; i < group; ++i) {
-          const float code = static_cast<float>(wg.c[i]);
-          to[g * group + i] = w.format == Format::q4_1 ? std::fma(wg.d, code, wg.m) : wg.d * code;
-        }
-      }
+      dequantise_row(w.format, w.row(ids[t]), static_cast<std::size_t>(w.k),
+                     out + static_cast<std::size_t>(t) * w.k);
     }
   }
 
@@ -339,8 +306,7 @@ class ReferenceBackend final : public Backend {
   static void check_scales(Format format, std::int64_t row, const std::uint8_t* p, std::size_t bytes,
                            std::size_t stride) {
     for (std::size_t at = 0; at < bytes; at += traits(format).group_bytes) {
-      const bool has_min = format == Format::q4_1;
-      if (std::isfinite(f16_at(p + at)) && (!has_min || std::isfinite(f16_at(p + at + 2)))) continue;
+      if (scales_are_finite(format, p + at)) continue;
       const std::string where = std::to_string(row + static_cast<std::int64_t>(at / stride));
       throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
                   {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});

@@ -5,6 +5,7 @@
 //
 // Integer dots: `Quad` is four int8 activations in every lane, `Codes` 16 lanes x 4 weight bytes.
 //   small_*  weights 0..15; a group's sum of 32 products is collected in a SmallDot
+//   unsigned_dot  weights 0..127
 //   byte_*   weights stored with the sign bit flipped; byte_offset is what the stored form adds to them when it is used
 //            as it is (128, to be taken back by the caller through the start value), or 0
 #pragma once

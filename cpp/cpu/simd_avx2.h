@@ -46,6 +46,15 @@ SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) {
   const __m256i a = _mm256_cvtepu16_epi32(load_eight_halves(p)), b = _mm256_cvtepu16_epi32(load_eight_halves(p + 8));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
 }
+SIMD_FN __m128i load_eight_bytes(const std::uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_eight_bytes(p))),
+          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_eight_bytes(p + 8)))};
+}
+SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
+}
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN __m128i saturated_halves(__m256 v) {
   v = _mm256_max_ps(_mm256_set1_ps(-65504.0f), _mm256_min_ps(_mm256_set1_ps(65504.0f), v));
@@ -182,6 +191,27 @@ SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad x) {
   const __m256i a = _mm256_maddubs_epi16(w.magnitude.a, _mm256_sign_epi8(x, w.value.a));
   const __m256i b = _mm256_maddubs_epi16(w.magnitude.b, _mm256_sign_epi8(x, w.value.b));
   return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(a, ones)), _mm256_add_epi32(acc.b, _mm256_madd_epi16(b, ones))};
+}
+
+// codes 0..127: a pair is at most 2 x 127 x 127
+SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad x) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  const __m256i a = _mm256_maddubs_epi16(w.a, x), b = _mm256_maddubs_epi16(w.b, x);
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(a, ones)), _mm256_add_epi32(acc.b, _mm256_madd_epi16(b, ones))};
+}
+// codes | (bits moved up by `shift` & mask): the mask keeps what comes from a neighbouring byte out.
+template <int shift, int mask>
+SIMD_FN __m256i with_bits_half(__m256i codes, __m256i bits) {
+  const __m256i moved = shift >= 0 ? _mm256_slli_epi16(bits, shift) : _mm256_srli_epi16(bits, -shift);
+  return _mm256_or_si256(codes, _mm256_and_si256(moved, _mm256_set1_epi8(mask)));
+}
+template <int shift, int mask>
+SIMD_FN Codes codes_with_bits(Codes codes, Codes bits) {
+  return {with_bits_half<shift, mask>(codes.a, bits.a), with_bits_half<shift, mask>(codes.b, bits.b)};
+}
+SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(table16)));
+  return {_mm256_shuffle_epi8(table, nibbles.a), _mm256_shuffle_epi8(table, nibbles.b)};
 }
 
 SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }

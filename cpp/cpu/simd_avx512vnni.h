@@ -31,6 +31,12 @@ SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN void f_store_f16(std::uint16_t* p, f32x16 v) {
   v = _mm512_max_ps(_mm512_set1_ps(-65504.0f), _mm512_min_ps(_mm512_set1_ps(65504.0f), v));
@@ -110,6 +116,19 @@ constexpr int byte_offset = 128;
 using Bytes = Codes;
 SIMD_FN Bytes bytes_prepare(Codes c) { return c; }
 SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
+
+// codes 0..127
+SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
+// codes | (bits moved up by `shift` & mask): the mask keeps what comes from a neighbouring byte out.
+template <int shift, int mask>
+SIMD_FN Codes codes_with_bits(Codes codes, Codes bits) {
+  const __m512i moved = shift >= 0 ? _mm512_slli_epi16(bits, shift) : _mm512_srli_epi16(bits, -shift);
+  return _mm512_ternarylogic_epi32(codes, moved, _mm512_set1_epi8(mask), 0xF8);
+}
+SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table16)));
+  return _mm512_shuffle_epi8(table, nibbles);
+}
 
 SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 

@@ -48,6 +48,10 @@ SIMD_FN f32x16 f_rint(const f32x16& a) { return f_each([&](int i) { return __bui
 SIMD_FN f32x16 f_from_int(const i32x16& a) { return f_each([&](int i) { return static_cast<float>(a.v[i]); }); }
 SIMD_FN f32x16 f_load_f16(const std::uint16_t* p) { return f_each([&](int i) { return octavo::f16_to_f32(p[i]); }); }
 SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) { return f_each([&](int i) { return octavo::bf16_to_f32(p[i]); }); }
+SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) { return f_each([&](int i) { return static_cast<float>(p[i]); }); }
+SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
+  return f_each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
+}
 // Saturates at 65504; comparisons are false for a NaN, which keeps it.
 SIMD_FN void f_store_f16(std::uint16_t* p, const f32x16& a) {
   for (int i = 0; i < 16; ++i) {
@@ -165,6 +169,23 @@ constexpr int byte_offset = 128;
 using Bytes = Codes;
 SIMD_FN Bytes bytes_prepare(const Codes& c) { return c; }
 SIMD_FN i32x16 byte_dot(const i32x16& acc, const Bytes& w, Quad x) { return small_dot(acc, w, x); }
+
+SIMD_FN i32x16 unsigned_dot(const i32x16& acc, const Codes& w, Quad x) { return small_dot(acc, w, x); }
+// codes | (bits moved up by `shift` & mask)
+template <int shift, int mask>
+SIMD_FN Codes codes_with_bits(const Codes& codes, const Codes& bits) {
+  Codes r;
+  for (int i = 0; i < 64; ++i) {
+    const int moved = shift >= 0 ? bits.v[i] << (shift > 0 ? shift : 0) : bits.v[i] >> (shift < 0 ? -shift : 0);
+    r.v[i] = static_cast<std::uint8_t>(codes.v[i] | (moved & mask));
+  }
+  return r;
+}
+SIMD_FN Codes codes_lookup(const Codes& nibbles, const std::uint8_t* table16) {
+  Codes r;
+  for (int i = 0; i < 64; ++i) r.v[i] = table16[nibbles.v[i]];
+  return r;
+}
 
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 

@@ -58,6 +58,18 @@ SIMD_FN f32x16 f_load_bf16(const std::uint16_t* p) {
   return {widen_bf16(vld1_u16(p)), widen_bf16(vld1_u16(p + 4)), widen_bf16(vld1_u16(p + 8)),
           widen_bf16(vld1_u16(p + 12))};
 }
+SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
+  const uint8x16_t bytes = vld1q_u8(p);
+  const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));
+  return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(low))),
+          vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(high)))};
+}
+SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
+  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
+  const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_s8(vget_high_s8(bytes));
+  return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+          vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
+}
 // Saturates at 65504; vminq and vmaxq keep a NaN.
 SIMD_FN void store_saturated_halves(std::uint16_t* p, float32x4_t v) {
   v = vmaxq_f32(vdupq_n_f32(-65504.0f), vminq_f32(vdupq_n_f32(65504.0f), v));
@@ -182,6 +194,27 @@ SIMD_FN Bytes bytes_prepare(Codes x) {
   return {veorq_s8(x.a, flip), veorq_s8(x.b, flip), veorq_s8(x.c, flip), veorq_s8(x.d, flip)};
 }
 SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad x) { return dot_step(acc, w, x); }
+
+SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad x) { return dot_step(acc, w, x); }  // codes 0..127
+// codes | (bits moved up by `shift` & mask)
+template <int shift, int mask>
+SIMD_FN int8x16_t with_bits_quarter(int8x16_t codes, int8x16_t bits) {
+  const uint8x16_t moved = vshlq_u8(vreinterpretq_u8_s8(bits), vdupq_n_s8(shift));
+  return vorrq_s8(codes, vandq_s8(vreinterpretq_s8_u8(moved), vdupq_n_s8(mask)));
+}
+template <int shift, int mask>
+SIMD_FN Codes codes_with_bits(Codes codes, Codes bits) {
+  return {with_bits_quarter<shift, mask>(codes.a, bits.a), with_bits_quarter<shift, mask>(codes.b, bits.b),
+          with_bits_quarter<shift, mask>(codes.c, bits.c), with_bits_quarter<shift, mask>(codes.d, bits.d)};
+}
+SIMD_FN int8x16_t lookup_quarter(uint8x16_t table, int8x16_t nibbles) {
+  return vreinterpretq_s8_u8(vqtbl1q_u8(table, vreinterpretq_u8_s8(nibbles)));
+}
+SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
+  const uint8x16_t table = vld1q_u8(table16);
+  return {lookup_quarter(table, nibbles.a), lookup_quarter(table, nibbles.b), lookup_quarter(table, nibbles.c),
+          lookup_quarter(table, nibbles.d)};
+}
 
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "cpu/packed.h"
 #include "error.h"
 
 namespace octavo::cpu {
@@ -18,11 +19,14 @@ std::uint16_t load_half(const std::uint8_t* p) {
   return v;
 }
 
+[[noreturn]] void refuse_scale(std::int64_t row, std::int64_t group) {
+  throw Error(Code::model_invalid, "a weight's scale is not a finite number",
+              {{"expected", "finite scales"}, {"row", std::to_string(row)}, {"group", std::to_string(group)}});
+}
+
 // Copies a scale or minimum and refuses infinities and NaN.
 void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, std::int64_t group) {
-  if ((load_half(from) & 0x7C00u) == 0x7C00u)
-    throw Error(Code::model_invalid, "a weight's scale is not a finite number",
-                {{"expected", "a finite f16"}, {"row", std::to_string(row)}, {"group", std::to_string(group)}});
+  if ((load_half(from) & 0x7C00u) == 0x7C00u) refuse_scale(row, group);
   std::memcpy(to, from, 2);
 }
 
@@ -30,8 +34,10 @@ void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, st
 std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
 
 std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
-  if (n < 1 || k < 1 || k % group_size != 0)
-    throw Error(Code::invalid_argument, "a weight's shape", {{"expected", "n >= 1, k a positive multiple of 32"},
+  const std::int64_t multiple = std::max<std::int64_t>(group_size, traits(format).group);
+  if (n < 1 || k < 1 || k % multiple != 0)
+    throw Error(Code::invalid_argument, "a weight's shape",
+                {{"expected", "n >= 1, k a positive multiple of " + std::to_string(multiple)},
                                                              {"found", std::to_string(n) + " x " + std::to_string(k)}});
   const std::uint64_t tiles = (static_cast<std::uint64_t>(n) + tile_rows - 1) / tile_rows;
   const std::uint64_t blocks_limit = std::numeric_limits<std::int64_t>::max() / block_bytes(format);
@@ -51,8 +57,8 @@ std::size_t block_bytes(Format format) {
     case Format::f32: return std::size_t{tile_rows} * group_size * 4;
     case Format::f16:
     case Format::bf16: return std::size_t{tile_rows} * group_size * 2;
+    default: return packed_layout(format).run_bytes() / static_cast<std::size_t>(packed_layout(format).run_groups);
   }
-  return 0;
 }
 
 CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k)
@@ -66,6 +72,11 @@ void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* r
   const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
   for (std::int64_t first = 0; first < count; first += tile_rows) {
     std::uint8_t* block = tile((row + first) / tile_rows);
+    if (is_packed(format)) {
+      load_packed(block, row + first, static_cast<int>(std::min<std::int64_t>(tile_rows, count - first)),
+                  rows + static_cast<std::size_t>(first) * row_stride);
+      continue;
+    }
     const int lanes = static_cast<int>(std::min<std::int64_t>(tile_rows, count - first));
     for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format)) {
       for (int lane = 0; lane < lanes; ++lane) {
@@ -97,9 +108,24 @@ void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* r
   }
 }
 
+void CpuWeight::load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows) {
+  const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
+  const std::size_t groups = static_cast<std::size_t>(k / group_size);
+  for (int lane = 0; lane < lanes; ++lane, rows += row_stride) {
+    for (std::size_t at = 0; at < row_stride; at += stored)
+      if (!scales_are_finite(format, rows + at)) refuse_scale(first_row + lane, static_cast<std::int64_t>(at / stored));
+    for (std::size_t g = 0; g < groups; ++g) packed_store(format, to, lane, g, rows);
+  }
+}
+
 void CpuWeight::read_row(std::int64_t row, float* out) const {
   const std::uint8_t* block = tile(row / tile_rows);
   const int lane = static_cast<int>(row % tile_rows);
+  if (is_packed(format)) {
+    for (std::size_t g = 0; g < static_cast<std::size_t>(k / group_size); ++g, out += group_size)
+      packed_read(format, block, lane, g, out);
+    return;
+  }
   for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format), out += group_size) {
     switch (format) {
       case Format::f32:
@@ -136,6 +162,7 @@ void CpuWeight::read_row(std::int64_t row, float* out) const {
         }
         break;
       }
+      default: break;
     }
   }
 }

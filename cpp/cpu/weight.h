@@ -1,4 +1,4 @@
-// A weight in the CPU backend's layout (cpp/cpu/kernels.h), made from rows in the file's layout and read back row by
+// A weight in the CPU backend's layout (cpp/cpu/kernels.h, packed.h), made from rows in the file's layout and read back row by
 // row.
 #pragma once
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace octavo::cpu {
 
-// Bytes of one K group of a 32-row tile.
+// Bytes of one K group of a 32-row tile, its share of a header included.
 std::size_t block_bytes(Format format);
 
 class CpuWeight final : public Weight {
@@ -29,6 +29,9 @@ class CpuWeight final : public Weight {
   void read_row(std::int64_t row, float* out) const;
 
  private:
+  // The rows of one tile of a format of cpp/cpu/packed.h.
+  void load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows);
+
   os::Memory memory_;
 };
 

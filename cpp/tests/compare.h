@@ -19,7 +19,14 @@
 namespace octavo::testing {
 
 inline constexpr Format all_formats[] = {Format::f32,  Format::f16,  Format::bf16,
-                                         Format::q8_0, Format::q4_0, Format::q4_1};
+                                         Format::q8_0, Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,
+                                         Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl, Format::mxfp4};
+
+// k, or the next width that is whole blocks of the format.
+inline int fitting(Format format, int k) {
+  const int group = static_cast<int>(traits(format).group);
+  return (k + group - 1) / group * group;
+}
 
 // Every case instead of a seeded sample of them.
 inline bool deep() {
@@ -95,6 +102,22 @@ inline std::uint16_t random_scale(Rng& rng) {
   return rng.chance(4) ? static_cast<std::uint16_t>(bits | 0x8000u) : bits;
 }
 
+// A stored block of a quantised format: random bits, and scales as above.
+inline void random_block(Format format, std::uint8_t* block, Rng& rng) {
+  for (std::size_t i = 0; i < traits(format).group_bytes; ++i) block[i] = static_cast<std::uint8_t>(rng.next() >> 40);
+  const auto scale = [&](std::size_t at) {
+    const std::uint16_t bits = random_scale(rng);
+    std::memcpy(block + at, &bits, 2);
+  };
+  if (format == Format::mxfp4) {  // 2^(e - 128): ordinary, subnormal, and so large that sums just stay finite
+    static const std::vector<std::uint8_t> corners = {0, 1, 2, 3, 60, 160};
+    block[0] = rng.chance(12) ? rng.pick(corners) : static_cast<std::uint8_t>(rng.between(116, 126));
+    return;
+  }
+  scale(format == Format::q6_k ? 208 : 0);
+  if (has_minimum(format)) scale(2);
+}
+
 // `rows` rows of k weights in the layout of quant.h.
 inline std::vector<std::uint8_t> random_rows(Format format, std::int64_t rows, std::int64_t k, Rng& rng) {
   std::vector<std::uint8_t> out(row_bytes(format, static_cast<std::size_t>(k)) * static_cast<std::size_t>(rows));
@@ -105,9 +128,8 @@ inline std::vector<std::uint8_t> random_rows(Format format, std::int64_t rows, s
   };
   for (std::int64_t i = 0; i < rows * k / traits(format).group; ++i) {
     if (is_quantised(format)) {
-      put(random_scale(rng));
-      if (format == Format::q4_1) put(random_scale(rng));
-      for (int j = 0; j < (format == Format::q8_0 ? 32 : 16); j += 8) put(rng.next());
+      random_block(format, p, rng);
+      p += traits(format).group_bytes;
       continue;
     }
     float x = rng.normal() * 0.05f;

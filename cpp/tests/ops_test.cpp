@@ -79,7 +79,8 @@ void load_in_pieces(Backend& backend, Weight& w, const std::vector<std::uint8_t>
     backend.weight_load(w, row, count, rows.data() + stride * static_cast<std::size_t>(row));
 }
 
-void check_linear(Format format, const LinearShape& shape, Rng& rng) {
+void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
+  const LinearShape shape{wanted.m, wanted.n, fitting(format, wanted.k)};
   const bool with_bias = rng.chance(2);
   const Epilogue epilogue = rng.chance(2) ? Epilogue::add : Epilogue::store;
   CAPTURE(words(format, shape, with_bias, epilogue));
@@ -103,6 +104,24 @@ void check_linear(Format format, const LinearShape& shape, Rng& rng) {
       CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
     }
   }
+}
+
+// Bytes that are no finite scale, and where in a stored block.
+struct BadScale {
+  std::size_t at;
+  std::uint16_t bits;
+  std::size_t bytes;
+};
+
+std::vector<BadScale> bad_scales(Format format) {
+  if (!is_quantised(format)) return {};
+  if (format == Format::mxfp4) return {{0, 255, 1}};
+  std::vector<BadScale> all;
+  for (const std::uint16_t bits : {0x7C00, 0xFC00, 0x7E00}) {
+    all.push_back({format == Format::q6_k ? std::size_t{208} : 0, bits, 2});
+    if (has_minimum(format)) all.push_back({2, bits, 2});
+  }
+  return all;
 }
 
 }  // namespace
@@ -131,11 +150,12 @@ TEST_CASE("linear equals the reference") {
 
 TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") {
   Rng rng(200);
-  const int M = 37, N = 133, K = 192;
+  const int M = 37, N = 133;
   for (const Format format : all_formats) {
+    const int K = fitting(format, 192);
     CAPTURE(std::string(traits(format).name));
     const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
-    const std::vector<float> x = random_activations(M * K, rng);
+    const std::vector<float> x = random_activations(static_cast<std::size_t>(M) * K, rng);
     const Rows start(M, N, N, rng);
     const Rows* first = nullptr;
     std::unique_ptr<Rows> kept;
@@ -160,10 +180,11 @@ TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") 
 
 TEST_CASE("linear: a NaN or infinity in a row reaches every output of that row and of no other") {
   Rng rng(201);
-  const int M = 9, N = 45, K = 96;
+  const int M = 9, N = 45;
   for (const Format format : all_formats) {
+    const int K = fitting(format, 96);
     const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
-    const std::vector<float> clean = random_normals(M * K, rng);
+    const std::vector<float> clean = random_normals(static_cast<std::size_t>(M) * K, rng);
     for (const float poison : {NAN, INFINITY, -INFINITY}) {
       const int row = rng.below(M);
       std::vector<float> x = clean;
@@ -188,34 +209,34 @@ TEST_CASE("weights: zeroed when made, refused when a scale is not finite, loaded
   Rng rng(210);
   on_every_cpu([&](Backend& backend, const std::string& label) {
     CAPTURE(label);
-    const std::vector<float> x = random_normals(64, rng);
     for (const Format format : all_formats) {
+      const int K = fitting(format, 64);
+      const std::size_t stride = row_bytes(format, static_cast<std::size_t>(K));
+      const std::vector<float> x = random_normals(static_cast<std::size_t>(K), rng);
       std::vector<float> out(70, 1.0f);
-      const auto zero = backend.weight_create(format, 70, 64);
-      CHECK(zero->resident_bytes() >= row_bytes(format, 64) * 70);
+      const auto zero = backend.weight_create(format, 70, K);
+      CHECK(zero->resident_bytes() >= stride * 70);
       backend.linear(out.data(), 70, x.data(), *zero, nullptr, 1, Epilogue::store);
       CHECK(out == std::vector<float>(70, 0.0f));
 
-      const std::vector<std::uint8_t> rows = random_rows(format, 70, 64, rng);
-      const auto w = backend.weight_create(format, 70, 64), expected = make_weight(reference(), format, 70, 64, rows);
+      const std::vector<std::uint8_t> rows = random_rows(format, 70, K, rng);
+      const auto w = backend.weight_create(format, 70, K), expected = make_weight(reference(), format, 70, K, rows);
       std::thread other([&] { backend.weight_load(*w, 0, 32, rows.data()); });
-      backend.weight_load(*w, 32, 38, rows.data() + 32 * row_bytes(format, 64));
+      backend.weight_load(*w, 32, 38, rows.data() + 32 * stride);
       other.join();
       std::vector<float> a(70), b(70);
       backend.linear(a.data(), 70, x.data(), *w, nullptr, 1, Epilogue::store);
       reference().linear(b.data(), 70, x.data(), *expected, nullptr, 1, Epilogue::store);
       CHECK(std::memcmp(a.data(), b.data(), 70 * sizeof(float)) == 0);
 
-      if (!is_quantised(format)) continue;
-      for (const std::uint16_t bad : {0x7C00, 0xFC00, 0x7E00}) {
-        for (int field = 0; field < (format == Format::q4_1 ? 2 : 1); ++field) {
-          std::vector<std::uint8_t> broken = rows;
-          std::memcpy(
-              &broken[row_bytes(format, 64) * 69 + traits(format).group_bytes + static_cast<std::size_t>(field) * 2],
-              &bad, 2);
+      for (const BadScale& bad : bad_scales(format)) {
+        std::vector<std::uint8_t> broken = rows;
+        std::memcpy(&broken[stride * 70 - traits(format).group_bytes + bad.at], &bad.bits, bad.bytes);
+        for (Backend* const loader : {&backend, &reference()}) {
+          const auto target = loader->weight_create(format, 70, K);
           try {
-            backend.weight_load(*w, 0, 70, broken.data());
-            FAIL_CHECK(std::string(traits(format).name), ": a scale of ", bad, " was accepted");
+            loader->weight_load(*target, 0, 70, broken.data());
+            FAIL_CHECK(std::string(traits(format).name), ": a scale of ", bad.bits, " was accepted");
           } catch (const Error& error) {
             CHECK(error.code() == Code::model_invalid);
           }
@@ -225,10 +246,25 @@ TEST_CASE("weights: zeroed when made, refused when a scale is not finite, loaded
   });
 }
 
+TEST_CASE("weights: a width that is not whole blocks of the format is refused") {
+  on_every_cpu([&](Backend& backend, const std::string& label) {
+    CAPTURE(label);
+    for (const Format format : {Format::q4_k, Format::q5_k, Format::q6_k}) {
+      try {
+        backend.weight_create(format, 32, 288);
+        FAIL_CHECK("accepted");
+      } catch (const Error& error) {
+        CHECK(error.code() == Code::invalid_argument);
+      }
+    }
+  });
+}
+
 TEST_CASE("embed equals the reference") {
   Rng rng(300);
   for (const Format format : all_formats) {
-    for (const int K : {32, 96, 576, 2048}) {
+    for (const int wanted : {32, 96, 576, 2048}) {
+      const int K = fitting(format, wanted);
       const int N = 77, T = rng.pick(table_M);
       const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
       std::vector<std::int32_t> ids;

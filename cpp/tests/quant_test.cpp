@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../../test/goldens/weight-goldens.h"
 #include "compare.h"
 
 using namespace octavo;
@@ -112,6 +113,33 @@ TEST_CASE("a stored row gives the values its format describes") {
   }
 }
 
+TEST_CASE("every quantised format gives the weights that the gguf package gives, bit for bit") {
+  std::size_t formats = 0;
+  for (const WeightGolden& golden : weight_goldens) {
+    CAPTURE(golden.format);
+    const auto format = std::find_if(std::begin(format_table), std::end(format_table),
+                                     [&](const FormatTraits& f) { return std::string(f.name) == golden.format; });
+    REQUIRE(format != std::end(format_table));
+    ++formats;
+    const std::size_t blocks = golden.blocks.size() / format->group_bytes;
+    std::vector<float> values(blocks * format->group);
+    dequantise_row(static_cast<Format>(format - std::begin(format_table)), golden.blocks.data(), values.size(),
+                   values.data());
+    std::uint64_t hash = 0xCBF29CE484222325u;
+    for (const float value : values) {
+      std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+      for (int i = 0; i < 4; ++i, bits >>= 8) hash = (hash ^ (bits & 255)) * 0x100000001B3u;
+    }
+    CHECK(hash == golden.hash);
+    for (std::size_t b = 0; b < blocks; ++b)
+      for (std::size_t i = 0; i < 8; ++i)
+        CHECK(std::bit_cast<std::uint32_t>(values[b * format->group + i]) == golden.first[8 * b + i]);
+  }
+  std::size_t quantised = 0;
+  for (std::size_t i = 0; i < format_count; ++i) quantised += is_quantised(static_cast<Format>(i));
+  CHECK(formats == quantised);
+}
+
 TEST_CASE("the format table agrees with the stored sizes") {
   CHECK(row_bytes(Format::f32, 64) == 256);
   CHECK(row_bytes(Format::f16, 64) == 128);
@@ -119,6 +147,13 @@ TEST_CASE("the format table agrees with the stored sizes") {
   CHECK(row_bytes(Format::q8_0, 64) == 68);
   CHECK(row_bytes(Format::q4_0, 64) == 36);
   CHECK(row_bytes(Format::q4_1, 64) == 40);
+  CHECK(row_bytes(Format::q5_0, 64) == 44);
+  CHECK(row_bytes(Format::q5_1, 64) == 48);
+  CHECK(row_bytes(Format::q4_k, 512) == 288);
+  CHECK(row_bytes(Format::q5_k, 512) == 352);
+  CHECK(row_bytes(Format::q6_k, 512) == 420);
+  CHECK(row_bytes(Format::iq4_nl, 64) == 36);
+  CHECK(row_bytes(Format::mxfp4, 64) == 34);
   CHECK(is_quantised(Format::q4_1));
   CHECK_FALSE(is_quantised(Format::bf16));
 }

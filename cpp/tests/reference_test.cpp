@@ -105,10 +105,11 @@ TEST_CASE("reference: linear by hand") {
 TEST_CASE("reference: a NaN or infinity in a row reaches every output of that row and of no other") {
   Rng rng(11);
   for (const Format format : all_formats) {
-    const auto w = make_weight(reference(), format, 5, 64, random_rows(format, 5, 64, rng));
+    const int K = fitting(format, 64);
+    const auto w = make_weight(reference(), format, 5, K, random_rows(format, 5, K, rng));
     for (const float poison : {NAN, INFINITY, -INFINITY}) {
-      std::vector<float> x = random_normals(2 * 64, rng), out(10);
-      x[64 + 40] = poison;
+      std::vector<float> x = random_normals(static_cast<std::size_t>(2 * K), rng), out(10);
+      x[static_cast<std::size_t>(K + 40)] = poison;
       reference().linear(out.data(), 5, x.data(), *w, nullptr, 2, Epilogue::store);
       for (int n = 0; n < 5; ++n)
         CHECK(
@@ -180,15 +181,15 @@ TEST_CASE("reference: small operations by hand") {
 
 TEST_CASE("reference: linear against double precision") {
   Rng rng(12);
-  const int K = 576;
   for (const Format format : all_formats) {
     CAPTURE(std::string(traits(format).name));
+    const int K = fitting(format, 576);
     double worst = 0;  // error as a share of its bound
     for (int round = 0; round < 40; ++round) {
       const std::vector<std::uint8_t> row = random_rows(format, 1, K, rng);
-      const std::vector<float> x = random_normals(K, rng);
-      std::vector<float> w(K);
-      dequantise_row(format, row.data(), K, w.data());
+      const std::vector<float> x = random_normals(static_cast<std::size_t>(K), rng);
+      std::vector<float> w(static_cast<std::size_t>(K));
+      dequantise_row(format, row.data(), w.size(), w.data());
       double sum = 0, terms = 0, bound = 0;
       for (int g = 0; g < K / 32; ++g) {
         double weights = 0, amax = 0;

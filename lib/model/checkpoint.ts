@@ -5,14 +5,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OctavoError } from '../errors.ts'
-import {
-  type GgufFile,
-  type GgufTensor,
-  type ModelDesc,
-  native,
-  type TensorSource,
-  type WeightFormat,
-} from '../native.ts'
+import { type GgufFile, type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
 import { type Architecture, findArchitecture, ropeTensors, type Sizes, type TensorRow } from './architectures.ts'
 import { locateModel, type ModelLocation } from './locate.ts'
 import { arrayLength, has, type Metadata, readInteger, readNumber, readString } from './metadata.ts'
@@ -62,8 +55,6 @@ export interface CheckpointPart {
   gguf: GgufFile
   read(tensor: GgufTensor): Uint8Array
 }
-
-export const weightFormats: readonly WeightFormat[] = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1']
 
 const maxSize = 2 ** 28
 

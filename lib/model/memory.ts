@@ -1,7 +1,7 @@
 /**
  * What a model takes in memory, from its description alone. Quantised weights are repacked into blocks of 32 rows x 32 columns
- * (q4_0: 512 bytes of codes and 64 of scales, q4_1 as much again in minima, q8_0 twice the codes), so rows are rounded up to
- * 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
+ * (cpp/cpu/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
+ * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
  */
 import type { ModelDesc, TensorSource, WeightFormat } from '../native.ts'
 
@@ -12,7 +12,10 @@ const kvBytesPerValue = 2
 const maxLogitRows = 64
 
 /** Bytes of 32 rows x 32 columns once loaded. */
-const tileBytes: Record<WeightFormat, number> = { f32: 4096, f16: 2048, bf16: 2048, q8_0: 1088, q4_0: 576, q4_1: 640 }
+const tileBytes: Record<WeightFormat, number> = {
+  ...{ f32: 4096, f16: 2048, bf16: 2048, q8_0: 1088, q4_0: 576, q4_1: 640, q5_0: 704, q5_1: 768 },
+  ...{ q4_k: 592, q5_k: 720, q6_k: 840, iq4_nl: 576, mxfp4: 576 },
+}
 
 export interface MemoryNeeds {
   weightBytes: number

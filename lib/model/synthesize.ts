@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
 import { OctavoError } from '../errors.ts'
-import { type GgufTensor, type GgufValue, native } from '../native.ts'
+import { type GgufTensor, type GgufValue, native, type WeightFormat } from '../native.ts'
 import { findArchitecture, type TensorRow } from './architectures.ts'
 import type { CheckpointPart } from './checkpoint.ts'
 import type { Metadata } from './metadata.ts'
@@ -16,7 +16,7 @@ import { syntheticVocabulary } from './synthetic-vocabulary.ts'
 export interface SyntheticTensor {
   name: string
   /** f32 for vectors: norm weights around 1. */
-  format: SyntheticType | 'f32'
+  format: WeightFormat
   /** ggml order. */
   shape: number[]
   bytes: number
@@ -36,16 +36,41 @@ export interface SynthesisOptions {
   seed?: number
 }
 
-/** Bytes of one group of a format, and `general.file_type`; type ids are ggml's. */
-const formats: Record<SyntheticTensor['format'], { id: number; group: number; groupBytes: number; fileType: number }> =
-  {
-    f32: { id: 0, group: 1, groupBytes: 4, fileType: 0 },
-    f16: { id: 1, group: 1, groupBytes: 2, fileType: 1 },
-    q4_0: { id: 2, group: 32, groupBytes: 18, fileType: 2 },
-    q4_1: { id: 3, group: 32, groupBytes: 20, fileType: 3 },
-    q8_0: { id: 8, group: 32, groupBytes: 34, fileType: 7 },
-    bf16: { id: 30, group: 1, groupBytes: 2, fileType: 32 },
-  }
+/** Bytes of one group of a format; type ids are ggml's. */
+const formats: Record<WeightFormat, { id: number; group: number; groupBytes: number }> = {
+  f32: { id: 0, group: 1, groupBytes: 4 },
+  f16: { id: 1, group: 1, groupBytes: 2 },
+  q4_0: { id: 2, group: 32, groupBytes: 18 },
+  q4_1: { id: 3, group: 32, groupBytes: 20 },
+  q5_0: { id: 6, group: 32, groupBytes: 22 },
+  q5_1: { id: 7, group: 32, groupBytes: 24 },
+  q8_0: { id: 8, group: 32, groupBytes: 34 },
+  q4_k: { id: 12, group: 256, groupBytes: 144 },
+  q5_k: { id: 13, group: 256, groupBytes: 176 },
+  q6_k: { id: 14, group: 256, groupBytes: 210 },
+  iq4_nl: { id: 20, group: 32, groupBytes: 18 },
+  bf16: { id: 30, group: 1, groupBytes: 2 },
+  mxfp4: { id: 39, group: 32, groupBytes: 17 },
+}
+
+/** `general.file_type` */
+const fileTypes: Record<SyntheticType, number> = {
+  ...{ f16: 1, bf16: 32, q4_0: 2, q4_1: 3, q5_0: 8, q5_1: 9, q8_0: 7 },
+  ...{ q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, mxfp4: 38 },
+}
+
+/** What takes the place of a format of 256-wide blocks where the width is no multiple of them. */
+const narrower: Partial<Record<WeightFormat, WeightFormat>> = { q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0' }
+
+/** llama.cpp's choices: Q4_K_M keeps the head, and the values and down projections of about half of the layers, in q6_k. */
+function matrixFormat(type: SyntheticType, role: string, layer: number, layers: number, width: number): WeightFormat {
+  const eighth = Math.floor(layers / 8)
+  const finer = layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2
+  const head = role === 'output'
+  const mixed = head || (finer && ['v', 'down'].includes(role)) ? 'q6_k' : 'q4_k'
+  const format = type === 'q4_k_m' ? mixed : type
+  return width % formats[format].group === 0 ? format : narrower[format]!
+}
 
 /** The order in which the converter meets a layer's tensors. */
 const layerOrder = ['attnNorm', 'down', 'gate', 'up', 'ffnNorm', 'kNorm', 'k', 'attnOut', 'qNorm', 'q', 'v']
@@ -59,9 +84,9 @@ export function planSynthesis(name: PresetName, type: SyntheticType, options: Sy
   const sizes = { ...preset, vocabulary }
   const architecture = findArchitecture(preset.architecture)
   const tensors: SyntheticTensor[] = []
-  const add = (row: TensorRow | undefined, layer = 0) => {
+  const add = (row: TensorRow | undefined, role: string, layer = 0) => {
     if (!row) return
-    const format = row.vector ? 'f32' : type
+    const format = row.vector ? 'f32' : matrixFormat(type, role, layer, preset.layers, row.width(sizes))
     const shape = row.vector ? [row.width(sizes)] : [row.width(sizes), row.rows(sizes)]
     tensors.push({ name: row.name.replace('{}', String(layer)), format, shape, bytes: tensorBytes(format, shape) })
   }
@@ -69,11 +94,11 @@ export function planSynthesis(name: PresetName, type: SyntheticType, options: Sy
     const values = llama3Divisors(preset.headSize, preset.ropeBase, preset.ropeScaling)
     tensors.push({ name: 'rope_freqs.weight', format: 'f32', shape: [values.length], bytes: values.byteLength, values })
   }
-  if (!preset.tied) add(architecture.global.output)
-  add(architecture.global.embed)
+  if (!preset.tied) add(architecture.global.output, 'output')
+  add(architecture.global.embed, preset.tied ? 'output' : 'embed')
   for (let layer = 0; layer < preset.layers; layer++)
-    for (const role of layerOrder) add(architecture.layer[role], layer)
-  add(architecture.global.outputNorm)
+    for (const role of layerOrder) add(architecture.layer[role], role, layer)
+  add(architecture.global.outputNorm, 'outputNorm')
   return {
     metadata: { ...hyperparameters(name, preset, vocabulary, type), ...tokenizer },
     tensors,
@@ -91,7 +116,7 @@ function hyperparameters(
   return {
     'general.architecture': a,
     'general.name': `synthetic ${name}`,
-    'general.file_type': formats[type].fileType,
+    'general.file_type': fileTypes[type],
     'general.quantization_version': 2,
     [`${a}.block_count`]: preset.layers,
     [`${a}.context_length`]: preset.contextTokens,
