@@ -30,6 +30,7 @@ function decoding(sequences: number) {
     frequencyPenalty: 0,
     seed: 1,
     logprobs: -1,
+    vocabulary: 0,
     biasTokens: new Int32Array(0),
     biasValues: new Float32Array(0),
   }

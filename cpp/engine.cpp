@@ -33,6 +33,12 @@ std::uint32_t register_flag(const std::shared_ptr<std::atomic<bool>>& flag) {
               {{"expected", expected}, {"found", std::to_string(found)}});
 }
 
+std::shared_ptr<const Model> require_loaded(std::shared_ptr<const Model> model) {
+  if (!model->loaded())
+    throw Error(Code::invalid_argument, "the model is not loaded", {{"expected", "finishLoad() before an engine is made"}});
+  return model;
+}
+
 }  // namespace
 
 void interrupt_engine(std::uint32_t id) {
@@ -43,7 +49,7 @@ void interrupt_engine(std::uint32_t id) {
 }
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
-    : model_(std::move(model)),
+    : model_(require_loaded(std::move(model))),
       options_(options),
       interrupt_(std::make_shared<std::atomic<bool>>(false)),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
@@ -115,6 +121,13 @@ void Engine::submit(Step step) {
 
 void Engine::make_copies() {
   for (const KvCopy& copy : kv_.take_copies()) model_->backend().kv_copy(*store_, copy.destination, copy.source);
+}
+
+std::size_t Engine::result_rows() const {
+  std::size_t rows = 0;
+  if (pending_)
+    for (const Segment& s : step_.segments) rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+  return rows;
 }
 
 bool Engine::wait() {

@@ -18,6 +18,7 @@ struct EngineOptions {
 
 class Engine {
  public:
+  // The model must be loaded (Model::finish_load).
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -35,6 +36,8 @@ class Engine {
 
   // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
   void submit(Step step);
+  // Result rows of the stored step; 0 without one.
+  std::size_t result_rows() const;
   // Computes the stored step on this thread and commits its tokens. False: discarded by interrupt, nothing committed.
   bool wait();
   const StepResult& result() const { return result_; }

@@ -88,9 +88,21 @@ Scratch::Scratch(const ModelDesc& desc, int max_tokens)
 
 // ---- loading -----------------------------------------------------------------------------------------------------------
 
-Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend) : desc_(std::move(desc)), backend_(std::move(backend)) {
+namespace {
+
+std::vector<std::unique_ptr<os::File>> open_files(const ModelDesc& desc) {
+  std::vector<std::unique_ptr<os::File>> files;
+  for (const std::string& path : desc.files) files.push_back(std::make_unique<os::File>(path));
+  return files;
+}
+
+}  // namespace
+
+Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend) : Model(desc, std::move(backend), open_files(desc)) {}
+
+Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files)
+    : desc_(std::move(desc)), backend_(std::move(backend)), files_(std::move(files)) {
   check_sizes(desc_);
-  for (const std::string& path : desc_.files) files_.push_back(std::make_unique<os::File>(path));
   const ModelDesc& d = desc_;
   const int attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
 
@@ -138,7 +150,7 @@ const TensorSource* Model::find(const std::string& role, std::int64_t rows, std:
 
 void Model::add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector) {
   // A synthetic source keeps its tensor number where a file keeps the offset.
-  tasks_.push_back({source, weight, row, vector, static_cast<std::uint32_t>(source->offset), false});
+  tasks_.push_back({source, weight, row, vector, static_cast<std::uint32_t>(source->offset), Progress::untouched});
 }
 
 void Model::add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required) {
@@ -185,9 +197,30 @@ std::uint64_t Model::load_tensor(int index) {
   if (index < 0 || index >= tensor_count())
     throw Error(Code::invalid_argument, "no such tensor", {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
   Task& task = tasks_[static_cast<std::size_t>(index)];
+  const std::uint64_t bytes = task.source->file >= 0 ? task.source->bytes : 0;
+  const auto set = [&](Progress progress) {
+    const std::lock_guard lock(load_mutex_);
+    task.progress = progress;
+    task_ended_.notify_all();
+  };
+  {
+    std::unique_lock lock(load_mutex_);
+    task_ended_.wait(lock, [&] { return task.progress != Progress::loading; });
+    if (task.progress == Progress::loaded) return bytes;
+    task.progress = Progress::loading;
+  }
+  try {
+    read_task(task);
+  } catch (...) {
+    set(Progress::untouched);
+    throw;
+  }
+  set(Progress::loaded);
+  return bytes;
+}
+
+void Model::read_task(const Task& task) {
   const TensorSource& s = *task.source;
-  if (s.file >= 0 && files_.empty())
-    throw Error(Code::invalid_argument, "the model is loaded and its files are closed", {{"expected", "loadTensor before finishLoad"}});
   const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
   const std::int64_t chunk = std::max<std::int64_t>(1, static_cast<std::int64_t>(load_chunk_bytes / stride) / tile_rows) * tile_rows;
   std::vector<std::uint8_t> buffer;
@@ -199,14 +232,14 @@ std::uint64_t Model::load_tensor(int index) {
     else
       dequantise_row(s.format, buffer.data(), static_cast<std::size_t>(s.width), task.vector);
   }
-  task.loaded = true;
-  return s.file >= 0 ? s.bytes : 0;
 }
 
 void Model::finish_load() {
+  const std::lock_guard lock(load_mutex_);
   for (std::size_t i = 0; i < tasks_.size(); ++i)
-    if (!tasks_[i].loaded) throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
+    if (tasks_[i].progress != Progress::loaded) throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
   files_.clear();
+  loaded_.store(true, std::memory_order_release);
 }
 
 std::size_t Model::resident_bytes() const {

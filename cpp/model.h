@@ -1,10 +1,13 @@
 // Weights and the one forward pass. A model is data: ModelDesc (made in lib/model/checkpoint.ts) says sizes, flags and
 // where each tensor's bytes lie; every supported architecture runs through the same forward(). Immutable once loaded, so
-// engines may share it; what a step needs to write lives in its Scratch.
+// engines share it (shared_models.h); what a step needs to write lives in its Scratch.
 #pragma once
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -74,12 +77,16 @@ class Model {
  public:
   // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported, out_of_memory.
   Model(ModelDesc desc, std::unique_ptr<Backend> backend);
+  // With its files, opened by the caller.
+  Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files);
 
   int tensor_count() const { return static_cast<int>(tasks_.size()); }
-  // Reads and repacks one tensor; returns bytes read from the file.
+  // Reads and repacks one tensor; returns its bytes in the file. Several threads may load a model together: one that comes
+  // to a tensor that another one is reading waits for it, takes over when that fails, and passes what is loaded.
   std::uint64_t load_tensor(int index);
-  // Closes the files. Throws invalid_argument when a tensor was not loaded.
+  // Closes the files; again does nothing. Throws invalid_argument when a tensor was not loaded.
   void finish_load();
+  bool loaded() const { return loaded_.load(std::memory_order_acquire); }
   std::size_t resident_bytes() const;
 
   const ModelDesc& desc() const { return desc_; }
@@ -91,19 +98,21 @@ class Model {
                StepResult& result) const;
 
  private:
+  enum class Progress : std::uint8_t { untouched, loading, loaded };
   struct Task {  // one tensor to load: into rows [row, ...) of a weight, or into a vector of f32
     const TensorSource* source;
     Weight* weight;
     std::int64_t row;
     float* vector;
     std::uint32_t number;  // names the tensor for the synthetic generator
-    bool loaded;
+    Progress progress;
   };
 
   const TensorSource* find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const;
   void add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required);
   void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k);
   void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
+  void read_task(const Task& task);
   void load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const;
   void project(float* out, const Projection& p, const float* in, int T, Epilogue epilogue) const;
   void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
@@ -118,6 +127,9 @@ class Model {
   std::vector<float> output_norm_;
   std::vector<Layer> layers_;
   std::vector<Task> tasks_;
+  std::mutex load_mutex_;  // progress of the tasks, and files_
+  std::condition_variable task_ended_;
+  std::atomic<bool> loaded_{false};
 };
 
 }  // namespace octavo

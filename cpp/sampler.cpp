@@ -83,6 +83,7 @@ void check_sampler_params(const SamplerParams& p) {
        "a number > 0");
   need(std::isfinite(p.presence_penalty), "presence_penalty", p.presence_penalty, "a finite number");
   need(std::isfinite(p.frequency_penalty), "frequency_penalty", p.frequency_penalty, "a finite number");
+  need(p.vocabulary >= 0, "vocabulary", static_cast<float>(p.vocabulary), "0 for all ids, or how many there are");
 }
 
 namespace {
@@ -358,14 +359,16 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
   }
   const int n_top = row.params != nullptr ? std::min(row.params->logprobs, vocab) : -1;
   scratch.changed.clear();
+  const bool raw_wanted = row.target >= 0 || n_top >= 0;
+  const int drawable = row.target < 0 && row.params->vocabulary > 0 ? std::min(row.params->vocabulary, vocab) : vocab;
 
-  Row scanned = scan(logits, vocab, scratch);
+  Row scanned = scan(logits, raw_wanted ? vocab : drawable, scratch);
   if (scanned.highest == -infinity) return;
   double raw_highest = 0, log_total = 0;
   const auto logprob = [&](float raw) {
     return std::isnan(raw) ? -infinity : static_cast<float>((static_cast<double>(raw) - raw_highest) - log_total);
   };
-  if (row.target >= 0 || n_top >= 0) {
+  if (raw_wanted) {
     raw_highest = scanned.highest;
     const std::int64_t total = scan_total(logits, vocab, scanned.group_max, scanned.highest, 1);
     log_total = exact_log(static_cast<double>(total) * 0x1p-40);
@@ -380,9 +383,9 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
     row.logprob = logprob(logits[row.target]);
     return;
   }
-  if (!row.params->bias.empty() || has_penalties(*row.params)) {
+  if (!row.params->bias.empty() || has_penalties(*row.params) || scanned.vocab != drawable) {
     apply_bias_and_penalties(logits, vocab, row, scratch);
-    scanned = scan(logits, vocab, scratch);
+    scanned = scan(logits, drawable, scratch);
     if (scanned.highest == -infinity) return;
   }
   row.token = draw(scanned, *row.params, static_cast<std::uint32_t>(row.history_length), scratch);

@@ -23,6 +23,7 @@ struct SamplerParams {
   float frequency_penalty = 0;   // subtracted per occurrence in the output
   std::uint64_t seed = 0;
   int logprobs = -1;             // -1 none; n >= 0: the drawn token's and the n most likely tokens' log-probabilities
+  int vocabulary = 0;            // ids from here on are never drawn (a padded model has rows without a token); 0 = all may be
   int prompt_length = 0;         // tokens before the output begins; a request that is recomputed keeps its own
   std::vector<std::pair<std::int32_t, float>> bias;  // token, added to its logit; -infinity bans it
 };

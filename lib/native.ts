@@ -122,6 +122,8 @@ export interface SamplerParams {
   seed: number
   /** -1: none; n >= 0: of the drawn token and the n most likely ones. */
   logprobs: number
+  /** Ids from here on have no token and are never drawn; 0: all may be. Log-probabilities count them all the same. */
+  vocabulary: number
   /** Tokens before the output begins; unchanged when a request is recomputed. */
   promptLength: number
   biasTokens: Int32Array
@@ -133,13 +135,23 @@ export const segmentStride = 5
 /** [sequence, count, rows, mode, next]; see cpp/step.h. mode 0 draws, mode 1 scores; next = -1 for none. */
 export const segmentMode = { draw: 0, score: 1 } as const
 
-/** Weights and architecture, immutable once loaded; may be shared by engines. */
+/**
+ * Weights and architecture, immutable once loaded. All that are made of the same files in the same way stand on the same weights,
+ * in every thread of the process; the last `close()` frees them. They are allocated with the first look at anything but `shared`.
+ */
 export interface NativeModel {
+  /** Whether somebody else held the weights when this was made: they take no more memory. */
+  readonly shared: boolean
+  /** Instruction set that it computes with. */
+  readonly isa: string
   /** Tensors to load: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
   readonly tensorCount: number
   /** Bytes in memory once loaded (repacked). */
   readonly residentBytes: number
-  /** Reads and repacks one tensor; returns bytes of the file read. Throws MODEL_INVALID, OUT_OF_MEMORY. */
+  /**
+   * Reads and repacks one tensor, waits for another thread that does, or passes one that is loaded; returns its bytes in the file.
+   * Throws MODEL_INVALID, OUT_OF_MEMORY.
+   */
   loadTensor(index: number): number
   finishLoad(): void
   close(): void
@@ -224,7 +236,11 @@ export interface Native {
     onTensor?: (index: number) => void,
   ): void
   Model: new (desc: ModelDesc, backend: 'cpu' | 'reference', isa: string | null) => NativeModel
-  Engine: new (model: NativeModel, options: NativeEngineOptions) => NativeEngine
+  /** Refuses a model that is not loaded. */
+  Engine: new (
+    model: NativeModel,
+    options: NativeEngineOptions,
+  ) => NativeEngine
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void
   /** Runs prefill and decode of one sequence inside C++, sampling with `params`; for the API-overhead comparison. */

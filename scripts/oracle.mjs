@@ -69,6 +69,7 @@ const sampler = {
   seed: 0,
   logprobs: desc.vocabulary,
   promptLength: 0,
+  vocabulary: 0,
   biasTokens: new Int32Array(0),
   biasValues: new Float32Array(0),
 }

@@ -22,7 +22,7 @@ function tokenBytes(): TokenBytes {
 
 const sampling: SamplingSpec = {
   ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: -1, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+  ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
 }
 
 const request = (id: number, tokens: number[], maxTokens: number, more: Partial<RequestSpec> = {}): ToHost => {

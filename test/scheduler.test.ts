@@ -31,7 +31,7 @@ function spec(
 ): RequestSpec {
   const sampling = {
     ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-    ...{ seed, logprobs: -1, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+    ...{ seed, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
   }
   const request = { id, mode, tokens: Int32Array.from(tokens), maxTokens, stop: [], ignoreEos: false, sampling }
   return { ...request, salt: '', askedAtMs: 0 }

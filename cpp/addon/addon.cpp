@@ -1,6 +1,8 @@
 // The native surface that lib/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This folder is
-// the only place that knows Node. Context-aware: no state but what an environment's AddonData holds.
+// the only place that knows Node. Context-aware: no state of its own.
 #include <napi.h>
+
+#include <optional>
 
 #include "cpu/limits.h"
 #include "cuda_loader.h"
@@ -8,11 +10,16 @@
 #include "engine.h"
 #include "gguf_functions.h"
 #include "native_bench.h"
+#include "shared_models.h"
 #include "values.h"
 
 namespace octavo::addon {
 
 namespace {
+
+// What an object wraps, whatever its prototype says. Random numbers.
+constexpr napi_type_tag model_tag{0x4d6b2a8fd09c4e17, 0xa3f15c7702be8d64};
+constexpr napi_type_tag engine_tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
 
 // ---- model -------------------------------------------------------------------------------------------------------------
 
@@ -21,6 +28,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Model",
                        {InstanceAccessor<&JsModel::tensor_count>("tensorCount"), InstanceAccessor<&JsModel::resident_bytes>("residentBytes"),
+                        InstanceAccessor<&JsModel::shared>("shared"), InstanceAccessor<&JsModel::isa>("isa"),
                         InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
                         InstanceMethod<&JsModel::close>("close")});
   }
@@ -30,18 +38,25 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
       const std::string backend = text(info[1], "backend");
       const std::string isa = info[2].IsString() ? text(info[2], "isa") : "";
       if (backend != "cpu" && backend != "reference") bad_argument("backend", "cpu or reference");
-      model_ = std::make_shared<Model>(model_desc(object(info[0], "desc")),
-                                               backend == "cpu" ? make_cpu_backend(isa.empty() ? nullptr : isa.c_str())
-                                                                : make_reference_backend());
+      request_ = {model_desc(object(info[0], "desc")), backend, isa};
+      model_ = find_model(*request_);
+      shared_ = model_ != nullptr;
+      info.This().As<Napi::Object>().TypeTag(&model_tag);
     });
   }
 
-  std::shared_ptr<Model> get() const {
-    if (!model_) throw Error(Code::invalid_argument, "the model was closed");
+  // Weights are allocated when they are first asked for.
+  std::shared_ptr<Model> get() {
+    if (!request_) throw Error(Code::invalid_argument, "the model was closed");
+    if (!model_) model_ = share_model(*request_);
     return model_;
   }
 
  private:
+  Napi::Value shared(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), shared_); }
+  Napi::Value isa(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), get()->backend().isa()); });
+  }
   Napi::Value tensor_count(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get()->tensor_count()); });
   }
@@ -56,8 +71,13 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   void finish_load(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get()->finish_load(); });
   }
-  void close(const Napi::CallbackInfo&) { model_.reset(); }
+  void close(const Napi::CallbackInfo&) {
+    model_.reset();
+    request_.reset();
+  }
 
+  std::optional<ModelRequest> request_;
+  bool shared_ = false;  // somebody else held it when this object was made
   std::shared_ptr<Model> model_;
 };
 
@@ -83,7 +103,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   explicit JsEngine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsEngine>(info) {
     guarded(info.Env(), [&] {
       const Napi::Object model = object(info[0], "model");
-      if (!model.InstanceOf(info.Env().GetInstanceData<AddonData>()->model.Value())) bad_argument("model", "a Model");
+      if (!model.CheckTypeTag(&model_tag)) bad_argument("model", "a Model");
       const Napi::Object o = object(info[1], "options");
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
                                     small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
@@ -92,6 +112,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");
       if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
       engine_ = std::make_unique<Engine>(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
+      info.This().As<Napi::Object>().TypeTag(&engine_tag);
     });
   }
 
@@ -168,10 +189,12 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return number_of(info, [&]() -> int {
       Napi::Int32Array tokens = ints(info[0], "tokens");
       Napi::Float32Array logprobs = floats(info[1], "logprobs");
+      // Before the step: afterwards its tokens would be committed and its results lost.
+      const std::size_t expected = get().result_rows();
+      if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())
+        bad_argument("tokens, logprobs", "room for every result row");
       if (!get().wait()) return -1;
       const auto& rows = get().result().rows;
-      if (rows.size() > tokens.ElementLength() || rows.size() > logprobs.ElementLength())
-        bad_argument("tokens, logprobs", "room for every result row");
       for (std::size_t i = 0; i < rows.size(); ++i) {
         tokens.Data()[i] = rows[i].token;
         logprobs.Data()[i] = rows[i].logprob;
@@ -264,7 +287,7 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
-    if (!engine.InstanceOf(env.GetInstanceData<AddonData>()->engine.Value())) bad_argument("engine", "an Engine");
+    if (!engine.CheckTypeTag(&engine_tag)) bad_argument("engine", "an Engine");
     const Napi::Int32Array prompt = ints(info[1], "prompt");
     const BenchTimes times =
         bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
@@ -294,14 +317,9 @@ Napi::Value dequantise(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  AddonData* data = new AddonData;  // deleted by the environment
-  const Napi::Function model = JsModel::define(env), engine = JsEngine::define(env);
-  data->model = Napi::Persistent(model);
-  data->engine = Napi::Persistent(engine);
-  env.SetInstanceData(data);
   exports.Set("version", "0.1.0");
-  exports.Set("Model", model);
-  exports.Set("Engine", engine);
+  exports.Set("Model", JsModel::define(env));
+  exports.Set("Engine", JsEngine::define(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
   exports.Set("limits", Napi::Function::New<machine_limits>(env));

@@ -93,6 +93,7 @@ SamplerParams sampler_params(const Napi::Object& o) {
   p.frequency_penalty = static_cast<float>(number(o.Get("frequencyPenalty"), "frequencyPenalty"));
   p.seed = static_cast<std::uint64_t>(integer(o.Get("seed"), "seed"));
   p.logprobs = small(o.Get("logprobs"), "logprobs");
+  p.vocabulary = small(o.Get("vocabulary"), "vocabulary");
   p.prompt_length = small(o.Get("promptLength"), "promptLength");
   const Napi::Int32Array tokens = ints(o.Get("biasTokens"), "biasTokens");
   const Napi::Float32Array values = floats(o.Get("biasValues"), "biasValues");

@@ -11,11 +11,6 @@
 
 namespace octavo::addon {
 
-// What one environment (main thread or worker) holds.
-struct AddonData {
-  Napi::FunctionReference model, engine;
-};
-
 // ---- errors ------------------------------------------------------------------------------------------------------------
 
 // Runs body; an Error (or anything else thrown) becomes a JavaScript error with `code` and `details`.

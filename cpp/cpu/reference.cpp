@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <string>
 #include <vector>
@@ -137,6 +138,11 @@ class ReferenceBackend final : public Backend {
   const char* isa() const override { return "scalar"; }
   void set_threads(int) override {}
   void set_interrupt(const std::atomic<bool>* flag) override { interrupt_ = flag; }
+  std::shared_ptr<void> begin_step(int, const std::atomic<bool>* flag) override {
+    auto turn = std::make_shared<std::unique_lock<std::mutex>>(turn_);
+    interrupt_ = flag;
+    return turn;
+  }
 
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     try {
@@ -365,6 +371,7 @@ class ReferenceBackend final : public Backend {
     return part;
   }
 
+  std::mutex turn_;  // engines that share the weights compute one at a time
   const std::atomic<bool>* interrupt_ = nullptr;
   SamplerScratch scratch_;
 };

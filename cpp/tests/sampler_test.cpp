@@ -244,6 +244,32 @@ TEST_CASE("sampler: presence and frequency penalties count the output only") {
   CHECK(sampled({4, 2.75f}, p, {0, 0, 0, 1}).token == 0);
 }
 
+TEST_CASE("sampler: ids beyond the vocabulary are never drawn, and log-probabilities count them") {
+  for (const int vocab : {7, 40, 300}) {
+    std::mt19937 random(static_cast<unsigned>(vocab));
+    Logits logits(static_cast<std::size_t>(vocab));
+    for (float& l : logits) l = static_cast<float>(random() % 2000) / 500.0f;
+    logits.back() = 50;  // all but certain, were it allowed
+    for (const int tokens : {1, vocab / 2, vocab - 1, vocab, vocab + 5, 0}) {
+      const Logits allowed(logits.begin(), logits.begin() + (tokens > 0 ? std::min(tokens, vocab) : vocab));
+      for (const SamplerParams& base : {with(0), with(3), with(1, 2), with(1, 0, 0.9f), with(1, 0, 1, 0.1f)}) {
+        SamplerParams limited = base;
+        limited.vocabulary = tokens;
+        SamplerScratch scratch;
+        for (int position = 0; position < 50; ++position)
+          CHECK(drawn(logits, limited, position, scratch) == drawn(allowed, base, position, scratch));
+        limited.logprobs = 1;
+        const SampleRow row = sampled(logits, limited);
+        CHECK(row.top[0].token == vocab - 1);
+        CHECK(row.token == sampled(allowed, base).token);
+        limited.vocabulary = 0;
+        limited.bias = {{row.token, 0.0f}};
+        CHECK(row.logprob == sampled(logits, limited, {}, row.token).logprob);
+      }
+    }
+  }
+}
+
 TEST_CASE("sampler: bias comes before penalties, repetition before presence and frequency") {
   SamplerParams p = with(0);
   p.bias = {{0, 4}};

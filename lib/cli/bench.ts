@@ -146,6 +146,7 @@ const nativeSampling = (sampled: boolean): SamplerParams => ({
   frequencyPenalty: 0,
   logprobs: -1,
   promptLength: 1,
+  vocabulary: 0,
   biasTokens: new Int32Array(0),
   biasValues: new Float32Array(0),
   ...sampling(sampled),

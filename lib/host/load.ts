@@ -5,9 +5,10 @@
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { type NativeEngine, type NativeModel, native } from '../native.ts'
 import { HostLoop } from './loop.ts'
-import { planMemory } from './memory-plan.ts'
+import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
+import { kvBlockTokens } from './scheduler.ts'
 
 /** Reading the weights is nearly all of the work; the pool is touched once. */
 const weightsShare = 0.95
@@ -23,18 +24,19 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   const checkpoint = openCheckpoint(options.model)
   const { desc } = checkpoint
   const totalBytes = Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0)
-  const { cpus, memoryAvailable } = native().cpu()
-  // Before any weight is read: a model that cannot fit is refused in milliseconds.
-  const memory = planMemory({ desc, memoryAvailable, ...demands(options) })
+  const startedMs = performance.now()
   const model = new (native().Model)(desc, options.backend, options.isa)
   let engine: NativeEngine | undefined
   try {
+    const { cpus, memoryAvailable } = native().cpu()
+    // Before any weight is read: a model that cannot fit is refused in milliseconds.
+    const memory = planMemory({ desc, weightsShared: model.shared, memoryAvailable, ...demands(options) })
+    const threads = options.threads === 'auto' ? cpus : options.threads
     const read = readWeights(model, calledOff, (bytes) =>
       progress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes)),
     )
     if (read) {
       progress('cache', totalBytes, totalBytes, weightsShare)
-      const threads = options.threads === 'auto' ? cpus : options.threads
       const { stepTokens: maxStepTokens, prefixCache } = options
       engine = new (native().Engine)(model, { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache })
     }
@@ -44,12 +46,37 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
       port.post({ type: 'closed' })
       return undefined
     }
+    for (const message of report(checkpoint, options, model, engine, memory, threads, performance.now() - startedMs))
+      port.post({ type: 'log', message })
+    return start(options, checkpoint, model, engine, memory.contextTokens, words, port)
   } catch (error) {
     engine?.close()
     model.close()
     throw error
   }
-  return start(options, checkpoint, model, engine, memory.contextTokens, words, port)
+}
+
+/** What a log may want to know of a load: what was made, and what was decided on the way. */
+function report(
+  { info }: Checkpoint,
+  options: HostOptions,
+  model: NativeModel,
+  engine: NativeEngine,
+  { contextTokens, kvBlocks }: MemoryPlan,
+  threads: number,
+  durationMs: number,
+): string[] {
+  const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
+  const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${model.shared ? ', shared with another engine' : ''}`
+  const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens`
+  const lines = [
+    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}.`,
+  ]
+  if (options.contextTokens === undefined && contextTokens < info.contextTokens) {
+    const reason = options.kvMemoryBytes === undefined ? 'memory allows no more' : 'kv.memory holds no more'
+    lines.push(`contextTokens is ${contextTokens} instead of the trained ${info.contextTokens}: ${reason}.`)
+  }
+  return lines
 }
 
 function start(

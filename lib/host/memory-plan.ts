@@ -13,6 +13,8 @@ import { kvBlockTokens } from './scheduler.ts'
 
 export interface MemoryDemands {
   desc: ModelDesc
+  /** Another engine of this process holds the weights already. */
+  weightsShared?: boolean
   /** Bytes this process may still take. */
   memoryAvailable: number
   stepTokens: number
@@ -35,7 +37,7 @@ const defaultShare = 1 / 4
 export function planMemory(demands: MemoryDemands): MemoryPlan {
   const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
   const blockBytes = kvBytesPerToken(desc) * kvBlockTokens
-  const fixedBytes = weightBytes(desc) + scratchBytes(desc, stepTokens)
+  const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens)
   const leftBytes = memoryAvailable - fixedBytes
   const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
   const blocksFor = (tokens: number) => Math.ceil(tokens / kvBlockTokens)
@@ -58,10 +60,13 @@ export function planMemory(demands: MemoryDemands): MemoryPlan {
   }
 }
 
-function outOfMemory({ desc, memoryAvailable, stepTokens }: MemoryDemands, kvBlocks: number): OctavoError {
+const newWeightBytes = ({ desc, weightsShared }: MemoryDemands) => (weightsShared ? 0 : weightBytes(desc))
+
+function outOfMemory(demands: MemoryDemands, kvBlocks: number): OctavoError {
+  const { desc, memoryAvailable, stepTokens } = demands
   const tokenBytes = kvBytesPerToken(desc)
   const needs = {
-    weightBytes: weightBytes(desc),
+    weightBytes: newWeightBytes(demands),
     kvBytes: kvBlocks * kvBlockTokens * tokenBytes,
     scratchBytes: scratchBytes(desc, stepTokens),
   }

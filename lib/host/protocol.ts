@@ -67,6 +67,8 @@ export interface SamplingSpec {
   seed: number
   /** -1: none. */
   logprobs: number
+  /** Ids from here on are never drawn. */
+  vocabulary: number
   biasTokens: Int32Array
   biasValues: Float32Array
 }

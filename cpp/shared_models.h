@@ -1,0 +1,24 @@
+// The models of this process: engines that load the same files in the same way stand on the same weights, whichever thread
+// they live in. A model is known by what was asked for (sizes, tensors, backend, instruction set) and by the identity of its
+// files (device, inode, size, modification time), so a file that was replaced is another model. References are counted; the
+// last one frees the weights. Loading is shared, too: see Model::load_tensor.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "model.h"
+
+namespace octavo {
+
+struct ModelRequest {
+  ModelDesc desc;
+  std::string backend;  // "cpu" or "reference"
+  std::string isa;      // empty: the best of this machine
+};
+
+// The model if somebody holds it (loaded, or still loading), else null. Throws what opening its files throws.
+std::shared_ptr<Model> find_model(const ModelRequest& request);
+// Likewise, or made now: two that ask at once get one. A failure is the failure of whoever made it; the next one tries itself.
+std::shared_ptr<Model> share_model(const ModelRequest& request);
+
+}  // namespace octavo
