@@ -4,9 +4,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import { CallSite } from './call-site.ts'
+import { dropOldestTurns } from './context-fit.ts'
+import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import { OctavoError, toErrorData } from './errors.ts'
-import type { Generation, GenerationResult } from './generation.ts'
+import type { Generation } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
 import type {
   EngineStats,
@@ -42,7 +44,7 @@ import {
   tokenizeSchema,
 } from './options.ts'
 import { type Score, ScoreStream } from './score.ts'
-import type { VerbatimMessage } from './session.ts'
+import type { Turn, VerbatimMessage } from './session.ts'
 import { Session } from './session.ts'
 import { TextService, type TextSource } from './text/text-service.ts'
 
@@ -66,11 +68,13 @@ export class Engine {
   readonly model: EngineModel
   readonly #host: HostClient
   readonly #text: TextService
+  readonly #log: Log
   #closing: Promise<void> | undefined
 
-  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo) {
+  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log) {
     this.#host = host
     this.#text = text
+    this.#log = log
     const { bosId, eosIds, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
     this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds: [...eosIds] })
@@ -88,6 +92,10 @@ export class Engine {
   static async #start(options: ParsedLoad, site: CallSite): Promise<Engine> {
     const { signal } = options
     signal?.throwIfAborted()
+    const startedMs = now()
+    const named = () => ({ model: options.model, durationMs: now() - startedMs })
+    publishLoad({ type: 'start', model: options.model })
+    const log = logOf(options.model, options.onLog)
     let host: HostClient | undefined
     let starting: Promise<TextService> | undefined
     try {
@@ -95,17 +103,20 @@ export class Engine {
       const location = locateModel(options.model)
       host = startHost(hostOptions(options, location), {
         onProgress: options.onProgress,
-        onLog: options.onLog,
+        onLog: log,
         interrupt: (id) => native().interrupt(id),
       })
       starting = TextService.start({ source: textSource(location) })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
       host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
-      return new Engine(host, text, loaded)
+      const { contextTokens, model } = loaded
+      publishLoad({ type: 'end', ...named(), contextTokens, weightBytes: model.bytes })
+      return new Engine(host, text, loaded, log)
     } catch (error) {
       await Promise.allSettled([host?.close(closedError), starting?.then((text) => text.close())])
-      if (signal?.aborted) throw signal.reason
-      throw site.error(isErrorData(error) ? error : toErrorData(error))
+      const reason = signal?.aborted ? signal.reason : site.error(isErrorData(error) ? error : toErrorData(error))
+      publishLoad({ type: 'error', ...named(), error: reason })
+      throw reason
     }
   }
 
@@ -147,10 +158,10 @@ export class Engine {
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
   session(options: SessionOptions = {}): Session {
     const site = new CallSite(this.session)
-    const { system } = parse(sessionSchema, options, 'options', site)
+    const parsed = parse(sessionSchema, options, 'options', site)
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    return new Session({ start: (messages, sampling, at, onEnd) => this.#chat(messages, sampling, at, onEnd) }, system)
+    return new Session({ start: (turn) => this.#chat(turn.messages, turn.sampling, turn.site, turn) }, parsed)
   }
 
   /** The log-probability of each token of a text given all before it, and the text's perplexity. */
@@ -158,13 +169,8 @@ export class Engine {
     const site = new CallSite(this.score)
     const { prompt, parseSpecial, signal, priority, tenant, deadlines } = parse(scoreSchema, options, 'options', site)
     const pending = this.#prompt(prompt, parseSpecial, site)
-    const stream = new ScoreStream(site, signal)
-    const sampling = samplingSpec(
-      parse(generateSchema, { prompt: '' }, 'options', site),
-      0,
-      this.model.vocabularySize,
-      site,
-    )
+    const stream = new ScoreStream(site, signal, RequestTrace.start(this.model.name, 'score'))
+    const sampling = this.#samplingSpec(parse(generateSchema, { prompt: '' }, 'options', site), 0, site)
     const askedAtMs = now()
     this.#whenReady(pending, stream, (tokens) => {
       if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
@@ -212,13 +218,27 @@ export class Engine {
     messages: VerbatimMessage[],
     sampling: ParsedSampling,
     site: CallSite,
-    onEnd?: (result: GenerationResult | undefined) => void,
+    turn?: Turn,
     once = (tokenize: () => Int32Array | Promise<Int32Array>) => tokenize(),
   ): RunningGeneration {
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    const tokenize = () => once(() => this.#text.tokenizeChat(messages, { addGenerationPrompt: true }))
-    return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, onEnd)
+    const tokenize = () =>
+      turn === undefined || turn.droppable === 0
+        ? once(() => this.#text.tokenizeChat(messages, { addGenerationPrompt: true }))
+        : this.#fitTurn(turn)
+    return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, turn?.onEnd)
+  }
+
+  async #fitTurn({ messages, sampling, droppable, onDropped }: Turn): Promise<Int32Array> {
+    const system = messages.length - 2 * droppable - 1
+    const { tokens, dropped } = await dropOldestTurns({
+      ...{ turns: droppable, contextTokens: this.model.contextTokens, maxTokens: sampling.maxTokens },
+      tokenize: (pairs) =>
+        this.#text.tokenizeChat(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true }),
+    })
+    onDropped(dropped)
+    return tokens
   }
 
   /** `tokenize` is called when every option is known to be good: nobody would look at its promise after a throw. */
@@ -227,15 +247,16 @@ export class Engine {
     options: ParsedSampling,
     site: CallSite,
     output: Pick<RequestSpec, 'dropPrefixSpace'>,
-    onEnd?: (result: GenerationResult | undefined) => void,
+    onEnd?: Turn['onEnd'],
   ): RunningGeneration {
     this.#assertOpen(site)
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
-    const sampling = samplingSpec(options, seed, this.model.vocabularySize, site)
+    const sampling = this.#samplingSpec(options, seed, site)
     const pending = tokenize()
     const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
     const askedAtMs = now()
-    const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, ...(onEnd && { onEnd }) })
+    const trace = RequestTrace.start(this.model.name, 'generate')
+    const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, trace, ...(onEnd && { onEnd }) })
     this.#whenReady(pending, generation, (tokens) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#overflow(tokens.length))
@@ -272,7 +293,19 @@ export class Engine {
       else open(tokens)
     }
     if (pending instanceof Int32Array) ready(pending)
-    else pending.then(ready, (error) => stream.fail(this.#unusable() ?? toErrorData(error)))
+    else pending.then(ready, (error) => stream.fail(this.#unusable() ?? this.#noticed(toErrorData(error))))
+  }
+
+  /** A template that fails is the model's fault, not the request's: worth a line of the log. */
+  #noticed(error: ErrorData): ErrorData {
+    if (error.code === 'TEMPLATE_ERROR') this.#log(logLine(error))
+    return error
+  }
+
+  /** Ids without a token (a model may be padded) are never drawn. */
+  #samplingSpec(options: ParsedSampling, seed: number, site: CallSite): SamplingSpec {
+    const vocabulary = Math.min(this.#text.info.vocabularySize, this.model.vocabularySize)
+    return samplingSpec(options, { seed, vocabulary, modelVocabulary: this.model.vocabularySize }, site)
   }
 
   #prompt(
@@ -338,19 +371,23 @@ function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs 
   return { objective, maxStepMs, maxQueuedRequests, maxQueuedTokens, idleTimeoutMs, weights }
 }
 
-function samplingSpec(options: ParsedSampling, seed: number, vocabularySize: number, site: CallSite): SamplingSpec {
+function samplingSpec(
+  options: ParsedSampling,
+  { seed, vocabulary, modelVocabulary }: { seed: number; vocabulary: number; modelVocabulary: number },
+  site: CallSite,
+): SamplingSpec {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options
   const bias = Object.entries(options.logitBias)
   const biasTokens = tokenIds(
     bias.map(([id]) => Number(id)),
-    vocabularySize,
+    modelVocabulary,
     'logitBias',
     site,
   )
   const biasValues = Float32Array.from(bias, ([, value]) => value)
-  const logprobs = options.logprobs === false ? -1 : Math.min(options.logprobs, vocabularySize)
+  const logprobs = options.logprobs === false ? -1 : Math.min(options.logprobs, modelVocabulary)
   const numbers = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty }
-  return { ...numbers, seed, logprobs, biasTokens, biasValues }
+  return { ...numbers, seed, logprobs, vocabulary, biasTokens, biasValues }
 }
 
 /** A checked copy of ids. */

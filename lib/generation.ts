@@ -4,6 +4,7 @@
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
+import type { RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from './host/protocol.ts'
 
@@ -74,6 +75,7 @@ export interface GenerationSetup {
   askedAtMs: number
   now: () => number
   signal?: AbortSignal | undefined
+  trace?: RequestTrace | undefined
   /** Called once, before the result settles; the result is undefined when it failed. */
   onEnd?: (result: GenerationResult | undefined) => void
 }
@@ -145,6 +147,7 @@ export class RunningGeneration implements Generation, Stream {
   part(part: StepPart): void {
     if (this.#ended) return
     const { text, tokens, logprobs, end } = part
+    if (tokens.length > 0) this.#setup.trace?.token()
     if (tokens.length > 0 || text !== '') {
       this.#text += text
       for (const token of tokens) this.#tokens.push(token)
@@ -164,6 +167,7 @@ export class RunningGeneration implements Generation, Stream {
   reject(error: unknown): void {
     if (this.#ended) return
     this.#end(undefined)
+    this.#setup.trace?.fail(error)
     this.#settle.reject(error)
     const waiter = this.#waiters.shift()
     if (waiter !== undefined) waiter.reject(error)
@@ -234,6 +238,7 @@ export class RunningGeneration implements Generation, Stream {
     }
     if (this.#logprobs.length > 0) result.logprobs = this.#logprobs
     this.#end(result)
+    this.#setup.trace?.end(reason, result.usage, timings)
     this.#settle.resolve(result)
     this.#finishWaiters()
   }

@@ -180,6 +180,8 @@ export class HostClient {
     this.#exited = true
     live.delete(this)
     if (live.size === 0) process.off('exit', haltAll)
+    if (this.#closing === undefined && this.#failure === undefined)
+      this.#callbacks.onLog?.(error?.message ?? 'The engine thread ended unexpectedly.')
     this.#failAll(error ?? { code: 'ENGINE_FAILED', message: 'The engine thread ended unexpectedly.', details: {} })
     this.#onExited?.()
   }
@@ -205,8 +207,10 @@ export class HostClient {
 export function startHost(options: HostOptions, callbacks: HostCallbacks): HostClient {
   const control = new SharedArrayBuffer(controlBytes)
   const data: HostData = { options, control }
-  // The application's own flags (--input-type, --import, ...) are not for this thread.
-  const thread = { workerData: data, name: 'octavo engine', execArgv: [] }
+  // The application's own flags (--input-type, --import, ...) are not for this thread. Little of what a step makes is kept: a
+  // small young generation is collected before it has become a part of the process's size.
+  const resourceLimits = { maxYoungGenerationSizeMb: 8 }
+  const thread = { workerData: data, name: 'octavo engine', execArgv: [], resourceLimits }
   const worker = new Worker(new URL('./host/worker.js', import.meta.url), thread)
   return new HostClient(workerWire(worker), control, callbacks)
 }

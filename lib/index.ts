@@ -1,6 +1,7 @@
 // For applications that compile for an older target: `await using engine` is declared there.
 /// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
+export type { LoadEvent, LogEvent, RequestEvent } from './diagnostics.ts'
 export type { EngineModel } from './engine.ts'
 export { Engine } from './engine.ts'
 export type { ErrorCode, ErrorDetails } from './errors.ts'

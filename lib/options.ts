@@ -54,7 +54,7 @@ export interface LoadOptions {
   idleTimeoutMs?: number | undefined
   /** Called while loading. */
   onProgress?: ((progress: LoadProgress) => void) | undefined
-  /** Called with lines a log may want; nothing is ever printed. */
+  /** Called with lines that a log may want: nothing is ever printed. They go to the diagnostics channel 'octavo:log', too. */
   onLog?: ((message: string) => void) | undefined
   /** Aborts loading: the promise rejects with `signal.reason` and nothing stays behind. */
   signal?: AbortSignal | undefined
@@ -132,6 +132,13 @@ export interface GenerateOptions extends SamplingOptions {
 export interface SessionOptions {
   /** The system message. */
   system?: string | undefined
+  /**
+   * What a turn does that leaves its answer no room in the context. 'error' (default): it rejects with CONTEXT_OVERFLOW.
+   * 'dropOldest': the oldest turns are forgotten, question and answer together, the system message never, until there is room for
+   * maxTokens tokens (by default a quarter of the context); `history` shows what remains. The prompt then begins differently:
+   * such a turn finds little in the prefix cache and its `usage.cachedTokens` falls.
+   */
+  overflow?: 'error' | 'dropOldest' | undefined
 }
 
 export interface ScoreOptions extends RequestOptions {
@@ -289,7 +296,10 @@ export const generateSchema = z
     }
   })
 
-export const sessionSchema = z.strictObject({ system: z.string().optional() })
+export const sessionSchema = z.strictObject({
+  system: z.string().optional(),
+  overflow: z.enum(['error', 'dropOldest']).default('error'),
+})
 export const scoreSchema = z.strictObject({
   prompt,
   parseSpecial: z.boolean().default(false),
@@ -310,6 +320,7 @@ export const idsSchema = z.custom<number[] | Int32Array>(
 export type ParsedLoad = z.output<typeof loadSchema>
 export type ParsedSampling = z.output<typeof samplingSchema>
 export type ParsedRequest = Pick<ParsedSampling, 'priority' | 'tenant' | 'deadlines'>
+export type ParsedSession = z.output<typeof sessionSchema>
 export type ParsedGenerate = z.output<typeof generateSchema>
 export type ParsedScore = z.output<typeof scoreSchema>
 

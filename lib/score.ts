@@ -1,5 +1,6 @@
 /** A running score: one request that draws nothing. Its log-probabilities come with its end. */
 import type { CallSite } from './call-site.ts'
+import type { RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import type { StepPart } from './host/protocol.ts'
@@ -20,14 +21,16 @@ export class ScoreStream implements Stream {
   ended = false
   readonly #site: CallSite
   readonly #signal: AbortSignal | undefined
+  readonly #trace: RequestTrace | undefined
   readonly #onAbort = () => {
     this.reject(this.#signal!.reason)
     this.#control?.cancel()
   }
 
-  constructor(site: CallSite, signal: AbortSignal | undefined) {
+  constructor(site: CallSite, signal: AbortSignal | undefined, trace?: RequestTrace) {
     this.#site = site
     this.#signal = signal
+    this.#trace = trace
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -49,6 +52,8 @@ export class ScoreStream implements Stream {
     const logprobs = Array.from(end.scores!)
     const sum = logprobs.reduce((total, logprob) => total + logprob, 0)
     this.#end()
+    const usage = { promptTokens: this.#tokens.length, cachedTokens: end.cachedTokens, completionTokens: 0 }
+    this.#trace?.end(end.reason, usage, end.timings)
     this.#settle.resolve({ tokens: Array.from(this.#tokens), logprobs, perplexity: Math.exp(-sum / logprobs.length) })
   }
 
@@ -59,6 +64,7 @@ export class ScoreStream implements Stream {
   reject(error: unknown): void {
     if (this.ended) return
     this.#end()
+    this.#trace?.fail(error)
     this.#settle.reject(error)
   }
 

@@ -4,11 +4,11 @@
  * cache. A session owns no cache blocks; when they were evicted in between, they are recomputed unnoticed.
  *
  * A turn counts when its generation resolves, a cancelled one with its partial answer. One that rejects (an abort, an overflow,
- * a failure) leaves the history as it was.
+ * a failure) leaves the history as it was. With overflow 'dropOldest' a turn that counts may have cost the oldest ones (context-fit.ts).
  */
 import { CallSite } from './call-site.ts'
 import type { Generation, GenerationResult, RunningGeneration } from './generation.ts'
-import type { ChatMessage, ParsedSampling, SamplingOptions } from './options.ts'
+import type { ChatMessage, ParsedSampling, ParsedSession, SamplingOptions } from './options.ts'
 import { parse, samplingSchema, textSchema } from './options.ts'
 
 /** A message whose ids are known: rendered as they are. */
@@ -16,30 +16,39 @@ export interface VerbatimMessage extends ChatMessage {
   tokens?: Int32Array
 }
 
+/** One turn, as a session asks its engine for it. */
+export interface Turn {
+  messages: VerbatimMessage[]
+  sampling: ParsedSampling
+  site: CallSite
+  /** Pairs of messages, after the system message, that may be left out when the context is too small; the oldest first. */
+  droppable: number
+  /** That many were left out. */
+  onDropped(pairs: number): void
+  onEnd(result: GenerationResult | undefined): void
+}
+
 /** What a session needs of its engine. */
 export interface SessionHost {
   /** Throws when the engine is closed. */
-  start(
-    messages: VerbatimMessage[],
-    sampling: ParsedSampling,
-    site: CallSite,
-    onEnd: (result: GenerationResult | undefined) => void,
-  ): RunningGeneration
+  start(turn: Turn): RunningGeneration
 }
 
 export class Session {
   readonly #host: SessionHost
+  readonly #overflow: ParsedSession['overflow']
   readonly #messages: VerbatimMessage[] = []
   #running: RunningGeneration | undefined
   #closed = false
 
   /** @internal Use `engine.session()`. */
-  constructor(host: SessionHost, system: string | undefined) {
+  constructor(host: SessionHost, { system, overflow }: ParsedSession) {
     this.#host = host
+    this.#overflow = overflow
     if (system !== undefined) this.#messages.push({ role: 'system', content: system })
   }
 
-  /** The system message and all finished turns. */
+  /** The system message and all finished turns that were not dropped. */
   get history(): ChatMessage[] {
     return this.#messages.map(({ role, content }) => ({ role, content }))
   }
@@ -52,12 +61,20 @@ export class Session {
     this.#assertIdle(site)
     const user = { role: 'user', content }
     let ended = false
-    const generation = this.#host.start([...this.#messages, user], sampling, site, (result) => {
+    let dropped = 0
+    const onEnd = (result: GenerationResult | undefined) => {
       ended = true
       this.#running = undefined
       if (result === undefined) return
+      this.#messages.splice(this.#first, 2 * dropped)
       this.#messages.push(user, { role: 'assistant', content: result.text, tokens: Int32Array.from(result.tokens) })
-    })
+    }
+    const onDropped = (pairs: number) => {
+      dropped = pairs
+    }
+    const messages = [...this.#messages, user]
+    const droppable = this.#overflow === 'dropOldest' ? (this.#messages.length - this.#first) / 2 : 0
+    const generation = this.#host.start({ messages, sampling, site, droppable, onDropped, onEnd })
     if (!ended) this.#running = generation
     return generation
   }
@@ -68,7 +85,7 @@ export class Session {
    */
   fork(): Session {
     this.#assertIdle(new CallSite(this.fork))
-    const fork = new Session(this.#host, undefined)
+    const fork = new Session(this.#host, { overflow: this.#overflow })
     fork.#messages.push(...this.#messages)
     return fork
   }
@@ -79,6 +96,11 @@ export class Session {
     if (this.#messages.at(-1)?.role !== 'assistant') return false
     this.#messages.splice(-2)
     return true
+  }
+
+  /** Where the turns begin. */
+  get #first(): number {
+    return this.#messages[0]?.role === 'system' ? 1 : 0
   }
 
   #assertIdle(site: CallSite): void {

@@ -208,6 +208,17 @@ describe('generate', () => {
     expect(banned.tokens).not.toContain(first)
   })
 
+  it('never draws an id without a token, however high the temperature', async () => {
+    const tokens = 1940 // of the stories tokenizer; the model has 4096 rows
+    const wild = { prompt: 'Once', maxTokens: 400, ignoreEos: true, temperature: 100, topK: 0, topP: 1 } as const
+    for (const extra of [{}, { logprobs: 2 }, { repetitionPenalty: 1.5 }]) {
+      const result = await engine.generate({ ...wild, ...extra, seed: 5 }).result
+      expect(Math.max(...result.tokens)).toBeLessThan(tokens)
+      // The draws do reach the upper end of what exists.
+      expect(Math.max(...result.tokens)).toBeGreaterThan(tokens * 0.9)
+    }
+  })
+
   it('measures', async () => {
     const { timings } = await engine.generate({ ...story, maxTokens: 20, ignoreEos: true }).result
     expect(timings.firstTokenMs).toBeGreaterThan(0)
@@ -497,6 +508,74 @@ describe('session', () => {
     running.cancel()
     await running.result
     await session.generate('Hi again', { maxTokens: 5 }).result
+  })
+
+  it("overflow 'dropOldest': goes on for ever, keeps the system message and the newest turns, and computes what changed", async () => {
+    await withEngine({ contextTokens: 200 }, async (small) => {
+      const session = small.session({ system: 'You are terse.', overflow: 'dropOldest' })
+      const cached: number[] = []
+      for (let turn = 0; turn < 12; turn++) {
+        const { usage, finishReason } = await session.generate(`Question ${turn}?`, {
+          ...{ maxTokens: 30, ignoreEos: true, seed: turn },
+        }).result
+        expect([finishReason, usage.completionTokens]).toEqual(['length', 30])
+        cached.push(usage.cachedTokens)
+        expect(session.history[0]).toEqual({ role: 'system', content: 'You are terse.' })
+        expect(session.history.at(-2)).toEqual({ role: 'user', content: `Question ${turn}?` })
+      }
+      expect(session.history.length).toBeLessThan(2 * 6)
+      expect(session.history.length % 2).toBe(1)
+      // Growing while everything fits, and less again after the first turn that was dropped.
+      expect(Math.max(...cached)).toBeGreaterThan(cached.at(-1)!)
+      await expect(session.generate('word '.repeat(300)).result).rejects.toMatchObject({ code: 'CONTEXT_OVERFLOW' })
+      expect(session.history.at(-2)?.content).toBe('Question 11?')
+    })
+  })
+
+  it('the blocks of an idle session are evicted: the next turn is computed again, unnoticed', async () => {
+    const turns = ['Tell a story about a shy owl.', 'What did the owl do?', 'And then?']
+    const options = { temperature: 0, maxTokens: 20, ignoreEos: true }
+    const talk = async (of: Engine, between: () => Promise<unknown>) => {
+      const session = of.session()
+      const results: GenerationResult[] = []
+      for (const text of turns) {
+        results.push(await session.generate(text, options).result)
+        await between()
+      }
+      return results
+    }
+    const undisturbed = await talk(engine, async () => {})
+    await withEngine({ contextTokens: 200, kv: { memory: '416KiB' } }, async (tiny) => {
+      const flood = () => tiny.generate({ prompt: Array(199).fill(7), maxTokens: 1 }).result
+      const evicted = await talk(tiny, flood)
+      expect(evicted.map((result) => result.tokens)).toEqual(undisturbed.map((result) => result.tokens))
+      expect(evicted.map((result) => result.usage.cachedTokens)).toEqual([0, 0, 0])
+    })
+    expect(undisturbed[2]!.usage.cachedTokens).toBeGreaterThan(0)
+  })
+
+  it('a cancelled turn keeps its partial answer, and the next turn goes on from it', async () => {
+    const session = engine.session()
+    const generation = session.generate('Tell a story.', { ignoreEos: true })
+    for await (const part of generation) if (part.tokens.length > 0 && generation.partial.tokens.length >= 20) break
+    const { text, tokens, usage } = await generation.result
+    expect(session.history.at(-1)).toEqual({ role: 'assistant', content: text })
+    const next = await session.generate('Go on.', { maxTokens: 3 }).result
+    expect(next.usage.cachedTokens).toBeGreaterThanOrEqual(usage.promptTokens + tokens.length - 16)
+  })
+
+  it('a fork and its parent go on by themselves, and each finds what both computed', async () => {
+    const session = engine.session()
+    const greedy = { temperature: 0, maxTokens: 30, ignoreEos: true }
+    const first = await session.generate('Tell a story about a brave fox.', greedy).result
+    const fork = session.fork()
+    const [a, b] = await Promise.all([session.generate('And?', greedy).result, fork.generate('And?', greedy).result])
+    expect(b.tokens).toEqual(a.tokens)
+    for (const { usage } of [a, b])
+      expect(usage.cachedTokens).toBeGreaterThanOrEqual(first.usage.promptTokens + first.tokens.length - 16)
+    expect(session.undo()).toBe(true)
+    expect((await session.generate('And?', greedy).result).tokens).toEqual(a.tokens)
+    expect(fork.history).toEqual(session.history)
   })
 
   it('rejects a turn that overflows the context and can go on with a shorter one', async () => {

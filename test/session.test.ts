@@ -1,9 +1,10 @@
 /** A session against a fake engine: what each turn's prompt is made of, and when it refuses. */
+
 import { describe, expect, it } from 'vitest'
-import type { GenerationResult } from '../lib/generation.ts'
+import { dropOldestTurns } from '../lib/context-fit.ts'
 import { RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason } from '../lib/host/protocol.ts'
-import type { VerbatimMessage } from '../lib/session.ts'
+import type { Turn, VerbatimMessage } from '../lib/session.ts'
 import { Session } from '../lib/session.ts'
 
 const timings = {
@@ -19,31 +20,24 @@ const timings = {
 /** Keeps the last turn's messages and answers it when told to. */
 class FakeEngine {
   messages: VerbatimMessage[] = []
+  turn!: Turn
   generation!: RunningGeneration
   error: Error | undefined
 
-  session(system?: string): Session {
-    const start = (
-      messages: VerbatimMessage[],
-      options: { signal?: AbortSignal | undefined },
-      site: ConstructorParameters<typeof RunningGeneration>[0]['site'],
-      onEnd: (result: GenerationResult | undefined) => void,
-    ) => {
+  session(system?: string, overflow: 'error' | 'dropOldest' = 'error'): Session {
+    const start = (turn: Turn) => {
       if (this.error !== undefined) throw this.error
-      this.messages = messages
+      this.turn = turn
+      this.messages = turn.messages
       this.generation = new RunningGeneration({
-        site,
-        seed: 1,
-        askedAtMs: 0,
-        now: () => 0,
-        signal: options.signal,
-        onEnd,
+        ...{ site: turn.site, seed: 1, askedAtMs: 0, now: () => 0 },
+        ...{ signal: turn.sampling.signal, onEnd: turn.onEnd },
       })
       const cancel = () => this.answer('', [], 'cancelled')
       this.generation.attach({ cancel, pause: () => {}, resume: () => {} }, 5)
       return this.generation
     }
-    return new Session({ start }, system)
+    return new Session({ start }, { system, overflow })
   }
 
   say(text: string, tokens: number[]): void {
@@ -198,5 +192,81 @@ describe('session', () => {
     expect(() => session.generate('x', { prompt: 'y' } as never)).toThrow(
       expect.objectContaining({ details: expect.objectContaining({ option: 'prompt' }) }),
     )
+  })
+
+  describe("with overflow 'dropOldest'", () => {
+    async function threeTurns(engine: FakeEngine, session: Session): Promise<void> {
+      for (const text of ['1', '2', '3']) {
+        const turn = session.generate(text)
+        engine.answer(`answer ${text}`, [1])
+        await turn.result
+      }
+    }
+    const texts = (session: Session) => session.history.map((message) => message.content)
+
+    it('history shows what remains when the turn counts: whole turns are gone, the system message stays', async () => {
+      const engine = new FakeEngine()
+      const session = engine.session('s', 'dropOldest')
+      await threeTurns(engine, session)
+      const fourth = session.generate('4')
+      expect(engine.turn.droppable).toBe(3)
+      engine.turn.onDropped(2)
+      engine.answer('answer 4', [1])
+      await fourth.result
+      expect(texts(session)).toEqual(['s', '3', 'answer 3', '4', 'answer 4'])
+    })
+
+    it('a turn that fails costs nothing, and a fork drops by itself', async () => {
+      const engine = new FakeEngine()
+      const session = engine.session(undefined, 'dropOldest')
+      await threeTurns(engine, session)
+      const before = texts(session)
+      const failed = session.generate('4')
+      engine.turn.onDropped(2)
+      engine.generation.fail({ code: 'ENGINE_FAILED', message: 'x', details: {} })
+      await expect(failed.result).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
+      expect(texts(session)).toEqual(before)
+      const fork = session.fork()
+      const forked = fork.generate('4')
+      expect(engine.turn.droppable).toBe(3)
+      engine.turn.onDropped(3)
+      engine.answer('answer 4', [1])
+      await forked.result
+      expect(texts(fork)).toEqual(['4', 'answer 4'])
+      expect(texts(session)).toEqual(before)
+    })
+
+    it("nothing may be dropped with 'error'", async () => {
+      const engine = new FakeEngine()
+      const session = engine.session('s')
+      await threeTurns(engine, session)
+      session.generate('4')
+      expect(engine.turn.droppable).toBe(0)
+    })
+  })
+})
+
+describe('dropping turns until the conversation fits', () => {
+  /** Ten tokens a turn, and a last message of `last`. */
+  const fit = (turns: number, contextTokens: number, maxTokens: number | undefined, last = 5) => {
+    const tokenize = async (dropped: number) => new Int32Array(10 * (turns - dropped) + last)
+    return dropOldestTurns({ turns, contextTokens, maxTokens, tokenize })
+  }
+
+  it('drops the fewest that leave room for maxTokens, or for a quarter of the context', async () => {
+    for (let turns = 0; turns <= 12; turns++) {
+      for (const maxTokens of [1, 7, 30, undefined]) {
+        const room = maxTokens ?? 25
+        const needed = Math.max(0, Math.ceil((10 * turns + 5 + room - 100) / 10))
+        const { tokens, dropped } = await fit(turns, 100, maxTokens)
+        expect([dropped, tokens.length]).toEqual([needed, 10 * (turns - needed) + 5])
+      }
+    }
+  })
+
+  it('leaves the last message alone when there is no room even then', async () => {
+    expect(await fit(4, 100, 50, 80)).toMatchObject({ dropped: 4, tokens: { length: 80 } })
+    expect(await fit(4, 100, 1000, 99)).toMatchObject({ dropped: 4, tokens: { length: 99 } })
+    expect(await fit(4, 100, 10, 200)).toMatchObject({ dropped: 4, tokens: { length: 200 } })
   })
 })

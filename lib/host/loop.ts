@@ -8,6 +8,7 @@ import type { NativeEngine } from '../native.ts'
 import { statIndex } from '../native.ts'
 import { TokenTable } from './detokenizer.ts'
 import { OutputText } from './output-text.ts'
+import { PreemptionWatch } from './preemption-watch.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
@@ -34,6 +35,7 @@ export class HostLoop {
   readonly #top = (row: number) => this.#engine.topLogprobs(row)
   /** Parts to post with the next message. */
   #outbox: StepPart[] = []
+  readonly #preemptions = new PreemptionWatch()
   #closed = false
   #discarded = false
   #eosIds: ReadonlySet<number> = new Set()
@@ -92,6 +94,9 @@ export class HostLoop {
     this.#scheduler.commit(plan, this.#drawn, this.#logprobs, this.#top, this.#options.now())
     for (const request of plan.requests) this.#collect(request)
     this.#post(true)
+    const { steps, preemptions } = this.#scheduler.counts
+    const message = this.#preemptions.look(steps, preemptions)
+    if (message !== undefined) this.#port.post({ type: 'log', message })
     return true
   }
 
