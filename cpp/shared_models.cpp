@@ -77,11 +77,12 @@ std::shared_ptr<Model> find_model(const ModelRequest& request) {
   return entry->model.lock();
 }
 
-std::shared_ptr<Model> share_model(const ModelRequest& request) {
+std::shared_ptr<Model> share_model(const ModelRequest& request, bool* found) {
   Files files = open_files(request.desc);
   const std::shared_ptr<Entry> entry = entry_of(key_of(request, files));
   const std::lock_guard lock(entry->mutex);
   std::shared_ptr<Model> model = entry->model.lock();
+  if (found) *found = model != nullptr;
   if (!model) {
     model = std::make_shared<Model>(request.desc, make_backend(request), std::move(files));
     entry->model = model;

@@ -19,6 +19,7 @@ struct ModelRequest {
 // The model if somebody holds it (loaded, or still loading), else null. Throws what opening its files throws.
 std::shared_ptr<Model> find_model(const ModelRequest& request);
 // Likewise, or made now: two that ask at once get one. A failure is the failure of whoever made it; the next one tries itself.
-std::shared_ptr<Model> share_model(const ModelRequest& request);
+// found: whether somebody else had made it.
+std::shared_ptr<Model> share_model(const ModelRequest& request, bool* found = nullptr);
 
 }  // namespace octavo

@@ -140,7 +140,7 @@ export const segmentMode = { draw: 0, score: 1 } as const
  * in every thread of the process; the last `close()` frees them. They are allocated with the first look at anything but `shared`.
  */
 export interface NativeModel {
-  /** Whether somebody else held the weights when this was made: they take no more memory. */
+  /** Whether somebody else has made the weights: they take no more memory. */
   readonly shared: boolean
   /** Instruction set that it computes with. */
   readonly isa: string

@@ -31,6 +31,9 @@ const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vit
 /** What depends on the instruction set: the rest would only test the emulator. */
 const operations = '-tc=*linear*,*attention*,*norm*,*gate*,*rope*,*embed*,*kv_write*,*CPU backend*'
 
+/** Every collection is a full one in every thread: what is measured is what is kept. */
+const keptOnly = ['--expose-gc', '--gc-global', '--max-semi-space-size=1']
+
 const checks = [
   {
     name: 'cpp-full',
@@ -73,6 +76,21 @@ const checks = [
     what: 'the npm package: made, checked, installed with no compiler on PATH, run on Node 20, 22, 24 and arm64 (qemu)',
     skip: () => isX64() || needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
     run: () => ['node', 'scripts/package.mjs'],
+  },
+  {
+    name: 'asan-node',
+    what: 'the suites of the public API on Node with an addon under ASan + UBSan',
+    run: () => ['node', 'scripts/test-asan-node.mjs'],
+  },
+  {
+    name: 'memory',
+    what: '10,000 requests: growth of the resident set over the last 8,000',
+    run: () => ['node', ...keptOnly, 'test/deep/memory.mjs'],
+  },
+  {
+    name: 'aborts',
+    what: '10,000 requests given up at random moments: blocks, handles, resident set',
+    run: () => ['node', ...keptOnly, 'test/deep/aborts.mjs', '--requests', '10000'],
   },
   { name: 'node-20', what: 'vitest on Node 20', run: vitest(20) },
   { name: 'node-22', what: 'vitest on Node 22', run: vitest(22) },

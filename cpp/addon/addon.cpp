@@ -21,6 +21,11 @@ namespace {
 constexpr napi_type_tag model_tag{0x4d6b2a8fd09c4e17, 0xa3f15c7702be8d64};
 constexpr napi_type_tag engine_tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
 
+// Node checks what `this` is for methods, but not for accessors: any wrapped object comes as far as here.
+void check_this(const Napi::CallbackInfo& info, const napi_type_tag& tag) {
+  if (!info.This().As<Napi::Object>().CheckTypeTag(&tag)) bad_argument("this", "an object of the accessor's class");
+}
+
 // ---- model -------------------------------------------------------------------------------------------------------------
 
 class JsModel : public Napi::ObjectWrap<JsModel> {
@@ -48,20 +53,29 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   // Weights are allocated when they are first asked for.
   std::shared_ptr<Model> get() {
     if (!request_) throw Error(Code::invalid_argument, "the model was closed");
-    if (!model_) model_ = share_model(*request_);
+    if (!model_) model_ = share_model(*request_, &shared_);
     return model_;
   }
 
  private:
-  Napi::Value shared(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), shared_); }
+  template <typename Body>
+  Napi::Value property(const Napi::CallbackInfo& info, Body body) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      check_this(info, model_tag);
+      return Napi::Value::From(info.Env(), body());
+    });
+  }
+  Napi::Value shared(const Napi::CallbackInfo& info) {
+    return property(info, [&] { return shared_; });
+  }
   Napi::Value isa(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), get()->backend().isa()); });
+    return property(info, [&] { return get()->backend().isa(); });
   }
   Napi::Value tensor_count(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), get()->tensor_count()); });
+    return property(info, [&] { return get()->tensor_count(); });
   }
   Napi::Value resident_bytes(const Napi::CallbackInfo& info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(get()->resident_bytes())); });
+    return property(info, [&] { return static_cast<double>(get()->resident_bytes()); });
   }
   Napi::Value load_tensor(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&]() -> Napi::Value {
@@ -77,7 +91,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   }
 
   std::optional<ModelRequest> request_;
-  bool shared_ = false;  // somebody else held it when this object was made
+  bool shared_ = false;  // somebody else had made the weights
   std::shared_ptr<Model> model_;
 };
 
@@ -127,17 +141,25 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(body())); });
   }
 
+  template <typename Body>
+  Napi::Value property(const Napi::CallbackInfo& info, Body body) {
+    return number_of(info, [&] {
+      check_this(info, engine_tag);
+      return body();
+    });
+  }
+
   Napi::Value id(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().id(); });
+    return property(info, [&] { return get().id(); });
   }
   Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().kv_bytes(); });
+    return property(info, [&] { return get().kv_bytes(); });
   }
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().scratch_bytes(); });
+    return property(info, [&] { return get().scratch_bytes(); });
   }
   Napi::Value step_seconds(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().result().seconds; });
+    return property(info, [&] { return get().result().seconds; });
   }
   Napi::Value sequence_create(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().kv().create(text(info[0], "salt")); });
