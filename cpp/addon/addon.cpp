@@ -17,23 +17,34 @@ namespace octavo::addon {
 
 namespace {
 
-// What an object wraps, whatever its prototype says. Random numbers.
-constexpr napi_type_tag model_tag{0x4d6b2a8fd09c4e17, 0xa3f15c7702be8d64};
-constexpr napi_type_tag engine_tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
-
-// Node checks what `this` is for methods, but not for accessors: any wrapped object comes as far as here.
-void check_this(const Napi::CallbackInfo& info, const napi_type_tag& tag) {
-  if (!info.This().As<Napi::Object>().CheckTypeTag(&tag)) bad_argument("this", "an object of the accessor's class");
+// A property of wrapped objects of class T. Node checks what `this` is for methods, but not for accessors, and any wrapped
+// object would be taken for a T.
+template <typename T, Napi::Value (T::*get)(const Napi::CallbackInfo&)>
+Napi::Value checked_get(const Napi::CallbackInfo& info) {
+  T* const self = guarded(info.Env(), [&] {
+    const Napi::Object object = info.This().As<Napi::Object>();
+    if (!object.CheckTypeTag(&T::tag)) bad_argument("this", "an object of the accessor's class");
+    return T::Unwrap(object);
+  });
+  return (self->*get)(info);
+}
+template <typename T, Napi::Value (T::*get)(const Napi::CallbackInfo&)>
+Napi::ClassPropertyDescriptor<T> accessor(const char* name) {
+  const napi_property_descriptor descriptor = Napi::PropertyDescriptor::Accessor<&checked_get<T, get>>(name);
+  return Napi::ClassPropertyDescriptor<T>(descriptor);
 }
 
 // ---- model -------------------------------------------------------------------------------------------------------------
 
 class JsModel : public Napi::ObjectWrap<JsModel> {
  public:
+  // What an object wraps, whatever its prototype says: random numbers.
+  static constexpr napi_type_tag tag{0x4d6b2a8fd09c4e17, 0xa3f15c7702be8d64};
+
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Model",
-                       {InstanceAccessor<&JsModel::tensor_count>("tensorCount"), InstanceAccessor<&JsModel::resident_bytes>("residentBytes"),
-                        InstanceAccessor<&JsModel::shared>("shared"), InstanceAccessor<&JsModel::isa>("isa"),
+                       {accessor<JsModel, &JsModel::tensor_count>("tensorCount"), accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
+                        accessor<JsModel, &JsModel::shared>("shared"), accessor<JsModel, &JsModel::isa>("isa"),
                         InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
                         InstanceMethod<&JsModel::close>("close")});
   }
@@ -46,7 +57,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
       request_ = {model_desc(object(info[0], "desc")), backend, isa};
       model_ = find_model(*request_);
       shared_ = model_ != nullptr;
-      info.This().As<Napi::Object>().TypeTag(&model_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
@@ -60,10 +71,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
  private:
   template <typename Body>
   Napi::Value property(const Napi::CallbackInfo& info, Body body) {
-    return guarded(info.Env(), [&]() -> Napi::Value {
-      check_this(info, model_tag);
-      return Napi::Value::From(info.Env(), body());
-    });
+    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Value::From(info.Env(), body()); });
   }
   Napi::Value shared(const Napi::CallbackInfo& info) {
     return property(info, [&] { return shared_; });
@@ -99,11 +107,13 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
 
 class JsEngine : public Napi::ObjectWrap<JsEngine> {
  public:
+  static constexpr napi_type_tag tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
+
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "Engine",
-        {InstanceAccessor<&JsEngine::id>("id"), InstanceAccessor<&JsEngine::kv_bytes>("kvBytes"),
-         InstanceAccessor<&JsEngine::scratch_bytes>("scratchBytes"), InstanceAccessor<&JsEngine::step_seconds>("stepSeconds"),
+        {accessor<JsEngine, &JsEngine::id>("id"), accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
+         accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"), accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
          InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
          InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
          InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"), InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
@@ -117,7 +127,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   explicit JsEngine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsEngine>(info) {
     guarded(info.Env(), [&] {
       const Napi::Object model = object(info[0], "model");
-      if (!model.CheckTypeTag(&model_tag)) bad_argument("model", "a Model");
+      if (!model.CheckTypeTag(&JsModel::tag)) bad_argument("model", "a Model");
       const Napi::Object o = object(info[1], "options");
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
                                     small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
@@ -126,7 +136,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");
       if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
       engine_ = std::make_unique<Engine>(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
-      info.This().As<Napi::Object>().TypeTag(&engine_tag);
+      info.This().As<Napi::Object>().TypeTag(&tag);
     });
   }
 
@@ -141,25 +151,17 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(body())); });
   }
 
-  template <typename Body>
-  Napi::Value property(const Napi::CallbackInfo& info, Body body) {
-    return number_of(info, [&] {
-      check_this(info, engine_tag);
-      return body();
-    });
-  }
-
   Napi::Value id(const Napi::CallbackInfo& info) {
-    return property(info, [&] { return get().id(); });
+    return number_of(info, [&] { return get().id(); });
   }
   Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
-    return property(info, [&] { return get().kv_bytes(); });
+    return number_of(info, [&] { return get().kv_bytes(); });
   }
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
-    return property(info, [&] { return get().scratch_bytes(); });
+    return number_of(info, [&] { return get().scratch_bytes(); });
   }
   Napi::Value step_seconds(const Napi::CallbackInfo& info) {
-    return property(info, [&] { return get().result().seconds; });
+    return number_of(info, [&] { return get().result().seconds; });
   }
   Napi::Value sequence_create(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().kv().create(text(info[0], "salt")); });
@@ -309,7 +311,7 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
-    if (!engine.CheckTypeTag(&engine_tag)) bad_argument("engine", "an Engine");
+    if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
     const Napi::Int32Array prompt = ints(info[1], "prompt");
     const BenchTimes times =
         bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
