@@ -60,6 +60,14 @@ describe('memory plan', () => {
     for (const row of ['weights', 'KV cache', 'buffers', 'available', '4096']) expect(error.message).toContain(row)
   })
 
+  it('counts weights that another engine holds already once', () => {
+    const left = { memoryAvailable: scratchBytes(desc, stepTokens) + 4 * MiB, contextTokens: 4096 }
+    expect(refusal(() => plan(0, left)).details.weightBytes).toBe(weightBytes(desc))
+    expect(plan(0, { ...left, weightsShared: true })).toEqual({ contextTokens: 4096, kvBlocks: 256 })
+    const error = refusal(() => plan(0, { ...left, weightsShared: true, contextTokens: 4097 }))
+    expect(error.details).toMatchObject({ weightBytes: 0, largestContextTokens: 4096 })
+  })
+
   it('grants an explicit pool, with the length that it holds', () => {
     expect(plan(100 * MiB, { kvMemoryBytes: MiB })).toEqual({ contextTokens: 1024, kvBlocks: 64 })
     expect(plan(100 * MiB, { kvMemoryBytes: 50 * MiB })).toEqual({ contextTokens: 2048, kvBlocks: 3200 })
