@@ -1,7 +1,5 @@
 /** The public API on the embedded model: everything a caller can do, and every way it can end. */
-import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { GenerateOptions, GenerationPart, GenerationResult, LoadOptions, LoadProgress } from 'octavo'
 import { Engine, OctavoError } from 'octavo'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -55,13 +53,6 @@ function thrown(call: () => unknown): OctavoError {
 function expectIdle(of = engine): void {
   const { kv, requests } = of.stats()
   expect([kv.freeBlocks + kv.cachedBlocks, requests]).toEqual([kv.totalBlocks, { running: 0, waiting: 0, paused: 0 }])
-}
-
-/** Runs a module that may import 'octavo'; rejects when it does not end by itself. */
-async function run(source: string): Promise<string> {
-  const args = ['--input-type=module', '-e', source]
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: packageRoot, timeout: 20_000 })
-  return stdout.trim()
 }
 
 describe('load', () => {
@@ -624,33 +615,5 @@ describe('close', () => {
         expect(x.tokens).toEqual(y.tokens)
       })
     })
-  })
-})
-
-describe('the process', () => {
-  const load = "import { Engine } from 'octavo'; const engine = await Engine.load({ model: 'stories' });"
-
-  it('ends by itself with an idle engine that nobody closed', async () => {
-    expect(
-      await run(`${load} console.log((await engine.generate({ prompt: 'A', maxTokens: 3 }).result).finishReason)`),
-    ).toBe('length')
-  })
-
-  it('stays alive for a result that somebody awaits, and for close()', async () => {
-    const wait =
-      "await engine.generate({ prompt: 'A', maxTokens: 300, ignoreEos: true }).result; await engine.close(); console.log('done')"
-    expect(await run(`${load} ${wait}`)).toBe('done')
-  })
-
-  it('ends at once by process.exit() in mid-step', async () => {
-    const exit =
-      "engine.generate({ prompt: 'A', ignoreEos: true }); setTimeout(() => { console.log('bye'); process.exit(0) }, 20)"
-    expect(await run(`${load} ${exit}`)).toBe('bye')
-  })
-
-  it('ends with a generation whose reader walked away', async () => {
-    const leave =
-      "const i = engine.generate({ prompt: 'A', ignoreEos: true })[Symbol.asyncIterator](); await i.next(); console.log('left')"
-    expect(await run(`${load} ${leave}`)).toBe('left')
   })
 })

@@ -25,6 +25,11 @@ describe.concurrent('what happens to the process if', () => {
     expect(await child(source)).toEqual(silent(0, 'last line'))
   })
 
+  it('somebody awaits a result, and close(): it stays alive for both', async () => {
+    const source = `${load} await engine.generate(${endless}).result; await engine.close(); console.log('done')`
+    expect(await child(source)).toEqual(silent(0, 'done'))
+  })
+
   it('process.exit() comes in mid-step: at once, with its code', async () => {
     const source = `${load} engine.generate({ prompt: Array(700).fill(9), ignoreEos: true }); engine.generate(${endless});
       setTimeout(() => process.exit(7), 15)`
