@@ -4,11 +4,12 @@
 //
 //   npm run bench:peers -- [--model FILE | --preset smollm2-135m] [--rounds 5] [--threads 2] [--folder DIR] [--json]
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { installPeer } from './install.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const { values } = parseArgs({
@@ -23,18 +24,6 @@ const { values } = parseArgs({
 })
 const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'octavo-peers-'))
 const log = (text) => console.error(text)
-
-function install() {
-  if (existsSync(join(folder, 'node_modules', 'node-llama-cpp'))) return
-  log(`installing node-llama-cpp into ${folder}`)
-  writeFileSync(join(folder, 'package.json'), '{"private":true}')
-  const packages = ['node-llama-cpp', `@node-llama-cpp/linux-${process.arch}`]
-  execFileSync(
-    'npm',
-    ['install', '--ignore-scripts', '--omit=optional', '--no-audit', '--prefix', folder, ...packages],
-    { stdio: 'ignore' },
-  )
-}
 
 function modelFile() {
   if (values.model) return values.model
@@ -65,7 +54,7 @@ const run = (script, ...args) =>
   )
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]
 
-install()
+installPeer(folder)
 const model = modelFile()
 const engines = {
   octavo: () => run('octavo.mjs', model, values.threads),
