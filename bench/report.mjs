@@ -72,6 +72,14 @@ const host = results.host
     )}`
   : ''
 
+const cold = results['cold-start']
+const coldStart = cold
+  ? `\`npm run bench:cold-start\`: process start to the first text of ${cold.model}, ${cold.rounds} starts each, ${cold.threads} threads, node-llama-cpp ${cold.nodeLlamaCpp}:\n\n${table(
+      ['', 'median ms', 'best', 'worst'],
+      Object.entries(cold.starts).map(([name, { medianMs, bestMs, worstMs }]) => [name, medianMs, bestMs, worstMs]),
+    )}`
+  : ''
+
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const page = at('../docs/performance.md')
 const text = readFileSync(page, 'utf8')
@@ -87,6 +95,8 @@ ${speeds}
 \`npm run bench:peers\`:
 
 ${peers.join('\n\n')}
+
+${coldStart}
 
 ${host}
 `
