@@ -19,6 +19,7 @@ const python = argument('--python', 'python3')
 const only = argument('--only', '')
   .split(',')
   .filter((name) => name !== '')
+const stories = join(root, '../shared/models/octavo-stories-f16.gguf')
 const smol = join(root, '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const has = (command) => spawnSync('which', [command]).status === 0
 const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status === 0
@@ -111,6 +112,14 @@ const checks = [
     what: 'SmolLM2-135M against PyTorch float32',
     skip: () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
     run: () => ['node', 'scripts/oracle.mjs', smol, '--python', python],
+  },
+  {
+    name: 'oracle-formats',
+    what: 'every weight format and the mix Q4_K_M end to end against PyTorch on the same file',
+    skip: () =>
+      (existsSync(stories) ? '' : 'octavo-stories-f16.gguf is not beside this checkout') ||
+      (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
+    run: () => ['node', 'scripts/oracle-formats.mjs', stories, '--python', python],
   },
   {
     name: 'jammed-main-thread',
