@@ -21,7 +21,7 @@ import type {
 import { type HostClient, startHost } from './host-client.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
-import { assertPlatform, native } from './native.ts'
+import { assertPlatform } from './native.ts'
 import type {
   GenerateOptions,
   LoadOptions,
@@ -104,7 +104,7 @@ export class Engine {
       host = startHost(hostOptions(options, location), {
         onProgress: options.onProgress,
         onLog: log,
-        interrupt: (id) => native().interrupt(id),
+        ...{ isolation: options.isolation, restart: options.restart, now },
       })
       starting = TextService.start({ source: textSource(location) })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)

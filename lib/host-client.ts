@@ -1,80 +1,89 @@
 /**
- * The main thread's end of the wire to the engine thread: routes each step's parts to their streams, keeps the last statistics,
- * keeps the process alive exactly while somebody waits for something, and turns the death of the host into an error of every
- * stream. It knows no tokens and no text.
+ * The main thread's end of the wire to the host: routes each step's parts to their streams, keeps the last statistics, keeps the
+ * process alive exactly while somebody waits for something, and turns the death of the host into an error of every stream. Or,
+ * when restarts are wanted, into a new host that goes on where the old one stood: it gets each open request again with the
+ * tokens that came before. They are a part of what the next token depends on, so the answer is the same as without a death.
  */
-import { Worker } from 'node:worker_threads'
 import type { ErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
+import { processWire } from './host/process-wire.ts'
 import type {
   EngineStats,
   FromHost,
-  HostData,
   HostOptions,
   LoadedInfo,
   LoadProgress,
   RequestSpec,
   StepPart,
-  ToHost,
   VocabularyData,
 } from './host/protocol.ts'
-import { controlBytes, controlIndex } from './host/protocol.ts'
 import { packStats, type StatsRow, unpackStats } from './host/stats.ts'
-
-/** The host as a thread (or a fake in tests). */
-export interface HostWire {
-  post(message: ToHost): void
-  /** Whether it keeps the process alive. */
-  setRef(ref: boolean): void
-  onMessage(listener: (message: FromHost) => void): void
-  /** The host is gone, for whatever reason; called once. */
-  onExit(listener: (error: ErrorData | undefined) => void): void
-}
+import { threadWire } from './host/thread-wire.ts'
+import type { HostWire } from './host/wire.ts'
 
 export interface HostCallbacks {
   onProgress?: ((progress: LoadProgress) => void) | undefined
   onLog?: ((message: string) => void) | undefined
-  /** native.interrupt */
-  interrupt: (engineId: number) => void
 }
 
-/** Prompt chunks make a step long; a step with fewer tokens is not worth discarding for a cancelled request. */
-const longStepTokens = 64
+export interface HostSetup {
+  /** Starts a host; after a death with the context length that the first one chose. */
+  start: (contextTokens?: number) => HostWire
+  restart: boolean
+  now: () => number
+}
 
-/** Clients whose engine may be in mid-step when the process exits: exit must not wait for that step. */
+/** A host that dies again and again is not started for ever, and neither is a request served that may be what kills it. */
+export const mostRestarts = 2
+const restartWindowMs = 600_000
+
+interface Entry {
+  stream: Stream
+  request: RequestSpec
+  paused: boolean
+  cancelled: boolean
+  /** What came so far, kept only where a restart may need it. */
+  received: number[]
+  firstTokenAtMs: number
+  restarts: number
+}
+
+/** Clients whose host may be in mid-step when the process exits: exit must not wait for that step. */
 const live = new Set<HostClient>()
-function haltAll(): void {
-  for (const client of live) client.halt()
+function abandonAll(): void {
+  for (const client of live) client.abandon()
 }
 
 export class HostClient {
   readonly loaded: Promise<LoadedInfo>
-  readonly control: Int32Array
-  readonly #wire: HostWire
+  readonly #setup: HostSetup
   readonly #callbacks: HostCallbacks
-  readonly #streams = new Map<number, { stream: Stream; paused: boolean }>()
+  readonly #streams = new Map<number, Entry>()
+  #wire: HostWire
   /** Streams that somebody waits for: all but paused ones. */
   #waiting = 0
-  #engineId: number | undefined
+  #contextTokens: number | undefined
+  #vocabulary: VocabularyData | undefined
   #stats: StatsRow | undefined
   #nextId = 1
   #failure: ErrorData | undefined
+  /** Why the host is about to end. */
+  #death: ErrorData | undefined
+  #deathsAtMs: number[] = []
   #closing: Promise<void> | undefined
   #settleLoad: { resolve: (info: LoadedInfo) => void; reject: (error: ErrorData) => void } | undefined
   #exited = false
   #onExited: (() => void) | undefined
 
-  constructor(wire: HostWire, control: SharedArrayBuffer, callbacks: HostCallbacks) {
-    this.#wire = wire
-    this.control = new Int32Array(control)
+  constructor(setup: HostSetup, callbacks: HostCallbacks) {
+    this.#setup = setup
     this.#callbacks = callbacks
     this.loaded = new Promise((resolve, reject) => {
       this.#settleLoad = { resolve, reject }
     })
     this.loaded.catch(() => {})
-    wire.onMessage((message) => this.#receive(message))
-    wire.onExit((error) => this.#exit(error))
-    if (live.size === 0) process.on('exit', haltAll)
+    this.#wire = this.#connect(setup.start())
+    if (live.size === 0) process.on('exit', abandonAll)
     live.add(this)
   }
 
@@ -89,16 +98,19 @@ export class HostClient {
   }
 
   setVocabulary(vocabulary: VocabularyData): void {
+    this.#vocabulary = vocabulary
     this.#wire.post({ type: 'vocabulary', vocabulary })
   }
 
   /** Posts a request; the stream gets its parts, then an end or a failure. */
-  open(stream: Stream, request: Omit<RequestSpec, 'id'>): StreamControl {
+  open(stream: Stream, spec: Omit<RequestSpec, 'id'>): StreamControl {
     const id = this.#nextId++
-    const entry = { stream, paused: false }
+    const request = { id, ...spec }
+    const state = { paused: false, cancelled: false, received: [], firstTokenAtMs: 0, restarts: 0 }
+    const entry: Entry = { stream, request, ...state }
     this.#streams.set(id, entry)
     this.#count(1)
-    this.#wire.post({ type: 'request', request: { id, ...request } })
+    this.#wire.post({ type: 'request', request })
     const setPaused = (paused: boolean) => {
       if (paused === entry.paused || !this.#streams.has(id)) return
       entry.paused = paused
@@ -109,8 +121,9 @@ export class HostClient {
       if (!this.#streams.has(id)) return
       // Somebody may wait for the host's answer.
       setPaused(false)
+      entry.cancelled = true
       this.#wire.post({ type: 'cancel', id })
-      if (Atomics.load(this.control, controlIndex.stepTokens) >= longStepTokens) this.#interrupt()
+      this.#wire.discardLongStep()
     }
     return { cancel, pause: () => setPaused(true), resume: () => setPaused(false) }
   }
@@ -122,20 +135,23 @@ export class HostClient {
       if (this.#exited) return resolve()
       this.#onExited = resolve
       this.#wire.setRef(true)
-      this.halt()
+      this.#wire.halt()
       this.#wire.post({ type: 'close' })
     })
     return this.#closing
   }
 
-  /** The engine computes nothing more. Any step that runs is discarded. */
-  halt(): void {
-    Atomics.store(this.control, controlIndex.halt, 1)
-    this.#interrupt()
+  /** The process exits. */
+  abandon(): void {
+    this.#wire.abandon()
   }
 
-  #interrupt(): void {
-    if (this.#engineId !== undefined) this.#callbacks.interrupt(this.#engineId)
+  #connect(wire: HostWire): HostWire {
+    wire.onMessage((message) => {
+      if (wire === this.#wire) this.#receive(message)
+    })
+    wire.onExit((error) => this.#exit(error))
+    return wire
   }
 
   #receive(message: FromHost): void {
@@ -147,11 +163,11 @@ export class HostClient {
         this.#callbacks.onLog?.(message.message)
         return
       case 'loaded':
-        this.#engineId = message.info.engineId
+        this.#contextTokens = message.info.contextTokens
         this.#stats = packStats(message.info.stats)
         this.#settleLoad?.resolve(message.info)
         this.#settleLoad = undefined
-        if (this.#closing !== undefined) this.halt()
+        if (this.#closing !== undefined) this.#wire.halt()
         else this.#count(0)
         return
       case 'step':
@@ -159,7 +175,8 @@ export class HostClient {
         for (const part of message.parts) this.#route(part)
         return
       case 'failed':
-        this.#failAll(message.error)
+        this.#death = this.#vocabulary === undefined ? message.error : asDeath(message.error)
+        if (!this.#mayRestart()) this.#failAll(this.#death)
         return
       case 'closed':
         return
@@ -172,18 +189,57 @@ export class HostClient {
     if (part.end !== undefined) {
       this.#streams.delete(part.id)
       if (!entry.paused) this.#count(-1)
+    } else if (this.#setup.restart) {
+      entry.firstTokenAtMs ||= this.#setup.now()
+      for (const token of part.tokens) entry.received.push(token)
     }
     entry.stream.part(part)
   }
 
   #exit(error: ErrorData | undefined): void {
+    const reason = this.#death ?? error ?? unexpectedEnd
+    if (this.#mayRestart()) {
+      this.#restart(reason)
+      return
+    }
     this.#exited = true
     live.delete(this)
-    if (live.size === 0) process.off('exit', haltAll)
-    if (this.#closing === undefined && this.#failure === undefined)
-      this.#callbacks.onLog?.(error?.message ?? 'The engine thread ended unexpectedly.')
-    this.#failAll(error ?? { code: 'ENGINE_FAILED', message: 'The engine thread ended unexpectedly.', details: {} })
+    if (live.size === 0) process.off('exit', abandonAll)
+    if (this.#closing === undefined && this.#failure === undefined) this.#callbacks.onLog?.(reason.message)
+    this.#failAll(reason)
     this.#onExited?.()
+  }
+
+  /** Only an engine that was loaded is: what fails to load once would fail again. */
+  #mayRestart(): boolean {
+    if (!this.#setup.restart || this.#vocabulary === undefined) return false
+    if (this.#failure !== undefined || this.#closing !== undefined) return false
+    const since = this.#setup.now() - restartWindowMs
+    this.#deathsAtMs = this.#deathsAtMs.filter((atMs) => atMs > since)
+    return this.#deathsAtMs.length < mostRestarts
+  }
+
+  #restart(reason: ErrorData): void {
+    this.#deathsAtMs.push(this.#setup.now())
+    this.#death = undefined
+    this.#callbacks.onLog?.(`${reason.message} It is started again (${this.#deathsAtMs.length} of ${mostRestarts}).`)
+    const wire = this.#setup.start(this.#contextTokens)
+    this.#wire = wire
+    this.#connect(wire)
+    wire.post({ type: 'vocabulary', vocabulary: this.#vocabulary! })
+    for (const [id, entry] of [...this.#streams]) {
+      if (entry.restarts++ < mostRestarts) this.#reopen(id, entry)
+      else this.#route({ id, text: '', tokens: [], end: { error: reason } })
+    }
+    this.#count(0)
+  }
+
+  /** The order of arrival stays, because ids keep it. */
+  #reopen(id: number, { request, received, firstTokenAtMs, paused, cancelled }: Entry): void {
+    const resumed = { tokens: Int32Array.from(received), firstTokenAtMs }
+    this.#wire.post({ type: 'request', request: { ...request, resumed } })
+    if (paused) this.#wire.post({ type: 'pause', id })
+    if (cancelled) this.#wire.post({ type: 'cancel', id })
   }
 
   #failAll(error: ErrorData): void {
@@ -203,30 +259,21 @@ export class HostClient {
   }
 }
 
-/** Starts the engine thread, which begins to load at once. */
-export function startHost(options: HostOptions, callbacks: HostCallbacks): HostClient {
-  const control = new SharedArrayBuffer(controlBytes)
-  const data: HostData = { options, control }
-  // The application's own flags (--input-type, --import, ...) are not for this thread. Little of what a step makes is kept: a
-  // small young generation is collected before it has become a part of the process's size.
-  const resourceLimits = { maxYoungGenerationSizeMb: 8 }
-  const thread = { workerData: data, name: 'octavo engine', execArgv: [], resourceLimits }
-  const worker = new Worker(new URL('./host/worker.js', import.meta.url), thread)
-  return new HostClient(workerWire(worker), control, callbacks)
+/** What a host that is started again may say of its model (which was fine before) means no more than that the engine is dead. */
+const asDeath = (error: ErrorData): ErrorData =>
+  error.code === 'INTERNAL' ? error : { ...error, code: 'ENGINE_FAILED' }
+
+const unexpectedEnd: ErrorData = { code: 'ENGINE_FAILED', message: 'The engine ended unexpectedly.', details: {} }
+
+export interface HostPlace extends HostCallbacks {
+  isolation: 'thread' | 'process'
+  restart: boolean
+  now: () => number
 }
 
-function workerWire(worker: Worker): HostWire {
-  let fatal: ErrorData | undefined
-  return {
-    post: (message) => worker.postMessage(message),
-    setRef: (ref) => (ref ? worker.ref() : worker.unref()),
-    onMessage: (listener) => void worker.on('message', listener),
-    onExit: (listener) => {
-      worker.on('error', (error) => {
-        const message = `The engine thread died: ${error.message}`
-        fatal = { code: 'ENGINE_FAILED', message, details: { cause: error.stack ?? String(error) } }
-      })
-      worker.on('exit', () => listener(fatal))
-    },
-  }
+/** Starts a host, which begins to load at once. */
+export function startHost(options: HostOptions, { isolation, restart, now, ...callbacks }: HostPlace): HostClient {
+  const wire = isolation === 'process' ? processWire : threadWire
+  const start = (contextTokens = options.contextTokens) => wire({ ...options, contextTokens })
+  return new HostClient({ start, restart, now }, callbacks)
 }

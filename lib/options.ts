@@ -52,6 +52,16 @@ export interface LoadOptions {
   tenants?: Record<string, { weight?: number | undefined }> | undefined
   /** A generation whose reader reads nothing for so long while its output waits fails with CONSUMER_TIMEOUT. Default 60000. */
   idleTimeoutMs?: number | undefined
+  /**
+   * Where the model computes: a thread of this process, or a child process, whose death (a driver fault, memory running out)
+   * leaves this one alive. The answers are the same. Default 'thread'.
+   */
+  isolation?: 'thread' | 'process' | undefined
+  /**
+   * Whether an engine that died is started again, at most twice in ten minutes: running generations go on with exactly the tokens
+   * that they would have had. Otherwise they reject with ENGINE_FAILED, and so does everything after. Default false.
+   */
+  restart?: boolean | undefined
   /** Called while loading. */
   onProgress?: ((progress: LoadProgress) => void) | undefined
   /** Called with lines that a log may want: nothing is ever printed. They go to the diagnostics channel 'octavo:log', too. */
@@ -205,6 +215,8 @@ export const loadSchema = z.strictObject({
     .min(1)
     .max(2 ** 31 - 1)
     .default(60_000),
+  isolation: z.enum(['thread', 'process']).default('thread'),
+  restart: z.boolean().default(false),
   onProgress: callback<(progress: LoadProgress) => void>().optional(),
   onLog: callback<(message: string) => void>().optional(),
   signal,

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ErrorData } from '../lib/errors.ts'
 import type { StreamControl } from '../lib/generation.ts'
-import { controlIndex, type FromHost, type LoadedInfo, type StepPart, type ToHost } from '../lib/host/protocol.ts'
+import type { FromHost, LoadedInfo, StepPart, ToHost } from '../lib/host/protocol.ts'
 import { packStats } from '../lib/host/stats.ts'
 import { HostClient } from '../lib/host-client.ts'
 
@@ -21,14 +21,27 @@ const closed: ErrorData = { code: 'ENGINE_CLOSED', message: 'closed', details: {
 
 class FakeHost {
   readonly posted: ToHost[] = []
-  readonly interrupts: number[] = []
+  readonly signals: string[] = []
+  readonly log: string[] = []
+  /** The context length that each host was started with. */
+  readonly started: (number | undefined)[] = []
+  now = 0
   ref = true
   send!: (message: FromHost) => void
   exit!: (error?: ErrorData) => void
   readonly client: HostClient
 
-  constructor(loaded = true) {
-    const wire = {
+  constructor(loaded = true, restart = false) {
+    const start = (contextTokens?: number) => {
+      this.started.push(contextTokens)
+      return this.wire()
+    }
+    this.client = new HostClient({ start, restart, now: () => this.now }, { onLog: (line) => this.log.push(line) })
+    if (loaded) this.send({ type: 'loaded', info })
+  }
+
+  wire() {
+    return {
       post: (message: ToHost) => void this.posted.push(message),
       setRef: (ref: boolean) => {
         this.ref = ref
@@ -39,9 +52,10 @@ class FakeHost {
       onExit: (listener: (error: ErrorData | undefined) => void) => {
         this.exit = (error) => listener(error)
       },
+      halt: () => void this.signals.push('halt'),
+      discardLongStep: () => void this.signals.push('discard'),
+      abandon: () => void this.signals.push('abandon'),
     }
-    this.client = new HostClient(wire, new SharedArrayBuffer(8), { interrupt: (id) => void this.interrupts.push(id) })
-    if (loaded) this.send({ type: 'loaded', info })
   }
 
   open(): { parts: StepPart[]; errors: ErrorData[]; control: StreamControl; id: number } {
@@ -114,15 +128,10 @@ describe('host client', () => {
     host.exit()
   })
 
-  it('discards the step in flight for a cancel only when it is long', () => {
+  it('asks to discard the step in flight for a cancel', () => {
     const host = new FakeHost()
-    const [a, b] = [host.open(), host.open()]
-    Atomics.store(host.client.control, controlIndex.stepTokens, 2)
-    a.control.cancel()
-    expect(host.interrupts).toEqual([])
-    Atomics.store(host.client.control, controlIndex.stepTokens, 512)
-    b.control.cancel()
-    expect(host.interrupts).toEqual([5])
+    host.open().control.cancel()
+    expect([host.types, host.signals]).toEqual([['request', 'cancel'], ['discard']])
     host.exit()
   })
 
@@ -161,8 +170,7 @@ describe('host client', () => {
       done = true
     })
     expect(a.errors).toEqual([closed])
-    expect(host.interrupts).toEqual([5])
-    expect(Atomics.load(host.client.control, controlIndex.halt)).toBe(1)
+    expect(host.signals).toEqual(['halt'])
     expect(host.types).toEqual(['request', 'close'])
     expect(host.ref).toBe(true)
     expect(host.client.close(closed)).toBe(host.client.close(closed))
@@ -175,7 +183,7 @@ describe('host client', () => {
   it('closing during load calls it off, also when the model is loaded just then', async () => {
     const host = new FakeHost(false)
     const closing = host.client.close(closed)
-    expect(Atomics.load(host.client.control, controlIndex.halt)).toBe(1)
+    expect(host.signals).toEqual(['halt'])
     await expect(host.client.loaded).rejects.toEqual(closed)
     host.send({ type: 'loaded', info })
     host.exit()
@@ -186,5 +194,137 @@ describe('host client', () => {
     const host = new FakeHost()
     host.exit()
     await host.client.close(closed)
+  })
+})
+
+const vocabulary = { tokenBytes: { bytes: new Uint8Array(0), offsets: new Uint32Array(1) }, eosIds: [] }
+const killed: ErrorData = { code: 'ENGINE_FAILED', message: 'killed.', details: {} }
+
+describe('a host that is started again', () => {
+  const restartable = () => {
+    const host = new FakeHost(true, true)
+    host.client.setVocabulary(vocabulary)
+    return host
+  }
+  /** What was posted to the new host. */
+  const die = (host: FakeHost, error = killed) => {
+    host.posted.length = 0
+    host.exit(error)
+    return host.posted
+  }
+
+  it('gets every open request again, in order, with the tokens that came and its state', () => {
+    const host = restartable()
+    const [a, b, c, d] = [host.open(), host.open(), host.open(), host.open()]
+    host.now = 3
+    host.step(
+      { id: a.id, text: 'x', tokens: [7, 8] },
+      { id: b.id, text: '', tokens: [], end },
+      { id: d.id, text: 'y', tokens: [5] },
+    )
+    host.now = 4
+    host.step({ id: a.id, text: 'x', tokens: [9] })
+    c.control.pause()
+    d.control.cancel()
+    const posted = die(host)
+    expect(host.started).toEqual([undefined, 64])
+    expect(posted.map((message) => [message.type, 'id' in message ? message.id : 0])).toEqual([
+      ...[
+        ['vocabulary', 0],
+        ['request', 0],
+        ['request', 0],
+        ['pause', c.id],
+        ['request', 0],
+        ['cancel', d.id],
+      ],
+    ])
+    const again = posted.flatMap((message) => (message.type === 'request' ? [message.request] : []))
+    expect(again.map(({ id, resumed }) => [id, resumed])).toEqual([
+      [a.id, { tokens: Int32Array.of(7, 8, 9), firstTokenAtMs: 3 }],
+      [c.id, { tokens: Int32Array.of(), firstTokenAtMs: 0 }],
+      [d.id, { tokens: Int32Array.of(5), firstTokenAtMs: 3 }],
+    ])
+    expect(host.log).toEqual(['killed. It is started again (1 of 2).'])
+    expect([a, c, d].flatMap(({ errors }) => errors)).toEqual([])
+    host.exit()
+    host.exit()
+  })
+
+  it('keeps the process alive only for those who wait', () => {
+    const host = restartable()
+    die(host)
+    expect(host.ref).toBe(false)
+    host.open()
+    expect(host.ref).toBe(true)
+    die(host)
+    expect(host.ref).toBe(true)
+    host.exit()
+  })
+
+  it('is started twice at most, until the deaths are long ago', () => {
+    const host = restartable()
+    die(host)
+    die(host)
+    host.now += 600_001
+    const a = host.open()
+    die(host)
+    die(host)
+    expect(a.errors).toEqual([])
+    expect(die(host)).toEqual([])
+    expect(a.errors).toEqual([killed])
+    expect(host.client.failure).toEqual(killed)
+    expect(host.started.length).toBe(5)
+  })
+
+  it('gets a request no more that met two deaths', () => {
+    const host = restartable()
+    const a = host.open()
+    die(host)
+    die(host)
+    host.now += 600_001
+    const b = host.open()
+    die(host)
+    expect(a.parts.at(-1)?.end).toEqual({ error: killed })
+    expect([b.errors, b.parts, host.client.failure]).toEqual([[], [], undefined])
+    host.exit()
+    host.exit()
+  })
+
+  it('goes on after an engine that broke and says so first', () => {
+    const host = restartable()
+    const a = host.open()
+    host.send({ type: 'failed', error: { code: 'ENGINE_FAILED', message: 'device.', details: {} } })
+    expect(a.errors).toEqual([])
+    host.posted.length = 0
+    host.exit()
+    expect(host.types).toEqual(['vocabulary', 'request'])
+    expect(host.log[0]).toContain('device.')
+    host.send({ type: 'failed', error: { code: 'FILE_NOT_FOUND', message: 'gone.', details: {} } })
+    host.exit()
+    host.send({ type: 'failed', error: { code: 'FILE_NOT_FOUND', message: 'gone.', details: {} } })
+    expect(a.errors).toMatchObject([{ code: 'ENGINE_FAILED', message: 'gone.' }])
+    host.exit()
+  })
+
+  it('is not started again while closing, nor when the first load fails', async () => {
+    const host = restartable()
+    const closing = host.client.close(closed)
+    host.exit(killed)
+    await closing
+    const loading = new FakeHost(false, true)
+    loading.exit(killed)
+    await expect(loading.client.loaded).rejects.toEqual(killed)
+    expect([host.started.length, loading.started.length]).toEqual([1, 1])
+  })
+
+  it('does not hear what the dead one still had to say', () => {
+    const host = restartable()
+    const late = host.send
+    const a = host.open()
+    die(host)
+    late({ type: 'step', parts: [{ id: a.id, text: 'late', tokens: [1] }], stats: packStats(stats) })
+    expect(a.parts).toEqual([])
+    host.exit()
+    host.exit()
   })
 })

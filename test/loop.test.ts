@@ -142,6 +142,28 @@ describe('loop', () => {
     expect(host.output(2).text).toBe(text(answer(prompt, 5)))
   })
 
+  it('goes on with the exact rest wherever a host before it stopped, without saying anything twice', () => {
+    const prompt = Array.from({ length: 100 }, (_, i) => [i % 7, 4, i % 5]).find((p) => answer(p, 30).length === 30)!
+    const whole = text(answer(prompt, 30))
+    for (const stop of [[], [`${whole.slice(2, 9)}!`], [whole.slice(20, 24)]]) {
+      const undisturbed = new Host()
+      undisturbed.send(request(1, prompt, 30, { stop }))
+      const parts = undisturbed.posted.flatMap((m) => (m.type === 'step' ? m.parts : []))
+      for (let n = 1; n < parts.length; n++) {
+        const tokens = Int32Array.from(parts.slice(0, n).flatMap((part) => part.tokens))
+        const host = new Host()
+        host.send(request(1, prompt, 30, { stop, resumed: { tokens, firstTokenAtMs: 1 } }))
+        const rest = parts.slice(n)
+        expect(host.output(1)).toMatchObject({
+          text: rest.map((part) => part.text).join(''),
+          tokens: rest.flatMap((part) => part.tokens),
+          end: { reason: stop[0] === whole.slice(20, 24) ? 'stop' : 'length' },
+        })
+        expect(host.idleBlocks).toBe(64)
+      }
+    }
+  })
+
   it('reports log-probabilities of each token and the most likely ones', () => {
     const host = new Host()
     host.send(request(1, [5], 3, { sampling: { ...sampling, logprobs: 2 } }))

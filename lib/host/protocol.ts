@@ -94,6 +94,8 @@ export interface RequestSpec {
   tenant?: string
   /** Milliseconds after askedAtMs. */
   deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined }
+  /** A host that died had accepted the request (so no queue refuses it now): its output so far, which was delivered. */
+  resumed?: { tokens: Int32Array; firstTokenAtMs: number }
 }
 
 /** What a model file says, in numbers. */

@@ -59,6 +59,16 @@ export class HostRequest {
     this.#eos = eosIds
     this.#text = text
     if (spec.mode === 'score') this.#scores = new Float32Array(this.promptLength - 1)
+    if (spec.resumed !== undefined) this.#resume(spec.resumed)
+  }
+
+  /** Brings tokens, text and stop matching to where a host that died left them; what was delivered is not delivered again. */
+  #resume({ tokens, firstTokenAtMs }: NonNullable<RequestSpec['resumed']>): void {
+    this.#firstTokenAtMs = firstTokenAtMs
+    for (const token of tokens) {
+      this.#append(token)
+      this.#text.push(token)
+    }
   }
 
   /** Tokens to compute before the request can go on. The last token of a score predicts nothing that is asked for. */
@@ -78,7 +88,7 @@ export class HostRequest {
 
   begin(cachedTokens: number, nowMs: number): void {
     if (this.cachedTokens >= 0) return
-    this.cachedTokens = cachedTokens
+    this.cachedTokens = Math.min(cachedTokens, this.promptLength)
     this.#begunAtMs = nowMs
   }
 
