@@ -192,7 +192,7 @@ describe('endings', () => {
     const reading = async () => {
       for await (const part of host.generation) parts.push(part)
     }
-    await expect(reading()).rejects.toMatchObject({ code: 'ENGINE_FAILED', details: { device: 1 }, retryable: false })
+    await expect(reading()).rejects.toMatchObject({ code: 'ENGINE_FAILED', details: { device: 1 }, retryable: true })
     expect(parts.length).toBe(2)
     const error = await host.generation.result.catch((e) => e)
     expect(error.stack).toContain('generation.test.ts')
