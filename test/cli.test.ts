@@ -194,6 +194,37 @@ describe('octavo synthesize', { timeout: 60_000 }, () => {
   })
 })
 
+describe('octavo bench-load', { timeout: 60_000 }, () => {
+  const small = ['--scale', '0.1', '--warmup', '0.1', '--seconds', '20', '--threads', '1']
+
+  it('measures clients in a closed loop, and random arrivals', async () => {
+    for (const arrivals of [
+      ['--clients', '4', '--requests', '12'],
+      ['--rate', '60', '--requests', '12', '--workload', 'rag', '--isolation', 'process'],
+    ]) {
+      const { code, stdout, stderr } = await octavo(['bench-load', 'stories', ...small, ...arrivals, '--json'])
+      expect(stderr).toBe('')
+      const report = JSON.parse(stdout)
+      expect(report.requests.measured).toBeGreaterThanOrEqual(12)
+      expect(report.requests.errors).toEqual({})
+      expect(report.firstTokenMs.p99).toBeGreaterThan(0)
+      expect(report.lengths.cachedShare > 0.3).toBe(arrivals.includes('rag'))
+      expect(code).toBe(0)
+    }
+  })
+
+  it('prints tables and writes charts', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-'))
+    const file = join(folder, 'load.svg')
+    const { code, stdout } = await octavo(['bench-load', 'stories', ...small, '--requests', '8', '--svg', file])
+    expect(stdout).toMatch(/first token .*\n.*between tokens .*\n.*whole answer/)
+    expect(stdout).toContain('unfilled ends of last blocks')
+    expect((await stat(file)).size).toBeGreaterThan(1000)
+    expect(code).toBe(0)
+    await rm(folder, { recursive: true })
+  })
+})
+
 describe('octavo bench', { timeout: 60_000 }, () => {
   it('measures decode from C++ and through the API, with the limits of the same run', async () => {
     const { code, stdout } = await octavo([

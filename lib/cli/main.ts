@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { toOctavoError } from '../errors.ts'
 import { addBench } from './bench.ts'
+import { addBenchLoad } from './bench-load.ts'
 import { addChat } from './chat.ts'
 import { addInspect } from './inspect.ts'
 import { clearStatusLine } from './output.ts'
@@ -25,7 +26,7 @@ const program = new Command('octavo')
   .exitOverride()
   .showHelpAfterError('(octavo --help lists the commands)')
 
-for (const add of [addRun, addChat, addInspect, addBench, addSynthesize]) add(program)
+for (const add of [addRun, addChat, addInspect, addBench, addBenchLoad, addSynthesize]) add(program)
 
 // The reader of a pipe has seen enough (`octavo run ... | head`): no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
