@@ -47,6 +47,7 @@ import { type Score, ScoreStream } from './score.ts'
 import type { Turn, VerbatimMessage } from './session.ts'
 import { Session } from './session.ts'
 import { TextService, type TextSource } from './text/text-service.ts'
+import { buildTrace, type Trace } from './trace.ts'
 
 /** What is known about a loaded model. */
 export interface EngineModel extends ModelInfo {
@@ -202,6 +203,21 @@ export class Engine {
   /** Counts as of the last step. */
   stats(): EngineStats {
     return this.#host.stats!
+  }
+
+  /** Begins to record every step, who was in it and where its time went. A trace that runs already begins anew. */
+  startTrace(): void {
+    this.#assertOpen(new CallSite(this.startTrace))
+    this.#host.startTrace()
+  }
+
+  /** Ends the trace: a document that Perfetto opens once it is written to a file as JSON. */
+  stopTrace(): Promise<Trace> {
+    const site = new CallSite(this.stopTrace)
+    this.#assertOpen(site)
+    return this.#host.stopTrace().then(buildTrace, (error: ErrorData) => {
+      throw site.error(error)
+    })
   }
 
   /** Ends running requests with ENGINE_CLOSED and frees everything. Resolves when it is done; closing twice is fine. */
@@ -362,6 +378,7 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     maxSequences: options.internal.maxSequences,
     policy: schedulingPolicy(options),
     checkBlocks: options.internal.checkBlocks,
+    recordFile: options.internal.recordFile,
   } as const
 }
 

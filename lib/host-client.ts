@@ -18,6 +18,7 @@ import type {
   VocabularyData,
 } from './host/protocol.ts'
 import { packStats, type StatsRow, unpackStats } from './host/stats.ts'
+import type { StepRecords } from './host/step-trace.ts'
 import { threadWire } from './host/thread-wire.ts'
 import type { HostWire } from './host/wire.ts'
 
@@ -65,6 +66,8 @@ export class HostClient {
   #contextTokens: number | undefined
   #vocabulary: VocabularyData | undefined
   #stats: StatsRow | undefined
+  /** Those who wait for a trace. */
+  #traces: { resolve: (records: StepRecords) => void; reject: (error: ErrorData) => void }[] = []
   #nextId = 1
   #failure: ErrorData | undefined
   /** Why the host is about to end. */
@@ -128,6 +131,17 @@ export class HostClient {
     return { cancel, pause: () => setPaused(true), resume: () => setPaused(false) }
   }
 
+  startTrace(): void {
+    this.#wire.post({ type: 'trace', on: true })
+  }
+
+  stopTrace(): Promise<StepRecords> {
+    this.#count(1)
+    const records = new Promise<StepRecords>((resolve, reject) => this.#traces.push({ resolve, reject }))
+    this.#wire.post({ type: 'trace', on: false })
+    return records.finally(() => this.#count(-1))
+  }
+
   /** Ends every stream with `error`, stops the step that runs, frees everything; resolves when the host is gone. */
   close(error: ErrorData): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
@@ -173,6 +187,9 @@ export class HostClient {
       case 'step':
         this.#stats = message.stats
         for (const part of message.parts) this.#route(part)
+        return
+      case 'trace':
+        this.#traces.shift()?.resolve(message.records)
         return
       case 'failed':
         this.#death = this.#vocabulary === undefined ? message.error : asDeath(message.error)
@@ -222,6 +239,7 @@ export class HostClient {
   #restart(reason: ErrorData): void {
     this.#deathsAtMs.push(this.#setup.now())
     this.#death = undefined
+    this.#failTraces(reason)
     this.#callbacks.onLog?.(`${reason.message} It is started again (${this.#deathsAtMs.length} of ${mostRestarts}).`)
     const wire = this.#setup.start(this.#contextTokens)
     this.#wire = wire
@@ -250,6 +268,11 @@ export class HostClient {
     this.#streams.clear()
     this.#waiting = 0
     for (const { stream } of entries) stream.fail(this.#failure)
+    this.#failTraces(this.#failure)
+  }
+
+  #failTraces(error: ErrorData): void {
+    for (const { reject } of this.#traces.splice(0)) reject(error)
   }
 
   /** While loading and closing the wire keeps the process alive, too. */

@@ -20,3 +20,4 @@ export type {
 } from './options.ts'
 export type { Score } from './score.ts'
 export { Session } from './session.ts'
+export type { Trace, TraceEvent, TraceSummary } from './trace.ts'

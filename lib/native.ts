@@ -211,6 +211,15 @@ export interface NativeBench {
   prefillSeconds: number
 }
 
+/** What a recorded run takes when it is driven from C++ alone. */
+export interface ReplayTimes {
+  seconds: number
+  /** Of it, inside steps. */
+  stepSeconds: number
+  steps: number
+  tokens: number
+}
+
 /** Measured limits of this machine with a number of threads (cpp/cpu/limits.cpp). */
 export interface MachineLimits {
   /** Sequential DRAM reads, bytes per second. */
@@ -245,6 +254,8 @@ export interface Native {
   interrupt(id: number): void
   /** Runs prefill and decode of one sequence inside C++, sampling with `params`; for the API-overhead comparison. */
   benchDecode(engine: NativeEngine, prompt: Int32Array, tokens: number, params: SamplerParams): NativeBench
+  /** Does again what lib/host/step-recorder.ts recorded, on an engine whose pool is large enough. */
+  replaySteps(engine: NativeEngine, ops: Int32Array, samplers: SamplerParams[]): ReplayTimes
   /** f32 rows of a tensor as the file means them, for tests and tools. */
   dequantise(format: WeightFormat, bytes: Uint8Array, width: number): Float32Array
 }

@@ -75,6 +75,7 @@ export interface LoadOptions {
         stepTokens?: number | undefined
         maxSequences?: number | undefined
         checkBlocks?: boolean | undefined
+        recordFile?: string | undefined
       }
     | undefined
 }
@@ -226,6 +227,7 @@ export const loadSchema = z.strictObject({
       stepTokens: z.int().min(1).max(8192).default(512),
       maxSequences: z.int().min(1).max(4096).default(256),
       checkBlocks: z.boolean().default(false),
+      recordFile: z.string().optional(),
     })
     .prefault({}),
 })

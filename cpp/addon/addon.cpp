@@ -11,6 +11,7 @@
 #include "gguf_functions.h"
 #include "native_bench.h"
 #include "shared_models.h"
+#include "step_replay.h"
 #include "values.h"
 
 namespace octavo::addon {
@@ -324,6 +325,27 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value replay(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Napi::Object engine = object(info[0], "engine");
+    if (!engine.InstanceOf(env.GetInstanceData<AddonData>()->engine.Value())) bad_argument("engine", "an Engine");
+    const Napi::Int32Array record = ints(info[1], "record");
+    if (!info[2].IsArray()) bad_argument("samplers", "an array");
+    const Napi::Array list = info[2].As<Napi::Array>();
+    std::vector<SamplerParams> samplers;
+    for (std::uint32_t i = 0; i < list.Length(); ++i) samplers.push_back(sampler_params(object(list.Get(i), "samplers")));
+    const ReplayTimes times = replay_steps(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
+                                           std::vector<std::int32_t>(record.Data(), record.Data() + record.ElementLength()), samplers);
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("seconds", times.seconds);
+    out.Set("stepSeconds", times.step_seconds);
+    out.Set("steps", static_cast<double>(times.steps));
+    out.Set("tokens", static_cast<double>(times.tokens));
+    return out;
+  });
+}
+
 Napi::Value dequantise(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -350,6 +372,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("ggufRead", Napi::Function::New<gguf_read>(env));
   exports.Set("ggufSynthesize", Napi::Function::New<gguf_synthesize>(env));
   exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));
+  exports.Set("replaySteps", Napi::Function::New<replay>(env));
   exports.Set("dequantise", Napi::Function::New<dequantise>(env));
   exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });

@@ -4,38 +4,17 @@
  * cache beside what a contiguous reservation would waste, CPU time. The measured process is this one, clients included.
  */
 import { writeFileSync } from 'node:fs'
-import { type Command, Option } from 'commander'
-import { Engine } from '../index.ts'
-import { drive, type LoadResult } from '../load/drive.ts'
-import { Random } from '../load/random.ts'
+import type { Command } from 'commander'
+import type { LoadResult } from '../load/drive.ts'
 import { type LoadReport, type Percentiles, summarise } from '../load/report.ts'
 import { type Chart, cumulative, svg } from '../load/svg.ts'
-import { createWorkload, type Workload, type WorkloadName, workloadNames } from '../load/workload.ts'
-import { openCheckpoint } from '../model/checkpoint.ts'
-import { kvBytesPerToken } from '../model/memory.ts'
+import type { Workload } from '../load/workload.ts'
 import { native } from '../native.ts'
-import { integer, number, positive } from './flags.ts'
-import { clearStatusLine, formatPercent, markdownTable, note, printJson, printLine, statusLine } from './output.ts'
+import { number } from './flags.ts'
+import { addLoadFlags, type LoadFlags, runLoad } from './load-flags.ts'
+import { formatPercent, markdownTable, note, printJson, printLine } from './output.ts'
 
-interface BenchLoadFlags {
-  workload: WorkloadName
-  clients: number
-  rate?: number
-  seconds: number
-  requests?: number
-  warmup: number
-  scale: number
-  prompt: number
-  shared: number
-  tokens: number
-  temperature: number
-  seed: number
-  threads?: number
-  kvMemory?: string
-  prefixCache: boolean
-  isolation: 'thread' | 'process'
-  objective: 'latency' | 'throughput'
-  maxStepMs?: number
+interface BenchLoadFlags extends LoadFlags {
   sloTtft: number
   sloItl: number
   svg?: string
@@ -43,28 +22,11 @@ interface BenchLoadFlags {
 }
 
 export function addBenchLoad(program: Command): void {
-  program
+  const command = program
     .command('bench-load')
     .description('measure throughput and latencies under many concurrent requests')
     .argument('<model>', "a GGUF file, 'stories' or 'synthetic:<preset>'")
-    .addOption(new Option('--workload <name>', 'what is asked for').choices(workloadNames).default('sharegpt'))
-    .option('--clients <n>', 'clients that ask again when their answer is complete', positive, 16)
-    .option('--rate <n>', 'instead of clients: requests that arrive per second, at random times', number)
-    .option('--seconds <n>', 'length of the measured span', number, 30)
-    .option('--requests <n>', 'the span ends when so many of its requests have ended', positive)
-    .option('--warmup <seconds>', 'before the measured span', number, 5)
-    .option('--scale <x>', 'multiplies all lengths of the workload', number, 1)
-    .option('-p, --prompt <tokens>', "of workload 'fixed'", positive, 128)
-    .option('--shared <tokens>', "of workload 'fixed': tokens that all prompts begin with", integer, 0)
-    .option('-n, --tokens <tokens>', "of workload 'fixed': tokens to generate", positive, 64)
-    .option('-t, --temperature <x>', '0 takes the most likely token each time', number, 0.8)
-    .option('--seed <n>', 'same seed, same requests', integer, 1)
-    .option('--threads <n>', 'threads to compute with; all CPUs of this process when absent', positive)
-    .option('--kv-memory <size>', 'memory of the KV cache; room for all clients when absent')
-    .option('--no-prefix-cache', 'requests do not find what earlier ones computed')
-    .addOption(new Option('--isolation <place>', 'where to compute').choices(['thread', 'process']).default('thread'))
-    .addOption(new Option('--objective <what>').choices(['latency', 'throughput']).default('latency'))
-    .option('--max-step-ms <n>', 'milliseconds a step may take while requests are generating', number)
+  addLoadFlags(command, { seconds: 30, warmup: 5 })
     .option('--slo-ttft <ms>', 'service objective: time to the first token', number, 2000)
     .option('--slo-itl <ms>', 'service objective: mean time between tokens', number, 200)
     .option('--svg <file>', 'write charts')
@@ -73,54 +35,12 @@ export function addBenchLoad(program: Command): void {
 }
 
 async function benchLoad(model: string, flags: BenchLoadFlags): Promise<void> {
-  const random = new Random(flags.seed)
-  const { desc } = openCheckpoint(model)
-  const workload = createWorkload(flags.workload, {
-    vocabulary: desc.vocabulary,
-    scale: flags.scale,
-    promptTokens: flags.prompt,
-    sharedTokens: flags.shared,
-    outputTokens: flags.tokens,
-    random: random.child(-1),
-  })
-  const memory = flags.kvMemory ?? kvMemory(flags, workload, kvBytesPerToken(desc))
-  statusLine(`loading ${model}`)
-  const engine = await Engine.load({
-    model,
-    contextTokens: workload.contextTokens,
-    kv: { memory },
-    threads: flags.threads,
-    prefixCache: flags.prefixCache,
-    isolation: flags.isolation,
-    objective: flags.objective,
-    maxStepMs: flags.maxStepMs,
-  })
-  try {
-    statusLine(`measuring: ${flags.warmup} s to warm up, then up to ${flags.seconds} s`)
-    const result = await drive(engine, workload, {
-      arrivals: flags.rate === undefined ? { clients: flags.clients } : { perSecond: flags.rate },
-      warmupSeconds: flags.warmup,
-      seconds: flags.seconds,
-      requests: flags.requests ?? Number.POSITIVE_INFINITY,
-      sampling: { temperature: flags.temperature, seed: flags.seed },
-      random,
-    })
-    clearStatusLine()
-    const objective = { firstTokenMs: flags.sloTtft, interTokenMs: flags.sloItl }
-    const report = summarise(result, objective, workload.contextTokens)
-    if (flags.svg !== undefined) writeFileSync(flags.svg, svg(charts(result)))
-    if (flags.json) await printJson({ model: engine.model.name, machine: machine(flags), flags, ...report })
-    else await printReport(report, flags, workload)
-  } finally {
-    await engine.close()
-  }
-}
-
-/** Room for what the clients hold on average and a third more, at least for one request of any length. */
-function kvMemory(flags: BenchLoadFlags, workload: Workload, tokenBytes: number): number {
-  const sequences = flags.rate === undefined ? flags.clients : 32
-  const tokens = Math.max(workload.contextTokens + 64, Math.ceil((4 / 3) * sequences * workload.meanTokens))
-  return tokens * tokenBytes
+  const { model: name, workload, result } = await runLoad(model, flags)
+  const objective = { firstTokenMs: flags.sloTtft, interTokenMs: flags.sloItl }
+  const report = summarise(result, objective, workload.contextTokens)
+  if (flags.svg !== undefined) writeFileSync(flags.svg, svg(charts(result)))
+  if (flags.json) await printJson({ model: name, machine: machine(flags), flags, ...report })
+  else await printReport(report, flags, workload)
 }
 
 const machine = ({ threads }: BenchLoadFlags) => {

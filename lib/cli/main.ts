@@ -12,6 +12,7 @@ import { addInspect } from './inspect.ts'
 import { clearStatusLine } from './output.ts'
 import { addRun } from './run.ts'
 import { addSynthesize } from './synthesize.ts'
+import { addTrace } from './trace.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -26,7 +27,7 @@ const program = new Command('octavo')
   .exitOverride()
   .showHelpAfterError('(octavo --help lists the commands)')
 
-for (const add of [addRun, addChat, addInspect, addBench, addBenchLoad, addSynthesize]) add(program)
+for (const add of [addRun, addChat, addInspect, addBench, addBenchLoad, addTrace, addSynthesize]) add(program)
 
 // The reader of a pipe has seen enough (`octavo run ... | head`): no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

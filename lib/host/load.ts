@@ -9,6 +9,7 @@ import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
 import { kvBlockTokens } from './scheduler.ts'
+import { recorded } from './step-recorder.ts'
 
 /** Reading the weights is nearly all of the work; the pool is touched once. */
 const weightsShare = 0.95
@@ -39,6 +40,7 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
       progress('cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache } = options
       engine = new (native().Engine)(model, { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache })
+      if (options.recordFile !== undefined) engine = recorded(engine, options.recordFile)
     }
     if (engine === undefined || calledOff()) {
       engine?.close()

@@ -14,6 +14,7 @@ import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
 import { type KvPort, Scheduler, type SchedulerOptions, type StepPlan } from './scheduler.ts'
 import { packStats } from './stats.ts'
+import { StepTrace } from './step-trace.ts'
 
 export interface LoopOptions extends SchedulerOptions {
   contextTokens: number
@@ -40,6 +41,7 @@ export class HostLoop {
   #discarded = false
   #eosIds: ReadonlySet<number> = new Set()
   #table: TokenTable | undefined
+  #trace: StepTrace | undefined
 
   constructor(port: HostPort, engine: NativeEngine, options: LoopOptions) {
     this.#port = port
@@ -84,20 +86,37 @@ export class HostLoop {
     // What already ended must not wait for the step that comes now.
     this.#post()
     if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
+    this.#trace?.mark('begin')
     const plan = this.#scheduler.plan(this.#options.now())
     for (const request of this.#scheduler.takeRefused()) this.#collect(request)
     if (plan === undefined) {
       this.#post()
       return false
     }
-    if (this.#compute(plan) < 0) return true
+    this.#trace?.planned(plan)
+    const rows = this.#compute(plan)
+    this.#trace?.computed(this.#engine.stepSeconds)
+    if (rows < 0) {
+      this.#traceStep(true)
+      return true
+    }
     this.#scheduler.commit(plan, this.#drawn, this.#logprobs, this.#top, this.#options.now())
+    this.#trace?.mark('committed')
     for (const request of plan.requests) this.#collect(request)
     this.#post(true)
     const { steps, preemptions } = this.#scheduler.counts
     const message = this.#preemptions.look(steps, preemptions)
     if (message !== undefined) this.#port.post({ type: 'log', message })
+    this.#traceStep(false)
     return true
+  }
+
+  #traceStep(discarded: boolean): void {
+    if (this.#trace === undefined) return
+    const blocks = this.#kv.read()
+    const [heldBlocks, cachedBlocks] = [blocks[statIndex.owned]!, blocks[statIndex.cached]!]
+    const { running, waiting } = this.#scheduler
+    this.#trace.end({ heldBlocks, cachedBlocks, running, waiting }, discarded)
   }
 
   /** A step that was discarded is not offered to cancels a second time: else a stream of cancels would stop everybody. */
@@ -116,7 +135,9 @@ export class HostLoop {
 
   #collect(request: HostRequest): void {
     const part = request.takePart()
-    if (part !== undefined) this.#outbox.push(part)
+    if (part === undefined) return
+    if (part.end !== undefined) this.#trace?.request(request)
+    this.#outbox.push(part)
   }
 
   #post(always = false): void {
@@ -144,11 +165,23 @@ export class HostLoop {
       case 'resume':
         this.#scheduler.setPaused(message.id, message.type === 'pause')
         return
+      case 'trace':
+        this.#setTrace(message.on)
+        return
       case 'close':
         this.#end()
         this.#port.post({ type: 'closed' })
         return
     }
+  }
+
+  #setTrace(on: boolean): void {
+    if (!on) {
+      // A host that was started again has recorded nothing yet.
+      const trace = this.#trace ?? new StepTrace(this.#options.now)
+      this.#port.post({ type: 'trace', records: trace.take(this.#scheduler.requests) })
+    }
+    this.#trace = on ? new StepTrace(this.#options.now) : undefined
   }
 
   #add(spec: RequestSpec): void {

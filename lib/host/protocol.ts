@@ -7,6 +7,7 @@ import type { ErrorData } from '../errors.ts'
 import type { ModelLocation } from '../model/locate.ts'
 import type { TokenBytes } from './detokenizer.ts'
 import type { StatsRow } from './stats.ts'
+import type { StepRecords } from './step-trace.ts'
 
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
@@ -26,6 +27,8 @@ export interface HostOptions {
   policy: SchedulingPolicy
   /** Checks the block manager after every step: for tests. */
   checkBlocks: boolean
+  /** Where to write what the engine was told to do (step-recorder.ts); for measurements. */
+  recordFile: string | undefined
 }
 
 /** How requests share the engine; see LoadOptions for what each means. */
@@ -134,6 +137,8 @@ export type ToHost =
   | { type: 'cancel'; id: number }
   | { type: 'pause'; id: number }
   | { type: 'resume'; id: number }
+  /** Turned off, the host answers with what it recorded. */
+  | { type: 'trace'; on: boolean }
   /** Also aborts a load that is still under way. The host frees everything, posts `closed` and ends. */
   | { type: 'close' }
 
@@ -232,6 +237,7 @@ export type FromHost =
   | { type: 'step'; parts: StepPart[]; stats: StatsRow }
   /** Load failed, or the engine cannot go on; the host ends by itself after it. */
   | { type: 'failed'; error: ErrorData }
+  | { type: 'trace'; records: StepRecords }
   | { type: 'closed' }
 
 /** One end of the wire, as the loop sees it; `receive` never waits. */
