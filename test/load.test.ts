@@ -86,7 +86,7 @@ describe('workloads', () => {
 const sample = (startMs: number, firstMs: number, gapsMs: number[], more: Partial<LoadSample> = {}): LoadSample => {
   const firstTokenMs = startMs + firstMs
   const endMs = firstTokenMs + gapsMs.reduce((a, b) => a + b, 0)
-  const counts = { promptTokens: 10, cachedTokens: 0, outputTokens: gapsMs.length + 1 }
+  const counts = { promptTokens: 10, cachedTokens: 0, outputTokens: gapsMs.length + 1, promptHash: 0, outputHash: 0 }
   return { startMs, firstTokenMs, endMs, gapsMs, ...counts, ...more }
 }
 

@@ -96,7 +96,7 @@ export async function runLoad(
       warmupSeconds: flags.warmup,
       seconds: flags.seconds,
       requests: flags.requests ?? Number.POSITIVE_INFINITY,
-      sampling: { temperature: flags.temperature, seed: flags.seed },
+      options: { temperature: flags.temperature, seed: flags.seed },
       random,
     })
     await around.after?.(engine)

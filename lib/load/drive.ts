@@ -4,7 +4,7 @@
  * begins after the warm-up; requests that begin in it count, and are waited for after its end, so that long ones count as well.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Engine, EngineStats, SamplingOptions } from '../index.ts'
+import type { Engine, EngineStats, GenerateOptions } from '../index.ts'
 import type { Random } from './random.ts'
 import type { LoadOutcome, LoadRequest, Workload } from './workload.ts'
 
@@ -14,7 +14,10 @@ export interface LoadPlan {
   /** The measured span ends after this time, or when so many requests have ended. */
   seconds: number
   requests: number
-  sampling: SamplingOptions
+  /** So many requests altogether, warm-up included: the span ends with the last answer. Without it clients ask until the end. */
+  total?: number
+  /** For every request. */
+  options: Omit<GenerateOptions, 'prompt' | 'messages' | 'maxTokens'>
   random: Random
 }
 
@@ -26,6 +29,9 @@ export interface LoadSample {
   promptTokens: number
   cachedTokens: number
   outputTokens: number
+  /** Of prompt and output: equal for equal tokens. */
+  promptHash: number
+  outputHash: number
   /** Between the parts that arrived. */
   gapsMs: number[]
   /** The code of the error that ended it. */
@@ -74,6 +80,7 @@ class LoadRun {
   /** The measured span's begin; Infinity during the warm-up. */
   #spanAt = Number.POSITIVE_INFINITY
   #over = false
+  #asked = 0
   #ended = 0
   #onEnough: (() => void) | undefined
 
@@ -84,16 +91,22 @@ class LoadRun {
   }
 
   async result(): Promise<LoadResult> {
+    const { warmupSeconds } = this.#plan
+    if (warmupSeconds === 0) this.#spanAt = performance.now()
     const arrivals = this.#arrive()
-    await sleep(this.#plan.warmupSeconds * 1000)
-    this.#spanAt = performance.now()
+    if (warmupSeconds > 0) {
+      await sleep(warmupSeconds * 1000)
+      this.#spanAt = performance.now()
+    }
     const [before, cpuBefore] = [this.#engine.stats(), process.cpuUsage()]
     const timer = setInterval(() => this.#look(), momentMs)
     const enough = new Promise<void>((resolve) => {
       this.#onEnough = resolve
     })
     const limit = new AbortController()
-    await Promise.race([enough, sleep(this.#plan.seconds * 1000, undefined, { signal: limit.signal })])
+    const ends: Promise<unknown>[] = [enough, sleep(this.#plan.seconds * 1000, undefined, { signal: limit.signal })]
+    if (this.#plan.total !== undefined) ends.push(arrivals.then(() => Promise.all(this.#pending)))
+    await Promise.race(ends)
     limit.abort()
     const spanSeconds = (performance.now() - this.#spanAt) / 1000
     const [after, cpu] = [this.#engine.stats(), process.cpuUsage(cpuBefore)]
@@ -101,7 +114,7 @@ class LoadRun {
     this.#over = true
     await arrivals
     await Promise.all(this.#pending)
-    const samples = this.#samples.filter(({ startMs }) => startMs >= 0 && startMs < spanSeconds * 1000)
+    const samples = this.#samples.filter(({ startMs }) => startMs >= 0 && startMs <= spanSeconds * 1000)
     const cpuSeconds = (cpu.user + cpu.system) / 1e6
     return { spanSeconds, samples, moments: this.#moments, counts: difference(after, before), cpuSeconds }
   }
@@ -117,7 +130,7 @@ class LoadRun {
     for (let i = 1; ; i++) {
       nextAt += gaps.exponential(1000 / arrivals.perSecond)
       await sleep(Math.max(0, nextAt - performance.now()))
-      if (this.#over) return
+      if (!this.#more()) return
       const request = this.#ask(this.#workload.next(random.child(i), undefined))
       this.#pending.add(request)
       request.finally(() => this.#pending.delete(request))
@@ -126,7 +139,11 @@ class LoadRun {
 
   async #client(random: Random): Promise<void> {
     let previous: LoadOutcome | undefined
-    while (!this.#over) previous = await this.#ask(this.#workload.next(random, previous))
+    while (this.#more()) previous = await this.#ask(this.#workload.next(random, previous))
+  }
+
+  #more(): boolean {
+    return !this.#over && this.#asked++ < (this.#plan.total ?? Number.POSITIVE_INFINITY)
   }
 
   async #ask({ prompt, maxTokens }: LoadRequest): Promise<LoadOutcome> {
@@ -137,7 +154,7 @@ class LoadRun {
     let [firstAt, lastAt, cachedTokens] = [0, 0, 0]
     let error: string | undefined
     try {
-      const generation = this.#engine.generate({ prompt, maxTokens, ignoreEos: true, ...this.#plan.sampling })
+      const generation = this.#engine.generate({ prompt, maxTokens, ignoreEos: true, ...this.#plan.options })
       for await (const { tokens } of generation) {
         if (tokens.length === 0) continue
         const now = performance.now()
@@ -160,7 +177,8 @@ class LoadRun {
     const endAt = performance.now()
     const startMs = startAt - this.#spanAt
     const times = { startMs, firstTokenMs: firstAt - this.#spanAt, endMs: endAt - this.#spanAt }
-    const counts = { promptTokens: prompt.length, cachedTokens, outputTokens: output.length }
+    const hashes = { promptHash: hash(prompt), outputHash: hash(output) }
+    const counts = { promptTokens: prompt.length, cachedTokens, outputTokens: output.length, ...hashes }
     this.#samples.push({ ...times, ...counts, gapsMs, ...(error !== undefined && { error }) })
     if (startMs >= 0 && ++this.#ended === this.#plan.requests) this.#onEnough?.()
     return { prompt, maxTokens, output }
@@ -182,6 +200,13 @@ class LoadRun {
       totalBlocks: kv.totalBlocks,
     })
   }
+}
+
+/** FNV-1a. */
+function hash(tokens: ArrayLike<number>): number {
+  let state = 0x811c9dc5
+  for (let i = 0; i < tokens.length; i++) state = Math.imul(state ^ tokens[i]!, 0x01000193)
+  return state >>> 0
 }
 
 function difference(after: EngineStats, before: EngineStats): LoadResult['counts'] {

@@ -1,0 +1,124 @@
+// 64 clients in a closed loop, lengths spread as in ShareGPT: tokens per second of octavo against the very same steps driven from
+// C++, against static batching with the same kernels (padded as the literature means it, and not), and against one request after
+// the other, beside what the limits of this machine would give. The time outside native steps and the KV cache's waste come from
+// the same run.
+//
+//   node bench/load/throughput.mjs [--model synthetic:smollm2-135m] [--clients 64] [--rounds 4] [--scale 0.4] [--seed 1]
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { deserialize } from 'node:v8'
+import { Engine } from 'octavo'
+import { bestLimits, passCost } from '../../dist/cli/bounds.js'
+import { drive } from '../../dist/load/drive.js'
+import { Random } from '../../dist/load/random.js'
+import { summarise } from '../../dist/load/report.js'
+import { createWorkload } from '../../dist/load/workload.js'
+import { openCheckpoint } from '../../dist/model/checkpoint.js'
+import { native } from '../../dist/native.js'
+import { largestBatch, staticBatches } from './batches.mjs'
+import { args, kvBytes, machine, round, save, threads, withNative } from './common.mjs'
+
+const flags = args({ model: 'synthetic:smollm2-135m', clients: 64, rounds: 4, scale: 0.4, seed: 1, alone: 12 })
+const { desc } = openCheckpoint(flags.model)
+const random = new Random(flags.seed)
+const shape = { scale: flags.scale, promptTokens: 0, sharedTokens: 0, outputTokens: 0, vocabulary: desc.vocabulary }
+const workload = createWorkload('sharegpt', { ...shape, random: random.child(-1) })
+
+/** The requests in the order in which they were asked. */
+const requests = []
+const noted = {
+  ...workload,
+  next(client, previous) {
+    const request = workload.next(client, previous)
+    requests.push({ promptTokens: request.prompt.length, outputTokens: request.maxTokens })
+    return request
+  },
+}
+
+const kvTokens = Math.max(2 * workload.contextTokens, Math.ceil(1.6 * flags.clients * workload.meanTokens))
+const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+const recordFile = join(folder, 'steps')
+const limitsBefore = native().limits(threads())
+const engine = await Engine.load({
+  model: flags.model,
+  contextTokens: workload.contextTokens,
+  kv: { memory: kvBytes(flags.model, kvTokens) },
+  prefixCache: false,
+  internal: { recordFile },
+})
+await engine.generate({ prompt: [1000, 1001], maxTokens: 8, ignoreEos: true }).result
+engine.startTrace()
+const total = flags.clients * flags.rounds
+const result = await drive(engine, noted, {
+  arrivals: { clients: flags.clients },
+  ...{ warmupSeconds: 0, seconds: 3600, requests: Number.POSITIVE_INFINITY, total },
+  options: { temperature: 0.8, seed: flags.seed },
+  random,
+})
+const trace = (await engine.stopTrace()).otherData
+await engine.close()
+const report = summarise(result, { firstTokenMs: 5000, interTokenMs: 500 }, workload.contextTokens)
+const outputTokens = requests.reduce((sum, request) => sum + request.outputTokens, 0)
+const promptTokens = requests.reduce((sum, request) => sum + request.promptTokens, 0)
+
+/** Output tokens per second of a stream of operations. */
+const replayed = (kvTokensNeeded, { ops, samplers }, tokens) =>
+  withNative(flags.model, kvTokensNeeded, (other) => {
+    const times = native().replaySteps(other, ops, samplers)
+    return { seconds: times.seconds, steps: times.steps, perSecond: tokens / times.seconds }
+  })
+
+const live = { seconds: result.spanSeconds, steps: trace.steps, perSecond: outputTokens / result.spanSeconds }
+const record = deserialize(readFileSync(recordFile))
+rmSync(folder, { recursive: true })
+const sameSteps = replayed(kvTokens + 64, record, outputTokens)
+const batchTokens = largestBatch(requests, flags.clients)
+const padded = replayed(batchTokens, staticBatches(requests, flags.clients, true), outputTokens)
+const unpadded = replayed(batchTokens, staticBatches(requests, flags.clients, false), outputTokens)
+const some = requests.slice(0, flags.alone)
+const alone = replayed(
+  2 * workload.contextTokens,
+  staticBatches(some, 1, true),
+  some.reduce((sum, request) => sum + request.outputTokens, 0),
+)
+
+/** The least time that weights and arithmetic allow: all requests one by one, and in the steps that were made. */
+const limits = bestLimits(limitsBefore, native().limits(threads()))
+const cost = passCost(desc)
+const opSeconds = 1 / (0.8 * limits.int8OpsPerSecond)
+const weightSeconds = (cost.layerBytes + cost.headBytes) / limits.readBytesPerSecond
+const tokenSeconds = (cost.layerOpsPerToken + cost.headOpsPerToken) * opSeconds
+const promptSeconds = promptTokens * cost.layerOpsPerToken * opSeconds
+const limitAlone = promptSeconds + outputTokens * Math.max(weightSeconds, tokenSeconds)
+const limitBatched = Math.max(trace.steps * weightSeconds, promptSeconds + outputTokens * tokenSeconds)
+
+const ratios = {
+  toSameStepsFromCpp: sameSteps.seconds / live.seconds,
+  toStaticPadded: live.perSecond / padded.perSecond,
+  toStaticUnpadded: live.perSecond / unpadded.perSecond,
+  toOneAtATime: live.perSecond / alone.perSecond,
+  limitOfBatching: limitAlone / limitBatched,
+}
+const shown = (run) => `${round(run.perSecond)} output tokens/s (${round(run.seconds)} s, ${run.steps} steps)`
+console.log(
+  `${total} requests of ${flags.clients} clients, mean ${round(promptTokens / total)} + ${round(outputTokens / total)} tokens`,
+)
+console.log(`octavo                 ${shown(live)}`)
+console.log(`the same steps, C++    ${shown(sameSteps)}: octavo reaches ${round(100 * ratios.toSameStepsFromCpp)}%`)
+console.log(`static, padded         ${shown(padded)}: octavo is ${round(ratios.toStaticPadded, 2)}x`)
+console.log(`static, unpadded       ${shown(unpadded)}: octavo is ${round(ratios.toStaticUnpadded, 2)}x`)
+console.log(
+  `one after the other    ${shown(alone)}: octavo is ${round(ratios.toOneAtATime, 2)}x, the limits allow ${round(ratios.limitOfBatching, 2)}x`,
+)
+console.log(`outside native steps   ${round(100 * trace.overheadShare, 2)}% of the time`)
+const { kv } = report
+console.log(
+  `KV cache: ${round(100 * kv.unfilledShare, 2)}% unfilled, ${round(kv.unfilledTokensPerSequence)} tokens a sequence; ` +
+    `${workload.contextTokens} tokens reserved for each: ${round(100 * kv.contiguousUnfilledShare)}%`,
+)
+save('throughput', {
+  ...{ flags, machine: machine(threads()), limits, requests: total, promptTokens, outputTokens },
+  ...{ live, sameSteps, padded, unpadded, alone, ratios, trace, kv },
+  ...{ firstTokenMs: report.firstTokenMs, interTokenMs: report.interTokenMs, endToEndMs: report.endToEndMs },
+})
