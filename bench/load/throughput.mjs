@@ -62,25 +62,22 @@ const report = summarise(result, { firstTokenMs: 5000, interTokenMs: 500 }, work
 const outputTokens = requests.reduce((sum, request) => sum + request.outputTokens, 0)
 const promptTokens = requests.reduce((sum, request) => sum + request.promptTokens, 0)
 
-/** Output tokens per second of a stream of operations. */
-const replayed = (kvTokensNeeded, { ops, samplers }, tokens) =>
-  withNative(flags.model, kvTokensNeeded, (other) => {
-    const times = native().replaySteps(other, ops, samplers)
-    return { seconds: times.seconds, steps: times.steps, perSecond: tokens / times.seconds }
-  })
-
 const live = { seconds: result.spanSeconds, steps: trace.steps, perSecond: outputTokens / result.spanSeconds }
 const record = deserialize(readFileSync(recordFile))
 rmSync(folder, { recursive: true })
-const sameSteps = replayed(kvTokens + 64, record, outputTokens)
-const batchTokens = largestBatch(requests, flags.clients)
-const padded = replayed(batchTokens, staticBatches(requests, flags.clients, true), outputTokens)
-const unpadded = replayed(batchTokens, staticBatches(requests, flags.clients, false), outputTokens)
 const some = requests.slice(0, flags.alone)
-const alone = replayed(
-  2 * workload.contextTokens,
-  staticBatches(some, 1, true),
-  some.reduce((sum, request) => sum + request.outputTokens, 0),
+const someTokens = some.reduce((sum, request) => sum + request.outputTokens, 0)
+const poolTokens = Math.max(kvTokens + 64, largestBatch(requests, flags.clients))
+const [sameSteps, padded, unpadded, alone] = withNative(flags.model, poolTokens, (other) =>
+  [
+    [record, outputTokens],
+    [staticBatches(requests, flags.clients, true), outputTokens],
+    [staticBatches(requests, flags.clients, false), outputTokens],
+    [staticBatches(some, 1, true), someTokens],
+  ].map(([{ ops, samplers }, tokens]) => {
+    const { seconds, steps } = native().replaySteps(other, ops, samplers)
+    return { seconds, steps, perSecond: tokens / seconds }
+  }),
 )
 
 /** The least time that weights and arithmetic allow: all requests one by one, and in the steps that were made. */
