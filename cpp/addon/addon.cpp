@@ -329,7 +329,7 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
-    if (!engine.InstanceOf(env.GetInstanceData<AddonData>()->engine.Value())) bad_argument("engine", "an Engine");
+    if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
     const Napi::Int32Array record = ints(info[1], "record");
     if (!info[2].IsArray()) bad_argument("samplers", "an array");
     const Napi::Array list = info[2].As<Napi::Array>();
