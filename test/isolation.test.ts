@@ -125,8 +125,9 @@ describe('kill -9 of the engine', () => {
 
   it('changes no answer when it is started again', async () => {
     const log: string[] = []
+    const onLog = (line: string) => line.includes('started again') && log.push(line)
     // Five places: most requests wait while others run.
-    const engine = await isolated({ restart: true, onLog: (line) => log.push(line), internal: { maxSequences: 5 } })
+    const engine = await isolated({ restart: true, onLog, internal: { maxSequences: 5 } })
     const generations = requests.map((request) => engine.generate(request))
     const read = async (generation: Generation, slow: boolean) => {
       if (slow) for await (const _ of generation) await sleep(1)

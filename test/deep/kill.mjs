@@ -80,7 +80,9 @@ async function round() {
     model: values.model,
     isolation: 'process',
     restart: true,
-    onLog: () => restarts++,
+    onLog: (line) => {
+      if (line.includes('started again')) restarts++
+    },
     internal: { maxSequences: 1 + random(12), stepTokens: [16, 64, 512][random(3)] },
   })
   const specs = Array.from({ length: 1 + random(24) }, request)
