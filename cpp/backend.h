@@ -65,6 +65,26 @@ struct AttentionPlan {
   int n_segments;
   int rows;  // T
 };
+// What a linear reads: x[T, K] as it is, RMS-normalised, or gated from x[T, 2K]; the numbers are those of norm and gate.
+enum class InputKind : std::uint8_t { plain, normed, gated };
+struct LinearInput {
+  LinearInput(const float* x) : x(x) {}
+  static LinearInput normed(const float* x, const float* weight, float eps) {
+    LinearInput in(x);
+    in.kind = InputKind::normed, in.norm_weight = weight, in.eps = eps;
+    return in;
+  }
+  static LinearInput gated(const float* gate_up, Activation act) {
+    LinearInput in(gate_up);
+    in.kind = InputKind::gated, in.act = act;
+    return in;
+  }
+  const float* x;
+  InputKind kind = InputKind::plain;
+  Activation act = Activation::silu;
+  const float* norm_weight = nullptr;  // [K]
+  float eps = 0;
+};
 struct AttentionParams {
   int heads;   // H
   float scale; // 1 / sqrt(D) unless the model says otherwise
@@ -104,8 +124,8 @@ class Backend {
   virtual void embed(float* out, const Weight& table, const std::int32_t* ids, int T) = 0;
   // For every t < T, h < heads: RMSNorm of x[t * x_ld + h * width ..] with weight w[width] to out[t * out_ld + h * width ..]. out may be x.
   virtual void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) = 0;
-  // out[T, N] with row distance out_ld; x[T, K] contiguous; bias[N] or null.
-  virtual void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T, Epilogue epilogue) = 0;
+  // out[T, N] with row distance out_ld; in.x contiguous; bias[N] or null.
+  virtual void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) = 0;
   // In place on `heads` heads of D at x[t * ld ..]; cos_sin[T, dims / 2, 2] holds (cos, sin) pairs; dims <= D, even.
   virtual void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) = 0;
   // Writes k and v (G heads of D at k[t * ld ..], v[t * ld ..]) of one layer to slots[t] = block * 16 + offset.

@@ -61,7 +61,7 @@ std::vector<std::size_t> scratch_layout(const ModelDesc& d, int max_tokens, int 
   const std::size_t T = static_cast<std::size_t>(max_tokens);
   const std::size_t attended = static_cast<std::size_t>(d.heads) * d.head_size;
   std::vector<std::size_t> sizes = {T * d.width,           T * d.width,        T * qkv_width(d), T * attended, T * 2 * d.feed_forward,
-                                    T * d.feed_forward,    T * d.rope_dims,    T * std::max<std::size_t>(d.width, attended),
+                                    T * d.rope_dims,    T * std::max<std::size_t>(d.width, attended),
                                     static_cast<std::size_t>(logit_rows) * d.vocabulary};
   for (std::size_t& s : sizes) s = (s + 15) / 16 * 16;
   return sizes;
@@ -78,7 +78,7 @@ std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
 Scratch::Scratch(const ModelDesc& desc, int max_tokens)
     : max_tokens(max_tokens), logit_rows(std::min(max_tokens, max_logit_rows)), memory_(predict_bytes(desc, max_tokens)) {
   float* next = static_cast<float*>(memory_.data());
-  float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &gated, &cos_sin, &picked, &logits};
+  float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &cos_sin, &picked, &logits};
   const auto sizes = scratch_layout(desc, max_tokens, logit_rows);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     *pointers[i] = next;
@@ -256,7 +256,7 @@ std::size_t Model::resident_bytes() const {
 
 // ---- forward -----------------------------------------------------------------------------------------------------------
 
-void Model::project(float* out, const Projection& p, const float* in, int T, Epilogue epilogue) const {
+void Model::project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const {
   const float* bias = p.bias.empty() ? nullptr : p.bias.data();
   for (const Projection::Part& part : p.parts)
     backend_->linear(out + part.column, p.n, in, *part.weight, bias ? bias + part.column : nullptr, T, epilogue);
@@ -286,8 +286,7 @@ void Model::attention_block(const Layer& layer, int index, KvStore& store, Scrat
   const ModelDesc& d = desc_;
   const int ld = qkv_width(d), attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
   float *q = s.qkv, *k = s.qkv + attended, *v = k + kv;
-  backend_->norm(s.hidden, d.width, s.x, d.width, layer.attn_norm.data(), d.norm_eps, T, 1, d.width);
-  project(s.qkv, layer.qkv, s.hidden, T, Epilogue::store);
+  project(s.qkv, layer.qkv, LinearInput::normed(s.x, layer.attn_norm.data(), d.norm_eps), T, Epilogue::store);
   if (!layer.q_norm.empty()) backend_->norm(q, ld, q, ld, layer.q_norm.data(), d.norm_eps, T, d.heads, d.head_size);
   if (!layer.k_norm.empty()) backend_->norm(k, ld, k, ld, layer.k_norm.data(), d.norm_eps, T, d.kv_heads, d.head_size);
   // Query and key heads lie side by side: one call turns both.
@@ -316,10 +315,8 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
       rows = wanted;
     }
     project(s.x, layer.attn_out, s.attended, rows, Epilogue::add);
-    backend_->norm(s.hidden, d.width, s.x, d.width, layer.ffn_norm.data(), d.norm_eps, rows, 1, d.width);
-    project(s.gate_up, layer.gate_up, s.hidden, rows, Epilogue::store);
-    backend_->gate(s.gated, s.gate_up, d.feed_forward, d.activation, rows);
-    project(s.x, layer.down, s.gated, rows, Epilogue::add);
+    project(s.gate_up, layer.gate_up, LinearInput::normed(s.x, layer.ffn_norm.data(), d.norm_eps), rows, Epilogue::store);
+    project(s.x, layer.down, LinearInput::gated(s.gate_up, d.activation), rows, Epilogue::add);
   }
 }
 
@@ -364,11 +361,11 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
     const std::ptrdiff_t at = history_at[static_cast<std::size_t>(i)];
     result.rows[static_cast<std::size_t>(i)].history = at < 0 ? nullptr : s.history.data() + at;
   }
-  const Weight& head = output_ ? *output_ : *embed_;
-  backend_->norm(s.hidden, d.width, s.x, d.width, output_norm_.data(), d.norm_eps, total, 1, d.width);
   for (int from = 0; from < total; from += s.logit_rows) {
     const int count = std::min(s.logit_rows, total - from);
-    backend_->linear(s.logits, d.vocabulary, s.hidden + static_cast<std::size_t>(from) * d.width, head, nullptr, count, Epilogue::store);
+    const float* x = s.x + static_cast<std::size_t>(from) * d.width;
+    backend_->linear(s.logits, d.vocabulary, LinearInput::normed(x, output_norm_.data(), d.norm_eps), head(), nullptr, count,
+                     Epilogue::store);
     backend_->sample(s.logits, d.vocabulary, result.rows.data() + from, count);
   }
 }

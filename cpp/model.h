@@ -64,7 +64,7 @@ class Scratch {
   std::size_t bytes() const { return memory_.bytes(); }
   static std::size_t predict_bytes(const ModelDesc& desc, int max_tokens);
   const int max_tokens, logit_rows;  // logit_rows: rows of logits computed at once
-  float *x, *hidden, *qkv, *attended, *gate_up, *gated, *cos_sin, *picked, *logits;
+  float *x, *hidden, *qkv, *attended, *gate_up, *cos_sin, *picked, *logits;
   std::vector<std::int32_t> positions, slots, wanted;
   std::vector<AttentionSegment> segments;
   std::vector<std::int32_t> history;
@@ -114,7 +114,8 @@ class Model {
   void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
   void read_task(const Task& task);
   void load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const;
-  void project(float* out, const Projection& p, const float* in, int T, Epilogue epilogue) const;
+  const Weight& head() const { return output_ ? *output_ : *embed_; }
+  void project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
   void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
   void attention_block(const Layer& layer, int index, KvStore& store, Scratch& s, int T) const;
   void layers_forward(KvStore& store, Scratch& s, int T) const;

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -160,18 +161,29 @@ int cgroup_cpus(const std::string& root) {
   return static_cast<int>(best);
 }
 
-int affinity_cpus() {
+// CPUs that a thread may use; null when the system does not say.
+struct CpuSet {
+  struct Free {
+    void operator()(cpu_set_t* set) const { CPU_FREE(set); }
+  };
+  std::unique_ptr<cpu_set_t, Free> set;
+  std::size_t bytes = 0;
+};
+
+CpuSet affinity_of(int thread) {
   for (int capacity = 1024; capacity <= 1 << 20; capacity *= 2) {  // the kernel refuses a mask smaller than its own
-    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(capacity));
-    if (set == nullptr) break;
-    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(capacity));
-    const bool known = ::sched_getaffinity(0, bytes, set) == 0;
-    const int error = errno;
-    const int count = known ? CPU_COUNT_S(bytes, set) : 0;
-    CPU_FREE(set);
-    if (known) return count;
-    if (error != EINVAL) break;
+    CpuSet cpus{std::unique_ptr<cpu_set_t, CpuSet::Free>(CPU_ALLOC(static_cast<std::size_t>(capacity))),
+                CPU_ALLOC_SIZE(static_cast<std::size_t>(capacity))};
+    if (!cpus.set) break;
+    if (::sched_getaffinity(thread, cpus.bytes, cpus.set.get()) == 0) return cpus;
+    if (errno != EINVAL) break;
   }
+  return {};
+}
+
+int affinity_cpus() {
+  const CpuSet cpus = affinity_of(0);
+  if (cpus.set) return CPU_COUNT_S(cpus.bytes, cpus.set.get());
   return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
@@ -410,6 +422,32 @@ void unpark(const std::uint32_t* word, int n) {
 }
 
 // ---- shared objects ------------------------------------------------------------------------------------------------
+
+int current_cpu() { return ::sched_getcpu(); }
+int thread_id() {
+  thread_local const int id = static_cast<int>(::syscall(SYS_gettid));
+  return id;
+}
+
+std::uint64_t preemptions() {
+  rusage usage{};
+  return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_nivcsw) : 0;
+}
+
+bool move_away() {
+  const CpuSet before = affinity_of(0);
+  const int here = current_cpu();
+  if (!before.set || here < 0 || !leave_cpus(0, &here, 1)) return false;
+  return ::sched_setaffinity(0, before.bytes, before.set.get()) == 0;
+}
+
+bool leave_cpus(int like, const int* taken, int count) {
+  const CpuSet cpus = affinity_of(like);
+  if (!cpus.set) return false;
+  for (int i = 0; i < count; ++i)
+    if (taken[i] >= 0) CPU_CLR_S(static_cast<std::size_t>(taken[i]), cpus.bytes, cpus.set.get());
+  return CPU_COUNT_S(cpus.bytes, cpus.set.get()) > 0 && ::sched_setaffinity(0, cpus.bytes, cpus.set.get()) == 0;
+}
 
 std::string module_folder() {
   Dl_info info;

@@ -76,6 +76,17 @@ void cpu_relax();
 void park(const std::uint32_t* word, std::uint32_t expected);
 void unpark(const std::uint32_t* word, int n);
 
+// The CPU and the system's id of the calling thread.
+int current_cpu();
+int thread_id();
+// How often the calling thread lost its CPU to another one.
+std::uint64_t preemptions();
+// Puts the calling thread on another CPU that it may use, now; where it may run stays as it was. False when there is none.
+bool move_away();
+// Lets the calling thread run where thread `like` may, except on the CPUs taken[0, count). False, and nothing changed, when
+// that leaves none.
+bool leave_cpus(int like, const int* taken, int count);
+
 // The folder of the shared object (or program) that this function is linked into; empty when the system does not say.
 std::string module_folder();
 // Loads a shared object for the rest of the process's life, its symbols visible to nobody else: a handle, or null and why.

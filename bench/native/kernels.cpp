@@ -2,7 +2,7 @@
 // JSON line per row. Weights are rotated over more memory than any cache holds, so that they stream from DRAM as in a
 // model.
 //
-//   octavo_bench [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best]
+//   octavo_kernels [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best]
 //
 // peak: share of the int8 (linear, quantised) operations per second; bound: time the bytes or the operations need at
 // the limits, whichever is longer, over the measured time.

@@ -79,10 +79,10 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T,
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T,
               Epilogue epilogue) override {
-    cpu::linear(kernels_, team_, panels_, static_cast<const CpuWeight&>(w),
-                {out, out_ld, x, bias, T, epilogue == Epilogue::add});
+    cpu::linear(kernels_, team_, linear_, static_cast<const CpuWeight&>(w),
+                {out, out_ld, in, bias, T, epilogue == Epilogue::add});
   }
 
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
@@ -149,7 +149,7 @@ class CpuBackend final : public Backend {
  private:
   const Kernels& kernels_;
   Team team_;
-  Scratch panels_;
+  LinearScratch linear_;
   AttentionScratch attention_;
   std::vector<SamplerScratch> samplers_;
 };

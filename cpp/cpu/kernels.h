@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend.h"
 #include "quant.h"
 
 namespace octavo::cpu {
@@ -46,6 +47,14 @@ struct LinearTile {
 };
 using LinearKernel = void (*)(const LinearTile&);
 
+// What a panel of quantised activations is made from: rows of `in`, from the panel's first token on.
+struct PanelInput {
+  LinearInput in;
+  int k, tokens;       // tokens <= max_panel_tokens
+  const float* scale;  // normed: [tokens], from norm_scale
+  std::size_t ld() const { return static_cast<std::size_t>(in.kind == InputKind::gated ? 2 * k : k); }
+};
+
 // One chunk of keys for some query rows that share a key/value head.
 struct AttentionChunk {
   const std::uint16_t* kv;       // layer's storage at this head, block 0
@@ -68,9 +77,10 @@ struct Kernels {
   int float_panel, float_tiles;  // float formats: tokens at once; 32-row tiles at once with one token
   int q8_offset;                 // what is added to a q8_0 weight before it meets an activation (0 or 128)
 
-  // Groups [begin, end) of token t's row x, into a panel of `tokens`. offset: see "corrections" above.
-  void (*quantise)(const float* x, std::uint8_t* panel, int tokens, int t, int begin, int end, int offset);
+  // Groups [begin, end) of a panel's tokens. offset: see "corrections" above.
+  void (*quantise)(const PanelInput& in, std::uint8_t* panel, int begin, int end, int offset);
   LinearKernel linear[format_count];  // by Format
+  float (*norm_scale)(const float* x, float eps, int width);  // 1 / sqrt(mean(x^2) + eps)
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);
   void (*gate_silu)(float* out, const float* gate, const float* up, int n);
   void (*rope_interleaved)(float* x, const float* cos_sin, int pairs);

@@ -20,17 +20,6 @@ constexpr double shortest_claim_us = 5, longest_claim_us = 500;
 // From this many tokens on computing outlasts reading, and the next tile is fetched meanwhile. Below, the CPU's own
 // prefetcher does better: at one token asking for lines costs a third of the bandwidth on Zen 4.
 constexpr int prefetch_from_tokens = 6;
-constexpr int parallel_quantise_elements = 16384;
-constexpr int quantise_run_groups = 16;  // 16 groups x 44 bytes are whole cache lines: threads never write the same one
-
-// Tokens cut into `count` panels whose sizes differ by at most one.
-struct Panels {
-  int tokens, count;
-  int begin(int i) const { return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count); }
-  int size(int i) const { return begin(i + 1) - begin(i); }
-};
-
-Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
 
 // Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
 struct Work {
@@ -65,71 +54,32 @@ int panel_size(const Kernels& kernels, int tokens) {
   return tokens <= 32 ? kernels.panel_medium : kernels.panel_large;
 }
 
-int offset_of(const Kernels& kernels, Format format) {
-  switch (format) {
-    case Format::q4_0: return 8;
-    case Format::q8_0:
-    case Format::iq4_nl:
-    case Format::mxfp4: return kernels.q8_offset;
-    default: return packed_offset(format);
-  }
+// How a weight is walked through for a number of tokens.
+struct Plan {
+  Panels panels;
+  Work work;
+  RunLength runs;
+};
+
+Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int threads) {
+  const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
+  const Work work = plan_work(panels, static_cast<int>(weight.tiles()), weight.k / group_size * panel_token_bytes, threads);
+  return {panels, work,
+          run_length(work, static_cast<double>(weight.tile_bytes()), 1.0 * tile_rows * weight.k, int8_products_per_us,
+                     threads)};
 }
 
-// q6_k: a group's correction becomes one per half (kernels.h).
-void split_corrections(std::uint8_t* panel, int tokens, int t, int begin, int end, int offset) {
-  for (int g = begin; g < end; ++g) {
-    std::uint8_t* const block = panel + static_cast<std::size_t>(g) * tokens * panel_token_bytes;
-    const std::int8_t* const q = reinterpret_cast<const std::int8_t*>(block) + t * group_size;
-    std::uint8_t *const first_at = block + tokens * group_size + 4 * t, *const second_at = first_at + 8 * tokens;
-    std::int32_t whole, sum = 0;
-    std::memcpy(&whole, first_at, 4);
-    for (int i = 0; i < 16; ++i) sum += q[i];
-    const std::int32_t first = -offset * sum, second = whole - first;
-    std::memcpy(first_at, &first, 4);
-    std::memcpy(second_at, &second, 4);
-  }
-}
-
-void quantise_panels(const Kernels& kernels, const Team& team, std::uint8_t* out, const Panels& panels, const float* x,
-                     int k, Format format) {
-  const int offset = offset_of(kernels, format);
-  const int groups = k / group_size;
-  const auto quantise = [&](int panel, int group_begin, int group_end) {
-    const int first = panels.begin(panel), tokens = panels.size(panel);
-    std::uint8_t* const to = out + static_cast<std::size_t>(first) * groups * panel_token_bytes;
-    for (int t = 0; t < tokens; ++t) {
-      kernels.quantise(x + static_cast<std::size_t>(first + t) * k, to, tokens, t, group_begin, group_end, offset);
-      if (format == Format::q6_k) split_corrections(to, tokens, t, group_begin, group_end, offset);
-    }
-  };
-  if (team.threads == 1 || static_cast<std::int64_t>(panels.tokens) * k < parallel_quantise_elements) {
-    for (int p = 0; p < panels.count; ++p) quantise(p, 0, groups);
-    return;
-  }
-  // One cut along K where there is a single panel, whole panels otherwise: two threads in one panel would share cache
-  // lines.
-  const int runs = panels.count == 1 ? (groups + quantise_run_groups - 1) / quantise_run_groups : 1;
-  team.tiles(panels.count * runs, [&](int begin, int end, int) {
-    if (runs > 1) quantise(0, begin * quantise_run_groups, std::min(groups, end * quantise_run_groups));
-    else for (int p = begin; p < end; ++p) quantise(p, 0, groups);
-  });
-}
-
-void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch, const CpuWeight& weight,
+void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
                       const LinearCall& call) {
   const int k = static_cast<int>(weight.k), groups = k / group_size;
-  const Panels panels = cut_panels(call.tokens, panel_size(kernels, call.tokens));
-  std::uint8_t* const quantised =
-      static_cast<std::uint8_t*>(scratch.at_least(static_cast<std::size_t>(call.tokens) * groups * panel_token_bytes));
-  quantise_panels(kernels, team, quantised, panels, call.x, k, weight.format);
-
-  const Work work = plan_work(panels, static_cast<int>(weight.tiles()),
-                              static_cast<std::int64_t>(groups) * panel_token_bytes, team.threads);
+  const auto [panels, work, runs] = plan_quantised(kernels, weight, call.tokens, team.threads);
+  const Activations activations(kernels, team, scratch, weight, panels, call.in);
   const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
   const int block_lines = static_cast<int>(block_bytes(weight.format) / 64);
   team.tiles(
       work.size(),
-      [&](int begin, int end, int) {
+      [&](int begin, int end, int thread) {
+        const std::uint8_t* const quantised = activations.of(thread);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
           const int first_panel = work.block_begin(block), panel_count = work.block_begin(block + 1) - first_panel;
@@ -148,7 +98,7 @@ void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch
           int lines_left = lines > 0 ? block_lines : 0;
           for (int p = first_panel; p < first_panel + panel_count; ++p) {
             const int first = panels.begin(p);
-            job.activations = quantised + static_cast<std::size_t>(first) * groups * panel_token_bytes;
+            job.activations = quantised + activations.offset(first);
             job.tokens = panels.size(p);
             job.out = call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row;
             job.prefetch_lines = std::min(lines, lines_left);
@@ -158,12 +108,28 @@ void linear_quantised(const Kernels& kernels, const Team& team, Scratch& scratch
           }
         }
       },
-      run_length(work, static_cast<double>(weight.tile_bytes()), 1.0 * tile_rows * k, int8_products_per_us,
-                 team.threads));
+      runs);
 }
 
-void linear_float(const Kernels& kernels, const Team& team, const CpuWeight& weight, const LinearCall& call) {
+// The input of a weight in a float format, as [tokens, K].
+const float* float_input(const Kernels& kernels, const Team& team, LinearScratch& scratch, const LinearInput& in,
+                         int tokens, int k) {
+  if (in.kind == InputKind::plain) return in.x;
+  const std::size_t K = static_cast<std::size_t>(k);
+  float* const out = static_cast<float*>(scratch.values.at_least(sizeof(float) * K * static_cast<std::size_t>(tokens)));
+  team.rows(tokens, 2 * k, [&](int begin, int end) {
+    for (std::size_t t = static_cast<std::size_t>(begin); t < static_cast<std::size_t>(end); ++t) {
+      if (in.kind == InputKind::normed) kernels.norm(out + t * K, in.x + t * K, in.norm_weight, in.eps, k);
+      else kernels.gate_silu(out + t * K, in.x + 2 * t * K, in.x + 2 * t * K + K, k);
+    }
+  });
+  return out;
+}
+
+void linear_float(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+                  const LinearCall& call) {
   const int k = static_cast<int>(weight.k);
+  const float* const x = float_input(kernels, team, scratch, call.in, call.tokens, k);
   const Panels panels = cut_panels(call.tokens, kernels.float_panel);
   const int unit_rows = tile_rows * (call.tokens == 1 ? kernels.float_tiles : 1);
   const Work work = plan_work(panels, static_cast<int>((weight.n + unit_rows - 1) / unit_rows), 4ll * k, team.threads);
@@ -182,7 +148,7 @@ void linear_float(const Kernels& kernels, const Team& team, const CpuWeight& wei
                          .prefetch = nullptr,
                          .prefetch_lines = 0};
           for (int p = work.block_begin(block); p < work.block_begin(block + 1); ++p) {
-            job.activations = call.x + static_cast<std::size_t>(panels.begin(p)) * k;
+            job.activations = x + static_cast<std::size_t>(panels.begin(p)) * k;
             job.tokens = panels.size(p);
             job.out = call.out + static_cast<std::ptrdiff_t>(panels.begin(p)) * call.out_ld + row;
             kernel(job);
@@ -195,11 +161,11 @@ void linear_float(const Kernels& kernels, const Team& team, const CpuWeight& wei
 
 }  // namespace
 
-void linear(const Kernels& kernels, const Team& team, Scratch& panels, const CpuWeight& weight,
+void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
             const LinearCall& call) {
   if (call.tokens <= 0) return;
-  if (is_quantised(weight.format)) linear_quantised(kernels, team, panels, weight, call);
-  else linear_float(kernels, team, weight, call);
+  if (is_quantised(weight.format)) linear_quantised(kernels, team, scratch, weight, call);
+  else linear_float(kernels, team, scratch, weight, call);
 }
 
 }  // namespace octavo::cpu

@@ -205,9 +205,14 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void linear(float* out, int out_ld, const float* x, const Weight& weight, const float* bias, int T,
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& weight, const float* bias, int T,
               Epilogue epilogue) override {
     const ReferenceWeight& w = own(weight);
+    const int K = static_cast<int>(w.k);
+    std::vector<float> made(in.kind == InputKind::plain ? 0 : static_cast<std::size_t>(T) * w.k);
+    if (in.kind == InputKind::normed) norm(made.data(), K, in.x, K, in.norm_weight, in.eps, T, 1, K);
+    if (in.kind == InputKind::gated) gate(made.data(), in.x, K, in.act, T);
+    const float* x = made.empty() ? in.x : made.data();
     const bool quantised = is_quantised(w.format);
     std::vector<QuantisedRow> rows;
     for (int t = 0; quantised && t < T; ++t) rows.push_back(quantise(x + static_cast<std::size_t>(t) * w.k, w.k));

@@ -18,6 +18,7 @@ using Clock = std::chrono::steady_clock;
 // main thread, which wants a CPU of its own then (measured: 100 us here cost the public API 1-2% on two CPUs).
 constexpr auto spin_time = std::chrono::microseconds(20);
 constexpr int spins_per_look = 64;        // pauses between two looks at the clock
+constexpr auto longest_nap = std::chrono::milliseconds(20);  // of a worker that sits out; closing waits for it
 constexpr int caller_spins = 2000;        // pauses before the caller offers its CPU to a worker that lost its own
 
 std::uint32_t epoch_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
@@ -57,6 +58,10 @@ void ThreadPool::wake_parked() {
 }
 
 void ThreadPool::wake(int n_threads) {
+  {
+    const std::lock_guard<std::mutex> one_job(run_mutex_);
+    placement_.look_as_caller();
+  }
   if (n_threads > 1 && parked_.load(std::memory_order_seq_cst) > 0) wake_parked();
 }
 
@@ -79,6 +84,9 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLengt
 
   const std::lock_guard<std::mutex> one_job(run_mutex_);
   grow(n_threads);
+  const Clock::time_point start = Clock::now();
+  if (lateness_.present(n_threads, start) == 1) return run_alone(tiles, fn, context, runs, interrupt);
+  placement_.enter();
   job_.fn.store(fn, std::memory_order_relaxed);
   job_.context.store(context, std::memory_order_relaxed);
   job_.interrupt.store(interrupt, std::memory_order_relaxed);
@@ -93,10 +101,7 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLengt
   if (parked_.load(std::memory_order_seq_cst) > 0) wake_parked();
 
   take_part(0, epoch);
-  for (int spins = 0; done_.load(std::memory_order_acquire) != tiles; ++spins) {
-    if (spins < caller_spins) os::cpu_relax();
-    else std::this_thread::yield();
-  }
+  wait_for_others(tiles, n_threads, start);
   if (failed_.load(std::memory_order_acquire)) {
     failed_.store(false, std::memory_order_relaxed);
     interrupted_.store(false, std::memory_order_relaxed);
@@ -106,6 +111,28 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLengt
     interrupted_.store(false, std::memory_order_relaxed);
     throw_interrupted();
   }
+}
+
+void ThreadPool::wait_for_others(int tiles, int n_threads, Clock::time_point start) {
+  Clock::time_point waiting{}, counted{};
+  for (int spins = 1; done_.load(std::memory_order_acquire) != tiles; ++spins) {
+    if (spins > caller_spins) std::this_thread::yield();
+    else os::cpu_relax();
+    if (spins % spins_per_look != 0) continue;
+    const Clock::time_point now = Clock::now();
+    if (waiting == Clock::time_point{}) waiting = counted = now;
+    if (now - waiting <= std::max(Lateness::late, waiting - start)) continue;
+    lateness_.count(n_threads, now, now - counted);
+    counted = now;
+  }
+}
+
+// Whether worker `index` takes no part for now; sleeps some of that time.
+bool ThreadPool::sit_out(int index) {
+  const Clock::duration left = lateness_.out_for(index);
+  if (left == Clock::duration{}) return false;
+  std::this_thread::sleep_for(std::min<Clock::duration>(left, longest_nap));
+  return true;
 }
 
 void ThreadPool::drop_rest(std::uint32_t epoch) {
@@ -133,6 +160,7 @@ void ThreadPool::take_part(int index, std::uint32_t epoch) {
     const int count = run_length(remaining, n_threads, runs);
     const std::uint64_t rest = static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(remaining - count);
     if (!word_.compare_exchange_weak(word, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    if (index > 0) lateness_.begin(index);
     // The job cannot end before this claim is counted as done, so everything read above belongs to it.
     if (interrupt && interrupt->load(std::memory_order_acquire)) {
       interrupted_.store(true, std::memory_order_relaxed);
@@ -145,6 +173,7 @@ void ThreadPool::take_part(int index, std::uint32_t epoch) {
         drop_rest(epoch);
       }
     }
+    if (index > 0) lateness_.end(index);
     done_.fetch_add(count, std::memory_order_acq_rel);
     word = word_.load(std::memory_order_acquire);
   }
@@ -170,9 +199,11 @@ bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
 
 void ThreadPool::work(int index, std::uint32_t seen) {
   while (wait_for_epoch(seen)) {
+    if (sit_out(index)) continue;
     const std::uint32_t epoch = epoch_of(word_.load(std::memory_order_acquire));
     if (epoch == seen) continue;
     seen = epoch;
+    placement_.look(index);
     take_part(index, epoch);
   }
 }

@@ -10,6 +10,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -17,6 +18,9 @@
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "cpu/lateness.h"
+#include "cpu/placement.h"
 
 namespace octavo {
 
@@ -64,6 +68,8 @@ class ThreadPool {
   void run_alone(int tiles, Tiles fn, void* context, RunLength runs, const std::atomic<bool>* interrupt);
   bool wait_for_epoch(std::uint32_t seen);
   void wake_parked();
+  void wait_for_others(int tiles, int n_threads, std::chrono::steady_clock::time_point start);
+  bool sit_out(int index);
 
   std::mutex run_mutex_;  // one job at a time
   std::vector<std::thread> workers_;
@@ -75,6 +81,8 @@ class ThreadPool {
   alignas(128) std::atomic<int> parked_{0};
   std::uint32_t wake_word_ = 0;  // futex; changed through std::atomic_ref
   std::atomic<bool> quit_{false};
+  Placement placement_;
+  Lateness lateness_;
 };
 
 // The pool of this process. Never destroyed: a worker may outlive every engine.

@@ -22,8 +22,8 @@ class ForwardingBackend : public Backend {
   void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
     inner_->norm(out, out_ld, x, x_ld, w, eps, T, heads, width);
   }
-  void linear(float* out, int out_ld, const float* x, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
-    inner_->linear(out, out_ld, x, w, bias, T, epilogue);
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
+    inner_->linear(out, out_ld, in, w, bias, T, epilogue);
   }
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
     inner_->rope(x, ld, heads, head_size, cos_sin, dims, style, T);

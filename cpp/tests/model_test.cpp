@@ -193,21 +193,23 @@ TEST_CASE("chunk size, threads, batch and prefix hits do not change a request's 
 
 namespace {
 
-// A planted fault: with several tokens in a step, norm adds its squares in descending order. Right to within rounding,
+// A planted fault: with several tokens in a step, the norm of a linear's input adds its squares in descending order. Right to within rounding,
 // wrong under the contract: what a request computes would depend on its neighbours.
 class BatchDependentNorm : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;
-  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
-    if (T == 1) return ForwardingBackend::norm(out, out_ld, x, x_ld, w, eps, T, heads, width);
-    for (int t = 0; t < T; ++t)
-      for (int h = 0; h < heads; ++h) {
-        const float* in = x + std::ptrdiff_t{t} * x_ld + h * width;
-        float sum = 0;
-        for (int i = width; i-- > 0;) sum = std::fma(in[i], in[i], sum);
-        const float r = 1 / std::sqrt(sum / static_cast<float>(width) + eps);
-        for (int i = 0; i < width; ++i) out[std::ptrdiff_t{t} * out_ld + h * width + i] = in[i] * r * w[i];
-      }
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
+    if (T == 1 || in.kind != InputKind::normed) return ForwardingBackend::linear(out, out_ld, in, w, bias, T, epilogue);
+    const int width = static_cast<int>(w.k);
+    std::vector<float> made;
+    for (int t = 0; t < T; ++t) {
+      const float* x = in.x + std::ptrdiff_t{t} * width;
+      float sum = 0;
+      for (int i = width; i-- > 0;) sum = std::fma(x[i], x[i], sum);
+      const float r = 1 / std::sqrt(sum / static_cast<float>(width) + in.eps);
+      for (int i = 0; i < width; ++i) made.push_back(x[i] * r * in.norm_weight[i]);
+    }
+    ForwardingBackend::linear(out, out_ld, made.data(), w, bias, T, epilogue);
   }
 };
 

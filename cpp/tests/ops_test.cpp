@@ -83,14 +83,21 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
   const LinearShape shape{wanted.m, wanted.n, fitting(format, wanted.k)};
   const bool with_bias = rng.chance(2);
   const Epilogue epilogue = rng.chance(2) ? Epilogue::add : Epilogue::store;
+  const InputKind kind = static_cast<InputKind>(rng.between(0, 2));
   CAPTURE(words(format, shape, with_bias, epilogue));
+  CAPTURE(static_cast<int>(kind));
   const std::vector<std::uint8_t> rows = random_rows(format, shape.n, shape.k, rng);
-  const Input x(random_activations(static_cast<std::size_t>(shape.m) * shape.k, rng), rng);
+  const std::size_t inputs = static_cast<std::size_t>(shape.m) * shape.k * (kind == InputKind::gated ? 2 : 1);
+  const Input x(random_activations(inputs, rng), rng);
+  const Input norm_weight(random_activations(static_cast<std::size_t>(shape.k), rng), rng);
+  const LinearInput in = kind == InputKind::plain   ? LinearInput(x)
+                         : kind == InputKind::gated ? LinearInput::gated(x, Activation::silu)
+                                                    : LinearInput::normed(x, norm_weight, 1e-5f);
   const Input bias(random_activations(static_cast<std::size_t>(shape.n), rng), rng);
   const Rows start(shape.m, shape.n + (rng.chance(2) ? rng.between(1, 40) : 0), shape.n, rng);
   const auto run = [&](Backend& backend, const Weight& w) {
     Rows out = start;
-    backend.linear(out.data(), out.ld(), x, w, with_bias ? static_cast<const float*>(bias) : nullptr, shape.m,
+    backend.linear(out.data(), out.ld(), in, w, with_bias ? static_cast<const float*>(bias) : nullptr, shape.m,
                    epilogue);
     return out;
   };

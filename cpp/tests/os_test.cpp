@@ -175,3 +175,18 @@ TEST_CASE("shared objects: a missing one says why") {
   CHECK(reason.find("nonexistent") != std::string::npos);
   CHECK_FALSE(os::module_folder().empty());
 }
+
+TEST_CASE("os::leave_cpus: a thread leaves the CPUs that are taken, never all of them, and only for itself") {
+  const int allowed = os::cpus_available(), caller = os::thread_id();
+  std::thread([&] {
+    const int here = os::current_cpu();
+    REQUIRE(here >= 0);
+    const bool moved = os::leave_cpus(caller, &here, 1);
+    if (moved) CHECK(os::current_cpu() != here);
+    else CHECK(allowed == 1);
+    std::vector<int> all(4096);
+    for (int i = 0; i < 4096; ++i) all[static_cast<std::size_t>(i)] = i;
+    CHECK(!os::leave_cpus(caller, all.data(), 4096));
+  }).join();
+  CHECK(os::cpus_available() == allowed);
+}

@@ -201,6 +201,55 @@ TEST_CASE("two that always ask again alternate, however long the turn of one is"
   CHECK(twice <= 5);  // a thread that was not scheduled in time missed a turn
 }
 
+TEST_CASE("a worker that keeps the others waiting sits out, longer each time, and comes back") {
+  Lateness lateness;
+  const Lateness::Clock::time_point now = Lateness::Clock::now();
+  lateness.count(3, now, 1s);  // nobody computes
+  CHECK(lateness.present(3, now) == 3);
+  lateness.begin(2);
+  lateness.count(3, now, 4ms), lateness.count(3, now, 4ms);
+  CHECK(lateness.present(3, now) == 3);
+  lateness.count(3, now, 4ms);
+  CHECK(lateness.present(3, now) == 2);
+  CHECK(lateness.out_for(1) == Lateness::Clock::duration{});
+  const auto first = lateness.out_for(2);
+  CHECK(first > 0ms);
+  lateness.count(3, now, 20ms);
+  CHECK(lateness.out_for(2) > first);
+  lateness.end(2);
+  std::this_thread::sleep_for(lateness.out_for(2) + 1ms);
+  CHECK(lateness.present(3, Lateness::Clock::now()) == 3);
+  CHECK(lateness.out_for(2) == Lateness::Clock::duration{});
+  CHECK(lateness.present(3, now) == 3);
+  // A tenth of the time is not held against it.
+  lateness.begin(2);
+  for (int i = 1; i < 20; ++i) lateness.count(3, now + i * 50ms, 5ms);
+  CHECK(lateness.present(3, now) == 3);
+}
+
+TEST_CASE("a pool goes on while a worker sits out") {
+  ThreadPool pool;
+  // The worker's tiles take long, the caller's do not: the worker is late until it is left out.
+  int without_worker = 0, with_worker = 0;
+  const auto job = [&] {
+    std::atomic<int> ran{0};
+    std::atomic<bool> by_worker{false};
+    const auto start = std::chrono::steady_clock::now();
+    parallel(pool, 2, 4, [&](int begin, int end, int thread) {
+      ran += end - begin;
+      if (thread == 1) by_worker = true, std::this_thread::sleep_for(30ms);
+      else while (!by_worker && std::chrono::steady_clock::now() - start < 1ms) std::this_thread::yield();
+    }, {1, 1});
+    CHECK(ran == 4);
+    ++(by_worker ? with_worker : without_worker);
+  };
+  for (int i = 0; i < 400 && without_worker < 10; ++i) job();
+  CHECK(without_worker >= 10);
+  // It comes back.
+  for (int before = with_worker, i = 0; i < 4000 && with_worker == before; ++i) job();
+  CHECK(with_worker > 0);
+}
+
 TEST_CASE("too many threads are refused") {
   ThreadPool pool;
   CHECK_THROWS_AS(parallel(pool, ThreadPool::max_threads + 1, 2, [](int, int, int) {}), Error);

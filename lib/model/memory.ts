@@ -52,7 +52,6 @@ export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
     attended + 2 * desc.kvHeads * desc.headSize,
     attended,
     2 * desc.feedForward,
-    desc.feedForward,
     desc.rope.dims,
     Math.max(desc.width, attended),
   ]

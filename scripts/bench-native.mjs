@@ -1,6 +1,7 @@
-// Builds the native kernel benchmark (bench/native/) without sanitizers in build/bench and runs it; arguments go to it.
+// Builds the native benchmarks (bench/native/) without sanitizers in build/bench and runs one; arguments go to it.
 //
-//   npm run bench:kernels -- [arguments]
+//   npm run bench:kernels -- [arguments]     single operations
+//   npm run bench:forward -- [arguments]     whole steps, and where their time goes
 import { spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 function run(command, args, stdio) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio })
-  if (error) console.error(`bench-kernels: cannot run ${command}: ${error.message}`)
+  if (error) console.error(`bench-native: cannot run ${command}: ${error.message}`)
   if (status !== 0) process.exit(status ?? 1)
 }
 
@@ -18,5 +19,6 @@ run(
   ['-S', '.', '-B', 'build/bench', '-DOCTAVO_BENCH=ON', '-DOCTAVO_CUDA=OFF', '-DCMAKE_BUILD_TYPE=Release'],
   toStderr,
 )
-run('cmake', ['--build', 'build/bench', '--target', 'octavo_bench', '-j', String(availableParallelism())], toStderr)
-run('build/bench/octavo_bench', process.argv.slice(2), 'inherit')
+const [name, ...rest] = process.argv.slice(2)
+run('cmake', ['--build', 'build/bench', '--target', `octavo_${name}`, '-j', String(availableParallelism())], toStderr)
+run(`build/bench/octavo_${name}`, rest, 'inherit')

@@ -1,0 +1,58 @@
+// The input of a linear as the kernels read it: rows cut into panels of a few tokens, normalised or gated where the call says
+// so, quantised to int8 in groups of 32 (layout: kernels.h).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "cpu/kernels.h"
+#include "cpu/team.h"
+#include "cpu/weight.h"
+
+namespace octavo::cpu {
+
+struct LinearScratch {
+  Scratch panels;  // shared by the threads
+  Scratch own;     // panels of each thread
+  Scratch values;  // float formats: normalised or gated rows
+  std::vector<std::int64_t> owner;  // which call each thread's own panels belong to, a cache line apart
+  std::int64_t calls = 0;
+};
+
+// Tokens cut into `count` panels whose sizes differ by at most one.
+struct Panels {
+  int tokens, count;
+  int begin(int i) const { return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count); }
+  int size(int i) const { return begin(i + 1) - begin(i); }
+};
+
+inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
+
+// The input of a linear as quantised panels. Little of it is made by every thread for itself: no barrier, and no cache
+// line goes from one core to another. More is made once, by all threads, before the constructor returns.
+class Activations {
+ public:
+  Activations(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+              const Panels& panels, const LinearInput& in);
+
+  // All panels, as `thread` reads them.
+  const std::uint8_t* of(int thread) const;
+  // Where the panel that begins with this token lies.
+  std::size_t offset(int first_token) const { return token_bytes() * static_cast<std::size_t>(first_token); }
+
+ private:
+  int groups() const { return k_ / group_size; }
+  std::size_t token_bytes() const { return static_cast<std::size_t>(groups()) * panel_token_bytes; }
+  void make(std::uint8_t* base, int panel, int begin, int end) const;
+
+  const Kernels& kernels_;
+  LinearScratch& scratch_;
+  const Panels panels_;
+  const LinearInput in_;
+  const int k_;
+  const Format format_;
+  const std::size_t bytes_;  // of all panels, whole cache lines
+  bool each_its_own_;
+  std::uint8_t* base_;
+};
+
+}  // namespace octavo::cpu
