@@ -472,7 +472,7 @@ describe('memory', () => {
     expect(weightBytes(desc)).toBe(2 * 2 * 1088 + 64 * 64 * 2 + 5 * 64 * 4 + 2 * layer * 576)
     expect(kvBytesPerToken(desc)).toBe(2 * 2 * 2 * 2 * 16)
     expect(kvBytes(desc, 17)).toBe(32 * kvBytesPerToken(desc))
-    expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 96 + 16 + 64 + 40))
+    expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 16 + 64 + 40))
     const needs = memoryNeeds(desc, 17, 8)
     expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17) + scratchBytes(desc, 8))
   })
