@@ -12,14 +12,14 @@ import { OutputText } from '../lib/host/output-text.ts'
 import { HostRequest } from '../lib/host/request.ts'
 import { Scheduler } from '../lib/host/scheduler.ts'
 import { native } from '../lib/native.ts'
-import { FakeNativeEngine } from '../test/fake-native.ts'
+import { FakeNativeEngine, policy } from '../test/fake-native.ts'
 
 const stepTokens = 512
 
 /** Steps of `sequences` decoding requests. */
 function decoding(sequences: number) {
   const engine = new FakeNativeEngine({ kvBlocks: sequences * 4096, prefixCache: false, maxStepTokens: stepTokens })
-  const scheduler = new Scheduler(new NativeKv(engine), { stepTokens, maxSequences: 256, prefixCache: false })
+  const scheduler = new Scheduler(new NativeKv(engine), { stepTokens, maxSequences: 256, prefixCache: false, policy })
   const sampling = {
     temperature: 0,
     topK: 0,
@@ -44,16 +44,17 @@ function decoding(sequences: number) {
       salt: '',
       askedAtMs: 0,
     } as const
-    scheduler.add(new HostRequest({ id, tokens: Int32Array.of(1 + id), ...rest, stop: [] }, 65536, new Set()))
+    scheduler.add(new HostRequest({ id, tokens: Int32Array.of(1 + id), ...rest, stop: [] }, 65536, new Set()), 0)
   }
-  const drawn = new Int32Array(stepTokens).fill(7)
-  const logprobs = new Float32Array(stepTokens)
-  const top = () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) })
+  const results = {
+    ...{ tokens: new Int32Array(stepTokens).fill(7), logprobs: new Float32Array(stepTokens), ms: 10 },
+    top: () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) }),
+  }
   return () => {
     const plan = scheduler.plan(0)
     if (plan === undefined) return false // all have reached their limit
-    scheduler.commit(plan, drawn, logprobs, top, 0)
-    for (const request of plan.requests) request.takePart()
+    scheduler.commit(plan, results, 0)
+    for (let i = 0; i < plan.nSegments; i++) plan.requests[i]!.takePart()
     return true
   }
 }

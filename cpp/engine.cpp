@@ -39,6 +39,9 @@ std::shared_ptr<const Model> require_loaded(std::shared_ptr<const Model> model) 
   return model;
 }
 
+// Tokens after the first row's are guesses until the draws are looked at.
+int drafts(const Segment& s) { return s.score || s.rows == 0 ? 0 : s.rows - 1; }
+
 }  // namespace
 
 void interrupt_engine(std::uint32_t id) {
@@ -119,6 +122,11 @@ void Engine::submit(Step step) {
   pending_ = true;
 }
 
+void Engine::accept(int sequence, const std::int32_t* tokens, int count) {
+  if (pending_) throw Error(Code::invalid_argument, "accept: a step is pending: wait for it first", {});
+  kv_.commit(sequence, tokens, count);
+}
+
 void Engine::make_copies() {
   for (const KvCopy& copy : kv_.take_copies()) model_->backend().kv_copy(*store_, copy.destination, copy.source);
 }
@@ -148,7 +156,7 @@ bool Engine::wait() {
   }
   const std::int32_t* tokens = step_.tokens.data();
   for (const Segment& segment : step_.segments) {
-    kv_.commit(segment.sequence, tokens, segment.count);
+    kv_.commit(segment.sequence, tokens, segment.count - drafts(segment));
     tokens += segment.count;
   }
   result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

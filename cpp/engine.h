@@ -38,8 +38,11 @@ class Engine {
   void submit(Step step);
   // Result rows of the stored step; 0 without one.
   std::size_t result_rows() const;
-  // Computes the stored step on this thread and commits its tokens. False: discarded by interrupt, nothing committed.
+  // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by interrupt,
+  // nothing committed.
   bool wait();
+  // Commits the drafts of the last step that turned out right, the first `count` after what is committed.
+  void accept(int sequence, const std::int32_t* tokens, int count);
   const StepResult& result() const { return result_; }
 
  private:

@@ -8,6 +8,9 @@
 
 namespace octavo {
 
+//
+// A draw segment with more than one row verifies drafts: the tokens after the first row's are guesses at the draws. They are computed
+// like any other, but committed only when Engine::accept says so, and overwritten otherwise: a wrong guess never enters the cache.
 struct Segment {
   int sequence;
   int count;   // tokens, appended to the sequence; the caller has reserved room for them

@@ -181,6 +181,11 @@ export interface NativeEngine {
   sequenceReserve(sequence: number, count: number): boolean
   sequenceLength(sequence: number): number
   sequenceTruncate(sequence: number, length: number): void
+  /**
+   * `tokens[from .. from + count)` were drafts of the last step (a draw segment with more than one row) and were right: they belong to
+   * the sequence now. `wait` commits none of them by itself; those not accepted before the sequence's next step are overwritten.
+   */
+  sequenceAccept(sequence: number, tokens: Int32Array, from: number, count: number): void
   sequenceFork(sequence: number): number
   sequenceFree(sequence: number): void
   setSampler(sequence: number, params: SamplerParams): void
@@ -188,7 +193,7 @@ export interface NativeEngine {
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
   /**
    * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row)
-   * and `logprobs[row]` for every result row; commits the segments' tokens to their sequences. Returns the number of rows, or -1
+   * and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the number of rows, or -1
    * when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
    */
   wait(tokens: Int32Array, logprobs: Float32Array): number

@@ -4,10 +4,17 @@
  * reordered on the way changes everything after it. Breaking a rule throws.
  */
 import { OctavoError } from '../lib/errors.ts'
+import type { SchedulingPolicy } from '../lib/host/protocol.ts'
 import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
 import { segmentMode, segmentStride, statIndex } from '../lib/native.ts'
 
 const blockTokens = 16
+
+/** Defaults but for the budget: a step is as large as it can be. */
+export const policy: SchedulingPolicy = {
+  ...{ objective: 'latency', maxStepMs: Number.POSITIVE_INFINITY, weights: {} },
+  ...{ maxQueuedRequests: 4096, maxQueuedTokens: Number.MAX_SAFE_INTEGER, idleTimeoutMs: Number.POSITIVE_INFINITY },
+}
 
 interface Block {
   references: number
@@ -28,6 +35,8 @@ interface Sequence {
 export interface FakeOptions extends Pick<NativeEngineOptions, 'kvBlocks' | 'prefixCache'> {
   maxStepTokens?: number
   vocabulary?: number
+  /** Milliseconds a step takes; default none. */
+  stepMs?: (tokens: number, attended: number, sequences: number) => number
   /** Called at every wait: return true to discard the step, throw to break the engine. */
   onWait?: (engine: FakeNativeEngine) => boolean
 }
@@ -55,7 +64,7 @@ export class FakeNativeEngine implements NativeEngine {
   readonly id = ++engines
   readonly kvBytes = 0
   readonly scratchBytes = 0
-  readonly stepSeconds = 0
+  stepSeconds = 0
   readonly vocabulary: number
   closed = false
   /** Tokens computed in all committed steps, and those of each step. */
@@ -73,6 +82,8 @@ export class FakeNativeEngine implements NativeEngine {
   #nextSequence = 0
   #submitted: { segments: Int32Array; tokens: Int32Array } | undefined
   #tops: number[][] = []
+  /** Of the last step. */
+  readonly #drafts = new Map<number, number[]>()
 
   constructor(options: FakeOptions) {
     this.#options = options
@@ -120,6 +131,17 @@ export class FakeNativeEngine implements NativeEngine {
     throw new Error('not faked')
   }
 
+  sequenceAccept(id: number, tokens: Int32Array, from: number, count: number): void {
+    const sequence = this.#sequence(id)
+    const drafts = this.#drafts.get(id) ?? []
+    for (let i = 0; i < count; i++) {
+      if (tokens[from + i] !== drafts[i]) throw new Error('accept: not what was computed')
+      sequence.tokens.push(drafts[i]!)
+    }
+    this.#drafts.delete(id)
+    this.#indexFullBlocks(sequence)
+  }
+
   sequenceFork(): number {
     throw new Error('not faked')
   }
@@ -159,6 +181,9 @@ export class FakeNativeEngine implements NativeEngine {
     this.#submitted = undefined
     if (this.#options.onWait?.(this)) return -1
     this.#tops = []
+    this.#drafts.clear()
+    this.stepSeconds =
+      (this.#options.stepMs?.(tokens.length, this.#attended(segments), segments.length / segmentStride) ?? 0) / 1000
     let at = 0
     let row = 0
     for (let s = 0; s < segments.length; s += segmentStride) {
@@ -183,6 +208,8 @@ export class FakeNativeEngine implements NativeEngine {
           logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, token)
         }
       }
+      // Guesses are committed by sequenceAccept only.
+      if (mode === segmentMode.draw && rows! > 1) this.#drafts.set(id!, sequence.tokens.splice(1 - rows!))
       this.#indexFullBlocks(sequence)
     }
     this.computedTokens += tokens.length
@@ -230,6 +257,15 @@ export class FakeNativeEngine implements NativeEngine {
   close(): void {
     if (this.closed) throw new Error('closed twice')
     this.closed = true
+  }
+
+  #attended(segments: Int32Array): number {
+    let keys = 0
+    for (let s = 0; s < segments.length; s += segmentStride) {
+      const count = segments[s + 1]!
+      keys += count * (this.#sequence(segments[s]!).tokens.length + (count + 1) / 2)
+    }
+    return keys
   }
 
   #sequence(id: number): Sequence {

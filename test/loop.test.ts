@@ -5,7 +5,7 @@ import { HostLoop } from '../lib/host/loop.ts'
 import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/protocol.ts'
 import { controlIndex } from '../lib/host/protocol.ts'
 import { unpackStats } from '../lib/host/stats.ts'
-import { FakeNativeEngine, type FakeOptions, nextToken } from './fake-native.ts'
+import { FakeNativeEngine, type FakeOptions, nextToken, policy } from './fake-native.ts'
 
 const vocabulary = 26
 const eos = 25
@@ -59,13 +59,20 @@ class Host {
   readonly loop: HostLoop
   readonly control = new Int32Array(new SharedArrayBuffer(8))
   released = 0
+  wakeAt = Number.POSITIVE_INFINITY
   clock = 0
 
   constructor(options: Partial<FakeOptions> = {}, stepTokens = 32) {
     this.engine = new FakeNativeEngine({ kvBlocks: 64, prefixCache: true, vocabulary, ...options })
-    const port = { receive: () => this.inbox.shift(), post: (message: FromHost) => void this.posted.push(message) }
+    const port = {
+      receive: () => this.inbox.shift(),
+      post: (message: FromHost) => void this.posted.push(message),
+      wakeAt: (ms: number) => {
+        this.wakeAt = ms
+      },
+    }
     this.loop = new HostLoop(port, this.engine, {
-      ...{ stepTokens, maxSequences: 16, prefixCache: true, contextTokens: 400, control: this.control },
+      ...{ stepTokens, maxSequences: 16, prefixCache: true, contextTokens: 400, control: this.control, policy },
       ...{ now: () => ++this.clock, release: () => this.released++ },
     })
     this.loop.run({ type: 'vocabulary', vocabulary: { tokenBytes: tokenBytes(), eosIds: [eos] } })

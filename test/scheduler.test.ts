@@ -1,123 +1,8 @@
 /** The scheduler against a fake native engine: exact block accounting after every step, and every request's solo tokens. */
 import { describe, expect, it } from 'vitest'
-import { NativeKv } from '../lib/host/loop.ts'
 import type { RequestSpec } from '../lib/host/protocol.ts'
-import { HostRequest } from '../lib/host/request.ts'
-import { Scheduler } from '../lib/host/scheduler.ts'
-import { statIndex } from '../lib/native.ts'
-import { FakeNativeEngine, nextToken, tokenLogprob } from './fake-native.ts'
-
-const vocabulary = 500
-const eos = 7
-const contextTokens = 300
-
-/** Mulberry32. */
-function random(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
-}
-
-function spec(
-  id: number,
-  tokens: number[],
-  maxTokens: number,
-  seed = id,
-  mode: 'generate' | 'score' = 'generate',
-): RequestSpec {
-  const sampling = {
-    ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-    ...{ seed, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-  }
-  const request = { id, mode, tokens: Int32Array.from(tokens), maxTokens, stop: [], ignoreEos: false, sampling }
-  return { ...request, salt: '', askedAtMs: 0 }
-}
-
-/** What the request must give, whatever happens around it. */
-function solo({ tokens, maxTokens, sampling }: RequestSpec): { tokens: number[]; reason: string } {
-  const all = [...tokens]
-  const limit = Math.min(tokens.length + maxTokens, contextTokens)
-  while (all.length < limit) {
-    const token = nextToken(all, sampling.seed, vocabulary)
-    if (token === eos) return { tokens: all.slice(tokens.length), reason: 'stop' }
-    all.push(token)
-  }
-  return { tokens: all.slice(tokens.length), reason: 'length' }
-}
-
-class Bench {
-  readonly engine: FakeNativeEngine
-  readonly scheduler: Scheduler
-  readonly output = new Map<number, { tokens: number[]; end: HostRequest['end'] }>()
-  readonly #drawn: Int32Array
-  readonly #logprobs: Float32Array
-  readonly requests = new Map<number, HostRequest>()
-  discard = (): boolean => false
-  now = 0
-
-  constructor(stepTokens: number, kvBlocks: number, prefixCache = true, maxSequences = 64) {
-    this.engine = new FakeNativeEngine({ kvBlocks, prefixCache, vocabulary, onWait: () => this.discard() })
-    this.scheduler = new Scheduler(new NativeKv(this.engine), { stepTokens, maxSequences, prefixCache })
-    this.#drawn = new Int32Array(stepTokens)
-    this.#logprobs = new Float32Array(stepTokens)
-  }
-
-  add(request: RequestSpec): void {
-    const host = new HostRequest(request, contextTokens, new Set([eos]))
-    this.requests.set(request.id, host)
-    this.output.set(request.id, { tokens: [], end: undefined })
-    this.scheduler.add(host)
-    this.collect(host)
-  }
-
-  collect(request: HostRequest): void {
-    const part = request.takePart()
-    const output = this.output.get(request.id)!
-    if (part === undefined) return
-    expect(output.end).toBeUndefined()
-    output.tokens.push(...part.tokens)
-    output.end = part.end
-  }
-
-  /** False when there was nothing to do. */
-  step(): boolean {
-    const plan = this.scheduler.plan(this.now++)
-    if (plan === undefined) return false
-    expect(plan.requests.every((r) => !r.paused)).toBe(true)
-    this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    if (this.engine.wait(this.#drawn, this.#logprobs) >= 0) {
-      const top = (row: number) => this.engine.topLogprobs(row)
-      this.scheduler.commit(plan, this.#drawn, this.#logprobs, top, this.now++)
-      for (const request of plan.requests) this.collect(request)
-    }
-    expect(this.engine.check()).toBe('')
-    return true
-  }
-
-  run(): void {
-    for (let steps = 0; this.step(); steps++) expect(steps).toBeLessThan(100_000)
-  }
-
-  stat(name: keyof typeof statIndex): number {
-    const stats = new Int32Array(5)
-    this.engine.stats(stats)
-    return stats[statIndex[name]]!
-  }
-
-  /** Everything ended, nothing is held. */
-  expectIdle(): void {
-    expect(this.stat('sequences')).toBe(0)
-    expect(this.stat('owned')).toBe(0)
-    expect(this.stat('free') + this.stat('cached')).toBe(this.stat('total'))
-    expect([this.scheduler.running, this.scheduler.waiting]).toEqual([0, 0])
-  }
-}
-
-const prompt = (from: number, length: number) => Array.from({ length }, (_, i) => (from * 31 + i * 17) % vocabulary)
+import { tokenLogprob } from './fake-native.ts'
+import { Bench, prompt, random, solo, spec } from './scheduler-bench.ts'
 
 describe('scheduler', () => {
   it('computes one request as prefill chunks of the budget, then one token a step', () => {
@@ -200,13 +85,13 @@ describe('scheduler', () => {
     const bench = new Bench(64, 64)
     for (const id of [1, 2]) bench.add(spec(id, prompt(id, 20), 40, id + 50))
     bench.step()
-    bench.scheduler.setPaused(1, true)
+    bench.scheduler.setPaused(1, true, bench.now)
     const owned = bench.stat('owned')
     bench.run()
     expect(bench.output.get(1)!.tokens.length).toBe(1)
     expect(bench.output.get(2)!.end).toBeDefined()
     expect(bench.stat('owned')).toBeGreaterThanOrEqual(owned / 2)
-    bench.scheduler.setPaused(1, false)
+    bench.scheduler.setPaused(1, false, bench.now)
     bench.run()
     expect(bench.output.get(1)!.tokens).toEqual(solo(bench.requests.get(1)!.spec).tokens)
     bench.expectIdle()
@@ -217,11 +102,11 @@ describe('scheduler', () => {
     const [slow, waiting] = [spec(1, prompt(1, 90), 20, 51), spec(2, prompt(2, 90), 20, 52)]
     bench.add(slow)
     bench.step()
-    bench.scheduler.setPaused(1, true)
+    bench.scheduler.setPaused(1, true, bench.now)
     bench.add(waiting)
     bench.run()
     expect(bench.output.get(2)!.tokens).toEqual(solo(waiting).tokens)
-    bench.scheduler.setPaused(1, false)
+    bench.scheduler.setPaused(1, false, bench.now)
     bench.run()
     expect(bench.output.get(1)!.tokens).toEqual(solo(slow).tokens)
     bench.expectIdle()
@@ -235,10 +120,10 @@ describe('scheduler', () => {
     bench.add(waiting)
     bench.step()
     expect(bench.scheduler.waiting).toBe(1)
-    bench.scheduler.setPaused(1, true)
+    bench.scheduler.setPaused(1, true, bench.now)
     bench.run()
     expect(bench.output.get(2)!.tokens).toEqual(solo(waiting).tokens)
-    bench.scheduler.setPaused(1, false)
+    bench.scheduler.setPaused(1, false, bench.now)
     bench.run()
     expect(bench.output.get(1)!.tokens).toEqual(solo(slow).tokens)
     bench.expectIdle()
@@ -249,12 +134,12 @@ describe('scheduler', () => {
     const requests = [1, 2, 3].map((id) => spec(id, prompt(id, 20), 20, id + 50))
     for (const request of requests.slice(0, 2)) bench.add(request)
     bench.step()
-    for (const id of [1, 2]) bench.scheduler.setPaused(id, true)
+    for (const id of [1, 2]) bench.scheduler.setPaused(id, true, bench.now)
     bench.add(requests[2]!)
     bench.run()
     expect(bench.output.get(3)!.tokens).toEqual(solo(requests[2]!).tokens)
     expect(bench.scheduler.counts.preemptions).toBe(1)
-    for (const id of [1, 2]) bench.scheduler.setPaused(id, false)
+    for (const id of [1, 2]) bench.scheduler.setPaused(id, false, bench.now)
     bench.run()
     for (const request of requests) expect(bench.output.get(request.id)!.tokens).toEqual(solo(request).tokens)
     bench.expectIdle()
@@ -264,7 +149,7 @@ describe('scheduler', () => {
     const bench = new Bench(16, 14, false)
     for (const id of [1, 2, 3, 4]) bench.add(spec(id, prompt(id, 60), 40, id + 50))
     for (let i = 0; i < 6; i++) bench.step()
-    bench.scheduler.setPaused(1, true)
+    bench.scheduler.setPaused(1, true, bench.now)
     for (const id of [4, 1, 3, 2]) {
       const request = bench.scheduler.cancel(id, bench.now)!
       bench.collect(request)
@@ -335,17 +220,17 @@ describe('scheduler', () => {
         }
         const target = rng(12)
         if (rng(10) === 0) {
-          bench.scheduler.setPaused(target, true)
+          bench.scheduler.setPaused(target, true, bench.now)
           paused.add(target)
         }
-        if (rng(6) === 0 && paused.delete(target)) bench.scheduler.setPaused(target, false)
+        if (rng(6) === 0 && paused.delete(target)) bench.scheduler.setPaused(target, false, bench.now)
         if (rng(40) === 0) {
           const request = bench.scheduler.cancel(target, bench.now)
           if (request !== undefined) bench.collect(request)
         }
         bench.step()
       }
-      for (const id of paused) bench.scheduler.setPaused(id, false)
+      for (const id of paused) bench.scheduler.setPaused(id, false, bench.now)
       bench.run()
       bench.expectIdle()
       for (const request of requests) {

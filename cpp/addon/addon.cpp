@@ -118,6 +118,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
          InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
          InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
          InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"), InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
+         InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
          InstanceMethod<&JsEngine::sequence_free>("sequenceFree"), InstanceMethod<&JsEngine::set_sampler>("setSampler"),
          InstanceMethod<&JsEngine::submit>("submit"), InstanceMethod<&JsEngine::wait>("wait"),
          InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"), InstanceMethod<&JsEngine::stats>("stats"),
@@ -183,6 +184,15 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   }
   void sequence_truncate(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get().kv().truncate(small(info[0], "sequence"), small(info[1], "length")); });
+  }
+  void sequence_accept(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      const Napi::Int32Array tokens = ints(info[1], "tokens");
+      const int from = small(info[2], "from"), count = small(info[3], "count");
+      if (from < 0 || count < 0 || static_cast<std::size_t>(from) + static_cast<std::size_t>(count) > tokens.ElementLength())
+        bad_argument("from, count", "a part of tokens");
+      get().accept(small(info[0], "sequence"), tokens.Data() + from, count);
+    });
   }
   Napi::Value sequence_fork(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().kv().fork(small(info[0], "sequence")); });

@@ -237,6 +237,45 @@ TEST_CASE("a fork continues as its parent would, and neither disturbs the other"
   CHECK(child.drawn == expected);
 }
 
+TEST_CASE("drafts, right and wrong, change nothing but the number of steps; wrong ones never enter the cache") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  const Drawn expected = solo(engine, 6, 60, 512);
+  for (const int wrong_from : {0, 1, 3, 4}) {  // of 4 drafts a step; 4: none is wrong
+    engine.kv().clear_index();
+    Request r = begin(engine, 6, 60);
+    int steps = 0;
+    while (r.drawn.tokens.size() < output_tokens) {
+      const int have = static_cast<int>(r.drawn.tokens.size()), fed = r.fed;
+      const int drafts = have == 0 ? 0 : std::min(4, output_tokens - have - 1);
+      const int certain = static_cast<int>(r.tokens.size()) - fed;
+      std::vector<std::int32_t> tokens(r.tokens.begin() + fed, r.tokens.end());
+      for (int d = 0; d < drafts; ++d) tokens.push_back(expected.tokens[static_cast<std::size_t>(have + d)] ^ (d >= wrong_from));
+      REQUIRE(engine.kv().reserve(r.sequence, certain + drafts));
+      engine.submit({{{r.sequence, certain + drafts, 1 + drafts, false, -1}}, tokens});
+      REQUIRE(engine.wait());
+      CHECK(engine.kv().length(r.sequence) == fed + certain);
+      REQUIRE(engine.result().rows.size() == static_cast<std::size_t>(1 + drafts));
+      const int right = std::min(drafts, wrong_from);
+      for (int i = 0; i <= right; ++i) {
+        const SampleRow& row = engine.result().rows[static_cast<std::size_t>(i)];
+        r.tokens.push_back(row.token);
+        r.drawn.tokens.push_back(row.token);
+        r.drawn.logprob_bits.push_back(std::bit_cast<std::uint32_t>(row.logprob));
+      }
+      engine.accept(r.sequence, tokens.data() + certain, right);
+      r.fed += certain + right;
+      CHECK(engine.kv().check() == "");
+      ++steps;
+    }
+    CHECK(r.drawn == expected);
+    CHECK(steps == (wrong_from == 0 ? 12 : wrong_from == 1 ? 7 : 4));
+    const std::vector<std::int32_t>& held = engine.kv().tokens(r.sequence);
+    CHECK(std::equal(held.begin(), held.end(), r.tokens.begin()));
+    CHECK_THROWS_AS(engine.accept(r.sequence, r.tokens.data(), 64), Error);  // more than there is room for
+    engine.release(r.sequence);
+  }
+}
+
 TEST_CASE("an interrupted step commits nothing and can be repeated") {
   Engine engine(load(plain, cpu_isas()[0]), options(2));
   const Drawn expected = solo(engine, 5, 200, 512);

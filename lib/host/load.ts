@@ -4,11 +4,11 @@
  */
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { type NativeEngine, type NativeModel, native } from '../native.ts'
+import { kvBlockTokens } from './kv-port.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
-import { kvBlockTokens } from './scheduler.ts'
 import { recorded } from './step-recorder.ts'
 
 /** Reading the weights is nearly all of the work; the pool is touched once. */
@@ -90,9 +90,9 @@ function start(
   control: Int32Array,
   port: HostPort,
 ): HostLoop {
-  const { stepTokens, maxSequences, prefixCache } = options
+  const { stepTokens, maxSequences, prefixCache, policy, checkBlocks } = options
   const loop = new HostLoop(port, engine, {
-    ...{ stepTokens, maxSequences, prefixCache, contextTokens, control },
+    ...{ stepTokens, maxSequences, prefixCache, policy, checkBlocks, contextTokens, control },
     now: () => performance.timeOrigin + performance.now(),
     release: () => {
       engine.close()

@@ -7,13 +7,15 @@ import { OctavoError, toErrorData } from '../errors.ts'
 import type { NativeEngine } from '../native.ts'
 import { statIndex } from '../native.ts'
 import { TokenTable } from './detokenizer.ts'
+import type { KvPort } from './kv-port.ts'
 import { OutputText } from './output-text.ts'
 import { PreemptionWatch } from './preemption-watch.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
-import { type KvPort, Scheduler, type SchedulerOptions, type StepPlan } from './scheduler.ts'
+import { Scheduler, type SchedulerOptions, type StepResults } from './scheduler.ts'
 import { packStats } from './stats.ts'
+import type { StepPlan } from './step-plan.ts'
 import { StepTrace } from './step-trace.ts'
 
 export interface LoopOptions extends SchedulerOptions {
@@ -21,6 +23,8 @@ export interface LoopOptions extends SchedulerOptions {
   control: Int32Array
   /** Milliseconds since the epoch, fractional. */
   now: () => number
+  /** Checks the block manager after every step. */
+  checkBlocks?: boolean
   /** Frees the engine and what it stands on. */
   release: () => void
 }
@@ -31,9 +35,7 @@ export class HostLoop {
   readonly #options: LoopOptions
   readonly #kv: NativeKv
   readonly #scheduler: Scheduler
-  readonly #drawn: Int32Array
-  readonly #logprobs: Float32Array
-  readonly #top = (row: number) => this.#engine.topLogprobs(row)
+  readonly #results: StepResults
   /** Parts to post with the next message. */
   #outbox: StepPart[] = []
   readonly #preemptions = new PreemptionWatch()
@@ -49,8 +51,8 @@ export class HostLoop {
     this.#options = options
     this.#kv = new NativeKv(engine)
     this.#scheduler = new Scheduler(this.#kv, options)
-    this.#drawn = new Int32Array(options.stepTokens)
-    this.#logprobs = new Float32Array(options.stepTokens)
+    const [tokens, logprobs] = [new Int32Array(options.stepTokens), new Float32Array(options.stepTokens)]
+    this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), ms: 0 }
   }
 
   get closed(): boolean {
@@ -65,10 +67,11 @@ export class HostLoop {
     } catch (error) {
       this.#fail(error)
     }
+    this.#port.wakeAt(this.#closed ? Number.POSITIVE_INFINITY : this.#scheduler.nextExpiryMs)
   }
 
   stats(): EngineStats {
-    return snapshot(this.#kv, this.#scheduler)
+    return snapshot(this.#kv, this.#scheduler, this.#options.now())
   }
 
   /** False once closed. */
@@ -88,7 +91,7 @@ export class HostLoop {
     if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
     this.#trace?.mark('begin')
     const plan = this.#scheduler.plan(this.#options.now())
-    for (const request of this.#scheduler.takeRefused()) this.#collect(request)
+    for (const request of this.#scheduler.takeEnded()) this.#collect(request)
     if (plan === undefined) {
       this.#post()
       return false
@@ -98,11 +101,14 @@ export class HostLoop {
     this.#trace?.computed(this.#engine.stepSeconds)
     if (rows < 0) {
       this.#traceStep(true)
+      this.#scheduler.discard(plan)
       return true
     }
-    this.#scheduler.commit(plan, this.#drawn, this.#logprobs, this.#top, this.#options.now())
+    this.#results.ms = this.#engine.stepSeconds * 1000
+    this.#scheduler.commit(plan, this.#results, this.#options.now())
     this.#trace?.mark('committed')
-    for (const request of plan.requests) this.#collect(request)
+    if (this.#options.checkBlocks) this.#check()
+    for (let i = 0; i < plan.nSegments; i++) this.#collect(plan.requests[i]!)
     this.#post(true)
     const { steps, preemptions } = this.#scheduler.counts
     const message = this.#preemptions.look(steps, preemptions)
@@ -125,12 +131,20 @@ export class HostLoop {
     this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
-      const rows = this.#engine.wait(this.#drawn, this.#logprobs)
+      const rows = this.#engine.wait(this.#results.tokens, this.#results.logprobs)
       this.#discarded = rows < 0
       return rows
     } finally {
       Atomics.store(control, controlIndex.stepTokens, 0)
     }
+  }
+
+  #check(): void {
+    const fault = this.#engine.check()
+    const stats = this.#kv.read()
+    const sum = stats[statIndex.free]! + stats[statIndex.owned]! + stats[statIndex.cached]!
+    if (fault !== '' || sum !== stats[statIndex.total])
+      throw new OctavoError('INTERNAL', `The block manager is broken: ${fault || 'blocks do not add up'}`, { sum })
   }
 
   #collect(request: HostRequest): void {
@@ -163,7 +177,7 @@ export class HostLoop {
       }
       case 'pause':
       case 'resume':
-        this.#scheduler.setPaused(message.id, message.type === 'pause')
+        this.#scheduler.setPaused(message.id, message.type === 'pause', this.#options.now())
         return
       case 'trace':
         this.#setTrace(message.on)
@@ -188,7 +202,7 @@ export class HostLoop {
     if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
     const text = new OutputText(this.#table, spec.stop, { dropPrefixSpace: spec.dropPrefixSpace ?? false })
     const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
-    this.#scheduler.add(request)
+    this.#scheduler.add(request, this.#options.now())
     if (request.end !== undefined) this.#collect(request)
   }
 
@@ -246,6 +260,10 @@ export class NativeKv implements KvPort {
     return this.#engine.sequenceReserve(sequence, count)
   }
 
+  accept(sequence: number, tokens: Int32Array, from: number, count: number): void {
+    this.#engine.sequenceAccept(sequence, tokens, from, count)
+  }
+
   free(sequence: number): void {
     this.#engine.sequenceFree(sequence)
   }
@@ -267,19 +285,20 @@ function samplerParams(sampling: SamplingSpec, promptLength: number) {
 }
 
 /** Counts after load or a step, as `engine.stats()` shows them. */
-function snapshot(kv: NativeKv, scheduler: Scheduler): EngineStats {
+function snapshot(kv: NativeKv, scheduler: Scheduler, nowMs: number): EngineStats {
   const blocks = kv.read()
+  const { running, waiting, paused, admission, refused, drafts } = scheduler
   return {
     kv: {
       totalBlocks: blocks[statIndex.total]!,
       freeBlocks: blocks[statIndex.free]!,
       cachedBlocks: blocks[statIndex.cached]!,
     },
-    requests: { running: scheduler.running, waiting: scheduler.waiting, paused: 0 },
-    queue: { tokens: 0, oldestMs: 0, drainMs: 0 },
-    tenants: {},
-    refused: { overloaded: 0, deadline: 0, consumer: 0 },
-    drafts: { proposed: 0, accepted: 0 },
+    requests: { running, waiting, paused },
+    queue: { tokens: admission.tokens, oldestMs: scheduler.tenants.oldestMs(nowMs), drainMs: admission.drainMs },
+    tenants: scheduler.tenants.stats(),
+    refused,
+    drafts,
     ...scheduler.counts,
   }
 }

@@ -9,7 +9,7 @@
 import { OctavoError } from '../errors.ts'
 import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
 import type { ModelDesc } from '../native.ts'
-import { kvBlockTokens } from './scheduler.ts'
+import { kvBlockTokens } from './kv-port.ts'
 
 export interface MemoryDemands {
   desc: ModelDesc

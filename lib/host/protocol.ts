@@ -244,4 +244,6 @@ export type FromHost =
 export interface HostPort {
   receive(): ToHost | undefined
   post(message: FromHost): void
+  /** Asks for a run of the loop at that time (ms since the epoch) even if no message comes; Infinity: not any more. */
+  wakeAt(timeMs: number): void
 }

@@ -6,7 +6,9 @@
  * `tokens`; the text ends before the stop string.
  */
 import type { ErrorData } from '../errors.ts'
+import { Gaps } from './gaps.ts'
 import type { FinishReason, RequestEnd, RequestSpec, StepPart, Timings, TokenLogprob } from './protocol.ts'
+import type { Tenant } from './tenants.ts'
 
 /** Output tokens -> text, with stop strings: `stopped` means that the text just returned is the last. */
 export interface TokenText {
@@ -16,6 +18,7 @@ export interface TokenText {
 
 export type TopLogprobs = { tokens: Int32Array; logprobs: Float32Array }
 
+const noDrafts = new Int32Array(0)
 const noText: TokenText = { push: () => ({ text: '', stopped: false }), flush: () => ({ text: '', stopped: false }) }
 
 export class HostRequest {
@@ -29,11 +32,32 @@ export class HostRequest {
   length: number
   /** Tokens whose keys and values are in the cache (committed). */
   computed = 0
+  /** The same with those of steps in flight. */
+  planned = 0
   /** The KV sequence; -1 while waiting. */
   sequence = -1
-  /** Place in the order of arrival, given by the scheduler. */
-  order = -1
+  /** Positions after `computed` that it has reserved. */
+  room = 0
+  /** Guesses at what comes after the last token; a step in flight says how many. */
+  drafts: Int32Array = noDrafts
   paused = false
+  pausedAtMs = 0
+  /** Place in the order of arrival and in that of urgency (tenants.ts); given by the scheduler. */
+  order = -1
+  urgencyMs = 0
+  tenant!: Tenant
+  /** As which it counts in the queue (admission.ts). */
+  queuedTokens = 0
+  /** The last step it was planned for. */
+  step = 0
+  preemptions = 0
+  /** Preemptions for the sake of a more deserving request, not for want of memory. */
+  yields = 0
+  /** See sharing.ts: whether others may wait for its prefix, who does, for whom it waits and for how many tokens. */
+  leading = false
+  readonly followers: HostRequest[] = []
+  leader: HostRequest | undefined
+  sharedTokens = 0
   /** Tokens found in the prefix cache when it first began; -1 before. */
   cachedTokens = -1
   /** The scheduler's release count when it last failed to be admitted. */
@@ -48,6 +72,7 @@ export class HostRequest {
   #pendingLogprobs: TokenLogprob[] = []
   #begunAtMs = 0
   #firstTokenAtMs = 0
+  readonly #gaps = new Gaps()
 
   constructor(spec: RequestSpec, contextTokens: number, eosIds: ReadonlySet<number>, text: TokenText = noText) {
     this.id = spec.id
@@ -86,10 +111,26 @@ export class HostRequest {
     return this.tokens.subarray(0, this.target)
   }
 
+  get hasFirstToken(): boolean {
+    return this.#firstTokenAtMs > 0
+  }
+
+  /** Tokens to plan; 0 or less while its last token is not known yet. */
+  get gap(): number {
+    return this.target - this.planned
+  }
+
   begin(cachedTokens: number, nowMs: number): void {
     if (this.cachedTokens >= 0) return
     this.cachedTokens = Math.min(cachedTokens, this.promptLength)
     this.#begunAtMs = nowMs
+  }
+
+  /** Of `count` drafts those that may be computed: none follows a token that ends the text. */
+  mayFollow(count: number): number {
+    if (this.spec.ignoreEos) return count
+    for (let i = 0; i < count; i++) if (this.#eos.has(this.drafts[i]!)) return i
+    return count
   }
 
   /** A drawn token. May end the request. */
@@ -100,6 +141,7 @@ export class HostRequest {
       return
     }
     this.#append(token)
+    this.#gaps.token(nowMs)
     this.#pendingTokens.push(token)
     if (this.spec.sampling.logprobs >= 0) this.#pendingLogprobs.push({ token, logprob, top: topList(top) })
     const { text, stopped } = this.#text.push(token)
@@ -163,9 +205,9 @@ export class HostRequest {
       prefillMs: firstMs - begunMs,
       firstTokenMs: Math.max(0, firstMs - this.spec.askedAtMs),
       totalMs: Math.max(0, nowMs - this.spec.askedAtMs),
-      interTokenMs: { p50: 0, p99: 0 },
-      preemptions: 0,
       tokensPerSecond: generated > 1 && decodeMs > 0 ? ((generated - 1) * 1000) / decodeMs : 0,
+      interTokenMs: this.#gaps.percentiles(),
+      preemptions: this.preemptions,
     }
   }
 }

@@ -1,32 +1,28 @@
 /**
- * Decides which request computes how many tokens in the next step. Pure: no I/O, no clock, no randomness; time is an argument
- * and the KV cache a small interface, so that it runs against a fake.
+ * Decides which request computes how many tokens in the next step. Pure: no I/O, no clock, no randomness; time and the measured
+ * cost of steps are arguments, the KV cache is a small interface.
  *
- * There are no phases. A request has tokens (`target`) and tokens that are computed; a step spends a budget on closing the
- * gap: first requests that lack one token (decoding), then longer gaps (prefill, recomputation) in order of arrival, then
- * new ones while blocks suffice. Blocks for all of a request's tokens are reserved when it is admitted, so that only its output
- * can run short: then the youngest running request (one that is paused, if there is any) gives its blocks back, waits at its
- * place in the order of arrival and is recomputed later. The oldest one always advances, so every request ends.
+ * There are no phases. A request has tokens (`target`) and tokens that are computed; a step spends a budget on closing the gaps:
+ * first of requests that generate (one token, and drafts), then, by tenant and urgency (tenants.ts), those of running requests that
+ * lack more and of new ones. While somebody generates, the budget is what fits maxStepMs by the cost model; with the objective
+ * 'throughput' prompts come first and steps are full. Blocks for all of a request's tokens are reserved when it is admitted, so that
+ * only its output can run short; claims.ts says who makes way then and is recomputed later.
+ *
+ * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
  */
-import { OctavoError, toErrorData } from '../errors.ts'
-import { segmentMode, segmentStride } from '../native.ts'
+import type { ErrorData } from '../errors.ts'
+import { segmentStride } from '../native.ts'
+import { Admission } from './admission.ts'
+import { CostModel } from './cost-model.ts'
+import { Expiries } from './expiries.ts'
+import type { KvPort } from './kv-port.ts'
+import { kvBlockTokens } from './kv-port.ts'
+import type { SchedulingPolicy } from './protocol.ts'
 import type { HostRequest, TopLogprobs } from './request.ts'
-
-export const kvBlockTokens = 16
-
-/** What the scheduler needs of the block manager. */
-export interface KvPort {
-  readonly totalBlocks: number
-  /** A new empty sequence with the request's salt and sampling parameters. */
-  create(request: HostRequest): number
-  /** Attaches the longest cached prefix; returns its tokens. */
-  match(sequence: number, tokens: Int32Array): number
-  /** Room for `count` tokens after the committed ones; all or nothing; asking again for the same changes nothing. */
-  reserve(sequence: number, count: number): boolean
-  free(sequence: number): void
-  /** Blocks that a reserve could take: free and cached. */
-  available(): number
-}
+import { RunningSet } from './running-set.ts'
+import { type Drafter, maxDrafts } from './speculation.ts'
+import { StepPlan } from './step-plan.ts'
+import { goesBefore, Tenants } from './tenants.ts'
 
 export interface SchedulerOptions {
   /** Tokens of one step. */
@@ -34,123 +30,102 @@ export interface SchedulerOptions {
   /** Requests that may hold a sequence at once. */
   maxSequences: number
   prefixCache: boolean
+  policy: SchedulingPolicy
+  drafter?: Drafter | undefined
 }
 
-/** One step: who computes how many tokens, and the arrays that `NativeEngine.submit` takes. */
-export class StepPlan {
-  readonly requests: HostRequest[] = []
-  readonly counts: number[] = []
-  /** Result rows of each request. */
-  readonly rows: number[] = []
-  readonly segments: Int32Array
-  readonly tokens: Int32Array
-  nTokens = 0
+/** A prompt gets on by so many tokens in every step, however long that takes. */
+const leastChunk = kvBlockTokens
+/** A step is planned for this share of maxStepMs: predictions are off by some percent. */
+const plannedShare = 0.9
 
-  constructor(stepTokens: number, maxSequences: number) {
-    this.segments = new Int32Array(Math.min(stepTokens, maxSequences) * segmentStride)
-    this.tokens = new Int32Array(stepTokens)
-  }
-
-  get nSegments(): number {
-    return this.requests.length
-  }
-
-  clear(): void {
-    this.requests.length = this.counts.length = this.rows.length = this.nTokens = 0
-  }
-
-  add(request: HostRequest, count: number): void {
-    this.requests.push(request)
-    this.counts.push(count)
-    this.nTokens += count
-  }
-
-  /** Takes a request out again; returns the tokens it had. */
-  remove(request: HostRequest): number {
-    const at = this.requests.indexOf(request)
-    if (at < 0) return 0
-    const count = this.counts[at]!
-    this.requests.splice(at, 1)
-    this.counts.splice(at, 1)
-    this.nTokens -= count
-    return count
-  }
-
-  /** Writes segments and tokens. */
-  fill(): void {
-    let at = 0
-    for (let i = 0; i < this.requests.length; i++) {
-      const request = this.requests[i]!
-      const count = this.counts[i]!
-      const end = request.computed + count
-      const score = request.spec.mode === 'score'
-      const rows = score ? count : end === request.length ? 1 : 0
-      this.rows.push(rows)
-      const segment = i * segmentStride
-      this.segments[segment] = request.sequence
-      this.segments[segment + 1] = count
-      this.segments[segment + 2] = rows
-      this.segments[segment + 3] = score ? segmentMode.score : segmentMode.draw
-      this.segments[segment + 4] = score ? request.tokens[end]! : -1
-      for (let t = request.computed; t < end; t++) this.tokens[at++] = request.tokens[t]!
-    }
-  }
+/** What a step brought; the arrays that `NativeEngine.wait` filled. */
+export interface StepResults {
+  /** By row; -1: no finite logit. */
+  tokens: Int32Array
+  logprobs: Float32Array
+  /** The most likely tokens of a row. */
+  top: (row: number) => TopLogprobs
+  /** What the step took. */
+  ms: number
 }
 
 export class Scheduler {
-  readonly #kv: KvPort
   readonly #options: SchedulerOptions
-  readonly #plan: StepPlan
-  /** Both in order of arrival. */
-  readonly #running: HostRequest[] = []
-  readonly #waiting: HostRequest[] = []
+  readonly #plans: [StepPlan, StepPlan]
+  readonly cost = new CostModel()
+  readonly tenants: Tenants
+  readonly admission: Admission
+  readonly #expiries: Expiries
+  readonly #running: RunningSet
+  /** Running requests that lack more than one token, up to #nGaps: collected anew in each step. */
+  readonly #gaps: HostRequest[] = []
+  #nGaps = 0
   readonly #byId = new Map<number, HostRequest>()
-  /** Requests that ended while a step was planned. */
-  #refused: HostRequest[] = []
+  #ended: HostRequest[] = []
   #arrivals = 0
-  /** How often blocks were given back or could be taken: a request that found too few tries again only after that. */
-  #releases = 0
-  readonly counts = { steps: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0, preemptions: 0 }
+  #paused = 0
+  #steps = 0
+  #generatedTokens = 0
+  readonly refused = { overloaded: 0, deadline: 0, consumer: 0 }
+  readonly drafts = { proposed: 0, accepted: 0 }
 
   constructor(kv: KvPort, options: SchedulerOptions) {
-    this.#kv = kv
     this.#options = options
-    this.#plan = new StepPlan(options.stepTokens, options.maxSequences)
+    const { stepTokens, maxSequences, policy } = options
+    this.#plans = [new StepPlan(stepTokens, maxSequences), new StepPlan(stepTokens, maxSequences)]
+    this.tenants = new Tenants(policy.weights)
+    this.admission = new Admission(policy, this.cost, kv.totalBlocks, stepTokens)
+    this.#expiries = new Expiries(policy.idleTimeoutMs)
+    this.#running = new RunningSet(kv, options, this.tenants, this.admission)
   }
 
   get running(): number {
-    return this.#running.length
+    return this.#running.requests.length
   }
 
   get waiting(): number {
-    return this.#waiting.length
+    return this.admission.requests
+  }
+
+  get paused(): number {
+    return this.#paused
+  }
+
+  get counts() {
+    return { steps: this.#steps, generatedTokens: this.#generatedTokens, ...this.#running.counts }
   }
 
   get requests(): IterableIterator<HostRequest> {
     return this.#byId.values()
   }
 
-  /** Requests that ended while the last steps were planned; each is handed out once. */
-  takeRefused(): HostRequest[] {
-    const refused = this.#refused
-    if (refused.length > 0) this.#refused = []
-    return refused
+  /** When `plan` has to be called even if nothing else happens; Infinity: never. */
+  get nextExpiryMs(): number {
+    return this.#expiries.nextMs
   }
 
-  /** Queues a request, or ends it with an error when it could never fit. */
-  add(request: HostRequest): void {
-    const blocks = Math.ceil(request.maxComputed / kvBlockTokens)
-    if (blocks > this.#kv.totalBlocks) {
-      request.fail({
-        code: 'CONTEXT_OVERFLOW',
-        message: `The request may need ${blocks} KV blocks of ${kvBlockTokens} tokens, the engine has ${this.#kv.totalBlocks}.`,
-        details: { expected: `at most ${this.#kv.totalBlocks} blocks`, found: blocks },
-      })
+  /** Requests that ended outside `commit` and `cancel`; each is handed out once. */
+  takeEnded(): HostRequest[] {
+    const ended = this.#ended
+    if (ended.length > 0) this.#ended = []
+    return ended
+  }
+
+  /** Queues a request, or ends it with an error: when it could never fit, when it is one too many, when it cannot be on time. */
+  add(request: HostRequest, nowMs: number): void {
+    const refusal = this.admission.refusal(request, nowMs) ?? this.#unreachable(request, nowMs)
+    if (refusal !== undefined) request.fail(refusal)
+    if (request.end !== undefined) {
+      this.#count(request)
       return
     }
     request.order = this.#arrivals++
     this.#byId.set(request.id, request)
-    this.#waiting.push(request)
+    this.tenants.enter(request, nowMs)
+    this.admission.enqueue(request)
+    this.tenants.queue(request)
+    this.#expiries.watch(request)
   }
 
   /** Ends a request with what it has. Returns it, or undefined when it is not there (any more). */
@@ -162,202 +137,246 @@ export class Scheduler {
     return request
   }
 
-  setPaused(id: number, paused: boolean): void {
+  setPaused(id: number, paused: boolean, nowMs: number): void {
     const request = this.#byId.get(id)
     if (request === undefined || request.paused === paused) return
     request.paused = paused
-    // A paused request's blocks may be taken.
-    if (paused) this.#releases++
-  }
-
-  /** The next step, or undefined when there is nothing to compute. Planning again before a commit gives the same work again. */
-  plan(nowMs: number): StepPlan | undefined {
-    const plan = this.#plan
-    plan.clear()
-    this.#planRunning(plan, true)
-    this.#planRunning(plan, false)
-    while (plan.nTokens < this.#options.stepTokens && this.#admit(plan, nowMs));
-    if (plan.requests.length === 0) return undefined
-    plan.fill()
-    return plan
+    const waits = request.sequence < 0
+    if (paused) {
+      this.#paused++
+      request.pausedAtMs = nowMs
+      this.#expiries.watch(request)
+      if (waits) this.#unqueue(request)
+      else this.#running.sharing.release(request)
+      // Its blocks may be taken.
+      this.#running.releases++
+    } else {
+      this.#paused--
+      if (waits) this.tenants.queue(request)
+    }
   }
 
   /**
-   * Takes a step's results: `tokens[row]` (-1: no finite logit) and `logprobs[row]`. Requests that ended since the step was planned
-   * drop theirs. `top` reads the most likely tokens of a row.
+   * The next step, or undefined when there is nothing to compute or two steps are in flight. Every plan is given back, in order, to
+   * `commit` or `discard`.
    */
-  commit(
-    plan: StepPlan,
-    tokens: Int32Array,
-    logprobs: Float32Array,
-    top: (row: number) => TopLogprobs,
-    nowMs: number,
-  ): void {
-    this.counts.steps++
-    let row = 0
-    for (let i = 0; i < plan.requests.length; i++) {
-      const request = plan.requests[i]!
-      const rows = plan.rows[i]!
-      if (request.end === undefined && request.sequence >= 0) {
-        const from = request.computed
-        request.computed += plan.counts[i]!
-        this.#accept(request, from, row, rows, tokens, logprobs, top, nowMs)
-        if (request.end !== undefined) this.#retire(request)
-      }
-      row += rows
+  plan(nowMs: number): StepPlan | undefined {
+    if (nowMs >= this.#expiries.nextMs) this.#expiries.sweep(this.#byId.values(), nowMs, (r) => this.#fail(r))
+    const running = this.#running
+    if (running.inFlight === this.#plans.length) return undefined
+    const plan = this.#plans[running.step % 2]!
+    plan.clear()
+    running.step++
+    if (this.#options.policy.objective === 'throughput') {
+      this.#planGaps(plan, nowMs)
+      this.#planDecoding(plan)
+    } else {
+      this.#planDecoding(plan)
+      this.#planGaps(plan, nowMs)
     }
-  }
-
-  #accept(
-    request: HostRequest,
-    from: number,
-    row: number,
-    rows: number,
-    tokens: Int32Array,
-    logprobs: Float32Array,
-    top: (row: number) => TopLogprobs,
-    nowMs: number,
-  ): void {
-    for (let r = row; r < row + rows; r++) {
-      if (tokens[r]! < 0) {
-        request.fail(numericError(request))
-        return
-      }
-    }
-    if (request.spec.mode === 'score') {
-      request.acceptScores(from + 1, logprobs.subarray(row, row + rows), nowMs)
-    } else if (rows > 0) {
-      const wanted = request.spec.sampling.logprobs > 0
-      request.accept(tokens[row]!, logprobs[row]!, wanted ? top(row) : undefined, nowMs)
-      this.counts.generatedTokens++
-    }
-  }
-
-  /** Chunks of running requests: those that lack one token, or those that lack more. */
-  #planRunning(plan: StepPlan, decoding: boolean): void {
-    for (const request of this.#running.slice()) {
-      if (plan.nTokens >= this.#options.stepTokens) return
-      // Planning an older request may have preempted this one.
-      if (request.paused || request.sequence < 0) continue
-      if ((request.target - request.computed === 1) === decoding) this.#planChunk(plan, request)
-    }
-  }
-
-  /** Gives a running request its share of the budget, at the cost of younger ones' blocks. */
-  #planChunk(plan: StepPlan, request: HostRequest): void {
-    const count = Math.min(this.#options.stepTokens - plan.nTokens, request.target - request.computed)
-    while (!this.#kv.reserve(request.sequence, count)) {
-      const victim = this.#victim()
-      if (victim === undefined || this.#running.length === 1) throw noRoom(request)
-      this.#preempt(plan, victim)
-      if (victim === request) return
-    }
-    plan.add(request, count)
-  }
-
-  /** The youngest paused request, else the youngest. */
-  #victim(): HostRequest | undefined {
-    return this.#running.findLast((request) => request.paused) ?? this.#running.at(-1)
-  }
-
-  #preempt(plan: StepPlan, request: HostRequest): void {
-    plan.remove(request)
-    this.#running.splice(this.#running.indexOf(request), 1)
-    this.#release(request)
-    request.computed = 0
-    insert(this.#waiting, request)
-    this.counts.preemptions++
-  }
-
-  /** Starts the first waiting request that is not paused. False when there is none or it does not fit yet. */
-  #admit(plan: StepPlan, nowMs: number): boolean {
-    const request = this.#waiting.find((r) => !r.paused)
-    if (request === undefined || request.blockedAt === this.#releases) return false
-    if (this.#running.length >= this.#options.maxSequences) {
-      // Readers that stopped reading keep their sequences only while nobody else wants one.
-      const paused = this.#running.findLast((r) => r.paused)
-      if (paused === undefined) return false
-      this.#preempt(plan, paused)
-    }
-    while (!this.#start(request, nowMs)) {
-      const idle = this.#running.every((r) => r.paused)
-      const victim = idle ? this.#victim() : undefined
-      if (victim === undefined) {
-        if (this.#running.length === 0) throw noRoom(request)
-        request.blockedAt = this.#releases
-        return false
-      }
-      this.#preempt(plan, victim)
-    }
-    if (request.end !== undefined) {
-      this.#retire(request)
-      this.#refused.push(request)
-      return true
-    }
-    this.#waiting.splice(this.#waiting.indexOf(request), 1)
-    insert(this.#running, request)
-    this.#planChunk(plan, request)
-    return true
-  }
-
-  /** Finds its cached prefix and reserves the rest. All or nothing. */
-  #start(request: HostRequest, nowMs: number): boolean {
-    const tokens = request.targetTokens
-    const sequence = this.#create(request)
-    if (sequence === undefined) return true
-    const mayMatch = this.#options.prefixCache && request.spec.mode === 'generate'
-    const cached = mayMatch ? this.#kv.match(sequence, tokens) : 0
-    const running = this.#running.length
-    // One block to spare for each running request: else the next one to fill its last block would take this one's back.
-    const fits =
-      this.#kv.reserve(sequence, tokens.length - cached) && (running === 0 || this.#kv.available() >= running)
-    if (!fits) {
-      this.#kv.free(sequence)
-      return false
-    }
-    request.sequence = sequence
-    request.computed = cached
-    if (request.cachedTokens < 0) {
-      this.counts.promptTokens += request.promptLength
-      this.counts.cachedTokens += cached
-    }
-    request.begin(cached, nowMs)
-    return true
-  }
-
-  /** A sequence; a request whose parameters are refused ends with that error, alone. */
-  #create(request: HostRequest): number | undefined {
-    try {
-      return this.#kv.create(request)
-    } catch (error) {
-      const data = toErrorData(error)
-      if (data.code !== 'INVALID_ARGUMENT') throw error
-      request.fail(data)
+    if (plan.nSegments === 0) {
+      running.step--
       return undefined
     }
+    plan.fill()
+    plan.number = running.step
+    running.inFlight++
+    return plan
+  }
+
+  /** Takes a step's results. Requests that ended or lost their place since it was planned drop theirs. */
+  commit(plan: StepPlan, results: StepResults, nowMs: number): void {
+    this.#steps++
+    this.cost.observe(plan.nTokens, plan.attended, plan.nSegments, results.ms)
+    this.admission.observeStep(plan.nTokens, results.ms)
+    let row = 0
+    for (let i = 0; i < plan.nSegments; i++) {
+      const request = plan.requests[i]!
+      if (request.end === undefined && request.sequence === plan.segments[i * segmentStride]) {
+        this.#accept(plan, i, row, results, nowMs)
+        if (request.end !== undefined) this.#retire(request)
+        else this.#running.sharing.advance(request)
+      }
+      row += plan.rows[i]!
+    }
+    this.#running.land(plan.number)
+  }
+
+  /** The step was not computed, nor will be those planned after it, which are to be discarded, too: the same work is planned again. */
+  discard(plan: StepPlan): void {
+    for (let i = 0; i < plan.nSegments; i++) {
+      const request = plan.requests[i]!
+      if (request.sequence === plan.segments[i * segmentStride]) request.planned = request.computed
+    }
+    this.#running.land(plan.number)
+  }
+
+  #accept(plan: StepPlan, i: number, row: number, results: StepResults, nowMs: number): void {
+    const request = plan.requests[i]!
+    const rows = plan.rows[i]!
+    const drafts = plan.drafts[i]!
+    const certain = plan.counts[i]! - drafts
+    const from = request.computed
+    request.computed += certain
+    request.room -= certain
+    if (request.spec.mode === 'score') {
+      for (let r = row; r < row + rows; r++) if (results.tokens[r]! < 0) request.fail(numericError(request))
+      if (request.end === undefined) request.acceptScores(from + 1, results.logprobs.subarray(row, row + rows), nowMs)
+      return
+    }
+    const right = this.#acceptDraws(request, row, rows, results, nowMs)
+    if (drafts === 0) return
+    this.drafts.proposed += drafts
+    this.drafts.accepted += right
+    request.planned -= drafts - right
+    request.computed += right
+    request.room -= right
+    if (right > 0 && request.end === undefined) this.#running.acceptDrafts(request, from + certain, right)
+  }
+
+  /** Rows after the first count as long as the draft before them equals the draw. Returns how many drafts were right. */
+  #acceptDraws(request: HostRequest, row: number, rows: number, results: StepResults, nowMs: number): number {
+    const wanted = request.spec.sampling.logprobs > 0
+    for (let d = 0; d < rows; d++) {
+      const token = results.tokens[row + d]!
+      if (token < 0) request.fail(numericError(request))
+      else {
+        request.accept(token, results.logprobs[row + d]!, wanted ? results.top(row + d) : undefined, nowMs)
+        this.#generatedTokens++
+        request.tenant.counts.generatedTokens++
+        request.tenant.charge(1)
+      }
+      if (request.end !== undefined || d === rows - 1 || token !== request.drafts[d]) return d
+    }
+    return 0
+  }
+
+  /** Requests that lack one token. */
+  #planDecoding(plan: StepPlan): void {
+    const running = this.#running
+    for (running.cursor = 0; running.cursor < running.requests.length && plan.room > 0; running.cursor++) {
+      const request = running.requests[running.cursor]!
+      if (request.paused || request.gap !== 1 || request.step === running.step) continue
+      const drafts = this.#draft(plan, request)
+      // Guesses take nobody's place.
+      if (drafts > 0 && running.reserve(request, 1 + drafts)) this.#add(plan, request, 1 + drafts, drafts)
+      else if (running.makeRoom(plan, request, 1)) this.#add(plan, request, 1, 0)
+    }
+  }
+
+  /** Requests that lack more: running ones and, as far as there is room, new ones. */
+  #planGaps(plan: StepPlan, nowMs: number): void {
+    this.#collectGaps()
+    let admitting = true
+    while (plan.room > 0) {
+      const running = this.#nextGap()
+      const waiting = admitting ? this.#running.nextWaiting() : undefined
+      if (waiting !== undefined && (running === undefined || goesBefore(waiting, running))) {
+        admitting = this.#admit(plan, waiting, nowMs)
+      } else if (running === undefined || !this.#planChunk(plan, running)) return
+    }
+  }
+
+  #collectGaps(): void {
+    this.#nGaps = 0
+    const { requests } = this.#running
+    for (let i = 0; i < requests.length; i++) {
+      const request = requests[i]!
+      if (!request.paused && request.gap > 1) this.#gaps[this.#nGaps++] = request
+    }
+  }
+
+  #nextGap(): HostRequest | undefined {
+    let best: HostRequest | undefined
+    for (let i = 0; i < this.#nGaps; i++) {
+      const request = this.#gaps[i]!
+      // Somebody may have taken its place meanwhile.
+      if (request.sequence < 0 || request.step === this.#running.step) continue
+      if (best === undefined || goesBefore(request, best)) best = request
+    }
+    return best
+  }
+
+  /** False when nobody else can be admitted now. */
+  #admit(plan: StepPlan, request: HostRequest, nowMs: number): boolean {
+    if (this.#affordable(plan, 0, request.target) === 0 || !this.#running.admit(plan, request, nowMs)) return false
+    if (request.end !== undefined) this.#fail(request)
+    else this.#planChunk(plan, request)
+    return true
+  }
+
+  /** False when this step has no room for it. */
+  #planChunk(plan: StepPlan, request: HostRequest): boolean {
+    const count = this.#affordable(plan, request.planned, request.gap)
+    if (count === 0) return false
+    if (this.#running.makeRoom(plan, request, count)) this.#add(plan, request, count, 0)
+    return true
+  }
+
+  /** How many of `count` tokens after `context` others the step can take. */
+  #affordable(plan: StepPlan, context: number, count: number): number {
+    const { objective, maxStepMs } = this.#options.policy
+    const most = Math.min(plan.room, count)
+    if (objective === 'throughput' || plan.decoding === 0) return most
+    const { nTokens, attended, nSegments } = plan
+    const fits = this.cost.fit(nTokens, attended, nSegments, context, most, plannedShare * maxStepMs)
+    if (fits === most) return most
+    const whole = fits - (fits % leastChunk)
+    return nTokens > plan.decoding ? whole : Math.max(whole, Math.min(most, leastChunk))
+  }
+
+  #draft(plan: StepPlan, request: HostRequest): number {
+    const { drafter } = this.#options
+    if (drafter === undefined || request.spec.mode === 'score') return 0
+    // The last token of the output is drawn, never computed.
+    const most = Math.min(maxDrafts, plan.room - 1, request.limit - request.length - 1)
+    if (most < 1 || request.planned !== request.computed) return 0
+    if (request.drafts.length === 0) request.drafts = new Int32Array(maxDrafts)
+    return request.mayFollow(drafter.draft(request, request.drafts, most))
+  }
+
+  #add(plan: StepPlan, request: HostRequest, count: number, drafts: number): void {
+    plan.add(request, count, drafts)
+    request.step = this.#running.step
+  }
+
+  /** Whether its deadline is out of reach, knowing what the prefix cache has for it. */
+  #unreachable(request: HostRequest, nowMs: number): ErrorData | undefined {
+    if (request.spec.deadlines === undefined || !this.cost.ready) return undefined
+    return this.admission.tooLate(request, this.#running.probe(request), nowMs)
+  }
+
+  /** A request failed while nobody was told. */
+  #fail(request: HostRequest): void {
+    this.#count(request)
+    this.#retire(request)
+    this.#ended.push(request)
+  }
+
+  #count({ end }: HostRequest): void {
+    const code = end !== undefined && 'error' in end ? end.error.code : undefined
+    if (code === 'OVERLOADED') this.refused.overloaded++
+    else if (code === 'DEADLINE_EXCEEDED') this.refused.deadline++
+    else if (code === 'CONSUMER_TIMEOUT') this.refused.consumer++
   }
 
   #retire(request: HostRequest): void {
     this.#byId.delete(request.id)
-    for (const list of [this.#running, this.#waiting]) {
-      const at = list.indexOf(request)
-      if (at >= 0) list.splice(at, 1)
+    if (request.paused) this.#paused--
+    if (request.sequence >= 0) {
+      this.admission.observeOutput(request.length - request.promptLength)
+      this.#running.remove(request)
+    } else {
+      this.#unqueue(request)
+      this.admission.dequeue(request)
     }
-    this.#release(request)
+    this.tenants.leave(request)
   }
 
-  #release(request: HostRequest): void {
-    if (request.sequence < 0) return
-    this.#kv.free(request.sequence)
-    request.sequence = -1
-    this.#releases++
+  #unqueue(request: HostRequest): void {
+    if (request.leader === undefined) this.tenants.unqueue(request)
+    else this.#running.sharing.leave(request)
   }
-}
-
-/** Into a list in order of arrival. */
-function insert(list: HostRequest[], request: HostRequest): void {
-  const at = list.findLastIndex((r) => r.order < request.order)
-  list.splice(at + 1, 0, request)
 }
 
 function numericError(request: HostRequest) {
@@ -366,12 +385,4 @@ function numericError(request: HostRequest) {
     message: 'The model produced logits without a finite value.',
     details: { position: request.computed },
   }
-}
-
-function noRoom(request: HostRequest): OctavoError {
-  return new OctavoError('INTERNAL', 'A request that runs alone found no KV blocks, although its maximum fits.', {
-    computed: request.computed,
-    target: request.target,
-    limit: request.limit,
-  })
 }

@@ -1,0 +1,90 @@
+/** Draft tokens through the scheduler: whatever is guessed, the tokens are the same; right guesses make fewer steps. */
+import { describe, expect, it } from 'vitest'
+import type { HostRequest } from '../lib/host/request.ts'
+import type { Drafter } from '../lib/host/speculation.ts'
+import { nextToken } from './fake-native.ts'
+import { Bench, eos, prompt, random, spec, vocabulary } from './scheduler-bench.ts'
+
+/** Knows what comes next; every `errorEvery`th guess is wrong (0: none). */
+class Oracle implements Drafter {
+  readonly #errorEvery: number
+  #guesses = 0
+
+  constructor(errorEvery: number) {
+    this.#errorEvery = errorEvery
+  }
+
+  draft({ tokens, length, spec: { sampling } }: HostRequest, out: Int32Array, most: number): number {
+    const all = [...tokens.subarray(0, length)]
+    for (let i = 0; i < most; i++) {
+      const token = nextToken(all, sampling.seed, vocabulary)
+      const wrong = this.#errorEvery > 0 && ++this.#guesses % this.#errorEvery === 0
+      all.push(wrong ? (token + 1) % vocabulary : token)
+      out[i] = all.at(-1)!
+    }
+    return most
+  }
+}
+
+const lively = (id: number) => ({ ...spec(id, prompt(id, 30), 100, id), ignoreEos: true })
+
+describe('drafts', () => {
+  it('that are right are taken, up to the limit of the request, in fewer steps', () => {
+    const bench = new Bench(64, 64, true, 8, { drafter: new Oracle(0) })
+    bench.add({ ...spec(1, prompt(1, 30), 100, 9), ignoreEos: true })
+    bench.run()
+    const { tokens } = bench.output.get(1)!
+    const plain = new Bench(64, 64)
+    plain.add({ ...spec(1, prompt(1, 30), 100, 9), ignoreEos: true })
+    plain.run()
+    expect(tokens).toEqual(plain.output.get(1)!.tokens)
+    // One token with the prompt, then 17 a step, of the last 14 the last is drawn and not computed.
+    expect(bench.engine.stepSizes).toEqual([30, 17, 17, 17, 17, 17, 14])
+    expect(bench.scheduler.drafts).toEqual({ proposed: 93, accepted: 93 })
+    bench.expectIdle()
+  })
+
+  it.each([1, 2, 3, 7, 20])(
+    'of which each %dth is wrong give the same tokens, and blocks hold no wrong one',
+    (every) => {
+      const bench = new Bench(128, 96, true, 8, { drafter: new Oracle(every) })
+      const plain = new Bench(128, 96)
+      for (const id of [1, 2, 3, 4]) {
+        bench.add(lively(id))
+        plain.add(lively(id))
+      }
+      bench.run()
+      plain.run()
+      for (const id of [1, 2, 3, 4]) expect(bench.output.get(id)!.tokens).toEqual(plain.output.get(id)!.tokens)
+      const { proposed, accepted } = bench.scheduler.drafts
+      expect(accepted).toBeLessThan(proposed)
+      if (every > 1) expect(bench.engine.stepSizes.length).toBeLessThan(plain.engine.stepSizes.length)
+      // What the prefix cache gives to those who ask again is what was said.
+      for (const id of [1, 2, 3, 4]) {
+        const said = plain.output.get(id)!.tokens
+        const again = { ...spec(id + 10, [...prompt(id, 30), ...said.slice(0, 80)], 10, id), ignoreEos: true }
+        bench.add(again)
+        bench.run()
+        expect(bench.requests.get(id + 10)!.cachedTokens).toBe(96)
+        expect(bench.output.get(id + 10)!.tokens).toEqual(said.slice(80, 90))
+      }
+      bench.expectIdle()
+    },
+  )
+
+  it("end where the text ends, and take nobody's place", () => {
+    let preemptions = 0
+    for (let seed = 0; seed < 30; seed++) {
+      const rng = random(seed)
+      const bench = new Bench(64, 12 + rng(14), rng(2) === 0, 8, { drafter: new Oracle(1 + rng(9)) })
+      const ids = [1, 2, 3, 4, 5]
+      for (const id of ids) bench.add(spec(id, prompt(id + seed, 1 + rng(40)), 1 + rng(150), seed * 10 + id))
+      bench.run()
+      for (const id of ids) bench.expectSolo(id)
+      for (const id of ids) expect(bench.output.get(id)!.tokens).not.toContain(eos)
+      preemptions += bench.scheduler.counts.preemptions
+      bench.expectIdle()
+    }
+    expect(preemptions).toBeGreaterThan(10)
+  })
+})

@@ -1,0 +1,155 @@
+/** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
+import { expect } from 'vitest'
+import { NativeKv } from '../lib/host/loop.ts'
+import type { RequestSpec, SchedulingPolicy } from '../lib/host/protocol.ts'
+import { HostRequest } from '../lib/host/request.ts'
+import { Scheduler, type StepResults } from '../lib/host/scheduler.ts'
+import type { Drafter } from '../lib/host/speculation.ts'
+import { statIndex } from '../lib/native.ts'
+import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'
+
+export const vocabulary = 500
+export const eos = 7
+export const contextTokens = 300
+
+/** Mulberry32. */
+export function random(seed: number): (below: number) => number {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below)
+  }
+}
+
+export function spec(
+  id: number,
+  tokens: number[],
+  maxTokens: number,
+  seed = id,
+  mode: 'generate' | 'score' = 'generate',
+): RequestSpec {
+  const sampling = {
+    ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
+    ...{ seed, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+  }
+  const request = { id, mode, tokens: Int32Array.from(tokens), maxTokens, stop: [], ignoreEos: false, sampling }
+  return { ...request, salt: '', askedAtMs: 0 }
+}
+
+/** What the request must give, whatever happens around it. */
+export function solo({ tokens, maxTokens, sampling }: RequestSpec): { tokens: number[]; reason: string } {
+  const all = [...tokens]
+  const limit = Math.min(tokens.length + maxTokens, contextTokens)
+  while (all.length < limit) {
+    const token = nextToken(all, sampling.seed, vocabulary)
+    if (token === eos) return { tokens: all.slice(tokens.length), reason: 'stop' }
+    all.push(token)
+  }
+  return { tokens: all.slice(tokens.length), reason: 'length' }
+}
+
+/** How long a step takes in the simulation, and what differs from the default policy. */
+export interface BenchOptions extends Partial<SchedulingPolicy> {
+  stepMs?: (tokens: number, attended: number, sequences: number) => number
+  drafter?: Drafter
+}
+
+export class Bench {
+  readonly engine: FakeNativeEngine
+  readonly scheduler: Scheduler
+  readonly output = new Map<number, { tokens: number[]; end: HostRequest['end'] }>()
+  readonly results: StepResults
+  readonly requests = new Map<number, HostRequest>()
+  /** Simulated time of each request's tokens. */
+  readonly tokenTimes = new Map<number, number[]>()
+  discard = (): boolean => false
+  /** Off where a simulation takes many steps of a large pool. */
+  checked = true
+  now = 0
+
+  constructor(stepTokens: number, kvBlocks: number, prefixCache = true, maxSequences = 64, more: BenchOptions = {}) {
+    const { stepMs, drafter, ...rest } = more
+    const onWait = () => this.discard()
+    const cost = stepMs && { stepMs }
+    this.engine = new FakeNativeEngine({
+      kvBlocks,
+      prefixCache,
+      vocabulary,
+      onWait,
+      maxStepTokens: stepTokens,
+      ...cost,
+    })
+    const options = { stepTokens, maxSequences, prefixCache, drafter, policy: { ...policy, ...rest } }
+    this.scheduler = new Scheduler(new NativeKv(this.engine), options)
+    const [tokens, logprobs] = [new Int32Array(stepTokens), new Float32Array(stepTokens)]
+    this.results = { tokens, logprobs, top: (row) => this.engine.topLogprobs(row), ms: 0 }
+  }
+
+  add(request: RequestSpec): void {
+    const host = new HostRequest(request, contextTokens, new Set([eos]))
+    this.requests.set(request.id, host)
+    this.output.set(request.id, { tokens: [], end: undefined })
+    this.tokenTimes.set(request.id, [])
+    this.scheduler.add(host, this.now)
+    this.collect(host)
+  }
+
+  collect(request: HostRequest): void {
+    const part = request.takePart()
+    const output = this.output.get(request.id)!
+    if (part === undefined) return
+    expect(output.end).toBeUndefined()
+    output.tokens.push(...part.tokens)
+    for (const _ of part.tokens) this.tokenTimes.get(request.id)!.push(this.now)
+    output.end = part.end
+  }
+
+  /** False when there was nothing to do. */
+  step(): boolean {
+    const plan = this.scheduler.plan(this.now++)
+    for (const request of this.scheduler.takeEnded()) this.collect(request)
+    if (plan === undefined) return false
+    const requests = plan.requests.slice(0, plan.nSegments)
+    expect(requests.every((r) => !r.paused)).toBe(true)
+    this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
+    if (this.engine.wait(this.results.tokens, this.results.logprobs) >= 0) {
+      this.results.ms = this.engine.stepSeconds * 1000
+      this.now += this.results.ms
+      this.scheduler.commit(plan, this.results, this.now++)
+      for (const request of requests) this.collect(request)
+    } else this.scheduler.discard(plan)
+    if (this.checked) expect(this.engine.check()).toBe('')
+    return true
+  }
+
+  run(): void {
+    for (let steps = 0; this.step(); steps++) expect(steps).toBeLessThan(100_000)
+  }
+
+  /** The request's tokens and end are those that it has alone. */
+  expectSolo(id: number): void {
+    const { tokens, end } = this.output.get(id)!
+    expect({ tokens, reason: end !== undefined && 'reason' in end ? end.reason : end }).toEqual(
+      solo(this.requests.get(id)!.spec),
+    )
+  }
+
+  stat(name: keyof typeof statIndex): number {
+    const stats = new Int32Array(5)
+    this.engine.stats(stats)
+    return stats[statIndex[name]]!
+  }
+
+  /** Everything ended, nothing is held. */
+  expectIdle(): void {
+    expect(this.stat('sequences')).toBe(0)
+    expect(this.stat('owned')).toBe(0)
+    expect(this.stat('free') + this.stat('cached')).toBe(this.stat('total'))
+    expect([this.scheduler.running, this.scheduler.waiting]).toEqual([0, 0])
+  }
+}
+
+export const prompt = (from: number, length: number) =>
+  Array.from({ length }, (_, i) => (from * 31 + i * 17) % vocabulary)
