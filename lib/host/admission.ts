@@ -9,6 +9,7 @@ import { deadlineError, deadlineMs } from './expiries.ts'
 import { blocksFor, kvBlockTokens } from './kv-port.ts'
 import type { SchedulingPolicy } from './protocol.ts'
 import type { HostRequest } from './request.ts'
+import type { Tenants } from './tenants.ts'
 
 /** Weight of what was before the last step, and of what was before the last request. */
 const stepMemory = 0.98
@@ -37,7 +38,7 @@ export class Admission {
   }
 
   /** Why a request that comes now may not wait. */
-  refusal(request: HostRequest, nowMs: number): ErrorData | undefined {
+  refusal(request: HostRequest, tenants: Tenants, nowMs: number): ErrorData | undefined {
     const blocks = blocksFor(request.maxComputed)
     if (blocks > this.#totalBlocks) {
       return {
@@ -47,7 +48,7 @@ export class Admission {
       }
     }
     if (nowMs >= deadlineMs(request)) return deadlineError(request, nowMs)
-    return this.#overload(request)
+    return this.#overload(request, tenants)
   }
 
   /** Why a request with `cached` tokens in the prefix cache cannot be on time, even if it went first. */
@@ -62,11 +63,13 @@ export class Admission {
     this.requests++
     request.queuedTokens = request.target
     this.tokens += request.queuedTokens
+    request.tenant.queuedTokens += request.queuedTokens
   }
 
   dequeue(request: HostRequest): void {
     this.requests--
     this.tokens -= request.queuedTokens
+    request.tenant.queuedTokens -= request.queuedTokens
   }
 
   observeStep(tokens: number, ms: number): void {
@@ -84,11 +87,16 @@ export class Admission {
     return ((this.tokens + this.requests * this.#meanOutput) * this.#recentMs) / this.#recentTokens
   }
 
-  #overload(request: HostRequest): ErrorData | undefined {
+  /** The queue is bounded as a whole; what one tenant filled leaves the others their shares of it. */
+  #overload(request: HostRequest, tenants: Tenants): ErrorData | undefined {
     const { maxQueuedRequests, maxQueuedTokens } = this.#policy
-    const full = this.requests >= maxQueuedRequests
+    const tenant = tenants.of(request.spec.tenant ?? '')
+    const share = tenants.share(tenant)
+    const full = this.requests >= maxQueuedRequests && tenant.waiting >= share * maxQueuedRequests
+    const tokens = this.tokens + request.target > maxQueuedTokens
+    const heavy = tokens && tenant.queuedTokens + request.target > share * maxQueuedTokens
     // Alone, a request of any size may wait: else it could never run.
-    if (!full && (this.requests === 0 || this.tokens + request.target <= maxQueuedTokens)) return undefined
+    if (!full && (!heavy || tenant.waiting === 0)) return undefined
     const retryAfterMs = Math.max(leastRetryMs, Math.ceil(this.drainMs * retryShare))
     const limit = full ? `${maxQueuedRequests} requests` : `${maxQueuedTokens} prompt tokens`
     return {

@@ -67,6 +67,8 @@ export class HostRequest {
   readonly #eos: ReadonlySet<number>
   readonly #text: TokenText
   readonly #scores: Float32Array | undefined
+  /** Its end was handed out. */
+  #reported = false
   #pendingText = ''
   #pendingTokens: number[] = []
   #pendingLogprobs: TokenLogprob[] = []
@@ -171,10 +173,12 @@ export class HostRequest {
 
   /** What happened since the last call; undefined when nothing did. */
   takePart(): StepPart | undefined {
+    if (this.#reported) return undefined
     if (this.#pendingTokens.length === 0 && this.#pendingText === '' && this.end === undefined) return undefined
     const part: StepPart = { id: this.id, text: this.#pendingText, tokens: this.#pendingTokens }
     if (this.#pendingLogprobs.length > 0) part.logprobs = this.#pendingLogprobs
     if (this.end !== undefined) part.end = this.end
+    this.#reported = this.end !== undefined
     this.#pendingText = ''
     this.#pendingTokens = []
     this.#pendingLogprobs = []

@@ -114,7 +114,7 @@ export class Scheduler {
 
   /** Queues a request, or ends it with an error: when it could never fit, when it is one too many, when it cannot be on time. */
   add(request: HostRequest, nowMs: number): void {
-    const refusal = this.admission.refusal(request, nowMs) ?? this.#unreachable(request, nowMs)
+    const refusal = this.admission.refusal(request, this.tenants, nowMs) ?? this.#unreachable(request, nowMs)
     if (refusal !== undefined) request.fail(refusal)
     if (request.end !== undefined) {
       this.#count(request)
@@ -317,7 +317,7 @@ export class Scheduler {
   #affordable(plan: StepPlan, context: number, count: number): number {
     const { objective, maxStepMs } = this.#options.policy
     const most = Math.min(plan.room, count)
-    if (objective === 'throughput' || plan.decoding === 0) return most
+    if (objective === 'throughput' || plan.decoding === 0 || maxStepMs === Number.POSITIVE_INFINITY) return most
     const { nTokens, attended, nSegments } = plan
     const fits = this.cost.fit(nTokens, attended, nSegments, context, most, plannedShare * maxStepMs)
     if (fits === most) return most

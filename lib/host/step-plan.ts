@@ -34,9 +34,9 @@ export class StepPlan {
     this.tokens = new Int32Array(stepTokens)
   }
 
-  /** Tokens that still fit. */
+  /** Tokens that still fit. Segments always do: only running requests have one each, of a token at least. */
   get room(): number {
-    return this.nSegments === this.counts.length ? 0 : this.tokens.length - this.nTokens
+    return this.tokens.length - this.nTokens
   }
 
   clear(): void {

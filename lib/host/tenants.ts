@@ -21,6 +21,8 @@ export class Tenant {
   /** Those that could be admitted: neither paused nor waiting for another's prefix. By urgency. */
   readonly queue: HostRequest[] = []
   virtualTime = 0
+  /** Tokens of those that wait. */
+  queuedTokens = 0
   /** All requests, those that run, and those that wait for whatever reason. */
   requests = 0
   running = 0
@@ -49,6 +51,7 @@ export class Tenants {
   readonly active: Tenant[] = []
   /** The virtual time of the tenant served last, and the latest of those that left. */
   #clock = 0
+  #activeWeight = 0
   #latest = 0
 
   constructor(weights: Record<string, number>) {
@@ -71,17 +74,27 @@ export class Tenants {
     return oldestMs
   }
 
-  /** A request arrives. */
-  enter(request: HostRequest, nowMs: number): void {
-    const name = request.spec.tenant ?? ''
+  /** The part of everything that a tenant may claim, now that those of `active` are there, too. */
+  share(tenant: Tenant): number {
+    return tenant.weight / (this.#activeWeight + (tenant.requests > 0 ? 0 : tenant.weight))
+  }
+
+  of(name: string): Tenant {
     let tenant = this.#byName.get(name)
     if (tenant === undefined) {
       tenant = new Tenant(name, this.#weights.get(name) ?? 1)
       if (this.#byName.size >= remembered) this.#forgetOne()
       this.#byName.set(name, tenant)
     }
+    return tenant
+  }
+
+  /** A request arrives. */
+  enter(request: HostRequest, nowMs: number): void {
+    const tenant = this.of(request.spec.tenant ?? '')
     if (tenant.requests++ === 0) {
       this.active.push(tenant)
+      this.#activeWeight += tenant.weight
       tenant.virtualTime = Math.max(tenant.virtualTime, this.#clock)
     }
     request.tenant = tenant
@@ -92,6 +105,7 @@ export class Tenants {
   leave({ tenant }: HostRequest): void {
     if (--tenant.requests > 0) return
     this.active.splice(this.active.indexOf(tenant), 1)
+    this.#activeWeight = this.active.length === 0 ? 0 : this.#activeWeight - tenant.weight
     this.#latest = Math.max(this.#latest, tenant.virtualTime)
     // When all are done, nobody owes anything.
     if (this.active.length === 0) this.#clock = this.#latest

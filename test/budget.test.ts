@@ -1,0 +1,141 @@
+/** The budget of a step: prompts in chunks that leave those who generate within maxStepMs, and steps planned ahead of results. */
+import { describe, expect, it } from 'vitest'
+import type { StepResults } from '../lib/host/scheduler.ts'
+import { Bench, prompt, random, spec } from './scheduler-bench.ts'
+
+const stepMs = (tokens: number, attended: number, sequences: number) =>
+  3 + 0.2 * tokens + attended / 10_000 + 0.05 * sequences
+const generating = (id: number) => ({ ...spec(id, prompt(id, 20), 200, id), ignoreEos: true })
+
+/** Eight requests generate, then prompts of 250 tokens come; the steps until those are computed. */
+function mixed(objective: 'latency' | 'throughput') {
+  const bench = new Bench(256, 400, false, 32, { stepMs, maxStepMs: 25, objective })
+  for (let id = 0; id < 8; id++) bench.add(generating(id))
+  for (let i = 0; i < 30; i++) bench.step()
+  const from = bench.engine.stepSizes.length
+  for (let id = 20; id < 24; id++) bench.add({ ...spec(id, prompt(id, 250), 3, id), ignoreEos: true })
+  const times: number[] = []
+  let begun = bench.now
+  while ([20, 21, 22, 23].some((id) => bench.tokenTimes.get(id)!.length === 0)) {
+    bench.step()
+    times.push(bench.now - begun)
+    begun = bench.now
+  }
+  return { bench, times, sizes: bench.engine.stepSizes.slice(from) }
+}
+
+describe('the budget of a step', () => {
+  it('keeps every step under maxStepMs while others generate, and uses most of it', () => {
+    const { times, sizes, bench } = mixed('latency')
+    // Two milliseconds of the simulation's own clock a step.
+    for (const ms of times) expect(ms - 2).toBeLessThanOrEqual(25)
+    expect(Math.min(...sizes)).toBeGreaterThan(8)
+    expect(times.toSorted((a, b) => a - b)[times.length >> 1]!).toBeGreaterThan(15)
+    for (let id = 0; id < 8; id++) expect(bench.tokenTimes.get(id)!.length).toBeGreaterThan(30)
+  })
+
+  it('is the whole step when nobody generates', () => {
+    const bench = new Bench(256, 400, false, 32, { stepMs, maxStepMs: 10 })
+    for (let id = 0; id < 3; id++) bench.add(spec(id, prompt(id, 250), 3, id))
+    bench.step()
+    expect(bench.engine.stepSizes).toEqual([256])
+  })
+
+  it('is at least a block of a prompt, however slow steps are', () => {
+    const bench = new Bench(256, 400, false, 32, { stepMs: () => 500, maxStepMs: 10 })
+    bench.add(generating(1))
+    for (let i = 0; i < 10; i++) bench.step()
+    bench.add(spec(2, prompt(2, 160), 3, 2))
+    bench.step()
+    expect(bench.engine.stepSizes.at(-1)).toBe(17)
+    bench.run()
+    bench.expectSolo(2)
+  })
+
+  it('with the objective of throughput is full, and prompts come first', () => {
+    const { sizes, bench } = mixed('throughput')
+    expect(sizes[0]).toBe(256)
+    expect(bench.tokenTimes.get(0)!.length).toBeLessThan(36)
+    bench.run()
+    for (let id = 20; id < 24; id++) expect(bench.output.get(id)!.tokens).toHaveLength(3)
+    bench.expectIdle()
+  })
+})
+
+/** Steps whose results are committed only after the next step was planned; requests come, go and pause in between. */
+function runAhead(seed: number) {
+  const rng = random(seed)
+  const bench = new Bench([3, 16, 40, 200][rng(4)]!, 24 + rng(40), rng(3) > 0, 1 + rng(10))
+  const { scheduler, engine } = bench
+  const pending: { plan: ReturnType<typeof scheduler.plan> & object; results: StepResults }[] = []
+  const paused = new Set<number>()
+  let [id, ahead, cancelled] = [0, 0, 0]
+  const compute = (plan: (typeof pending)[0]['plan']) => {
+    const tokens = new Int32Array(256)
+    const results = { tokens, logprobs: new Float32Array(256), top: (row: number) => engine.topLogprobs(row), ms: 1 }
+    engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
+    engine.wait(tokens, results.logprobs)
+    pending.push({ plan, results })
+  }
+  const land = () => {
+    const { plan, results } = pending.shift()!
+    const requests = plan.requests.slice(0, plan.nSegments)
+    scheduler.commit(plan, results, bench.now++)
+    for (const request of requests) bench.collect(request)
+    expect(engine.check()).toBe('')
+  }
+  for (let turn = 0; turn < 400 || scheduler.running + scheduler.waiting > 0; turn++) {
+    expect(turn).toBeLessThan(10_000)
+    if (turn < 200 && rng(5) === 0 && scheduler.waiting < 6)
+      bench.add(spec(id, prompt(id++ % 7, 1 + rng(90)), 1 + rng(80), seed))
+    const other = rng(id + 1)
+    if (turn < 300 && rng(20) === 0) {
+      const request = scheduler.cancel(other, bench.now)
+      if (request !== undefined) {
+        cancelled++
+        bench.collect(request)
+      }
+    }
+    if (turn < 300 && rng(10) === 0) {
+      scheduler.setPaused(other, true, bench.now)
+      paused.add(other)
+    }
+    if (turn === 300) for (const of of paused) scheduler.setPaused(of, false, bench.now)
+    const plan = scheduler.plan(bench.now++)
+    if (plan !== undefined && pending.length > 0) ahead++
+    if (pending.length > 0) land()
+    if (plan !== undefined) compute(plan)
+  }
+  while (pending.length > 0) land()
+  bench.expectIdle()
+  for (const [of, { end }] of bench.output) {
+    if (end !== undefined && 'reason' in end && end.reason === 'cancelled') continue
+    bench.expectSolo(of)
+  }
+  return { ahead, cancelled, preemptions: scheduler.counts.preemptions }
+}
+
+describe('steps planned ahead', () => {
+  it('give every request its solo tokens, whoever ends, pauses or is preempted in between', () => {
+    const sum = { ahead: 0, cancelled: 0, preemptions: 0 }
+    for (let seed = 0; seed < 40; seed++) {
+      const counts = runAhead(seed)
+      for (const key of ['ahead', 'cancelled', 'preemptions'] as const) sum[key] += counts[key]
+    }
+    expect(sum.ahead).toBeGreaterThan(500)
+    expect(sum.cancelled).toBeGreaterThan(40)
+    expect(sum.preemptions).toBeGreaterThan(20)
+  })
+
+  it('are two at most', () => {
+    const bench = new Bench(16, 40)
+    bench.add(spec(1, prompt(1, 100), 5))
+    const [a, b] = [bench.scheduler.plan(0)!, bench.scheduler.plan(1)!]
+    expect([a.nTokens, b.nTokens, bench.scheduler.plan(2)]).toEqual([16, 16, undefined])
+    expect(b.tokens[0]).toBe(prompt(1, 100)[16])
+    bench.scheduler.discard(a)
+    bench.scheduler.discard(b)
+    bench.run()
+    bench.expectSolo(1)
+  })
+})

@@ -1,0 +1,201 @@
+/** Who goes first: priorities with aging within a tenant, weights between tenants, and what a flood does to others. */
+import { describe, expect, it } from 'vitest'
+import type { RequestSpec } from '../lib/host/protocol.ts'
+import { Tenants } from '../lib/host/tenants.ts'
+import { Bench, type BenchOptions, prompt, random, solo, spec } from './scheduler-bench.ts'
+
+const request = (id: number, more: Partial<RequestSpec> = {}, length = 40, output = 4): RequestSpec => ({
+  ...spec(id, prompt(id, length), output, id),
+  ignoreEos: true,
+  ...more,
+})
+
+/** Ids in the order of their first tokens. */
+function order(bench: Bench): number[] {
+  bench.run()
+  for (const id of bench.requests.keys()) expect(bench.output.get(id)!.tokens).toHaveLength(4)
+  const first = [...bench.tokenTimes].map(([id, times]) => [times[0]!, id] as const)
+  return first.sort(([a], [b]) => a - b).map(([, id]) => id)
+}
+
+describe('within a tenant', () => {
+  it('the higher priority goes first, then the order of arrival', () => {
+    const bench = new Bench(40, 64, false)
+    for (const [id, priority] of [0, 0, 5, -3, 5].entries()) bench.add(request(id, { priority }))
+    expect(order(bench)).toEqual([2, 4, 0, 1, 3])
+  })
+
+  it('a request goes before any that comes a second later for each level it lacks', () => {
+    const bench = new Bench(40, 64, false)
+    bench.add(request(0, { priority: 0 }))
+    bench.now = 2900
+    bench.add(request(1, { priority: 3 }))
+    bench.now = 3100
+    bench.add(request(2, { priority: 3 }))
+    expect(order(bench)).toEqual([1, 0, 2])
+  })
+
+  it('a request of low priority is served under an endless stream of a higher one', () => {
+    const bench = new Bench(40, 64, false, 4, { stepMs: () => 20 })
+    bench.add(request(0, { priority: -5 }))
+    let id = 1
+    while (bench.tokenTimes.get(0)!.length === 0) {
+      while (bench.scheduler.waiting < 5) bench.add(request(id++, { priority: 0 }))
+      bench.step()
+      expect(bench.now).toBeLessThan(6000)
+    }
+    expect(bench.now).toBeGreaterThan(4500)
+  })
+
+  it('a less important one makes way when all places are taken, and gives the same tokens later', () => {
+    const bench = new Bench(64, 64, false, 2)
+    for (const id of [1, 2]) bench.add(request(id, { priority: 0 }, 20, 60))
+    for (let i = 0; i < 5; i++) bench.step()
+    bench.add(request(3, { priority: 1 }))
+    bench.step()
+    expect(bench.tokenTimes.get(3)).toHaveLength(1)
+    bench.run()
+    expect([1, 2, 3].map((id) => bench.requests.get(id)!.preemptions)).toEqual([0, 1, 0])
+    const plain = new Bench(64, 64, false)
+    plain.add(request(2, {}, 20, 60))
+    plain.run()
+    expect(bench.output.get(2)!.tokens).toEqual(plain.output.get(2)!.tokens)
+    bench.expectIdle()
+  })
+})
+
+describe('between tenants', () => {
+  it('tokens are shared in proportion to weights while both have work', () => {
+    const bench = new Bench(64, 400, false, 8, { weights: { a: 3 } })
+    for (let id = 0; id < 120; id++) bench.add(request(id, { tenant: id % 2 ? 'a' : 'b' }, 60, 4))
+    while (Math.min(bench.scheduler.waiting, 1e9) > 50) bench.step()
+    const { a, b } = bench.scheduler.tenants.stats()
+    const ratio = a!.promptTokens / b!.promptTokens
+    expect(ratio).toBeGreaterThan(2.5)
+    expect(ratio).toBeLessThan(3.5)
+    bench.run()
+    bench.expectIdle()
+  })
+
+  it('priorities do not outbid another tenant', () => {
+    const bench = new Bench(40, 400, false, 8)
+    for (let id = 0; id < 20; id++) bench.add(request(id, { tenant: 'loud', priority: 100 }))
+    bench.add(request(20, { tenant: 'quiet', priority: -100 }))
+    expect(order(bench).indexOf(20)).toBeLessThan(2)
+  })
+
+  it('a tenant that was away has no claim saved up', () => {
+    const tenants = new Tenants({})
+    const bench = new Bench(64, 400, false, 8)
+    bench.add(request(0, { tenant: 'b' }))
+    bench.run()
+    for (let id = 1; id < 40; id++) bench.add(request(id, { tenant: 'a' }))
+    for (let i = 0; i < 30; i++) bench.step()
+    for (let id = 40; id < 80; id++) bench.add(request(id, { tenant: 'b' }))
+    for (let id = 80; id < 120; id++) bench.add(request(id, { tenant: 'a' }))
+    const before = bench.scheduler.tenants.stats()
+    for (let i = 0; i < 30; i++) bench.step()
+    const after = bench.scheduler.tenants.stats()
+    const gained = (name: string) => after[name]!.promptTokens - before[name]!.promptTokens
+    expect(gained('b') / gained('a')).toBeLessThan(1.6)
+    expect(tenants.stats()).toEqual({})
+  })
+
+  it('a cached prompt is free', () => {
+    const bench = new Bench(256, 400, true, 4)
+    const shared = prompt(77, 160)
+    const ask = (id: number, tenant: string, tokens: number[]) =>
+      bench.add({ ...spec(id, tokens, 4, id), ignoreEos: true, tenant, salt: tenant })
+    ask(0, 'a', shared)
+    bench.run()
+    const virtualTime = () => bench.requests.get(0)!.tenant.virtualTime
+    const before = virtualTime()
+    ask(1, 'a', shared)
+    bench.run()
+    expect(virtualTime() - before).toBe(16 + 4)
+  })
+
+  it('one below its share gets a place from the one furthest above, not the other way round', () => {
+    const bench = new Bench(64, 64, false, 4)
+    for (let id = 0; id < 6; id++) bench.add(request(id, { tenant: 'loud' }, 10, 100))
+    for (let i = 0; i < 3; i++) bench.step()
+    for (let id = 6; id < 10; id++) bench.add(request(id, { tenant: 'quiet' }, 10, 100))
+    bench.step()
+    const stats = bench.scheduler.tenants.stats()
+    expect([stats.loud!.running, stats.quiet!.running]).toEqual([2, 2])
+    bench.run()
+    for (let id = 0; id < 10; id++) expect(bench.requests.get(id)!.preemptions).toBeLessThanOrEqual(2)
+    bench.expectIdle()
+  })
+
+  it('names may be anything, and those long gone are forgotten', () => {
+    const bench = new Bench(256, 64, false, 8, { weights: { kept: 2 } })
+    bench.add(request(0, { tenant: '__proto__' }))
+    bench.run()
+    expect(new Map(Object.entries(bench.scheduler.tenants.stats())).get('__proto__')).toMatchObject({
+      requests: 1,
+      weight: 1,
+    })
+    for (let id = 1; id < 1000; id++) {
+      bench.add(request(id, { tenant: `t${id}` }, 2, 1))
+      bench.step()
+    }
+    bench.run()
+    expect(Object.keys(bench.scheduler.tenants.stats()).length).toBeLessThanOrEqual(256)
+    bench.add(request(2000, { tenant: 'kept' }))
+    expect(bench.requests.get(2000)!.tenant.weight).toBe(2)
+  })
+})
+
+/** p99 of the quiet tenant's times to first token, with another that sends `rate` requests a second. */
+function quietP99(rate: number, seed: number, more: BenchOptions): { p99: number; answered: number } {
+  const stepMs = (tokens: number, attended: number, sequences: number) =>
+    2 + 0.1 * tokens + attended / 20_000 + 0.02 * sequences
+  const bench = new Bench(256, 700, false, 24, { stepMs, maxStepMs: 30, maxQueuedRequests: 500, ...more })
+  bench.checked = false
+  const rng = random(seed)
+  const nextAfter = (perSecond: number) => (-1000 / perSecond) * Math.log((1 + rng(1_000_000)) / 1_000_001)
+  let [quietAt, loudAt] = [nextAfter(8), nextAfter(rate)]
+  const askedAt = new Map<number, number>()
+  let id = 0
+  while (bench.now < 12_000) {
+    while (Math.min(quietAt, loudAt) <= bench.now) {
+      const quiet = quietAt <= loudAt
+      const askedAtMs = Math.min(quietAt, loudAt)
+      if (quiet) askedAt.set(id, askedAtMs)
+      bench.add(request(id++, { tenant: quiet ? 'quiet' : 'loud', askedAtMs }, 40 + rng(120), 10 + rng(40)))
+      if (quiet) quietAt += nextAfter(8)
+      else loudAt += nextAfter(rate)
+    }
+    if (!bench.step()) bench.now = Math.max(bench.now, Math.min(quietAt, loudAt))
+  }
+  bench.run()
+  expect(bench.engine.check()).toBe('')
+  const waits = [...askedAt].map(([of, at]) => (bench.tokenTimes.get(of)![0] ?? Number.POSITIVE_INFINITY) - at)
+  for (const of of askedAt.keys()) {
+    const expected = solo({ ...bench.requests.get(of)!.spec, maxTokens: 0 })
+    expect(expected.tokens).toEqual([])
+  }
+  waits.sort((a, b) => a - b)
+  return { p99: waits[Math.ceil(0.99 * waits.length) - 1]!, answered: waits.length }
+}
+
+describe('a flood', () => {
+  it('of ten times its share raises the p99 time to first token of another tenant by less than twice', () => {
+    const ratios = [1, 2, 3].map((seed) => {
+      const calm = quietP99(12, seed, {})
+      const flooded = quietP99(120, seed, {})
+      expect(calm.answered).toBeGreaterThan(60)
+      return flooded.p99 / calm.p99
+    })
+    for (const ratio of ratios) expect(ratio).toBeLessThan(2)
+  })
+
+  it('would without tenants: the same load under one name delays everybody many times as much', () => {
+    const [calm, flooded] = [
+      quietP99(12, 1, {}),
+      quietP99(120, 1, { maxQueuedRequests: 1e9, weights: { quiet: 1e-9 } }),
+    ]
+    expect(flooded.p99 / calm.p99).toBeGreaterThan(5)
+  })
+})
