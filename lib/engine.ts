@@ -142,7 +142,7 @@ export class Engine {
     const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
     const count = parse(countSchema, n, 'n', site)
     const { seed } = sampling
-    if (seed !== undefined && seed + count - 1 > Number.MAX_SAFE_INTEGER)
+    if (seed !== undefined && seed > Number.MAX_SAFE_INTEGER - count + 1)
       throw invalidArgument(site, 'seed', `at most ${Number.MAX_SAFE_INTEGER - count + 1} for ${count} samples`, seed)
     let tokens: Int32Array | Promise<Int32Array> | undefined
     const once = (tokenize: () => Int32Array | Promise<Int32Array>) => {

@@ -125,6 +125,26 @@ const checks = [
     run: () => ['node', 'test/deep/kill.mjs', '--kills', '120', '--seed', '1'],
   },
   {
+    name: 'service-stories',
+    what: '10,000 random requests of several tenants, with aborts, deadlines, slow readers, samples and forks, against each alone',
+    run: () => ['node', 'test/deep/service.mjs', '--requests', '10000', '--seed', '1'],
+  },
+  {
+    name: 'stall',
+    what: 'a prompt of 4,000 tokens among 16 streams: time between their tokens',
+    run: () => ['node', 'test/deep/stall.mjs'],
+  },
+  {
+    name: 'shared-prefix',
+    what: '64 clients with a system prompt of 1,000 tokens, prefix cache on and off',
+    run: () => ['node', 'test/deep/shared-prefix.mjs'],
+  },
+  {
+    name: 'fairness',
+    what: 'time to first token beside a tenant that floods ten times its share',
+    run: () => ['node', 'test/deep/fairness.mjs'],
+  },
+  {
     name: 'jammed-main-thread',
     what: 'decode while the main thread is busy half of the time',
     skip: needsSmol,

@@ -1,30 +1,6 @@
 /** Draft tokens through the scheduler: whatever is guessed, the tokens are the same; right guesses make fewer steps. */
 import { describe, expect, it } from 'vitest'
-import type { HostRequest } from '../lib/host/request.ts'
-import type { Drafter } from '../lib/host/speculation.ts'
-import { nextToken } from './fake-native.ts'
-import { Bench, eos, prompt, random, spec, vocabulary } from './scheduler-bench.ts'
-
-/** Knows what comes next; every `errorEvery`th guess is wrong (0: none). */
-class Oracle implements Drafter {
-  readonly #errorEvery: number
-  #guesses = 0
-
-  constructor(errorEvery: number) {
-    this.#errorEvery = errorEvery
-  }
-
-  draft({ tokens, length, spec: { sampling } }: HostRequest, out: Int32Array, most: number): number {
-    const all = [...tokens.subarray(0, length)]
-    for (let i = 0; i < most; i++) {
-      const token = nextToken(all, sampling.seed, vocabulary)
-      const wrong = this.#errorEvery > 0 && ++this.#guesses % this.#errorEvery === 0
-      all.push(wrong ? (token + 1) % vocabulary : token)
-      out[i] = all.at(-1)!
-    }
-    return most
-  }
-}
+import { Bench, eos, Oracle, prompt, random, spec } from './scheduler-bench.ts'
 
 const lively = (id: number) => ({ ...spec(id, prompt(id, 30), 100, id), ignoreEos: true })
 

@@ -50,6 +50,27 @@ export function solo({ tokens, maxTokens, sampling }: RequestSpec): { tokens: nu
   return { tokens: all.slice(tokens.length), reason: 'length' }
 }
 
+/** Knows what comes next; every `errorEvery`th guess is wrong (0: none). */
+export class Oracle implements Drafter {
+  readonly #errorEvery: number
+  #guesses = 0
+
+  constructor(errorEvery: number) {
+    this.#errorEvery = errorEvery
+  }
+
+  draft({ tokens, length, spec: { sampling } }: HostRequest, out: Int32Array, most: number): number {
+    const all = [...tokens.subarray(0, length)]
+    for (let i = 0; i < most; i++) {
+      const token = nextToken(all, sampling.seed, vocabulary)
+      const wrong = this.#errorEvery > 0 && ++this.#guesses % this.#errorEvery === 0
+      all.push(wrong ? (token + 1) % vocabulary : token)
+      out[i] = all.at(-1)!
+    }
+    return most
+  }
+}
+
 /** How long a step takes in the simulation, and what differs from the default policy. */
 export interface BenchOptions extends Partial<SchedulingPolicy> {
   stepMs?: (tokens: number, attended: number, sequences: number) => number

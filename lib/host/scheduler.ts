@@ -231,7 +231,7 @@ export class Scheduler {
     request.planned -= drafts - right
     request.computed += right
     request.room -= right
-    if (right > 0 && request.end === undefined) this.#running.acceptDrafts(request, from + certain, right)
+    if (right > 0) this.#running.acceptDrafts(request, from + certain, right)
   }
 
   /** Rows after the first count as long as the draft before them equals the draw. Returns how many drafts were right. */
@@ -320,9 +320,7 @@ export class Scheduler {
     if (objective === 'throughput' || plan.decoding === 0 || maxStepMs === Number.POSITIVE_INFINITY) return most
     const { nTokens, attended, nSegments } = plan
     const fits = this.cost.fit(nTokens, attended, nSegments, context, most, plannedShare * maxStepMs)
-    if (fits === most) return most
-    const whole = fits - (fits % leastChunk)
-    return nTokens > plan.decoding ? whole : Math.max(whole, Math.min(most, leastChunk))
+    return nTokens > plan.decoding ? fits : Math.max(fits, Math.min(most, leastChunk))
   }
 
   #draft(plan: StepPlan, request: HostRequest): number {
