@@ -3,7 +3,7 @@
  * costs a few stores, and one comparison when nobody traces. lib/trace.ts makes a document of them.
  */
 import type { HostRequest } from './request.ts'
-import type { StepPlan } from './scheduler.ts'
+import type { StepPlan } from './step-plan.ts'
 
 /** Offsets in a row of StepRecords.steps. Times are milliseconds since the epoch, fractional. */
 export const stepField = {
