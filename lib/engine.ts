@@ -150,7 +150,9 @@ export class Engine {
       return tokens
     }
     return Array.from({ length: count }, (_, i) => {
-      const one = seed === undefined ? sampling : { ...sampling, seed: seed + i }
+      // Of its own: Node warns of many listeners on one signal.
+      const signal = sampling.signal && AbortSignal.any([sampling.signal])
+      const one = { ...sampling, ...(signal && { signal }), ...(seed !== undefined && { seed: seed + i }) }
       if (messages !== undefined) return this.#chat(messages, one, site, undefined, once)
       return this.#generate(() => once(() => this.#prompt(prompt!, parseSpecial, site)), one, site, {})
     })

@@ -16,7 +16,7 @@ const outputTokens = 60
 
 const sampling = (seed: number): SamplingSpec => ({
   ...{ temperature: seed % 2 ? 0.9 : 0, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: seed % 3 ? 1 : 1.2 },
-  ...{ presencePenalty: 0, frequencyPenalty: seed % 4 ? 0 : 0.3, seed, logprobs: 0 },
+  ...{ presencePenalty: 0, frequencyPenalty: seed % 4 ? 0 : 0.3, seed, logprobs: 0, vocabulary: 0 },
   ...{ biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
 })
 

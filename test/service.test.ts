@@ -55,6 +55,21 @@ describe('samples', () => {
     expect(new Set(results.map((r) => r.seed)).size).toBe(3)
   })
 
+  it('end together when their signal aborts, and nothing is printed', async () => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error) => void warnings.push(warning)
+    process.on('warning', onWarning)
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const all = engine.samples({ prompt: 'Once', ignoreEos: true, signal: controller.signal }, 16)
+    setTimeout(() => controller.abort(reason), 50)
+    const ends = await Promise.allSettled(all.map((generation) => generation.result))
+    expect(ends.map((end) => end.status === 'rejected' && end.reason)).toEqual(Array(16).fill(reason))
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
+  })
+
   it('are checked at the call', () => {
     for (const n of [0, 1.5, 1025]) expect(() => engine.samples({ prompt: 'x' }, n)).toThrow(/Option n/)
     expect(() => engine.samples({ prompt: 'x', seed: Number.MAX_SAFE_INTEGER }, 2)).toThrow(/Option seed/)
