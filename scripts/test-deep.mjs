@@ -120,6 +120,8 @@ const checks = [
       (existsSync(stories) ? '' : 'octavo-stories-f16.gguf is not beside this checkout') ||
       (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
     run: () => ['node', 'scripts/oracle-formats.mjs', stories, '--python', python],
+  },
+  {
     name: 'kill-9',
     what: 'the isolated engine killed 120 times in mid-stream: answers as if undisturbed, nothing leaks',
     run: () => ['node', 'test/deep/kill.mjs', '--kills', '120', '--seed', '1'],
