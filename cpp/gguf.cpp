@@ -44,10 +44,12 @@ const GgmlType* find_type(std::uint32_t id) {
 enum ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 constexpr std::uint32_t value_bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-// What a header may hold. The largest vocabularies in use (262,144 tokens, their scores, types and merges) need a
-// fiftieth of it; without a limit a header of a few gigabytes would be expanded into memory.
-constexpr std::uint64_t max_header_bytes = std::uint64_t{256} << 20;
-constexpr std::uint64_t max_array_elements = std::uint64_t{1} << 24;  // of all arrays together
+// What a header may hold. The largest vocabularies in use (262,144 tokens, their scores, types and merges: 1.3 million
+// elements, 16 MB) need a third of it. Without limits a header would be expanded into many times its size in memory: a key
+// takes 14 bytes of file and ten times that once read.
+constexpr std::uint64_t max_header_bytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t max_array_elements = std::uint64_t{1} << 22;  // of all arrays together
+constexpr std::uint64_t max_keys = 65536, max_tensors = 65536;
 constexpr std::uint64_t max_key_bytes = 65535;                        // the format's own limit
 constexpr std::uint32_t max_dimensions = 4;
 constexpr std::uint64_t min_alignment = 8, max_alignment = std::uint64_t{1} << 20;
@@ -85,6 +87,10 @@ class Cursor {
     fail(cut ? Code::model_invalid : Code::model_unsupported, subject,
          "at most " + std::to_string(left()) + " bytes to the end of " + (cut ? "the file" : "the largest header"),
          std::to_string(count) + (each == 1 ? " bytes" : " items of " + std::to_string(each) + " bytes or more"));
+  }
+
+  void at_most(std::uint64_t count, std::uint64_t limit, const std::string& subject) const {
+    if (count > limit) fail(Code::model_unsupported, subject, "at most " + std::to_string(limit), std::to_string(count));
   }
 
   void bytes(void* out, std::size_t n, const std::string& subject) {
@@ -217,6 +223,7 @@ void reject_duplicates(const Cursor& in, const std::vector<Item>& items, const c
 
 void read_metadata(Cursor& in, GgufFile& out, std::uint64_t count) {
   in.need(count, 8 + 1 + 4 + 1, "number of metadata keys");
+  in.at_most(count, max_keys, "number of metadata keys");
   std::uint64_t elements_left = max_array_elements;
   for (std::uint64_t i = 0; i < count; ++i) {
     std::string key = in.text("metadata key " + std::to_string(i), max_key_bytes);
@@ -260,6 +267,7 @@ void measure(const Cursor& in, GgufTensor& t, const std::string& subject) {
 
 void read_tensors(Cursor& in, GgufFile& out, std::uint64_t count) {
   in.need(count, 8 + 1 + 4 + 8 + 4 + 8, "number of tensors");
+  in.at_most(count, max_tensors, "number of tensors");
   for (std::uint64_t i = 0; i < count; ++i) {
     GgufTensor t;
     t.name = in.text("name of tensor " + std::to_string(i), max_key_bytes);

@@ -1,8 +1,8 @@
 // Checked reader of GGUF v2 and v3 files (format: ggml's docs/gguf.md), and a writer. The reader reads the header only;
 // tensor data is read later by offset. Every count, length, offset, type, overflow and overlap is validated against the
 // file's size before anything is allocated for it; any fault is model_invalid (or model_unsupported: big-endian files,
-// other versions, unknown tensor types, nested arrays, headers beyond 256 MiB) with the path, what was expected and what
-// came.
+// other versions, unknown tensor types, nested arrays, headers beyond 64 MiB, 65,536 keys or tensors, 4 million array
+// elements) with the path, what was expected and what came.
 #pragma once
 #include <cstdint>
 #include <string>

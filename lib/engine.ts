@@ -99,6 +99,7 @@ export class Engine {
     const log = logOf(options.model, options.onLog)
     let host: HostClient | undefined
     let starting: Promise<TextService> | undefined
+    const off = new AbortController()
     try {
       assertPlatform()
       const location = locateModel(options.model)
@@ -107,13 +108,14 @@ export class Engine {
         onLog: log,
         ...{ isolation: options.isolation, restart: options.restart, now },
       })
-      starting = TextService.start({ source: textSource(location) })
+      starting = TextService.start({ source: textSource(location), signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
       host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
       const { contextTokens, model } = loaded
       publishLoad({ type: 'end', ...named(), contextTokens, weightBytes: model.bytes })
       return new Engine(host, text, loaded, log)
     } catch (error) {
+      off.abort()
       await Promise.allSettled([host?.close(closedError), starting?.then((text) => text.close())])
       const reason = signal?.aborted ? signal.reason : site.error(isErrorData(error) ? error : toErrorData(error))
       publishLoad({ type: 'error', ...named(), error: reason })
@@ -243,7 +245,9 @@ export class Engine {
     this.#assertTemplate(site)
     const tokenize = () =>
       turn === undefined || turn.droppable === 0
-        ? once(() => this.#text.tokenizeChat(messages, { addGenerationPrompt: true }))
+        ? once(() =>
+            this.#text.tokenizeChat(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
+          )
         : this.#fitTurn(turn)
     return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, turn?.onEnd)
   }
@@ -333,7 +337,8 @@ export class Engine {
   ): Int32Array | Promise<Int32Array> {
     this.#assertOpen(site)
     if (typeof prompt !== 'string') return tokenIds(prompt, this.model.vocabularySize, 'prompt', site)
-    return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos })
+    const { contextTokens: maxTokens } = this.model
+    return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos, maxTokens })
   }
 
   #overflow(promptTokens: number): ErrorData {

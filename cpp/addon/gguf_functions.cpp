@@ -60,7 +60,11 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
     out.Set("alignment", Napi::Number::New(env, static_cast<double>(gguf.alignment)));
     out.Set("fileBytes", Napi::Number::New(env, static_cast<double>(gguf.file_bytes)));
     Napi::Object metadata = Napi::Object::New(env);
-    for (const auto& [key, value] : gguf.metadata) metadata.Set(key, std::visit(GgufValueToJs{env}, value));
+    // Defined, not set: a key called __proto__ is data like any other.
+    constexpr auto plain = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
+    for (const auto& [key, value] : gguf.metadata)
+      metadata.DefineProperty(
+          Napi::PropertyDescriptor::Value(Napi::String::New(env, key), std::visit(GgufValueToJs{env}, value), plain));
     out.Set("metadata", metadata);
     Napi::Array tensors = Napi::Array::New(env, gguf.tensors.size());
     for (std::size_t i = 0; i < gguf.tensors.size(); ++i) {

@@ -17,13 +17,20 @@ struct Candidate {
 
 #if defined(__x86_64__)
 // The compiler's runtime checks also ask (xgetbv) whether the system saves the registers.
+#if defined(__clang__) && __clang_major__ < 18  // knows fewer names; every CPU with AVX2 has f16c
+bool has_f16c() { return __builtin_cpu_supports("avx2"); }
+bool has_v4() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+bool has_f16c() { return __builtin_cpu_supports("f16c"); }
+bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
+#endif
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
-         __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2");
 }
-bool has_avx512vnni() {
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512vnni");
-}
+bool has_avx512vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
 bool always() { return true; }
 const Candidate candidates[] = {
     {&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};

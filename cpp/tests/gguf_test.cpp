@@ -287,7 +287,9 @@ TEST_CASE("gguf: hostile headers are refused by name") {
   CHECK(refused(file, key(9).u32(13).u64(0).bytes, "element type") == invalid);
   CHECK(refused(file, key(9).u32(9).u64(1).u32(4).u64(0).bytes, "array of arrays") == unsupported);
   CHECK(refused(file, key(9).u32(10).u64(1).u64(UINT64_MAX).bytes, "2^63") == unsupported);
-  CHECK(refused(file, key(9).u32(0).u64((1 << 24) + 1).data((1 << 24) + 64).bytes, "array elements") == unsupported);
+  CHECK(refused(file, key(9).u32(0).u64((1 << 22) + 1).data((1 << 22) + 64).bytes, "array elements") == unsupported);
+  CHECK(refused(file, Raw().header(0, 65537).data(1 << 20).bytes, "at most 65536") == unsupported);
+  CHECK(refused(file, Raw().header(65537, 0).data(1 << 22).bytes, "at most 65536") == unsupported);
   CHECK(refused(file, Raw().header(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(1).bytes, "twice") == invalid);
   for (std::uint32_t alignment : {0u, 1u, 4u, 24u, 33u, 1u << 30})
     CHECK(refused(file, Raw().header(0, 1).text("general.alignment").u32(4).u32(alignment).bytes, "power") == invalid);

@@ -12,12 +12,32 @@ import { endTokens, type SpecialToken, tokenType, type Vocabulary } from './voca
 type Metadata = Record<string, GgufValue>
 type Merge = [left: string, right: string]
 
+const get = (metadata: Metadata, key: string): GgufValue | undefined =>
+  Object.hasOwn(metadata, key) ? metadata[key] : undefined
+
+/** Four times the largest vocabularies in use (262,144 tokens): beyond it, tables that cost far more than the file. */
+const maxTokens = 2 ** 20
+const maxMerges = 2 ** 21
+/** Characters looked at to find a SentencePiece vocabulary's merges: quadratic in a token's length. Real ones need 2^25. */
+const maxMergeWork = 2 ** 30
+
+const unsupported = (message: string, details: Record<string, unknown> = {}) =>
+  new OctavoError('MODEL_UNSUPPORTED', message, details)
+
+/** A value of the file, for messages. */
+function short(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  return typeof value === 'string'
+    ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value)
+    : String(value)
+}
+
 const invalid = (message: string, details: Record<string, unknown> = {}) =>
   new OctavoError('MODEL_INVALID', message, details)
 
 /** tokenizer.ggml.<name> as an array of one type, or undefined when there is none. */
 function list<T>(metadata: Metadata, name: string, type: 'string' | 'number'): T[] | undefined {
-  const value = metadata[`tokenizer.ggml.${name}`]
+  const value = get(metadata, `tokenizer.ggml.${name}`)
   if (value === undefined) return undefined
   if (!Array.isArray(value) || value.some((item) => typeof item !== type)) {
     throw invalid(`tokenizer.ggml.${name}: expected an array of ${type}s.`, { key: `tokenizer.ggml.${name}` })
@@ -34,16 +54,16 @@ function listPerToken(metadata: Metadata, name: string, count: number): number[]
 }
 
 function flag(metadata: Metadata, name: string): boolean | undefined {
-  const value = metadata[`tokenizer.ggml.${name}`]
+  const value = get(metadata, `tokenizer.ggml.${name}`)
   if (value === undefined || typeof value === 'boolean') return value
   throw invalid(`tokenizer.ggml.${name}: expected a boolean, found ${typeof value}.`)
 }
 
 function tokenId(metadata: Metadata, name: string, count: number): number | undefined {
-  const value = metadata[`tokenizer.ggml.${name}_token_id`]
+  const value = get(metadata, `tokenizer.ggml.${name}_token_id`)
   if (value === undefined) return undefined
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= count) {
-    throw invalid(`tokenizer.ggml.${name}_token_id: expected an id below ${count}, found ${String(value)}.`)
+    throw invalid(`tokenizer.ggml.${name}_token_id: expected an id below ${count}, found ${short(value)}.`)
   }
   return value
 }
@@ -55,9 +75,7 @@ function tokenTypes(metadata: Metadata, tokens: string[]): Uint8Array {
       throw invalid(`tokenizer.ggml.token_type: token ${id} has type ${type}, expected 1 to 6.`, { token: id, type })
     }
     if (type === tokenType.byte && !/^<0x[0-9A-Fa-f]{2}>$/.test(tokens[id]!)) {
-      throw invalid(
-        `tokenizer.ggml.tokens: byte token ${id} is ${JSON.stringify(tokens[id])}, expected <0x00> to <0xFF>.`,
-      )
+      throw invalid(`tokenizer.ggml.tokens: byte token ${id} is ${short(tokens[id])}, expected <0x00> to <0xFF>.`)
     }
   })
   return Uint8Array.from(values)
@@ -86,8 +104,8 @@ function parseMerges(lines: string[], tokens: string[], vocabulary: Record<strin
     const [left, right] = merge
     if (space < 0 || right === '' || !all.has(left) || !all.has(right) || !all.has(left + right)) {
       throw invalid(
-        `tokenizer.ggml.merges: entry ${index} is ${JSON.stringify(line)}, expected two tokens whose concatenation is a token.`,
-        { index, merge: line },
+        `tokenizer.ggml.merges: entry ${index} is ${short(line)}, expected two tokens whose concatenation is a token.`,
+        { index, merge: line.slice(0, 80) },
       )
     }
     if (left + right in vocabulary) merges.push(merge)
@@ -101,15 +119,22 @@ function mergesFromScores(
   scores: number[],
   vocabulary: Record<string, number>,
 ): Merge[] {
+  const work = tokens.reduce((sum, text) => sum + text.length ** 2, 0)
+  if (work > maxMergeWork) {
+    const longest = tokens.reduce((most, text) => Math.max(most, text.length), 0)
+    throw unsupported(`tokenizer.ggml.tokens: expected tokens of some characters, found up to ${longest}.`, { longest })
+  }
+  const lengths = new Set(tokens.map((text) => text.length))
   const merges: { merge: Merge; score: number; left: number; right: number }[] = []
   tokens.forEach((text, id) => {
     if (types[id] !== tokenType.normal || vocabulary[text] !== id) return
     const characters = [...text]
     const ways: typeof merges = []
-    let left = ''
+    let cut = 0
     for (let at = 1; at < characters.length; at++) {
-      left += characters[at - 1]
-      const right = text.slice(left.length)
+      cut += characters[at - 1]!.length
+      if (!lengths.has(cut) || !lengths.has(text.length - cut)) continue
+      const [left, right] = [text.slice(0, cut), text.slice(cut)]
       if (left in vocabulary && right in vocabulary) {
         ways.push({ merge: [left, right], score: scores[id]!, left: at, right: characters.length - at })
       }
@@ -134,17 +159,20 @@ function specials(tokens: string[], types: Uint8Array, wanted: number): SpecialT
 type Spelled = Pick<Vocabulary, 'spelling' | 'model' | 'prefixSpace' | 'cutsAtWords' | 'addBos'>
 
 function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array): Spelled {
-  const name = metadata['tokenizer.ggml.pre'] ?? 'default'
+  const name = get(metadata, 'tokenizer.ggml.pre') ?? 'default'
   const pre = typeof name === 'string' && Object.hasOwn(preTokenizers, name) ? preTokenizers[name] : undefined
   if (!pre) {
     throw new OctavoError(
       'MODEL_UNSUPPORTED',
-      `Pre-tokenizer ${JSON.stringify(name)} is not known; known are ${Object.keys(preTokenizers).join(', ')}.`,
-      { key: 'tokenizer.ggml.pre', found: name, known: Object.keys(preTokenizers) },
+      `Pre-tokenizer ${short(name)} is not known; known are ${Object.keys(preTokenizers).join(', ')}.`,
+      { key: 'tokenizer.ggml.pre', found: short(name), known: Object.keys(preTokenizers) },
     )
   }
   const lines = list<string>(metadata, 'merges', 'string')
   if (!lines) throw invalid('tokenizer.ggml.merges: missing; a gpt2 vocabulary needs its merges.')
+  if (lines.length > maxMerges) {
+    throw unsupported(`tokenizer.ggml.merges: expected at most ${maxMerges}, found ${lines.length}.`)
+  }
   const vocab = textVocabulary(tokens, types)
   const split = pre.split.map((regex) => ({
     type: 'Split',
@@ -202,23 +230,26 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
 }
 
 export function vocabularyFromGguf(metadata: Metadata): Vocabulary {
-  const kind = metadata['tokenizer.ggml.model']
+  const kind = get(metadata, 'tokenizer.ggml.model')
   if (kind !== 'gpt2' && kind !== 'llama') {
-    const found = kind === undefined ? 'no tokenizer.ggml.model' : `tokenizer.ggml.model ${JSON.stringify(kind)}`
+    const found = kind === undefined ? 'no tokenizer.ggml.model' : `tokenizer.ggml.model ${short(kind)}`
     throw new OctavoError('MODEL_UNSUPPORTED', `Tokenizer kinds gpt2 and llama are supported; found ${found}.`, {
       key: 'tokenizer.ggml.model',
-      found: kind,
+      found: short(kind),
     })
   }
   const tokens = list<string>(metadata, 'tokens', 'string') ?? []
   if (tokens.length === 0) throw invalid('tokenizer.ggml.tokens: the vocabulary is empty.')
+  if (tokens.length > maxTokens) {
+    throw unsupported(`tokenizer.ggml.tokens: expected at most ${maxTokens} tokens, found ${tokens.length}.`)
+  }
   const types = tokenTypes(metadata, tokens)
   const spelled = kind === 'gpt2' ? bytePairs(metadata, tokens, types) : sentencePieces(metadata, tokens, types)
   const id = (name: string) => tokenId(metadata, name, tokens.length)
   const ids = { bos: id('bos'), eos: id('eos'), unk: id('unknown'), pad: id('padding') }
   const named: Record<string, string> = {}
   for (const [name, value] of Object.entries(ids)) if (value !== undefined) named[`${name}_token`] = tokens[value]!
-  const template = metadata['tokenizer.chat_template']
+  const template = get(metadata, 'tokenizer.chat_template')
   if (template !== undefined && typeof template !== 'string') {
     throw invalid(`tokenizer.chat_template: expected a string, found ${typeof template}.`)
   }

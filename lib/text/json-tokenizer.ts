@@ -35,11 +35,81 @@ function parse(text: string, name: string): Json {
   return value
 }
 
+/** More steps than any tokenizer has. */
+const maxSteps = 64
+
 /** A step and the steps of a Sequence, flat. */
-function steps(step: Json): Json[] {
+function steps(step: Json, depth = 0): Json[] {
   if (!step) return []
   const inner = step.normalizers ?? step.pretokenizers ?? step.processors ?? step.decoders
-  return step.type === 'Sequence' && Array.isArray(inner) ? inner.flatMap(steps) : [step]
+  if (step.type !== 'Sequence' || !Array.isArray(inner)) return [step]
+  if (depth > 8) throw invalid('expected sequences of steps that are at most 8 deep.')
+  const flat = inner.flatMap((part) => steps(part, depth + 1))
+  if (flat.length > maxSteps) throw invalid(`expected at most ${maxSteps} steps, found ${flat.length}.`)
+  return flat
+}
+
+/** One class of characters, repeated or not: no text makes it backtrack. */
+const singleClass = /^(\\[pP]\{[\w=]+\}|\\[dDsSwW]|\[\^?[^\\[\]]+\]|[\w ])([+*]|\{\d{1,3}(,\d{1,3})?\})?$/
+const knownExpressions = new Set(Object.values(preTokenizers).flatMap((row) => row.split))
+const maxPatternChars = 64
+
+/**
+ * A pattern is a program out of a file: an expression can take exponential time. Known expressions are run, and those that
+ * cannot backtrack.
+ */
+function checkPattern(step: Json): void {
+  const { Regex: regex, String: text } = step.pattern ?? {}
+  if (typeof text === 'string' && text !== '' && text.length <= maxPatternChars) return
+  if (typeof regex === 'string' && (knownExpressions.has(regex) || singleClass.test(regex))) return
+  throw unsupported(`step ${short(step.type)}: its pattern is not one that octavo knows: ${short(step.pattern)}.`)
+}
+
+const short = (value: unknown) => (JSON.stringify(value) ?? 'nothing').slice(0, 200)
+
+const isFlag = (value: unknown) => value === undefined || value === null || typeof value === 'boolean'
+const isAbsentOrText = (value: unknown) => value === undefined || value === null || typeof value === 'string'
+const isShortText = (value: unknown) => typeof value === 'string' && value.length <= maxPatternChars
+
+/** Steps that octavo runs, and what they need to be sound. */
+const normalizerChecks: Record<string, (step: Json) => void> = {
+  ...Object.fromEntries(['NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'StripAccents'].map((name) => [name, () => {}])),
+  Strip: (step) => expectSound(isFlag(step.strip_left) && isFlag(step.strip_right), step),
+  Prepend: (step) => expectSound(isShortText(step.prepend), step),
+  Replace(step) {
+    expectSound(isShortText(step.content), step)
+    checkPattern(step)
+  },
+}
+const preTokenizerChecks: Record<string, (step: Json) => void> = {
+  ByteLevel: (step) => expectSound([step.add_prefix_space, step.use_regex, step.trim_offsets].every(isFlag), step),
+  Digits: (step) => expectSound(isFlag(step.individual_digits), step),
+  Metaspace: (step) => expectSound(isShortText(step.replacement), step),
+  Whitespace: () => {},
+  WhitespaceSplit: () => {},
+  Split(step) {
+    expectSound(
+      ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'].includes(step.behavior),
+      step,
+    )
+    expectSound(isFlag(step.invert), step)
+    checkPattern(step)
+  },
+}
+
+function expectSound(sound: boolean, step: Json): void {
+  if (!sound) throw invalid(`step ${short(step.type)} is not as expected: ${short(step)}.`)
+}
+
+function checkSteps(list: Json[], checks: Record<string, (step: Json) => void>): Json[] {
+  for (const step of list) {
+    const check = typeof step.type === 'string' && Object.hasOwn(checks, step.type) ? checks[step.type] : undefined
+    if (!check) {
+      throw unsupported(`steps ${Object.keys(checks).join(', ')} are supported; found ${short(step.type)}.`)
+    }
+    check(step)
+  }
+  return list
 }
 
 const splitAt = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false })
@@ -77,6 +147,10 @@ function takePrefix(normalizers: Json[], preTokenizersIn: Json[]): Prefix & { no
   return { ...prefix, normalizers: kept, split }
 }
 
+/** As for GGUF vocabularies: four times the largest in use. */
+const maxTokens = 2 ** 20
+const maxMerges = 2 ** 21
+
 const contentOf = (token: Json): string | undefined =>
   typeof token === 'string' ? token : typeof token?.content === 'string' ? token.content : undefined
 
@@ -84,11 +158,15 @@ const contentOf = (token: Json): string | undefined =>
 function readTokens(model: Json, added: AddedToken[]): { tokens: string[]; types: Uint8Array } {
   const entries = Object.entries(model.vocab) as [string, number][]
   const count = entries.length + added.length
+  if (count > maxTokens) throw unsupported(`at most ${maxTokens} tokens are supported; found ${count}.`)
   const tokens: string[] = []
   const types = new Map<number, number>()
   const put = (text: string, id: number, type: number) => {
     if (typeof text !== 'string' || !Number.isInteger(id) || id < 0 || id >= 4 * count + 1024) {
-      throw invalid(`token ${JSON.stringify(text)} has id ${id}, expected 0 to about ${count}.`)
+      throw invalid(`token ${short(text)} has id ${short(id)}, expected 0 to about ${count}.`)
+    }
+    if (tokens[id] !== undefined && tokens[id] !== text) {
+      throw invalid(`tokens ${short(tokens[id])} and ${short(text)} have the same id, ${id}.`)
     }
     tokens[id] = text
     types.set(id, type)
@@ -98,6 +176,9 @@ function readTokens(model: Json, added: AddedToken[]): { tokens: string[]; types
     put(text, id, byte ? tokenType.byte : text === model.unk_token ? tokenType.unknown : tokenType.normal)
   }
   for (const token of added) {
+    if (typeof token !== 'object' || token === null || ![token.special, token.lstrip, token.rstrip].every(isFlag)) {
+      throw invalid(`expected an added token, found ${short(token)}.`)
+    }
     put(token.content, token.id, token.special ? tokenType.control : tokenType.userDefined)
   }
   return {
@@ -123,12 +204,14 @@ function withoutControl(model: Json, control: SpecialToken[]): Json {
   names.delete(model.unk_token)
   const vocab = Object.assign(Object.create(null), model.vocab)
   for (const name of names) delete vocab[name]
+  const known = (text: string) => Object.hasOwn(model.vocab, text)
   const merges = (model.merges as (string | [string, string])[])
-    .map((merge) => (typeof merge === 'string' ? (merge.split(' ', 2) as [string, string]) : merge))
+    .map((merge) => (typeof merge === 'string' ? (merge.split(' ', 3) as [string, string]) : merge))
     .filter((pair, index) => {
       const [left, right] = pair
-      if (pair.length !== 2 || !left || !right || !(left + right in model.vocab)) {
-        throw invalid(`merge ${index} is ${JSON.stringify(pair)}, expected two parts whose concatenation is a token.`)
+      const sound = pair.length === 2 && typeof left === 'string' && typeof right === 'string'
+      if (!sound || left === '' || right === '' || !known(left) || !known(right) || !known(left + right)) {
+        throw invalid(`merge ${index} is ${short(pair)}, expected two tokens whose concatenation is a token.`)
       }
       return !names.has(left + right)
     })
@@ -145,18 +228,37 @@ function chatTemplateOf(config: Json, file: string | undefined): string | undefi
   if (file !== undefined) return file
   const template = config.chat_template
   if (!Array.isArray(template)) return typeof template === 'string' ? template : undefined
-  return template.find((entry) => entry?.name === 'default')?.template
+  const found = template.find((entry) => entry?.name === 'default')?.template
+  return typeof found === 'string' ? found : undefined
 }
 
+/** Throws MODEL_INVALID for a file that is not what its format says, MODEL_UNSUPPORTED for steps that octavo does not run. */
 export function vocabularyFromJson(json: string, configJson?: string, templateFile?: string): Vocabulary {
   const file = parse(json, 'tokenizer.json')
   const config = configJson === undefined ? {} : parse(configJson, 'tokenizer_config.json')
+  try {
+    return readVocabulary(file, config, templateFile)
+  } catch (error) {
+    if (error instanceof OctavoError) throw error
+    // A value of a type that no check above names.
+    throw new OctavoError('MODEL_INVALID', `tokenizer.json: ${(error as Error).message}`, {}, { cause: error })
+  }
+}
+
+function readVocabulary(file: Json, config: Json, templateFile: string | undefined): Vocabulary {
   const { model } = file
   if (model?.type !== 'BPE') throw unsupported(`model type BPE is supported; found ${JSON.stringify(model?.type)}.`)
   if (typeof model.vocab !== 'object' || model.vocab === null || Object.keys(model.vocab).length === 0) {
     throw invalid('the vocabulary is empty.')
   }
   if (!Array.isArray(model.merges)) throw invalid('the merges are missing.')
+  if (model.merges.length > maxMerges) throw unsupported(`at most ${maxMerges} merges are supported.`)
+  if (!isAbsentOrText(model.unk_token) || ![model.byte_fallback, model.ignore_merges].every(isFlag)) {
+    throw invalid('the unknown token, byte_fallback or ignore_merges are not of their types.')
+  }
+  for (const name of ['end_of_word_suffix', 'continuing_subword_suffix']) {
+    if (model[name]) throw unsupported(`${name} is not supported; found ${short(model[name])}.`)
+  }
   const added: AddedToken[] = Array.isArray(file.added_tokens) ? file.added_tokens : []
   const { tokens, types } = readTokens(model, added)
   const control = specials(added, true)
@@ -165,9 +267,11 @@ export function vocabularyFromJson(json: string, configJson?: string, templateFi
   if (!byteLevel && !JSON.stringify([file.normalizer, file.pre_tokenizer, file.decoder]).includes('▁')) {
     throw unsupported('neither a byte-level nor a SentencePiece spelling of tokens was found.')
   }
-  const { normalizers, split, ...prefix } = takePrefix(steps(file.normalizer), pre)
+  const { normalizers, split, ...prefix } = takePrefix(
+    checkSteps(steps(file.normalizer), normalizerChecks),
+    checkSteps(pre, preTokenizerChecks),
+  )
   const expressions = split.flatMap(unicodeStep)
-  const known = new Set(Object.values(preTokenizers).flatMap((row) => row.split))
   const ids = new Map(tokens.map((text, id) => [text, id]))
   const named: Record<string, string> = {}
   for (const name of ['bos_token', 'eos_token', 'unk_token', 'pad_token']) {
@@ -188,7 +292,7 @@ export function vocabularyFromJson(json: string, configJson?: string, templateFi
     userDefined: specials(added, false),
     ...prefix,
     cutsAtWords: byteLevel
-      ? expressions.every((step) => step.type === 'ByteLevel' || known.has(step.pattern?.Regex))
+      ? expressions.every((step) => step.type === 'ByteLevel' || knownExpressions.has(step.pattern?.Regex))
       : expressions.length === 0 && !tokens.some((text, id) => types[id] === tokenType.normal && /[^▁]▁/.test(text)),
     addBos:
       bosId !== undefined && (beginsWithBos(file.post_processor, named.bos_token) || config.add_bos_token === true),

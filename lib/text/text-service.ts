@@ -6,6 +6,7 @@ import { OctavoError } from '../errors.ts'
 import type { GgufValue } from '../native.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
+import type { Piece } from './token-cutter.ts'
 import type { DecodeOptions, EncodeOptions, TokenizerInfo } from './tokenizer.ts'
 import { plain, verbatim } from './verbatim.ts'
 import type { SpecialToken } from './vocabulary.ts'
@@ -29,6 +30,13 @@ export interface ChatOptions {
   /** Render the beginning of the assistant's answer, too. Default: true. */
   addGenerationPrompt?: boolean | undefined
   tools?: unknown[] | undefined
+  /** As for prompts, see PromptOptions. */
+  maxTokens?: number | undefined
+}
+
+export interface PromptOptions extends EncodeOptions {
+  /** A text that has more bytes than so many tokens can hold is refused before it is tokenised: CONTEXT_OVERFLOW. */
+  maxTokens?: number | undefined
 }
 
 export interface TextServiceOptions {
@@ -36,6 +44,15 @@ export interface TextServiceOptions {
   /** Instead of the model's own chat template. */
   chatTemplate?: string | undefined
   templateDeadlineMs?: number | undefined
+  /** Ends the worker in the midst of its start, which rejects with ENGINE_CLOSED. */
+  signal?: AbortSignal | undefined
+}
+
+/** A vocabulary that does not fit into the worker's heap. */
+function outOfMemory(error: unknown): OctavoError | undefined {
+  const cause = (error as Error | undefined)?.cause as NodeJS.ErrnoException | undefined
+  if (cause?.code !== 'ERR_WORKER_OUT_OF_MEMORY') return undefined
+  return new OctavoError('OUT_OF_MEMORY', `The vocabulary is too large: ${cause.message}`, {}, { cause })
 }
 
 const closed = () => new OctavoError('ENGINE_CLOSED', 'The engine was closed.')
@@ -58,16 +75,23 @@ export class TextService {
 
   static async start(options: TextServiceOptions): Promise<TextService> {
     const entry = siblingEntry(import.meta.url, 'text-worker')
+    const { signal } = options
+    if (signal?.aborted) throw closed()
     const client = new WorkerClient(entry, 'text worker', { workerData: { source: options.source } })
+    const stop = () => void client.stop(closed())
+    signal?.addEventListener('abort', stop, { once: true })
     try {
       return new TextService(client, await client.call<Started>('load', undefined), options)
     } catch (error) {
       await client.stop(closed())
-      throw error
+      throw outOfMemory(error) ?? error
+    } finally {
+      signal?.removeEventListener('abort', stop)
     }
   }
 
-  tokenize(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+  async tokenize(text: string, { maxTokens, ...options }: PromptOptions = {}): Promise<Int32Array> {
+    this.#checkBytes([text], maxTokens)
     return this.#client.call('tokenize', { text, options })
   }
 
@@ -83,6 +107,7 @@ export class TextService {
     const known = verbatim(messages)
     const filled = known?.fill((await this.#render(known.messages, options)).pieces)
     const pieces = filled ?? (await this.#render(known ? messages.map(plain) : messages, options)).pieces
+    this.#checkBytes(pieces, options.maxTokens)
     return this.#client.call('pieces', { pieces })
   }
 
@@ -94,6 +119,20 @@ export class TextService {
   /** Ends both workers; calls that are pending reject with ENGINE_CLOSED. */
   async close(): Promise<void> {
     await Promise.all([this.#client.stop(closed()), this.#template?.close()])
+  }
+
+  #checkBytes(pieces: readonly Piece[], maxTokens = Number.POSITIVE_INFINITY): void {
+    const limit = maxTokens * this.info.maxTextBytes
+    const texts = pieces.filter((piece) => typeof piece === 'string')
+    // A UTF-16 unit has up to three bytes: most texts need not be measured.
+    if (3 * texts.reduce((sum, text) => sum + text.length, 0) <= limit) return
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+    if (bytes <= limit) return
+    throw new OctavoError(
+      'CONTEXT_OVERFLOW',
+      `The prompt has ${bytes} bytes; ${maxTokens} tokens, prompt and output together, hold at most ${limit}.`,
+      { promptBytes: bytes, contextTokens: maxTokens, maxPromptBytes: limit },
+    )
   }
 
   async #render(messages: readonly unknown[], options: ChatOptions): Promise<RenderedChat> {

@@ -2,7 +2,11 @@
  * Cuts a text at special tokens: at each place the longest token that begins there, from left to right, as Hugging Face
  * finds added tokens. One regular expression with the tokens as alternatives, longest first.
  */
+import { OctavoError } from '../errors.ts'
 import type { SpecialToken } from './vocabulary.ts'
+
+/** What one regular expression can hold; vocabularies in use have up to 7,000 special tokens of some 20 characters. */
+const maxSpecials = { tokens: 2 ** 14, characters: 2 ** 18 }
 
 /** A stretch of text, or the id of a special token. */
 export type Piece = string | number
@@ -13,6 +17,14 @@ export class TokenCutter {
 
   constructor(tokens: readonly SpecialToken[]) {
     this.#tokens = new Map(tokens.map((token) => [token.text, token]))
+    const characters = tokens.reduce((sum, token) => sum + token.text.length, 0)
+    if (tokens.length > maxSpecials.tokens || characters > maxSpecials.characters) {
+      throw new OctavoError(
+        'MODEL_UNSUPPORTED',
+        `Expected at most ${maxSpecials.tokens} control and user-defined tokens of ${maxSpecials.characters} characters together, found ${tokens.length} of ${characters}.`,
+        { expected: maxSpecials, found: { tokens: tokens.length, characters } },
+      )
+    }
     const texts = [...this.#tokens.keys()].sort((a, b) => b.length - a.length)
     const escaped = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
     if (texts.length > 0) this.#pattern = new RegExp(escaped.join('|'), 'g')

@@ -12,7 +12,7 @@ import type { GgufValue } from '../native.ts'
 import { vocabularyFromGguf } from './gguf-tokenizer.ts'
 import { vocabularyFromJson } from './json-tokenizer.ts'
 import { type Piece, TokenCutter } from './token-cutter.ts'
-import { type SpecialToken, tokenBytes, type Vocabulary, wellFormed } from './vocabulary.ts'
+import { maxTextBytes, type SpecialToken, tokenBytes, type Vocabulary, wellFormed } from './vocabulary.ts'
 
 export interface EncodeOptions {
   /** Names of control tokens in the text become control tokens. Default: false. */
@@ -37,6 +37,8 @@ export interface TokenizerInfo {
   /** The text of a whole token sequence loses one leading space: the one that tokenising put in front. */
   dropPrefixSpace: boolean
   tokenBytes: TokenBytes
+  /** n tokens stand for at most n times so many bytes of text. Infinity where text may vanish or run into one token. */
+  maxTextBytes: number
 }
 
 /** Characters of a chunk of a long text: some 20 ms of work. */
@@ -77,6 +79,7 @@ export class Tokenizer {
       hasChatTemplate: vocabulary.chatTemplate !== undefined,
       dropPrefixSpace: vocabulary.prefixSpace !== 'never',
       tokenBytes: table,
+      maxTextBytes: maxTextBytes(vocabulary, table),
     }
   }
 

@@ -104,3 +104,33 @@ export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'sp
   })
   return { bytes, offsets }
 }
+
+/**
+ * The most bytes of text that one token stands for. Normalizing shrinks a text at most fourfold: three jamo of three bytes
+ * each become one syllable of three, `▁` counts as the space that it is written for.
+ */
+export function maxTextBytes(vocabulary: Vocabulary, table: TokenBytes): number {
+  const { spelling, control, userDefined } = vocabulary
+  const { model, normalizer } = vocabulary.model as MergeModelSource
+  const known = (text: string) => Object.hasOwn(model.vocab, text)
+  const everyByte =
+    spelling === 'bytes'
+      ? [...byteOfCharacter.keys()].every(known)
+      : model.byte_fallback === true && Array.from({ length: 256 }, (_, byte) => byteName(byte)).every(known)
+  const strips = [...control, ...userDefined].some((token) => token.stripLeft || token.stripRight)
+  const steps = normalizer?.normalizers ?? (normalizer ? [normalizer] : [])
+  const shrinks = steps.some((step) => step.type !== 'NFC' && !(step.type === 'Replace' && step.content === '▁'))
+  if (!everyByte || strips || shrinks) return Number.POSITIVE_INFINITY
+  let most = 1
+  for (let id = 0; id + 1 < table.offsets.length; id++)
+    most = Math.max(most, table.offsets[id + 1]! - table.offsets[id]!)
+  for (const { text } of control) most = Math.max(most, 3 * text.length)
+  return most * (steps.length > 0 ? 4 : 1)
+}
+
+interface MergeModelSource {
+  model: { vocab: Record<string, number>; byte_fallback?: boolean }
+  normalizer: { type: string; content?: string; normalizers?: { type: string; content?: string }[] } | null
+}
+
+const byteName = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
