@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "cases.h"
 #include "gguf.h"
@@ -20,21 +21,19 @@ namespace {
 // Tensors beyond these sizes add time and nothing new.
 constexpr std::uint64_t max_width = 1024, max_rows = 40;
 
-const Format* format_of(std::uint32_t ggml_type) {
-  static constexpr Format all[] = {Format::f32, Format::f16, Format::q4_0, Format::q4_1, Format::q8_0, Format::bf16};
-  static_assert(std::size(all) == format_count);
-  for (const Format& f : all)
-    if (traits(f).ggml_type == ggml_type) return &f;
-  return nullptr;
+std::optional<Format> format_of(std::uint32_t ggml_type) {
+  for (std::size_t i = 0; i < format_count; ++i)
+    if (format_table[i].ggml_type == ggml_type) return static_cast<Format>(i);
+  return std::nullopt;
 }
 
 bool same(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b)); }
 
 // The backend's own layout must give back what the file says, or refuse a scale that is not finite.
 std::string check_tensor(const os::File& file, const GgufTensor& t) {
-  const Format* format = format_of(t.type);
+  const std::optional<Format> format = format_of(t.type);
   const std::uint64_t width = t.shape[0];
-  if (format == nullptr || width > max_width || width % 32 != 0) return "";
+  if (!format || width > max_width || width % 32 != 0) return "";
   const std::size_t stride = row_bytes(*format, width);
   const std::uint64_t rows = std::min(t.bytes / stride, max_rows);
   std::vector<std::uint8_t> bytes(stride * rows);
@@ -102,8 +101,8 @@ std::string check_model(const std::string& path, const GgufFile& gguf) {
   d.rope_frequencies = rope_frequencies(d.rope_dims, static_cast<double>(number(gguf, "rope.freq_base", 10000)));
   d.rope_magnitude = 1;
   for (const GgufTensor& t : gguf.tensors) {
-    const Format* format = format_of(t.type);
-    if (format == nullptr) continue;
+    const std::optional<Format> format = format_of(t.type);
+    if (!format) continue;
     const std::int64_t rows = t.shape.size() > 1 ? static_cast<std::int64_t>(t.shape[1]) : 1;
     d.tensors[role_of(t.name)] = {0, t.offset, t.bytes, *format, rows, static_cast<std::int64_t>(t.shape[0])};
   }
