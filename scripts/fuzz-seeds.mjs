@@ -22,7 +22,11 @@ const type = {
   f64: 12,
 }
 const ggml = { f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 8, q6_k: 14, bf16: 30 }
-const groups = { 0: [1, 4], 1: [1, 2], 2: [32, 18], 3: [32, 20], 8: [32, 34], 14: [256, 210], 30: [1, 2] }
+/** Weights and bytes of a block, by ggml's type. */
+const groups = {
+  ...{ 0: [1, 4], 1: [1, 2], 2: [32, 18], 3: [32, 20], 6: [32, 22], 7: [32, 24], 8: [32, 34], 12: [256, 144] },
+  ...{ 13: [256, 176], 14: [256, 210], 20: [32, 18], 30: [1, 2], 39: [32, 17] },
+}
 const max = 2n ** 64n - 1n
 
 const raw = (bytes, write) => {
@@ -185,6 +189,10 @@ const gguf = {
       pair('__proto__', 'array', list('string', [text('tokens')])),
       pair('none', 'array', list('i32', [])),
     ],
+  }),
+  'good-all-formats': file({
+    tensors: Object.keys(groups).map((kind) => ({ name: `type ${kind}`, shape: [256, 2], kind: Number(kind) })),
+    fill: (_, i) => (i % 2 ? 0x2c : (i * 7) % 64),
   }),
   'good-no-keys-no-tensors': head(0, 0),
   empty: Buffer.alloc(0),

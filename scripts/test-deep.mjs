@@ -50,6 +50,35 @@ const checks = [
     run: () => ['node', 'scripts/test-cpp.mjs', '--deep', '--', '-tc=*gguf*,*kv*,*sampler*'],
   },
   {
+    name: 'fuzz',
+    what: 'libFuzzer on GGUF files and model descriptions, half an hour, ASan + UBSan; lines of the reader that it reaches',
+    skip: () => (has('clang++-14') || has('clang++') ? '' : 'clang is not installed'),
+    run: () => ['node', 'scripts/fuzz.mjs', '--seconds', '1800', '--coverage'],
+  },
+  {
+    name: 'damage-stories',
+    what: 'stories cut at every 1% and with 2,000 bytes of its header changed',
+    run: () => ['node', 'test/deep/damage.mjs', 'models/octavo-stories-q4_0.gguf'],
+  },
+  {
+    name: 'damage-smollm2',
+    what: 'SmolLM2-135M cut at every 1% and with 2,000 bytes of its header changed',
+    skip: needsSmol,
+    run: () => ['node', 'test/deep/damage.mjs', smol],
+  },
+  {
+    name: 'hostile-text',
+    deep: true,
+    what: 'tokenizer files with random changes, chat templates that misbehave, full counts',
+    run: () => [
+      'node',
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      'test/hostile-tokenizer.test.ts',
+      'test/hostile-template.test.ts',
+    ],
+  },
+  {
     name: 'cpp-tsan',
     what: 'doctest binary under TSan',
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'thread'],

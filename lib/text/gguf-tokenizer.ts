@@ -217,7 +217,7 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
         merges: mergesFromScores(tokens, types, scores, vocab),
         byte_fallback: types.includes(tokenType.byte),
         fuse_unk: true,
-        unk_token: unknown ?? null,
+        unk_token: unknown !== undefined && unknown in vocab ? unknown : null,
       },
       normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
       pre_tokenizer: null,

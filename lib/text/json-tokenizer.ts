@@ -256,6 +256,9 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
   if (!isAbsentOrText(model.unk_token) || ![model.byte_fallback, model.ignore_merges].every(isFlag)) {
     throw invalid('the unknown token, byte_fallback or ignore_merges are not of their types.')
   }
+  if (typeof model.unk_token === 'string' && !Object.hasOwn(model.vocab, model.unk_token)) {
+    throw invalid(`the unknown token, ${short(model.unk_token)}, is not in the vocabulary.`)
+  }
   for (const name of ['end_of_word_suffix', 'continuing_subword_suffix']) {
     if (model[name]) throw unsupported(`${name} is not supported; found ${short(model[name])}.`)
   }
