@@ -1,6 +1,6 @@
 /** The `octavo` command as a user starts it: separate processes, their stdout, stderr and exit codes. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -154,6 +154,21 @@ describe('octavo chat', { timeout: 30_000 }, () => {
 })
 
 describe('octavo inspect', { timeout: 30_000 }, () => {
+  it('shows names out of a hostile file, and the terminal obeys none of them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-'))
+    try {
+      const bytes = await readFile(new URL('../models/octavo-stories-q4_0.gguf', import.meta.url))
+      Buffer.from('\u001b[2J').copy(bytes, bytes.indexOf('gpt2'))
+      await writeFile(join(folder, 'evil.gguf'), bytes)
+      const { stdout, stderr } = await octavo(['inspect', join(folder, 'evil.gguf'), '--tensors'])
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+      expect(`${stdout}${stderr}`).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+      expect(stdout).toContain('?[2J')
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
   it('prints architecture, tokenizer, tensors by type and memory', async () => {
     const { code, stdout } = await octavo(['inspect', 'stories'])
     expect(stdout).toMatch(/architecture +llama/)

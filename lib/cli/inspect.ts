@@ -10,7 +10,7 @@ import { memoryNeeds } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
 import { type GgufTensor, native } from '../native.ts'
 import { positive } from './flags.ts'
-import { formatBytes, formatCount, markdownTable, printJson, printLine } from './output.ts'
+import { formatBytes, formatCount, markdownTable, printJson, printLine, visible } from './output.ts'
 
 interface InspectFlags {
   context?: number
@@ -130,6 +130,8 @@ interface Report {
   tensorList?: ReturnType<typeof listed>[]
 }
 
+const inLine = (text: string) => visible(text.length > 300 ? `${text.slice(0, 300)}...` : text).replaceAll('\n', ' ')
+
 function render(report: Report & Body): string {
   const { tokenizer } = report
   const facts: [string, string][] = [
@@ -140,7 +142,7 @@ function render(report: Report & Body): string {
     ['tokenizer', `${tokenizer.kind}, pre-tokenizer ${tokenizer.preTokenizer}`],
     ['chat template', tokenizer.chatTemplate ? 'yes' : 'no'],
   ]
-  const lines = facts.map(([name, value]) => `${name.padEnd(14)} ${value}`)
+  const lines = facts.map(([name, value]) => `${name.padEnd(14)} ${inLine(value)}`)
   const right = ['tensors', 'parameters', 'bytes']
   const rows = report.tensors.map((row) => [
     row.type,
@@ -152,7 +154,7 @@ function render(report: Report & Body): string {
   if ('memory' in report) lines.push('', memoryTable(report.memory))
   if (report.tensorList) {
     const list = report.tensorList.map(({ name, type, shape, bytes }) => [
-      name,
+      inLine(name),
       type,
       shape.join(' x '),
       formatBytes(bytes),

@@ -9,7 +9,7 @@ import { addBench } from './bench.ts'
 import { addBenchLoad } from './bench-load.ts'
 import { addChat } from './chat.ts'
 import { addInspect } from './inspect.ts'
-import { clearStatusLine } from './output.ts'
+import { clearStatusLine, visible } from './output.ts'
 import { addRun } from './run.ts'
 import { addSynthesize } from './synthesize.ts'
 import { addTrace } from './trace.ts'
@@ -43,7 +43,7 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : 2
   } else {
     const { code, message } = toOctavoError(error)
-    process.stderr.write(`octavo: ${code}: ${message}\n`)
+    process.stderr.write(`octavo: ${code}: ${visible(message)}\n`)
     process.exitCode = 1
   }
 }

@@ -12,6 +12,9 @@ export async function print(text: string): Promise<void> {
 
 export const printLine = (text: string): Promise<void> => print(`${text}\n`)
 
+/** Text that may come out of a model file: what a terminal would obey instead of showing becomes `?`. Line ends stay. */
+export const visible = (text: string): string => text.replace(/(?!\n)\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu, '?')
+
 /** Prints a value as one line of JSON; a 64-bit integer that a number cannot hold becomes a string. */
 export function printJson(value: unknown): Promise<void> {
   return printLine(JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? String(item) : item)))
