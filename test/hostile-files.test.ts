@@ -131,6 +131,15 @@ describe('what could go wrong if a prompt', () => {
     await engine.close()
   })
 
+  it('is far longer than the context of a vocabulary that lacks some bytes (SmolLM2)', async ({ skip }) => {
+    skip(!existsSync(smol), 'SmolLM2: not beside the project')
+    const service = await TextService.start({ source: { kind: 'gguf', path: smol } })
+    const overflow = { code: 'CONTEXT_OVERFLOW', details: { promptBytes: 1e6 } }
+    await expect(service.tokenize('a'.repeat(1e6), { maxTokens: 8192 })).rejects.toMatchObject(overflow)
+    expect((await service.tokenize(`a${'\u0004'.repeat(1e6)}`, { maxTokens: 8192 })).length).toBe(1)
+    await service.close()
+  })
+
   it('just fits into the byte bound: the tokens decide', async () => {
     const engine = await Engine.load({ model: 'stories', threads: 1, contextTokens: 64 })
     const fits = 'one two three four five six seven eight nine ten '.repeat(3)

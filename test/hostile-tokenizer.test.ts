@@ -314,3 +314,47 @@ describe('tokenizer metadata of a GGUF file: what could go wrong if', () => {
     patient,
   )
 })
+
+describe('the bound on the text that tokens hold: what could go wrong if', () => {
+  const bounds = (file: Json) => {
+    const tokenizer = new Tokenizer(vocabularyFromJson(JSON.stringify(file)))
+    const { maxTextBytes, lostBytes } = tokenizer.info
+    return { tokenizer, maxTextBytes, lostBytes }
+  }
+
+  it('a random text is held to it: never fewer tokens than the bound says', () => {
+    const plain = bounds(changed((file) => (file.added_tokens = [])))
+    const lost = bounds(
+      changed((file) => {
+        file.added_tokens = []
+        file.normalizer = null
+        delete file.model.vocab['!']
+      }),
+    )
+    expect(lost.lostBytes).toEqual([0x21])
+    for (const { tokenizer, maxTextBytes, lostBytes } of [plain, lost]) {
+      for (let seed = 1; seed <= 200; seed++) {
+        const next = random(seed)
+        const text = Array.from({ length: next(300) }, () =>
+          choose(next, ['a', 'ab', 'abc', ' ', '!', '각', 'é', '\u{1F98A}', '\ud800']),
+        ).join('')
+        const bytes = Buffer.from(text).filter((byte) => !lostBytes.includes(byte)).length
+        expect(tokenizer.encode(text).length * maxTextBytes).toBeGreaterThanOrEqual(bytes)
+      }
+    }
+  })
+
+  it('text may vanish or run into one token: there is no bound', () => {
+    expect(bounds(good()).maxTextBytes).toBe(Number.POSITIVE_INFINITY) // <tool> takes the white space before it
+    const without = (change: (file: Json) => void) =>
+      bounds(
+        changed((file) => {
+          file.added_tokens = []
+          change(file)
+        }),
+      ).maxTextBytes
+    expect(without(() => {})).toBe(12)
+    expect(without((file) => (file.normalizer = { type: 'Strip', strip_left: true }))).toBe(Number.POSITIVE_INFINITY)
+    expect(without((file) => delete file.model.vocab['!'])).toBe(Number.POSITIVE_INFINITY)
+  })
+})

@@ -48,6 +48,16 @@ export interface TextServiceOptions {
   signal?: AbortSignal | undefined
 }
 
+/** UTF-8 bytes without those that vanish. */
+function countBytes(text: string, lost: readonly number[]): number {
+  if (lost.length === 0) return Buffer.byteLength(text)
+  const counts = new Uint8Array(256).fill(1)
+  for (const byte of lost) counts[byte] = 0
+  let sum = 0
+  for (const byte of Buffer.from(text)) sum += counts[byte]!
+  return sum
+}
+
 /** A vocabulary that does not fit into the worker's heap. */
 function outOfMemory(error: unknown): OctavoError | undefined {
   const cause = (error as Error | undefined)?.cause as NodeJS.ErrnoException | undefined
@@ -126,7 +136,7 @@ export class TextService {
     const texts = pieces.filter((piece) => typeof piece === 'string')
     // A UTF-16 unit has up to three bytes: most texts need not be measured.
     if (3 * texts.reduce((sum, text) => sum + text.length, 0) <= limit) return
-    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+    const bytes = texts.reduce((sum, text) => sum + countBytes(text, this.info.lostBytes), 0)
     if (bytes <= limit) return
     throw new OctavoError(
       'CONTEXT_OVERFLOW',

@@ -12,7 +12,14 @@ import type { GgufValue } from '../native.ts'
 import { vocabularyFromGguf } from './gguf-tokenizer.ts'
 import { vocabularyFromJson } from './json-tokenizer.ts'
 import { type Piece, TokenCutter } from './token-cutter.ts'
-import { maxTextBytes, type SpecialToken, tokenBytes, type Vocabulary, wellFormed } from './vocabulary.ts'
+import {
+  type SpecialToken,
+  type TextBounds,
+  textBounds,
+  tokenBytes,
+  type Vocabulary,
+  wellFormed,
+} from './vocabulary.ts'
 
 export interface EncodeOptions {
   /** Names of control tokens in the text become control tokens. Default: false. */
@@ -26,7 +33,7 @@ export interface DecodeOptions {
   special?: boolean | undefined
 }
 
-export interface TokenizerInfo {
+export interface TokenizerInfo extends TextBounds {
   vocabularySize: number
   bosId: number | undefined
   /** Every token that ends a generation. */
@@ -37,8 +44,6 @@ export interface TokenizerInfo {
   /** The text of a whole token sequence loses one leading space: the one that tokenising put in front. */
   dropPrefixSpace: boolean
   tokenBytes: TokenBytes
-  /** n tokens stand for at most n times so many bytes of text. Infinity where text may vanish or run into one token. */
-  maxTextBytes: number
 }
 
 /** Characters of a chunk of a long text: some 20 ms of work. */
@@ -79,7 +84,7 @@ export class Tokenizer {
       hasChatTemplate: vocabulary.chatTemplate !== undefined,
       dropPrefixSpace: vocabulary.prefixSpace !== 'never',
       tokenBytes: table,
-      maxTextBytes: maxTextBytes(vocabulary, table),
+      ...textBounds(vocabulary, table),
     }
   }
 

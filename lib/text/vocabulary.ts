@@ -105,31 +105,46 @@ export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'sp
   return { bytes, offsets }
 }
 
+/** How much text a number of tokens can hold. */
+export interface TextBounds {
+  /** n tokens stand for at most n times so many bytes. Infinity where text runs into one token or vanishes. */
+  maxTextBytes: number
+  /** Bytes that vanish, since the vocabulary has no token for them: they do not count. */
+  lostBytes: number[]
+}
+
+/** No UTF-8 text holds them. */
+const neverBytes = new Set([0xc0, 0xc1, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff])
+
 /**
- * The most bytes of text that one token stands for. Normalizing shrinks a text at most fourfold: three jamo of three bytes
- * each become one syllable of three, `▁` counts as the space that it is written for.
+ * Normalizing shrinks a text at most fourfold: three jamo of three bytes each become one syllable of three, `▁` counts as the
+ * space that it is written for.
  */
-export function maxTextBytes(vocabulary: Vocabulary, table: TokenBytes): number {
+export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBounds {
   const { spelling, control, userDefined } = vocabulary
   const { model, normalizer } = vocabulary.model as MergeModelSource
-  const known = (text: string) => Object.hasOwn(model.vocab, text)
-  const everyByte =
-    spelling === 'bytes'
-      ? [...byteOfCharacter.keys()].every(known)
-      : model.byte_fallback === true && Array.from({ length: 256 }, (_, byte) => byteName(byte)).every(known)
+  const nameOf = spelling === 'bytes' ? new Map([...byteOfCharacter].map(([name, byte]) => [byte, name])) : undefined
+  const lostBytes = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => {
+    return !neverBytes.has(byte) && !Object.hasOwn(model.vocab, nameOf?.get(byte) ?? byteName(byte))
+  })
   const strips = [...control, ...userDefined].some((token) => token.stripLeft || token.stripRight)
   const steps = normalizer?.normalizers ?? (normalizer ? [normalizer] : [])
   const shrinks = steps.some((step) => step.type !== 'NFC' && !(step.type === 'Replace' && step.content === '▁'))
-  if (!everyByte || strips || shrinks) return Number.POSITIVE_INFINITY
+  // Without a name for every byte, SentencePiece makes one unknown token of a whole run.
+  const runs = spelling === 'spaces' && (lostBytes.length > 0 || model.byte_fallback !== true)
+  const unknown = spelling === 'bytes' && typeof model.unk_token === 'string'
+  if (strips || shrinks || runs || unknown || (lostBytes.length > 0 && steps.length > 0)) {
+    return { maxTextBytes: Number.POSITIVE_INFINITY, lostBytes: [] }
+  }
   let most = 1
   for (let id = 0; id + 1 < table.offsets.length; id++)
     most = Math.max(most, table.offsets[id + 1]! - table.offsets[id]!)
   for (const { text } of control) most = Math.max(most, 3 * text.length)
-  return most * (steps.length > 0 ? 4 : 1)
+  return { maxTextBytes: most * (steps.length > 0 ? 4 : 1), lostBytes }
 }
 
 interface MergeModelSource {
-  model: { vocab: Record<string, number>; byte_fallback?: boolean }
+  model: { vocab: Record<string, number>; byte_fallback?: boolean; unk_token?: string | null }
   normalizer: { type: string; content?: string; normalizers?: { type: string; content?: string }[] } | null
 }
 
