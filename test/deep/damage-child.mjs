@@ -10,7 +10,14 @@ const text = 'The quick brown fox, 1234 and \u{1F98A}.'
 const segment = (count) => Int32Array.of(0, count, 1, 0, -1)
 const sampler = {
   ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 0, logprobs: -1, promptLength: 1, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+  ...{
+    seed: 0,
+    logprobs: -1,
+    vocabulary: 0,
+    promptLength: 1,
+    biasTokens: new Int32Array(0),
+    biasValues: new Float32Array(0),
+  },
 }
 
 /** Loads the weights, draws a token. */
