@@ -2,18 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "error.h"
 #include "kv_cache.h"
 #include "rope.h"
-#include "synthetic.h"
 
 namespace octavo {
 
 namespace {
 
 constexpr std::int64_t tile_rows = 32;            // rows a backend repacks together (Backend::weight_load)
-constexpr std::size_t load_chunk_bytes = 1 << 20; // read and repacked at a time: fits L2 next to the repacked copy
+constexpr std::int64_t piece_bytes = 1 << 20;      // of a tensor, loaded by one thread: a call-off is seen between two
 constexpr int max_logit_rows = 64;                // a full decode step of 64 sequences samples from one pass over the head
 
 [[noreturn]] void invalid(const std::string& what, Error::Details details) {
@@ -127,7 +127,13 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::
     output_ = backend_->weight_create(output->format, d.vocabulary, d.width);
     add_task(output, output_.get(), 0, nullptr);
   }
+  // As they lie in the files, so that reading runs ahead of repacking.
+  std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) {
+    return std::tie(a.source->file, a.source->offset, a.first) < std::tie(b.source->file, b.source->offset, b.first);
+  });
 }
+
+Model::~Model() { stop_pipeline(); }
 
 const TensorSource* Model::find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const {
   const auto it = desc_.tensors.find(role);
@@ -150,7 +156,11 @@ const TensorSource* Model::find(const std::string& role, std::int64_t rows, std:
 
 void Model::add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector) {
   // A synthetic source keeps its tensor number where a file keeps the offset.
-  tasks_.push_back({source, weight, row, vector, static_cast<std::uint32_t>(source->offset), Progress::untouched});
+  const std::uint32_t number = static_cast<std::uint32_t>(source->offset);
+  const std::int64_t stride = static_cast<std::int64_t>(row_bytes(source->format, static_cast<std::size_t>(source->width)));
+  const std::int64_t piece = std::max<std::int64_t>(1, piece_bytes / stride / tile_rows) * tile_rows;
+  for (std::int64_t first = 0; first < source->rows; first += piece)
+    tasks_.push_back({source, weight, first, std::min(piece, source->rows - first), row + first, vector, number, Progress::untouched});
 }
 
 void Model::add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required) {
@@ -181,65 +191,6 @@ void Model::add_projection(Projection& out, const std::string& prefix, const std
       add_task(bias, nullptr, 0, out.bias.data() + column);
     column += n;
   }
-}
-
-void Model::load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const {
-  const TensorSource& s = *task.source;
-  const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
-  buffer.resize(stride * static_cast<std::size_t>(count));
-  if (s.file >= 0)
-    files_[static_cast<std::size_t>(s.file)]->read(buffer.data(), s.offset + stride * static_cast<std::uint64_t>(row), buffer.size());
-  else
-    synthetic_rows(s.format, desc_.seed, task.number, row, count, s.width, buffer.data());
-}
-
-std::uint64_t Model::load_tensor(int index) {
-  if (index < 0 || index >= tensor_count())
-    throw Error(Code::invalid_argument, "no such tensor", {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
-  Task& task = tasks_[static_cast<std::size_t>(index)];
-  const std::uint64_t bytes = task.source->file >= 0 ? task.source->bytes : 0;
-  const auto set = [&](Progress progress) {
-    const std::lock_guard lock(load_mutex_);
-    task.progress = progress;
-    task_ended_.notify_all();
-  };
-  {
-    std::unique_lock lock(load_mutex_);
-    task_ended_.wait(lock, [&] { return task.progress != Progress::loading; });
-    if (task.progress == Progress::loaded) return bytes;
-    task.progress = Progress::loading;
-  }
-  try {
-    read_task(task);
-  } catch (...) {
-    set(Progress::untouched);
-    throw;
-  }
-  set(Progress::loaded);
-  return bytes;
-}
-
-void Model::read_task(const Task& task) {
-  const TensorSource& s = *task.source;
-  const std::size_t stride = row_bytes(s.format, static_cast<std::size_t>(s.width));
-  const std::int64_t chunk = std::max<std::int64_t>(1, static_cast<std::int64_t>(load_chunk_bytes / stride) / tile_rows) * tile_rows;
-  std::vector<std::uint8_t> buffer;
-  for (std::int64_t row = 0; row < s.rows; row += chunk) {
-    const std::int64_t count = std::min(chunk, s.rows - row);
-    load_rows(task, row, count, buffer);
-    if (task.weight)
-      backend_->weight_load(*task.weight, task.row + row, count, buffer.data());
-    else
-      dequantise_row(s.format, buffer.data(), static_cast<std::size_t>(s.width), task.vector);
-  }
-}
-
-void Model::finish_load() {
-  const std::lock_guard lock(load_mutex_);
-  for (std::size_t i = 0; i < tasks_.size(); ++i)
-    if (tasks_[i].progress != Progress::loaded) throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
-  files_.clear();
-  loaded_.store(true, std::memory_order_release);
 }
 
 std::size_t Model::resident_bytes() const {

@@ -5,10 +5,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backend.h"
@@ -80,9 +82,13 @@ class Model {
   // With its files, opened by the caller.
   Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files);
 
+  ~Model();
+
+  // Pieces of tensors, in the order of the files.
   int tensor_count() const { return static_cast<int>(tasks_.size()); }
   // Reads and repacks one tensor; returns its bytes in the file. Several threads may load a model together: one that comes
-  // to a tensor that another one is reading waits for it, takes over when that fails, and passes what is loaded.
+  // to a tensor that another one is loading loads others meanwhile, waits for it, takes over when that fails, and passes
+  // what is loaded. The first call for a large model starts threads that load along (cpp/model_loading.cpp).
   std::uint64_t load_tensor(int index);
   // Closes the files; again does nothing. Throws invalid_argument when a tensor was not loaded.
   void finish_load();
@@ -102,7 +108,8 @@ class Model {
   struct Task {  // one tensor to load: into rows [row, ...) of a weight, or into a vector of f32
     const TensorSource* source;
     Weight* weight;
-    std::int64_t row;
+    std::int64_t first, rows;  // of the source
+    std::int64_t row;          // first goes to this row of the weight
     float* vector;
     std::uint32_t number;  // names the tensor for the synthetic generator
     Progress progress;
@@ -112,8 +119,16 @@ class Model {
   void add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required);
   void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k);
   void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
-  void read_task(const Task& task);
-  void load_rows(const Task& task, std::int64_t row, std::int64_t count, std::vector<std::uint8_t>& buffer) const;
+  std::uint64_t task_bytes(const Task& task) const;
+  void set_progress(Task& task, Progress progress);
+  void load_alone(Task& task);
+  void read_rows(const Task& task, std::vector<std::uint8_t>& rows) const;
+  void store_rows(const Task& task, const std::vector<std::uint8_t>& rows);
+  void start_pipeline();
+  void stop_pipeline();
+  void read_along();
+  void repack_along();
+  void repack_ready(std::unique_lock<std::mutex>& lock);
   const Weight& head() const { return output_ ? *output_ : *embed_; }
   void project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
   void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
@@ -128,8 +143,16 @@ class Model {
   std::vector<float> output_norm_;
   std::vector<Layer> layers_;
   std::vector<Task> tasks_;
-  std::mutex load_mutex_;  // progress of the tasks, and files_
-  std::condition_variable task_ended_;
+  // What several loaders share, under load_mutex_: progress of the tasks, files_, and pieces on their way.
+  struct Pipeline {
+    std::vector<std::thread> threads;
+    std::deque<std::pair<Task*, std::vector<std::uint8_t>>> ready;  // read, not repacked
+    std::vector<std::vector<std::uint8_t>> spare;                   // buffers to read into
+    bool started = false, reading = false, stop = false;
+  };
+  Pipeline pipeline_;
+  std::mutex load_mutex_;
+  std::condition_variable changed_;
   std::atomic<bool> loaded_{false};
 };
 

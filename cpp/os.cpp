@@ -298,20 +298,38 @@ void FileWriter::finish() {
 
 namespace {
 
+constexpr std::size_t page_bytes = 4096, huge_page = std::size_t{2} << 20;
+
+[[noreturn]] void refuse_memory(std::size_t bytes, const std::string& why) {
+  throw Error(Code::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes: " + why,
+              {{"expected", std::to_string(bytes)}, {"available", std::to_string(memory_available())}});
+}
+
+// `bytes` (whole pages) of address space that begin at a multiple of `alignment`.
+char* map_pages(std::size_t bytes, std::size_t alignment) {
+  const std::size_t slack = alignment > page_bytes ? alignment : 0;
+  void* const base = ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) refuse_memory(bytes, reason(errno));
+  char* const begin = static_cast<char*>(base);
+  const std::size_t skip = (alignment - reinterpret_cast<std::uintptr_t>(begin) % alignment) % alignment;
+  if (skip > 0) ::munmap(begin, skip);
+  if (slack > skip) ::munmap(begin + skip + bytes, slack - skip);
+  return begin + skip;
+}
+
 void touch_part(char* begin, std::size_t bytes) {
 #ifdef MADV_POPULATE_WRITE
   if (::madvise(begin, bytes, MADV_POPULATE_WRITE) == 0) return;
 #endif
-  constexpr std::size_t page = 4096;
-  for (std::size_t i = 0; i < bytes; i += page) static_cast<volatile char*>(begin)[i] = 0;
+  for (std::size_t i = 0; i < bytes; i += page_bytes) static_cast<volatile char*>(begin)[i] = 0;
 }
 
 // Has the system hand out the pages now, so that later use cannot fail. On a virtual machine a fresh GiB takes seconds: large
 // pieces are shared among a few threads.
 void touch(char* begin, std::size_t bytes) {
-  constexpr std::size_t huge = std::size_t{2} << 20, per_thread = std::size_t{64} << 20;
+  constexpr std::size_t per_thread = std::size_t{64} << 20;
   const std::size_t parts = std::min<std::size_t>({bytes / per_thread + 1, 4, static_cast<std::size_t>(cpus_available())});
-  const std::size_t share = (bytes / parts + huge - 1) / huge * huge;
+  const std::size_t share = (bytes / parts + huge_page - 1) / huge_page * huge_page;
   std::vector<std::thread> helpers;
   std::size_t at = 0;
   for (; helpers.size() + 1 < parts && at + share < bytes; at += share) {
@@ -329,26 +347,14 @@ void touch(char* begin, std::size_t bytes) {
 
 Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  constexpr std::size_t page = 4096, huge = std::size_t{2} << 20;
-  const auto refuse = [&](const char* why) {
-    throw Error(Code::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes: " + why,
-                {{"expected", std::to_string(bytes)}, {"available", std::to_string(memory_available())}});
-  };
-  if (bytes > SIZE_MAX / 2) refuse("more than the address space");
+  if (bytes > SIZE_MAX / 2) refuse_memory(bytes, "more than the address space");
   // The system promises more than it has: touching beyond that ends the process. Small ones do not ask: that takes 0.2 ms.
-  if (bytes >= (std::size_t{32} << 20) && bytes > memory_available()) refuse("more than is available");
-  const bool large = bytes >= huge;
-  const std::size_t wanted = (bytes + page - 1) / page * page, slack = large ? huge : 0;
-  void* base = ::mmap(nullptr, wanted + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) refuse(reason(errno).c_str());
-  char* begin = static_cast<char*>(base);
-  if (large) {  // align to a huge page, return the slack
-    const std::size_t skip = (huge - reinterpret_cast<std::uintptr_t>(begin) % huge) % huge;
-    if (skip > 0) ::munmap(begin, skip);
-    if (slack > skip) ::munmap(begin + skip + wanted, slack - skip);
-    begin += skip;
-    ::madvise(begin, wanted, MADV_HUGEPAGE);
-  }
+  if (bytes >= (std::size_t{32} << 20) && bytes > memory_available())
+    refuse_memory(bytes, "more than is available");
+  const bool large = bytes >= huge_page;
+  const std::size_t wanted = (bytes + page_bytes - 1) / page_bytes * page_bytes;
+  char* const begin = map_pages(wanted, large ? huge_page : page_bytes);
+  if (large) ::madvise(begin, wanted, MADV_HUGEPAGE);
   data_ = begin;
   mapped_ = wanted;
   touch(begin, wanted);
@@ -365,6 +371,46 @@ Memory& Memory::operator=(Memory&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   std::swap(mapped_, other.mapped_);
   return *this;
+}
+
+struct Arena::Chunk {
+  explicit Chunk(std::size_t bytes) : begin(map_pages(bytes, huge_page)), mapped(bytes) {}
+  ~Chunk() { ::munmap(begin, mapped); }
+  char* const begin;
+  const std::size_t mapped;
+  std::size_t used = 0, advised = 0;
+};
+
+Arena::Arena() = default;
+Arena::~Arena() = default;
+
+std::shared_ptr<std::uint8_t> Arena::allocate(std::size_t bytes) {
+  constexpr std::size_t chunk_bytes = std::size_t{128} << 20, line = 64, check_every = std::size_t{32} << 20;
+  if (bytes > SIZE_MAX / 2) refuse_memory(bytes, "more than the address space");
+  const std::size_t wanted = std::max<std::size_t>(line, (bytes + line - 1) / line * line);
+  // What was allocated before may not be written yet, and then the system still counts it as available.
+  if (total_ + wanted - checked_ >= check_every) {
+    if (total_ + wanted > memory_available()) refuse_memory(total_ + wanted, "more than is available");
+    checked_ = total_ + wanted;
+  }
+  if (!chunk_ || chunk_->mapped - chunk_->used < wanted)
+    chunk_ = std::make_shared<Chunk>(std::max(chunk_bytes, (wanted + huge_page - 1) / huge_page * huge_page));
+  Chunk& chunk = *chunk_;
+  const std::shared_ptr<std::uint8_t> block(chunk_, reinterpret_cast<std::uint8_t*>(chunk.begin + chunk.used));
+  chunk.used += wanted;
+  total_ += wanted;
+  // Only what is used up to the last byte: a page that is huge and half empty would be lost memory.
+  const std::size_t whole = chunk.used / huge_page * huge_page;
+  if (whole > chunk.advised) {
+    ::madvise(chunk.begin + chunk.advised, whole - chunk.advised, MADV_HUGEPAGE);
+    chunk.advised = whole;
+  }
+  return block;
+}
+
+std::uint64_t huge_page_bytes() {
+  std::uint64_t kib = 0;
+  return find_number(slurp("/proc/self/smaps_rollup"), "AnonHugePages", &kib) ? kib * 1024 : 0;
 }
 
 // ---- limits --------------------------------------------------------------------------------------------------------

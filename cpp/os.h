@@ -60,6 +60,26 @@ class Memory {
   std::size_t bytes_ = 0, mapped_ = 0;
 };
 
+// Zeroed blocks, 64-byte aligned, side by side: small ones share huge pages too. Pages are taken when they are written
+// first, so that threads that fill them also have them handed out. A block lives as long as its pointer. Not for several
+// threads at once.
+class Arena {
+ public:
+  Arena();
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  // Throws out_of_memory when the blocks of this arena are more than is available.
+  std::shared_ptr<std::uint8_t> allocate(std::size_t bytes);
+ private:
+  struct Chunk;
+  std::shared_ptr<Chunk> chunk_;
+  std::size_t total_ = 0, checked_ = 0;
+};
+
+// Bytes of this process's memory that lie in huge pages; 0 where the system does not say.
+std::uint64_t huge_page_bytes();
+
 // Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left. root: prefix of /proc
 // and /sys, for tests.
 std::uint64_t memory_available(const std::string& root = "");

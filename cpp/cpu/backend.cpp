@@ -44,7 +44,7 @@ class CpuBackend final : public Backend {
   }
 
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
-    return std::make_unique<CpuWeight>(format, n, k);
+    return std::make_unique<CpuWeight>(format, n, k, weights_);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CpuWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -149,6 +149,7 @@ class CpuBackend final : public Backend {
  private:
   const Kernels& kernels_;
   Team team_;
+  os::Arena weights_;
   LinearScratch linear_;
   AttentionScratch attention_;
   std::vector<SamplerScratch> samplers_;

@@ -61,8 +61,8 @@ std::size_t block_bytes(Format format) {
   }
 }
 
-CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k)
-    : Weight(format, n, k), memory_(memory_bytes(format, n, k)) {}
+CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena)
+    : Weight(format, n, k), bytes_(memory_bytes(format, n, k)), memory_(arena.allocate(bytes_)) {}
 
 void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
   if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row ||

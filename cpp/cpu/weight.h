@@ -14,13 +14,13 @@ std::size_t block_bytes(Format format);
 
 class CpuWeight final : public Weight {
  public:
-  CpuWeight(Format format, std::int64_t n, std::int64_t k);
-  std::size_t resident_bytes() const override { return memory_.bytes(); }
+  CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena);
+  std::size_t resident_bytes() const override { return bytes_; }
 
   std::int64_t tiles() const { return (n + tile_rows - 1) / tile_rows; }
   std::size_t tile_bytes() const { return block_bytes(format) * static_cast<std::size_t>(k / group_size); }
   std::uint8_t* tile(std::int64_t i) const {
-    return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(i) * tile_bytes();
+    return memory_.get() + static_cast<std::size_t>(i) * tile_bytes();
   }
 
   // Backend::weight_load.
@@ -32,7 +32,8 @@ class CpuWeight final : public Weight {
   // The rows of one tile of a format of cpp/cpu/packed.h.
   void load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows);
 
-  os::Memory memory_;
+  std::size_t bytes_;
+  std::shared_ptr<std::uint8_t> memory_;
 };
 
 }  // namespace octavo::cpu
