@@ -144,12 +144,13 @@ export interface NativeModel {
   readonly shared: boolean
   /** Instruction set that it computes with. */
   readonly isa: string
-  /** Tensors to load: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
+  /** Pieces of tensors, about a MiB each, in the order of the files: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
   readonly tensorCount: number
   /** Bytes in memory once loaded (repacked). */
   readonly residentBytes: number
   /**
-   * Reads and repacks one tensor, waits for another thread that does, or passes one that is loaded; returns its bytes in the file.
+   * Reads and repacks one piece, waits for another thread that does, or passes one that is loaded; returns its bytes in the file.
+   * The first call for a large model starts threads that load along.
    * Throws MODEL_INVALID, OUT_OF_MEMORY.
    */
   loadTensor(index: number): number
@@ -240,6 +241,8 @@ export interface Native {
   cpu(): CpuInfo
   cuda(): CudaStatus
   limits(threads: number): MachineLimits
+  /** Bytes of this process that lie in huge pages; 0 where the system does not say. */
+  hugePageBytes(): number
   ggufRead(path: string): GgufFile
   /** Writes a GGUF file: metadata, then each tensor from the synthetic generator. `onTensor` is called before each one. */
   ggufSynthesize(

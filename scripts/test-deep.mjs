@@ -122,6 +122,11 @@ const checks = [
     what: '10,000 requests given up at random moments: blocks, handles, resident set',
     run: () => ['node', ...keptOnly, 'test/deep/aborts.mjs', '--requests', '10000'],
   },
+  {
+    name: 'load-memory',
+    what: 'memory of a loaded engine against what inspect says (5%), and the peak while loading (1.15 times)',
+    run: () => ['node', 'test/deep/load-memory.mjs', ...(existsSync(smol) ? [smol] : [])],
+  },
   { name: 'node-20', what: 'vitest on Node 20', run: vitest(20) },
   { name: 'node-22', what: 'vitest on Node 22', run: vitest(22) },
   { name: 'node-24', what: 'vitest on Node 24', run: vitest(24) },

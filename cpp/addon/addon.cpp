@@ -378,6 +378,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", JsEngine::define(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
+  exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                return guarded(info.Env(), [&]() -> Napi::Value {
+                  return Napi::Number::New(info.Env(), static_cast<double>(os::huge_page_bytes()));
+                });
+              }));
   exports.Set("limits", Napi::Function::New<machine_limits>(env));
   exports.Set("ggufRead", Napi::Function::New<gguf_read>(env));
   exports.Set("ggufSynthesize", Napi::Function::New<gguf_synthesize>(env));

@@ -95,6 +95,30 @@ TEST_CASE("os::FileWriter: a file appears whole or not at all") {
   CHECK(code_of([&] { os::FileWriter w("/dev/null"); }) == Code::io_error);
 }
 
+TEST_CASE("os::Arena: zeroed blocks side by side that live as long as they are held; too much is out_of_memory") {
+  std::vector<std::shared_ptr<std::uint8_t>> blocks;
+  std::vector<std::size_t> sizes;
+  {
+    os::Arena arena;
+    for (std::size_t bytes : {1u, 64u, 1000u, 3u << 20, 500u << 10, 100u << 20, 60u << 20, 7u}) {
+      blocks.push_back(arena.allocate(bytes));
+      sizes.push_back(bytes);
+    }
+    CHECK(code_of([&] { arena.allocate(SIZE_MAX); }) == Code::out_of_memory);
+    CHECK(code_of([&] { arena.allocate(std::size_t{1} << 46); }) == Code::out_of_memory);
+    CHECK(blocks[1].get() == blocks[0].get() + 64);
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    std::uint8_t* const at = blocks[i].get();
+    CHECK(reinterpret_cast<std::uintptr_t>(at) % 64 == 0);
+    CHECK((at[0] | at[sizes[i] - 1] | at[sizes[i] / 2]) == 0);
+    std::memset(at, static_cast<int>(i + 1), std::min<std::size_t>(sizes[i], 4096));
+    at[sizes[i] - 1] = static_cast<std::uint8_t>(i + 1);
+  }
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    CHECK((blocks[i].get()[0] == i + 1 && blocks[i].get()[sizes[i] - 1] == i + 1));
+}
+
 TEST_CASE("os::Memory is zeroed, aligned and movable; too much is out_of_memory") {
   for (std::size_t bytes : {std::size_t{1}, std::size_t{5000}, (std::size_t{4} << 20) + 1}) {
     os::Memory memory(bytes);

@@ -212,6 +212,7 @@ function summarise(name: string, plan: Plan, desc: ModelDesc, model: NativeModel
     cpu: native().cpu().model,
     isa: plan.isa ?? native().cpu().isa,
     threads: plan.threads,
+    hugePageBytes: native().hugePageBytes(),
     limits,
     prefill: {
       tokens: plan.promptTokens,
@@ -277,6 +278,6 @@ async function printReport(report: Report): Promise<void> {
   await printLine(
     `limits, ${report.threads} threads: read ${(limits.readBytesPerSecond / 1e9).toFixed(1)} GB/s, ` +
       `int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us; ` +
-      `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu})`,
+      `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu}); ${formatBytes(report.hugePageBytes)} in huge pages`,
   )
 }

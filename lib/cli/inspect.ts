@@ -4,11 +4,13 @@
  */
 import type { Command } from 'commander'
 import { OctavoError } from '../errors.ts'
+import { kvBlockTokens } from '../host/kv-port.ts'
+import { planMemory } from '../host/memory-plan.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
-import { memoryNeeds } from '../model/memory.ts'
+import { memoryNeeds, textBytes } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
-import { type GgufTensor, native } from '../native.ts'
+import { type GgufTensor, type ModelDesc, native } from '../native.ts'
 import { positive } from './flags.ts'
 import { formatBytes, formatCount, markdownTable, printJson, printLine, visible } from './output.ts'
 
@@ -97,8 +99,16 @@ function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
     rope: { style: desc.rope.style, dims: desc.rope.dims, base: desc.rope.base, scaling: desc.rope.scaling.kind },
     slidingWindow: desc.slidingWindow,
     tiedOutput: desc.tensors.output === undefined,
-    memory: { contextTokens, ...memoryNeeds(desc, contextTokens, stepTokens) },
+    memory: { contextTokens, ...engineMemory(desc, contextTokens) },
   }
+}
+
+/** Of an engine with default options where nothing is short: its pool has room for several requests. */
+function engineMemory(desc: ModelDesc, contextTokens: number) {
+  const plenty = { memoryAvailable: Number.POSITIVE_INFINITY, kvMemoryBytes: undefined }
+  const kvTokens = kvBlockTokens * planMemory({ desc, stepTokens, contextTokens, ...plenty }).kvBlocks
+  const needs = { kvTokens, ...memoryNeeds(desc, kvTokens, stepTokens), textBytes: textBytes(desc) }
+  return { ...needs, totalBytes: needs.totalBytes + needs.textBytes }
 }
 
 const typeName = ({ type, typeName: name }: GgufTensor): string => name ?? `type ${type}`
@@ -180,8 +190,9 @@ function modelFacts(model: ReturnType<typeof describe>): [string, string][] {
 function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
   const rows = [
     ['weights', formatBytes(memory.weightBytes)],
-    [`KV cache, ${memory.contextTokens} tokens, f16`, formatBytes(memory.kvBytes)],
+    [`KV cache, ${memory.kvTokens} tokens in requests of ${memory.contextTokens}, f16`, formatBytes(memory.kvBytes)],
     [`activations, ${stepTokens} tokens a step`, formatBytes(memory.scratchBytes)],
+    ['vocabulary, about', formatBytes(memory.textBytes)],
     ['total', formatBytes(memory.totalBytes)],
   ]
   return markdownTable(['memory', 'bytes'], rows, ['bytes'])

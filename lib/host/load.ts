@@ -13,6 +13,8 @@ import { recorded } from './step-recorder.ts'
 
 /** Reading the weights is nearly all of the work; the pool is touched once. */
 const weightsShare = 0.95
+/** While weights are read: each costs both threads some microseconds. */
+const mostProgressMessages = 400
 
 /** Undefined when the load was called off: then everything is freed. Throws what cannot be loaded. */
 export function load({ options, control }: HostData, port: HostPort): HostLoop | undefined {
@@ -72,7 +74,7 @@ function report(
   const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${model.shared ? ', shared with another engine' : ''}`
   const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens`
   const lines = [
-    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}.`,
+    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.`,
   ]
   if (options.contextTokens === undefined && contextTokens < info.contextTokens) {
     const reason = options.kvMemoryBytes === undefined ? 'memory allows no more' : 'kv.memory holds no more'
@@ -108,11 +110,13 @@ function start(
 
 /** False when it was called off. */
 function readWeights(model: NativeModel, calledOff: () => boolean, onBytes: (bytes: number) => void): boolean {
+  const { tensorCount } = model
+  const pieces = Math.ceil(tensorCount / mostProgressMessages)
   let bytes = 0
-  for (let i = 0; i < model.tensorCount; i++) {
+  for (let i = 0; i < tensorCount; i++) {
     if (calledOff()) return false
     bytes += model.loadTensor(i)
-    onBytes(bytes)
+    if (i % pieces === 0) onBytes(bytes)
   }
   model.finishLoad()
   return true
