@@ -1,0 +1,56 @@
+/** What the tests of the public API share: the embedded model, and a look at what nobody handled. */
+import type { GenerationPart, LoadOptions } from 'octavo'
+import { Engine, OctavoError } from 'octavo'
+import { afterEach, beforeEach, expect } from 'vitest'
+
+export const story = {
+  messages: [{ role: 'user', content: 'Tell a story about a shy owl named Luna and a golden kite.' }],
+}
+
+export const tick = () => new Promise((resolve) => setImmediate(resolve))
+
+/** A test of the file during which a rejection stays unhandled fails. */
+export function expectNothingUnhandled(): void {
+  const unhandled: unknown[] = []
+  const onUnhandled = (reason: unknown) => void unhandled.push(reason)
+  beforeEach(() => void process.on('unhandledRejection', onUnhandled))
+  afterEach(async () => {
+    await tick()
+    process.off('unhandledRejection', onUnhandled)
+    expect(unhandled.splice(0)).toEqual([])
+  })
+}
+
+export async function withEngine<T>(
+  options: Omit<LoadOptions, 'model'>,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const other = await Engine.load({ model: 'stories', ...options })
+  try {
+    return await use(other)
+  } finally {
+    await other.close()
+  }
+}
+
+export async function collect(generation: AsyncIterable<GenerationPart>): Promise<GenerationPart[]> {
+  const parts: GenerationPart[] = []
+  for await (const part of generation) parts.push(part)
+  return parts
+}
+
+export function thrown(call: () => unknown): OctavoError {
+  try {
+    call()
+  } catch (error) {
+    if (error instanceof OctavoError) return error
+    throw error
+  }
+  throw new Error('nothing was thrown')
+}
+
+/** All blocks given back, as the last step's snapshot says. */
+export function expectIdle(engine: Engine): void {
+  const { kv, requests } = engine.stats()
+  expect([kv.freeBlocks + kv.cachedBlocks, requests]).toEqual([kv.totalBlocks, { running: 0, waiting: 0, paused: 0 }])
+}
