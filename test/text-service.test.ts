@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { TextService, type TextServiceOptions } from '../dist/text/text-service.js'
+import { afterRunning } from '../lib/text/chat-template.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -134,6 +135,18 @@ describe('chat templates that misbehave', () => {
     await new Promise((resolve) => setImmediate(resolve))
     for (const until = performance.now() + 600; performance.now() < until; );
     expect(await second).toContain('Hello')
+  })
+
+  it('a deadline counts the time in which the process ran: standing still uses nothing up', async () => {
+    let late = false
+    const stop = afterRunning(600, () => {
+      late = true
+    })
+    for (const until = performance.now() + 900; performance.now() < until; );
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(late).toBe(false)
+    while (!late) await new Promise((resolve) => setTimeout(resolve, 20))
+    stop()
   })
 
   it('one that builds too much is stopped', async () => {

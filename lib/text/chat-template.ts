@@ -22,6 +22,33 @@ export interface ChatTemplateOptions {
  */
 const heapMb = 512
 
+/** Little of a rendering is kept: a small young generation is collected before it has become a part of the process's size. */
+const youngMb = 4
+
+/**
+ * Calls back when `ms` have passed during which this thread ran, too: looked at in short slices, of which none counts for more
+ * than two, so that a machine that stood still (suspended, migrated) uses nothing up. An answer that came while this thread was
+ * busy with something else is taken first. Gives the function that stops the clock.
+ */
+export function afterRunning(ms: number, callback: () => void): () => void {
+  const sliceMs = Math.ceil(ms / 20)
+  let leftMs = ms
+  let lastMs = performance.now()
+  let turn: NodeJS.Immediate | undefined
+  const timer = setInterval(() => {
+    const nowMs = performance.now()
+    leftMs -= Math.min(nowMs - lastMs, 2 * sliceMs)
+    lastMs = nowMs
+    if (leftMs > 0) return
+    clearInterval(timer)
+    turn = setImmediate(callback)
+  }, sliceMs)
+  return () => {
+    clearInterval(timer)
+    clearImmediate(turn)
+  }
+}
+
 export class ChatTemplate {
   readonly #data: TemplateWorkerData
   readonly #deadlineMs: number
@@ -59,11 +86,7 @@ export class ChatTemplate {
     const late = new OctavoError('TEMPLATE_ERROR', `The chat template went over its limit: ${limit}.`, {
       limit: 'deadline',
     })
-    // An answer that came while this thread was busy with something else is taken first.
-    let turn: NodeJS.Immediate | undefined
-    const timer = setTimeout(() => {
-      turn = setImmediate(() => void client.stop(late))
-    }, this.#deadlineMs)
+    const stopClock = afterRunning(this.#deadlineMs, () => void client.stop(late))
     try {
       return await client.call<RenderedChat>('render', request)
     } catch (error) {
@@ -73,8 +96,7 @@ export class ChatTemplate {
       }
       throw error
     } finally {
-      clearTimeout(timer)
-      clearImmediate(turn)
+      stopClock()
     }
   }
 
@@ -83,7 +105,7 @@ export class ChatTemplate {
     if (this.#client?.alive) return this.#client
     this.#client = new WorkerClient(siblingEntry(import.meta.url, 'template-worker'), 'template worker', {
       workerData: this.#data,
-      resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: 16 },
+      resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb },
       env: {},
     })
     await this.#client.call('ready', undefined)
