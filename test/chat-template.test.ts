@@ -63,6 +63,18 @@ describe("output equals Jinja2's", () => {
   })
 })
 
+it.each(['smollm2', 'stories'])("ids equal those of Hugging Face's apply_chat_template: %s", (name) => {
+  const tokenizer = new Tokenizer(vocabularyFromJson(read('stories-tokenizer')))
+  const { source, named } = templates[name]!
+  const renderer = new ChatRenderer(new TemplateProgram(source), source, tokenizer.control, named)
+  const cases = golden.cases.filter((row: { template: string }) => row.template === name)
+  expect(cases.length).toBe(2 * golden.conversations.length)
+  for (const { conversation, prompt, ids } of cases) {
+    const request = { messages: golden.conversations[conversation], tools: null, addGenerationPrompt: prompt }
+    expect(tokenizer.encodePieces(renderer.render(request).pieces)).toEqual(ids)
+  }
+})
+
 describe('names of control tokens in messages stay text', () => {
   const honest = 'hello'
   const families = ['smollm2', 'stories', 'llama3', 'qwen2.5', 'qwen3', 'mistral', 'gemma', 'phi3']

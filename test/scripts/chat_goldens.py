@@ -1,13 +1,15 @@
 """Writes test/goldens/chat-templates.json: templates in the manner of several model families, conversations, and what
-Jinja2 makes of them with the settings that `transformers` uses.
+Jinja2 makes of them with the settings that `transformers` uses; the ids of its apply_chat_template with the tokenizer of stories.
 
     python chat_goldens.py OUT_FOLDER
 """
 import json, sys
 from datetime import datetime
+from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 out = sys.argv[1]
+stories = PreTrainedTokenizerFast(tokenizer_file=f"{out}/stories-tokenizer.json", bos_token="<|endoftext|>", eos_token="<|im_end|>")
 im = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SMOLLM2 = """{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system
 You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
@@ -237,6 +239,8 @@ for name, (source, named, control) in templates.items():
                 row = {"template": name, "conversation": i, "tools": with_tools, "prompt": prompt}
                 try:
                     row["text"] = compiled.render(messages=messages, tools=tools if with_tools else None, documents=None, add_generation_prompt=prompt, **named)
+                    if name in ("smollm2", "stories"):
+                        row["ids"] = stories.apply_chat_template(messages, chat_template=source, add_generation_prompt=prompt, return_dict=False)
                 except Exception as e:
                     row["error"] = str(e)
                 cases.append(row)
