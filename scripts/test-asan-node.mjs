@@ -9,10 +9,21 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 // node-gyp-build looks for build/Release under what OCTAVO_PREBUILD names.
 const place = join(root, 'build', 'asan')
-const suites = ['api', 'addon', 'diagnostics', 'lifecycle', 'cli', 'synthesize', 'oracle'].map(
-  (n) => `test/${n}.test.ts`,
-)
-const files = process.argv.length > 2 ? process.argv.slice(2) : suites
+const suites = [
+  'api',
+  'endings',
+  'invariance',
+  'conversation',
+  'service',
+  'diagnostics',
+  'errors',
+  'lifecycle',
+  'isolation',
+  'cli',
+]
+const onFiles = ['addon', 'synthesize', 'oracle', 'weight-formats', 'architectures', 'drafts-model', 'trace', 'replay']
+const files =
+  process.argv.length > 2 ? process.argv.slice(2) : [...suites, ...onFiles].map((name) => `test/${name}.test.ts`)
 
 function run(command, args, env = {}) {
   const { status, signal } = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })

@@ -40,6 +40,12 @@ it('tests every example', () => {
   expect(readdirSync(folder).filter((name) => name.endsWith('.mjs'))).toEqual(tested)
 })
 
+it.each(readdirSync(folder).filter((name) => name.endsWith('.mjs')))('%s closes its engine however it ends', (name) => {
+  const source = readFileSync(folder + name, 'utf8')
+  // The server waits for signals instead: the tests below see it end.
+  expect(source).toMatch(name === 'server.mjs' ? /\.close\(\)/ : /finally \{\s*await engine\.close\(\)/)
+})
+
 it('basic: streams a story', async () => {
   expect(await run('basic.mjs')).toMatch(/Luna[\s\S]*\d+ tokens \(stop\), \d+ tokens\/s/)
 })

@@ -62,7 +62,7 @@ class Host {
   wakeAt = Number.POSITIVE_INFINITY
   clock = 0
 
-  constructor(options: Partial<FakeOptions> = {}, stepTokens = 32) {
+  constructor(options: Partial<FakeOptions> = {}, stepTokens = 32, eosIds = [eos]) {
     this.engine = new FakeNativeEngine({ kvBlocks: 64, prefixCache: true, vocabulary, ...options })
     const port = {
       receive: () => this.inbox.shift(),
@@ -75,7 +75,7 @@ class Host {
       ...{ stepTokens, maxSequences: 16, prefixCache: true, contextTokens: 400, control: this.control, policy },
       ...{ now: () => ++this.clock, release: () => this.released++ },
     })
-    this.loop.run({ type: 'vocabulary', vocabulary: { tokenBytes: tokenBytes(), eosIds: [eos] } })
+    this.loop.run({ type: 'vocabulary', vocabulary: { tokenBytes: tokenBytes(), eosIds } })
   }
 
   send(...messages: ToHost[]): void {
@@ -134,6 +134,16 @@ describe('loop', () => {
     host.send(request(1, prompt, 40), request(2, prompt, 40, { ignoreEos: true }))
     expect(host.output(1)).toMatchObject({ tokens: answer(prompt, 40), end: { reason: 'stop' } })
     expect(host.output(2)).toMatchObject({ tokens: answer(prompt, 40, true), end: { reason: 'length' } })
+  })
+
+  it('ends at whichever of several end tokens comes first', () => {
+    const whole = answer([1, 2, 3], 40, true)
+    const [first, second] = [whole[9]!, whole[4]!]
+    const host = new Host({}, 32, [first, second])
+    host.send(request(1, [1, 2, 3], 40))
+    const end = whole.findIndex((token) => token === first || token === second)
+    expect(host.output(1)).toMatchObject({ tokens: whole.slice(0, end), end: { reason: 'stop' } })
+    expect(host.idleBlocks).toBe(64)
   })
 
   it('ends before a stop string across token borders, and releases what only looked like one', () => {

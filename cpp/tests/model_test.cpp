@@ -312,6 +312,42 @@ TEST_CASE("interrupt from another thread discards a long step") {
   CHECK(engine.kv().check() == "");
 }
 
+TEST_CASE("a thousand requests given up at random moments, in steps that are interrupted too, leave every block free") {
+  Engine engine(load(plain, cpu_isas()[0]), options(2));
+  std::uint32_t state = 5;
+  const auto below = [&](std::uint32_t n) { return (state = state * 1664525u + 1013904223u, (state >> 8) % n); };
+  std::vector<Request> open;
+  int begun = 0, discarded = 0;
+  while (begun < 1000 || !open.empty()) {
+    while (begun < 1000 && open.size() < 8) {
+      ++begun;
+      open.push_back(begin(engine, begun % 50, 1 + static_cast<int>(below(40))));
+    }
+    Step s;
+    for (const Request& r : open) {
+      const int fed = engine.kv().length(r.sequence), count = std::min(16, static_cast<int>(r.tokens.size()) - fed);
+      REQUIRE(engine.kv().reserve(r.sequence, count));
+      s.segments.push_back({r.sequence, count, fed + count == static_cast<int>(r.tokens.size()) ? 1 : 0, false, -1});
+      s.tokens.insert(s.tokens.end(), r.tokens.begin() + fed, r.tokens.begin() + fed + count);
+    }
+    if (below(10) == 0) interrupt_engine(engine.id());
+    engine.submit(Step(s));
+    const bool done = engine.wait();
+    discarded += !done;
+    std::size_t row = 0;
+    for (std::size_t i = 0; done && i < open.size(); ++i)
+      if (s.segments[i].rows > 0) open[i].tokens.push_back(engine.result().rows[row++].token);
+    for (std::size_t i = open.size(); i-- > 0;) {
+      if (below(6) != 0) continue;
+      engine.release(open[i].sequence);
+      open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  }
+  CHECK(discarded > 10);
+  CHECK(engine.kv().check() == "");
+  CHECK(engine.kv().stats().owned == 0);
+}
+
 TEST_CASE("scoring gives the log-probability of every next token, in any chunking") {
   Engine engine(load(plain, cpu_isas()[0]), options(2));
   const std::vector<std::int32_t> text = prompt_of(9, 130);
