@@ -56,8 +56,13 @@ std::string key_of(const ModelRequest& request, const Files& files) {
 std::shared_ptr<Entry> entry_of(const std::string& key) {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
-  // Only the registry holds an entry without users: nobody can be making its model.
-  std::erase_if(r.entries, [](const auto& item) { return item.second.use_count() == 1 && item.second->model.expired(); });
+  // Only the registry holds an entry without users: nobody can be making its model. Its lock, free by then, orders this look
+  // after what the last user wrote.
+  std::erase_if(r.entries, [](const auto& item) {
+    if (item.second.use_count() != 1) return false;
+    const std::lock_guard ordered(item.second->mutex);
+    return item.second->model.expired();
+  });
   std::shared_ptr<Entry>& entry = r.entries[key];
   if (!entry) entry = std::make_shared<Entry>();
   return entry;
