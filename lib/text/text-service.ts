@@ -87,7 +87,9 @@ export class TextService {
     const entry = siblingEntry(import.meta.url, 'text-worker')
     const { signal } = options
     if (signal?.aborted) throw closed()
-    const client = new WorkerClient(entry, 'text worker', { workerData: { source: options.source } })
+    // Little of a call is kept: see youngMb in chat-template.ts.
+    const resourceLimits = { maxYoungGenerationSizeMb: 4 }
+    const client = new WorkerClient(entry, 'text worker', { workerData: { source: options.source }, resourceLimits })
     const stop = () => void client.stop(closed())
     signal?.addEventListener('abort', stop, { once: true })
     try {

@@ -5,7 +5,8 @@
 // collection on this thread. Exits 1 otherwise.
 //
 // With --gc-global every collection, in every thread, is a full one, so that what is measured is what is kept. Without it V8 lets
-// garbage lie until its heaps have reached their working size (some 80 MiB for the four threads, after 15,000 requests).
+// garbage lie until its heaps have reached their working size (some 50 MiB for the four threads, after 2,500 requests); from then
+// on samples are some 8 MiB apart, and the slope over 8,000 requests is noise of a few hundred bytes.
 //
 //   node --expose-gc --gc-global --max-semi-space-size=1 test/deep/memory.mjs [--requests 10000] [--limit 100] [--heap-limit 100]
 import { Engine } from 'octavo'
