@@ -5,6 +5,7 @@
  */
 import type { ErrorData } from '../errors.ts'
 import type { ModelLocation } from '../model/locate.ts'
+import type { SamplerParams } from '../native.ts'
 import type { TokenBytes } from './detokenizer.ts'
 import type { StatsRow } from './stats.ts'
 import type { StepRecords } from './step-trace.ts'
@@ -59,22 +60,7 @@ export const controlIndex = {
 export const controlBytes = 8
 
 /** Sampling parameters as they travel: SamplerParams without what the host knows itself. */
-export interface SamplingSpec {
-  temperature: number
-  topK: number
-  topP: number
-  minP: number
-  repetitionPenalty: number
-  presencePenalty: number
-  frequencyPenalty: number
-  seed: number
-  /** -1: none. */
-  logprobs: number
-  /** Ids from here on are never drawn. */
-  vocabulary: number
-  biasTokens: Int32Array
-  biasValues: Float32Array
-}
+export type SamplingSpec = Omit<SamplerParams, 'promptLength'>
 
 export interface RequestSpec {
   id: number
