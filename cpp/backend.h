@@ -31,7 +31,15 @@ enum class Epilogue : std::uint8_t {
 };
 enum class Activation : std::uint8_t { silu };
 enum class RopeStyle : std::uint8_t { interleaved, half };
-enum class KvDtype : std::uint8_t { f16 };
+enum class KvDtype : std::uint8_t { f16, bf16, fp8, int8 };  // docs/numerics.md, "KV cache"
+
+struct KvTraits {
+  const char* name;
+  int value_bytes;  // of one number of a key or a value
+  bool scaled;      // whether a token's key and value have a scale each (bf16) per head
+};
+inline constexpr KvTraits kv_table[] = {{"f16", 2, false}, {"bf16", 2, false}, {"fp8", 1, true}, {"int8", 1, true}};
+inline const KvTraits& traits(KvDtype dtype) { return kv_table[static_cast<std::size_t>(dtype)]; }
 
 inline constexpr int kv_block_tokens = 16;    // tokens in a KV block: one vector of keys in the token-minor K layout
 inline constexpr int attention_chunk = 256;   // keys in one independent partial of the online softmax (docs/numerics.md)
@@ -41,8 +49,7 @@ struct KvShape {
   KvDtype dtype;
 };
 
-// The KV pool's storage. For f16, one (layer, block, kv head) is [K: D x 16 tokens][V: 16 tokens x D], token-minor K, so
-// that one vector holds a dimension of 16 keys. Allocated and touched at creation, zeroed.
+// The KV pool's storage, laid out as the backend likes it. Allocated and touched at creation, zeroed.
 class KvStore {
  public:
   explicit KvStore(const KvShape& shape) : shape(shape) {}
@@ -50,7 +57,11 @@ class KvStore {
   virtual std::size_t resident_bytes() const = 0;
   const KvShape shape;
 };
-inline std::size_t kv_head_bytes(const KvShape& s) { return static_cast<std::size_t>(2) * kv_block_tokens * s.head_size * 2; }
+// Keys and values of one block, layer and head: the codes, then the scales.
+inline std::size_t kv_head_bytes(const KvShape& s) {
+  const std::size_t row_bytes = static_cast<std::size_t>(s.head_size) * traits(s.dtype).value_bytes;
+  return 2 * kv_block_tokens * (row_bytes + (traits(s.dtype).scaled ? sizeof(std::uint16_t) : 0));
+}
 inline std::size_t kv_block_bytes(const KvShape& s) { return kv_head_bytes(s) * s.kv_heads * s.layers; }
 
 // A run of consecutive tokens of one sequence inside a step.
@@ -89,6 +100,9 @@ struct AttentionParams {
   int heads;   // H
   float scale; // 1 / sqrt(D) unless the model says otherwise
   int window;  // keys a query sees, itself included; 0 = all
+  int sinks = 0;                      // first keys of a sequence that a window never hides
+  float soft_cap = 0;                 // cap * tanh(score / cap); 0 = none
+  const float* sink_logits = nullptr; // [H] learned logits that take weight and give no value, or null
 };
 
 class Backend {

@@ -56,7 +56,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
       options_(options),
       interrupt_(std::make_shared<std::atomic<bool>>(false)),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
-                                          model_->desc().head_size, KvDtype::f16})),
+                                          model_->desc().head_size, options.kv_dtype})),
       kv_(options.kv_blocks, options.prefix_cache),
       scratch_(model_->desc(), options.max_step_tokens),
       id_(register_flag(interrupt_)) {}

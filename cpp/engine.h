@@ -14,6 +14,7 @@ namespace octavo {
 struct EngineOptions {
   int threads, kv_blocks, max_step_tokens;
   bool prefix_cache;
+  KvDtype kv_dtype = KvDtype::f16;
 };
 
 class Engine {

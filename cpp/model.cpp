@@ -114,6 +114,7 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::
     Layer& layer = layers_[static_cast<std::size_t>(i)];
     const std::string prefix = "layer." + std::to_string(i) + ".";
     add_vector(layer.attn_norm, prefix + "attnNorm", d.width, true);
+    add_vector(layer.attn_sinks, prefix + "attnSinks", d.heads, false);
     add_projection(layer.qkv, prefix, {{"q", attended}, {"k", kv}, {"v", kv}}, d.width);
     add_vector(layer.q_norm, prefix + "qNorm", d.head_size, false);
     add_vector(layer.k_norm, prefix + "kNorm", d.head_size, false);
@@ -200,7 +201,7 @@ std::size_t Model::resident_bytes() const {
       for (const Projection::Part& part : p->parts) bytes += part.weight->resident_bytes();
       bytes += p->bias.size() * 4;
     }
-    bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size()) * 4;
+    bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size() + layer.attn_sinks.size()) * 4;
   }
   return bytes;
 }
@@ -250,13 +251,15 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
   const int ld = qkv_width(d), attended = d.heads * d.head_size;
   const int wanted = static_cast<int>(s.wanted.size());
   const AttentionPlan plan{s.segments.data(), static_cast<int>(s.segments.size()), T};
-  const AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window};
+  AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window,
+                         d.attention_sinks, d.attention_soft_cap, nullptr};
   int rows = T;
   for (int i = 0; i < d.layers; ++i) {
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     const bool last = i + 1 == d.layers;
     attention_block(layer, i, store, s, T);
     if (last && wanted == 0) return;  // a prefill chunk without results needs only its keys and values
+    params.sink_logits = layer.attn_sinks.empty() ? nullptr : layer.attn_sinks.data();
     backend_->attention(s.attended, s.qkv, ld, store, i, plan, params);
     if (last && wanted < T) {  // from here on only rows with results matter
       backend_->gather(s.picked, s.attended, s.wanted.data(), wanted, attended);

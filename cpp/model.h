@@ -38,7 +38,8 @@ struct ModelDesc {
   int rope_dims;
   std::vector<double> rope_frequencies;  // rope_dims / 2, scaling applied (cpp/rope.h)
   double rope_magnitude;
-  int sliding_window;
+  int sliding_window, attention_sinks;
+  float attention_soft_cap;
   std::uint64_t seed;
   std::map<std::string, TensorSource> tensors;  // by role, see ModelDesc in lib/native.ts
 };
@@ -56,6 +57,7 @@ struct Projection {
 
 struct Layer {
   std::vector<float> attn_norm, ffn_norm, q_norm, k_norm;  // q_norm and k_norm are empty without qk-norm
+  std::vector<float> attn_sinks;                           // [heads] or empty
   Projection qkv, attn_out, gate_up, down;
 };
 

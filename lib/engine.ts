@@ -380,6 +380,7 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     threads: options.threads,
     contextTokens: options.contextTokens,
     kvMemoryBytes: options.kv.memory,
+    kvDtype: options.kv.dtype,
     prefixCache: options.prefixCache,
     stepTokens: options.internal.stepTokens,
     maxSequences: options.internal.maxSequences,

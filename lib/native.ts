@@ -36,6 +36,9 @@ export const weightFormats = [
 /** As GGUF stores weights (cpp/quant.h); each is computed with as it is, nothing is approximated. */
 export type WeightFormat = (typeof weightFormats)[number]
 
+/** Number formats of cached keys and values (docs/numerics.md, "KV cache"). */
+export type KvDtype = 'f16' | 'bf16' | 'fp8' | 'int8'
+
 /** Where a tensor's rows come from: bytes of a file, or a seeded generator (files[].path is then not used). */
 export interface TensorSource {
   /** Index into ModelDesc.files; -1 = synthetic. */
@@ -83,11 +86,15 @@ export interface ModelDesc {
   rope: { style: 'interleaved' | 'half'; dims: number; base: number; scaling: RopeScaling }
   /** Keys a query sees; 0 = all. */
   slidingWindow: number
+  /** First tokens of a sequence that a sliding window never hides. Absent: none. */
+  attentionSinks?: number
+  /** Attention scores become cap * tanh(score / cap). Absent: they stay. */
+  attentionSoftCap?: number
   /** Seed of synthetic tensors. */
   seed: number
   /**
    * Tensors by role. Global roles: embed, outputNorm, output (absent: tied to embed). Per layer `layer.<i>.<role>` with roles
-   * attnNorm, q, k, v, attnOut, qBias, kBias, vBias, attnOutBias, qNorm, kNorm, ffnNorm, gate, up, down.
+   * attnSinks (a learned logit a head that only takes weight), attnNorm, q, k, v, attnOut, qBias, kBias, vBias, attnOutBias, qNorm, kNorm, ffnNorm, gate, up, down.
    */
   tensors: Record<string, TensorSource>
 }
@@ -165,6 +172,8 @@ export interface NativeEngineOptions {
   /** Largest number of tokens in one step (activation buffers are allocated for it). */
   maxStepTokens: number
   prefixCache: boolean
+  /** Default 'f16'. */
+  kvDtype?: KvDtype
 }
 
 /** Indices into the Int32Array that `stats` fills. */

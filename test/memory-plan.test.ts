@@ -23,6 +23,7 @@ function plan(left: number, more: Partial<MemoryDemands> = {}) {
     stepTokens,
     contextTokens: undefined,
     kvMemoryBytes: undefined,
+    kvDtype: 'f16',
   }
   return planMemory({ ...demands, ...more })
 }

@@ -470,11 +470,13 @@ describe('memory', () => {
     const { desc } = open({ tensors: { 'output.weight': { shape: [64, 40], type: 'f16' } } })
     const layer = (2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64) / 1024
     expect(weightBytes(desc)).toBe(2 * 2 * 1088 + 64 * 64 * 2 + 5 * 64 * 4 + 2 * layer * 576)
-    expect(kvBytesPerToken(desc)).toBe(2 * 2 * 2 * 2 * 16)
-    expect(kvBytes(desc, 17)).toBe(32 * kvBytesPerToken(desc))
+    expect(kvBytesPerToken(desc, 'f16')).toBe(2 * 2 * 2 * 2 * 16)
+    expect(kvBytesPerToken(desc, 'bf16')).toBe(2 * 2 * 2 * 2 * 16)
+    for (const dtype of ['fp8', 'int8'] as const) expect(kvBytesPerToken(desc, dtype)).toBe(2 * 2 * 2 * (16 + 2))
+    expect(kvBytes(desc, 17, 'f16')).toBe(32 * kvBytesPerToken(desc, 'f16'))
     expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 16 + 64 + 40))
-    const needs = memoryNeeds(desc, 17, 8)
-    expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17) + scratchBytes(desc, 8))
+    const needs = memoryNeeds(desc, 17, 'int8', 8)
+    expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17, 'int8') + scratchBytes(desc, 8))
   })
 })
 

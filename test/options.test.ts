@@ -121,7 +121,7 @@ describe('rejected, naming option, expected and found', () => {
     [{ threads: 0 }, 'threads', 'a number, at least 1', '0'],
     [{ threads: 'all' }, 'threads', "'auto' or an integer from 1 to 1024", '"all"'],
     [{ contextTokens: 1 }, 'contextTokens', 'a number, at least 2', '1'],
-    [{ kv: { dtype: 'f8' } }, 'kv.dtype', '"f16"', '"f8"'],
+    [{ kv: { dtype: 'f8' } }, 'kv.dtype', '"f16" or "bf16" or "fp8" or "int8"', '"f8"'],
     [{ kv: { size: 1 } }, 'kv.size', 'no such option; there are dtype, memory', '1'],
     [{ onProgress: 1 }, 'onProgress', 'a function', '1'],
     [{ prefixCache: 'yes' }, 'prefixCache', 'a boolean', '"yes"'],

@@ -133,6 +133,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const Napi::Object o = object(info[1], "options");
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
                                     small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
+      if (o.Has("kvDtype")) options.kv_dtype = kv_dtype(o.Get("kvDtype"));
       if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
       // A slot of the pool (block * 16 + offset) is an int32.
       if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");

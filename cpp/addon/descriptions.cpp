@@ -48,6 +48,16 @@ TensorSource tensor_source(const Napi::Object& o, const std::string& name) {
 
 }  // namespace
 
+KvDtype kv_dtype(const Napi::Value& value) {
+  const std::string name = text(value, "kvDtype");
+  std::string known;
+  for (std::size_t i = 0; i < std::size(kv_table); ++i) {
+    if (name == kv_table[i].name) return static_cast<KvDtype>(i);
+    known += (i == 0 ? "" : ", ") + std::string(kv_table[i].name);
+  }
+  bad_argument("kvDtype", known);
+}
+
 ModelDesc model_desc(const Napi::Object& o) {
   ModelDesc d;
   d.architecture = text(o.Get("architecture"), "architecture");
@@ -64,6 +74,9 @@ ModelDesc model_desc(const Napi::Object& o) {
   if (text(o.Get("activation"), "activation") != "silu") bad_argument("activation", "silu");
   d.activation = Activation::silu;
   d.sliding_window = small(o.Get("slidingWindow"), "slidingWindow");
+  d.attention_sinks = o.Has("attentionSinks") ? small(o.Get("attentionSinks"), "attentionSinks") : 0;
+  d.attention_soft_cap =
+      o.Has("attentionSoftCap") ? static_cast<float>(number(o.Get("attentionSoftCap"), "attentionSoftCap")) : 0.0f;
   d.seed = static_cast<std::uint64_t>(integer(o.Get("seed"), "seed"));
   const Napi::Object rope = object(o.Get("rope"), "rope");
   const std::string style = text(rope.Get("style"), "rope.style");

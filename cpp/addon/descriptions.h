@@ -7,5 +7,6 @@ namespace octavo::addon {
 
 ModelDesc model_desc(const Napi::Object& o);
 SamplerParams sampler_params(const Napi::Object& o);
+KvDtype kv_dtype(const Napi::Value& name);
 
 }  // namespace octavo::addon

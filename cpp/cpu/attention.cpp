@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace octavo::cpu {
 
@@ -25,7 +26,7 @@ struct State {
 };
 
 struct Keys {
-  int first, end;  // visible keys [first, end), absolute
+  int first, end;  // visible keys [first, end), absolute, beside the sinks
 };
 
 class Run {
@@ -42,11 +43,18 @@ class Run {
     return {window > 0 ? std::max(0, p - window + 1) : 0, p + 1};
   }
 
-  // Rows [from, to) of a group that see a key of the chunk: both ends of what a row sees ascend with the row.
+  // The first chunk that a row sees.
+  int first_chunk_of(const AttentionSegment& segment, int row) const {
+    return call_.params.sinks > 0 ? 0 : keys_of(segment, row).first / attention_chunk;
+  }
+
+  // Rows [from, to) of a group that see a key of the chunk: both ends of what a row sees ascend with the row, and every
+  // row that reaches a chunk with sinks sees it.
   std::pair<int, int> rows_of_chunk(const Group& g, int chunk) const {
     const int begin = chunk * attention_chunk, end = begin + attention_chunk;
     int from = 0, to = g.rows;
     while (from < to && keys_of(*g.segment, g.row + from).end <= begin) ++from;
+    if (begin < call_.params.sinks) return {from, to};
     while (to > from && keys_of(*g.segment, g.row + to - 1).first >= end) --to;
     return {from, to};
   }
@@ -58,7 +66,7 @@ class Run {
     const AttentionSegment& segment = *g.segment;
     const int begin = chunk * attention_chunk;
     const float* q[group_rows];
-    int first[group_rows], end[group_rows];
+    int first[group_rows], end[group_rows], sink[group_rows];
     for (int r = from; r < to; ++r) {
       const int row = g.row + r;
       const Keys keys = keys_of(segment, row);
@@ -66,21 +74,30 @@ class Run {
              head_of(g, row) * head_size_;
       first[r] = std::max(keys.first - begin, 0);
       end[r] = std::min(keys.end - begin, attention_chunk);
+      sink[r] = std::clamp(call_.params.sinks - begin, 0, end[r]);
+      // One interval where the window has begun among the sinks, or has left the chunk.
+      if (sink[r] >= first[r] && sink[r] > 0) first[r] = sink[r] = 0;
+      if (first[r] >= end[r]) first[r] = 0, end[r] = std::exchange(sink[r], 0);
     }
     const int table_blocks = (segment.position + segment.count + kv_block_tokens - 1) / kv_block_tokens;
-    kernels_.attention_chunk({.kv = call_.kv.head(call_.layer, 0, g.kv_head),
-                              .block_stride = call_.kv.block_stride(),
-                              .table = segment.table + chunk * chunk_blocks,
-                              .next_blocks = table_blocks - chunk * chunk_blocks,
-                              .head_size = head_size_,
-                              .rows = to - from,
-                              .scale = call_.params.scale,
-                              .q = q + from,
-                              .first = first + from,
-                              .end = end + from,
-                              .max = state.max + from,
-                              .sum = state.sum + from,
-                              .out = state.out + static_cast<std::size_t>(from) * head_size_});
+    const KvShape& shape = call_.kv.shape;
+    const auto kernel = kernels_.attention_chunk[static_cast<std::size_t>(shape.dtype)];
+    kernel({.kv = call_.kv.head(call_.layer, 0, g.kv_head),
+            .block_stride = call_.kv.block_stride(),
+            .part_bytes = kv_block_tokens * head_size_ * traits(shape.dtype).value_bytes,
+            .table = segment.table + chunk * chunk_blocks,
+            .next_blocks = table_blocks - chunk * chunk_blocks,
+            .head_size = head_size_,
+            .rows = to - from,
+            .scale = call_.params.scale,
+            .soft_cap = call_.params.soft_cap,
+            .q = q + from,
+            .first = first + from,
+            .end = end + from,
+            .sink = sink + from,
+            .max = state.max + from,
+            .sum = state.sum + from,
+            .out = state.out + static_cast<std::size_t>(from) * head_size_});
   }
 
   // Adds a chunk's partials to what came before; a row's first chunk is taken as it is.
@@ -88,7 +105,7 @@ class Run {
     const auto [from, to] = rows_of_chunk(g, chunk);
     for (int r = from; r < to; ++r) {
       const std::size_t at = static_cast<std::size_t>(r) * head_size_;
-      if (keys_of(*g.segment, g.row + r).first / attention_chunk == chunk) {
+      if (first_chunk_of(*g.segment, g.row + r) == chunk) {
         total.max[r] = part.max[r];
         total.sum[r] = part.sum[r];
         std::memcpy(total.out + at, part.out + at, sizeof(float) * head_size_);
@@ -106,7 +123,9 @@ class Run {
           call_.out +
           static_cast<std::ptrdiff_t>(g.segment->row + row / heads_per_kv_) * call_.params.heads * head_size_ +
           head_of(g, row) * head_size_;
-      kernels_.attention_finish(out, total.out + static_cast<std::size_t>(r) * head_size_, total.sum[r], head_size_);
+      const float* const sinks = call_.params.sink_logits;
+      kernels_.attention_finish(out, total.out + static_cast<std::size_t>(r) * head_size_, total.max[r], total.sum[r],
+                                sinks ? sinks + head_of(g, row) : nullptr, head_size_);
     }
   }
 
@@ -132,10 +151,12 @@ int plan_groups(const Run& run, const AttentionCall& call, AttentionScratch& scr
         const int end = static_cast<int>(static_cast<std::int64_t>(rows) * (i + 1) / groups);
         const int first_chunk = run.keys_of(segment, begin).first / attention_chunk;
         const int end_chunk = (run.keys_of(segment, end - 1).end + attention_chunk - 1) / attention_chunk;
-        scratch.slot_group.insert(scratch.slot_group.end(), end_chunk - first_chunk,
-                                  static_cast<int>(scratch.groups.size()));
-        scratch.groups.push_back({&segment, kv_head, begin, end - begin, first_chunk, end_chunk, slots});
-        slots += end_chunk - first_chunk;
+        const int sink_chunks =
+            std::min(first_chunk, (call.params.sinks + attention_chunk - 1) / attention_chunk);
+        const Group group{&segment, kv_head, begin, end - begin, sink_chunks, first_chunk, end_chunk, slots};
+        scratch.slot_group.insert(scratch.slot_group.end(), group.chunks(), static_cast<int>(scratch.groups.size()));
+        scratch.groups.push_back(group);
+        slots += group.chunks();
       }
     }
   }
@@ -162,9 +183,9 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
       const State total = state(2 * thread), part = state(2 * thread + 1);
       for (int i = begin; i < end; ++i) {
         const Group& g = scratch.groups[i];
-        for (int chunk = g.first_chunk; chunk < g.end_chunk; ++chunk) {
-          run.compute_chunk(g, chunk, part);
-          run.merge(g, chunk, total, part);
+        for (int c = 0; c < g.chunks(); ++c) {
+          run.compute_chunk(g, g.chunk(c), part);
+          run.merge(g, g.chunk(c), total, part);
         }
         run.finish(g, total);
       }
@@ -174,15 +195,14 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
   team.tiles(slots, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[scratch.slot_group[i]];
-      run.compute_chunk(g, g.first_chunk + i - g.slot, state(i));
+      run.compute_chunk(g, g.chunk(i - g.slot), state(i));
     }
   }, runs);
   team.tiles(groups, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[i];
       const State total = state(g.slot);
-      for (int chunk = g.first_chunk + 1; chunk < g.end_chunk; ++chunk)
-        run.merge(g, chunk, total, state(g.slot + chunk - g.first_chunk));
+      for (int c = 1; c < g.chunks(); ++c) run.merge(g, g.chunk(c), total, state(g.slot + c));
       run.finish(g, total);
     }
   });

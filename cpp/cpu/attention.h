@@ -26,7 +26,11 @@ struct AttentionScratch {
   struct Group {
     const AttentionSegment* segment;
     int kv_head, row, rows;             // of segment.count * (heads / kv heads) query rows, token-major
-    int first_chunk, end_chunk, slot;   // slot: of the first chunk's partial
+    int sink_chunks;                    // chunks 0 .. sink_chunks - 1 are seen for their sinks alone,
+    int first_chunk, end_chunk;         // these for the window
+    int slot;                           // of the first chunk's partial
+    int chunks() const { return sink_chunks + end_chunk - first_chunk; }
+    int chunk(int i) const { return i < sink_chunks ? i : first_chunk + i - sink_chunks; }
   };
   std::vector<Group> groups;
   std::vector<int> slot_group;  // group of each partial

@@ -59,7 +59,7 @@ class CpuBackend final : public Backend {
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {
     const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
     for (int layer = 0; layer < store.shape.layers; ++layer)
-      std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.block_stride() * 2);
+      std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.block_stride());
   }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
@@ -98,17 +98,12 @@ class CpuBackend final : public Backend {
                 int T) override {
     const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
     const int D = store.shape.head_size, heads = store.shape.kv_heads;
+    const auto write = kernels_.kv_write[static_cast<std::size_t>(store.shape.dtype)];
     team_.rows(T, 2 * heads * D, [&](int begin, int end) {
-      std::uint16_t half[max_head_size];
-      for (int t = begin; t < end; ++t) {
-        const int offset = slots[t] % kv_block_tokens;
-        for (int h = 0; h < heads; ++h) {
-          std::uint16_t* const keys = store.head(layer, slots[t] / kv_block_tokens, h);
-          kernels_.to_f16(half, k + at(t, ld) + h * D, D);
-          for (int d = 0; d < D; ++d) keys[d * kv_block_tokens + offset] = half[d];
-          kernels_.to_f16(keys + (kv_block_tokens + offset) * D, v + at(t, ld) + h * D, D);
-        }
-      }
+      for (int t = begin; t < end; ++t)
+        for (int h = 0; h < heads; ++h)
+          write(store.head(layer, slots[t] / kv_block_tokens, h), slots[t] % kv_block_tokens, k + at(t, ld) + h * D,
+                v + at(t, ld) + h * D, D);
     });
   }
 

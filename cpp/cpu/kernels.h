@@ -57,15 +57,17 @@ struct PanelInput {
 
 // One chunk of keys for some query rows that share a key/value head.
 struct AttentionChunk {
-  const std::uint16_t* kv;       // layer's storage at this head, block 0
-  std::size_t block_stride;      // elements between blocks
+  const std::uint8_t* kv;        // layer's storage at this head, block 0 (kv_store.h)
+  std::size_t block_stride;      // bytes between blocks
+  int part_bytes;                // codes of a block's keys, and of its values
   const std::int32_t* table;     // pool block of the chunk's first 16 keys, and on
   int next_blocks;               // blocks in the table from the chunk's first one on (for prefetching past the chunk)
   int head_size, rows;
-  float scale;
+  float scale, soft_cap;
   const float* const* q;         // [rows] -> D
-  const int* first;              // [rows] visible keys [first, end) relative to the chunk, never empty
+  const int* first;              // [rows] visible keys [first, end) relative to the chunk, never empty,
   const int* end;
+  const int* sink;               // and [0, sink), 0 <= sink < first, or sink = 0
   float *max, *sum, *out;        // partials: [rows], [rows], [rows, D]
 };
 
@@ -85,12 +87,15 @@ struct Kernels {
   void (*gate_silu)(float* out, const float* gate, const float* up, int n);
   void (*rope_interleaved)(float* x, const float* cos_sin, int pairs);
   void (*rope_half)(float* x, const float* cos_sin, int pairs);
-  void (*to_f16)(std::uint16_t* out, const float* x, int n);  // saturating; n is a multiple of 16
-  void (*attention_chunk)(const AttentionChunk&);
-  // (max, sum, out[D]) of one row merged with a later chunk's partial; attention_finish divides by the sum.
+  // Both by KvDtype. kv_write: key and value [D] of token 0..15 of a block, into the block's bytes of a head.
+  void (*kv_write[4])(std::uint8_t* head, int token, const float* k, const float* v, int head_size);
+  void (*attention_chunk[4])(const AttentionChunk&);
+  // (max, sum, out[D]) of one row merged with a later chunk's partial; attention_finish divides by the sum, to which
+  // *sink_logit (may be null) adds.
   void (*attention_merge)(float* max, float* sum, float* out, float chunk_max, float chunk_sum, const float* chunk_out,
                           int head_size);
-  void (*attention_finish)(float* out, const float* state, float sum, int head_size);
+  void (*attention_finish)(float* out, const float* state, float max, float sum, const float* sink_logit,
+                           int head_size);
   // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 multiply-adds on registers only, returns operations
   // done.
   std::uint32_t (*read_memory)(const void* data, std::size_t bytes);

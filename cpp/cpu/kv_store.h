@@ -1,4 +1,10 @@
-// The KV pool on the CPU: [layer][block][kv head][K: D x 16 tokens][V: 16 tokens x D] in f16.
+// The KV pool on the CPU: [layer][block][kv head][keys][values][key scales][value scales], 16 tokens a block; scales
+// (16 bf16 each) exist in the 8-bit types only. Every 64 bytes are one vector's worth that a kernel takes as a whole:
+//   f16, bf16  keys [D][16 tokens]: a vector is one dimension of 16 keys; values [16 tokens][D]
+//   fp8, int8  keys [D / 4][64]: 4 dimensions of 16 keys; values [token / 4][D / 16][64]: 4 tokens x 16 dimensions. Member
+//              v of 4 in lane i of 16 lies at byte
+//                int8  4 i + v, its sign bit flipped: a dword is what one step of an integer dot product takes
+//                fp8   2 (16 (v % 2) + i) + v / 2: 32 words, whose low bytes are members 0 and 1, high bytes 2 and 3
 #pragma once
 #include "backend.h"
 #include "os.h"
@@ -11,15 +17,13 @@ class CpuKvStore final : public KvStore {
       : KvStore(shape), memory_(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)) {}
   std::size_t resident_bytes() const override { return memory_.bytes(); }
 
-  // f16 values between a head and the same head of the next block.
-  std::size_t block_stride() const { return kv_head_bytes(shape) / 2 * shape.kv_heads; }
-  std::uint16_t* block(int layer, int index) const {
-    return static_cast<std::uint16_t*>(memory_.data()) +
+  // Bytes between a head and the same head of the next block.
+  std::size_t block_stride() const { return kv_head_bytes(shape) * shape.kv_heads; }
+  std::uint8_t* block(int layer, int index) const {
+    return static_cast<std::uint8_t*>(memory_.data()) +
            (static_cast<std::size_t>(layer) * shape.blocks + index) * block_stride();
   }
-  std::uint16_t* head(int layer, int index, int head) const {
-    return block(layer, index) + kv_head_bytes(shape) / 2 * head;
-  }
+  std::uint8_t* head(int layer, int index, int head) const { return block(layer, index) + kv_head_bytes(shape) * head; }
 
  private:
   os::Memory memory_;

@@ -1,8 +1,8 @@
 // The reference backend: docs/numerics.md in executable form. One thread, one scalar operation after the other, weights
-// kept as the file's rows, keys and values as plain rows of f16. It shares no arithmetic with the kernels, which must
-// equal it bit for bit; so nothing here is arranged for speed, and every function reads like its section of that page.
+// kept as the file's rows, keys and values as plain rows (reference_attention.h). It shares no arithmetic with the
+// kernels, which must equal it bit for bit; so nothing here is arranged for speed, and every function reads like its
+// section of that page.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -11,13 +11,16 @@
 #include <vector>
 
 #include "backend.h"
+#include "cpu/reference_attention.h"
+#include "cpu/reference_math.h"
 #include "error.h"
 
 namespace octavo {
 namespace {
 
+using namespace reference;
+
 constexpr int group = 32;  // consecutive elements of K with one scale
-constexpr int lanes = 16;  // virtual lanes of sum16
 
 struct ReferenceWeight final : Weight {
   ReferenceWeight(Format format, std::int64_t n, std::int64_t k)
@@ -30,44 +33,7 @@ struct ReferenceWeight final : Weight {
   std::vector<std::uint8_t> bytes;  // [n, stride]
 };
 
-struct ReferenceKvStore final : KvStore {
-  explicit ReferenceKvStore(const KvShape& s)
-      : KvStore(s), values(kv_block_bytes(s) * static_cast<std::size_t>(s.blocks) / sizeof(std::uint16_t)) {}
-  std::size_t resident_bytes() const override { return values.size() * sizeof(std::uint16_t); }
-  // f16 [D] of a slot: [layer][block][head][0 = key, 1 = value][16 tokens][D].
-  std::size_t at(int layer, int block, int head, int value, int token) const {
-    std::size_t index = static_cast<std::size_t>(layer) * shape.blocks + block;
-    index = index * shape.kv_heads + head;
-    index = (index * 2 + value) * kv_block_tokens + token;
-    return index * shape.head_size;
-  }
-  std::vector<std::uint16_t> values;
-};
-
 const ReferenceWeight& own(const Weight& w) { return static_cast<const ReferenceWeight&>(w); }
-
-float exp_spec(float x) {
-  if (std::isnan(x)) return x;
-  x = std::min(std::max(x, -87.0f), 88.0f);
-  const float n = std::nearbyint(x * 1.44269504f);
-  float f = std::fma(n, -0.693359375f, x);
-  f = std::fma(n, 2.12194440e-4f, f);
-  float p = 1.9875691500e-4f;
-  p = std::fma(p, f, 1.3981999507e-3f);
-  p = std::fma(p, f, 8.3334519073e-3f);
-  p = std::fma(p, f, 4.1665795894e-2f);
-  p = std::fma(p, f, 1.6666665459e-1f);
-  p = std::fma(p, f, 5.0000001201e-1f);
-  const float y = std::fma(p, f * f, f) + 1.0f;
-  const float power = std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<int>(n) + 127) << 23);
-  return y * power;
-}
-
-float tree16(float (&l)[lanes]) {
-  for (int half = lanes / 2; half >= 1; half /= 2)
-    for (int i = 0; i < half; ++i) l[i] += l[i + half];
-  return l[0];
-}
 
 // A row of activations as quantised for a quantised weight.
 struct QuantisedRow {
@@ -75,17 +41,10 @@ struct QuantisedRow {
   std::vector<float> d, sa;  // [k / 32]
 };
 
-// The largest |x| of a group by bit pattern: for numbers the order of |x|, and a NaN or infinity wins.
-float largest(const float* x) {
-  std::uint32_t bits = 0;
-  for (int i = 0; i < group; ++i) bits = std::max(bits, std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFu);
-  return std::bit_cast<float>(bits);
-}
-
 QuantisedRow quantise(const float* x, std::int64_t k) {
   QuantisedRow row;
   for (std::int64_t g = 0; g < k / group; ++g, x += group) {
-    const float amax = largest(x);
+    const float amax = largest_magnitude(x, group);
     const bool zero = amax < 1e-30f;
     const bool number = std::isfinite(amax);
     const float d = zero ? 0.0f : amax / 127.0f;
@@ -126,12 +85,6 @@ float dot_float(const float* w, const float* x, std::int64_t k) {
   return acc;
 }
 
-// (m, l, o) of the online softmax: a chunk's partial, or what the chunks so far have been merged into.
-struct Partial {
-  float m, l;
-  std::vector<float> o;  // [D]
-};
-
 class ReferenceBackend final : public Backend {
  public:
   const char* name() const override { return "reference"; }
@@ -164,7 +117,7 @@ class ReferenceBackend final : public Backend {
 
   std::unique_ptr<KvStore> kv_create(const KvShape& shape) override {
     try {
-      return std::make_unique<ReferenceKvStore>(shape);
+      return std::make_unique<KvRows>(shape);
     } catch (const std::bad_alloc&) {
       const std::string bytes = std::to_string(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks));
       throw Error(Code::out_of_memory, "no memory for a KV cache of " + bytes + " bytes", {{"bytes", bytes}});
@@ -172,12 +125,7 @@ class ReferenceBackend final : public Backend {
   }
 
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {
-    auto& store = static_cast<ReferenceKvStore&>(kv);
-    const std::size_t count = static_cast<std::size_t>(kv.shape.kv_heads) * 2 * kv_block_tokens * kv.shape.head_size;
-    for (int layer = 0; layer < kv.shape.layers; ++layer) {
-      const std::uint16_t* from = &store.values[store.at(layer, source_block, 0, 0, 0)];
-      std::copy_n(from, count, &store.values[store.at(layer, destination_block, 0, 0, 0)]);
-    }
+    static_cast<KvRows&>(kv).copy_block(destination_block, source_block);
   }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
@@ -251,24 +199,20 @@ class ReferenceBackend final : public Backend {
 
   void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
                 int T) override {
-    auto& store = static_cast<ReferenceKvStore&>(kv);
-    const int G = kv.shape.kv_heads, D = kv.shape.head_size;
+    auto& store = static_cast<KvRows&>(kv);
     for (int t = 0; t < T; ++t) {
       check_interrupt();
-      const int block = slots[t] / kv_block_tokens, token = slots[t] % kv_block_tokens;
-      for (int g = 0; g < G; ++g) {
-        for (int d = 0; d < D; ++d) {
-          const std::size_t from = static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * D + d;
-          store.values[store.at(layer, block, g, 0, token) + d] = to_kv(k[from]);
-          store.values[store.at(layer, block, g, 1, token) + d] = to_kv(v[from]);
-        }
+      for (int g = 0; g < kv.shape.kv_heads; ++g) {
+        const std::size_t from = static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * kv.shape.head_size;
+        store.write(layer, slots[t], g, KvRows::key, k + from);
+        store.write(layer, slots[t], g, KvRows::value, v + from);
       }
     }
   }
 
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
-    const auto& store = static_cast<const ReferenceKvStore&>(kv);
+    const auto& store = static_cast<const KvRows&>(kv);
     const int D = kv.shape.head_size, H = params.heads, queries_per_head = H / kv.shape.kv_heads;
     for (int s = 0; s < plan.n_segments; ++s) {
       const AttentionSegment& segment = plan.segments[s];
@@ -277,7 +221,8 @@ class ReferenceBackend final : public Backend {
         for (int h = 0; h < H; ++h) {
           check_interrupt();
           attend(out + (row * H + h) * D, q + row * q_ld + static_cast<std::size_t>(h) * D, store, layer,
-                 h / queries_per_head, segment.table, segment.position + i, params);
+                 h / queries_per_head, segment.table, segment.position + i, params,
+                 params.sink_logits ? params.sink_logits + h : nullptr);
         }
       }
     }
@@ -322,58 +267,6 @@ class ReferenceBackend final : public Backend {
       throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
                   {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});
     }
-  }
-
-  static std::uint16_t to_kv(float x) {
-    if (x > 65504.0f) x = 65504.0f;
-    if (x < -65504.0f) x = -65504.0f;
-    return f32_to_f16(x);
-  }
-
-  // One query head over its visible keys.
-  static void attend(float* out, const float* q, const ReferenceKvStore& store, int layer, int head,
-                     const std::int32_t* table, int position, const AttentionParams& params) {
-    const int D = store.shape.head_size;
-    const int first = params.window > 0 ? std::max(0, position - params.window + 1) : 0;
-    Partial sum = chunk_partial(q, store, layer, head, table, first / attention_chunk, first, position, params.scale);
-    for (int c = first / attention_chunk + 1; c <= position / attention_chunk; ++c) {
-      const Partial part = chunk_partial(q, store, layer, head, table, c, first, position, params.scale);
-      const float m = std::max(sum.m, part.m);
-      const float a = exp_spec(sum.m - m), b = exp_spec(part.m - m);
-      sum.l = std::fma(sum.l, a, part.l * b);
-      for (int d = 0; d < D; ++d) sum.o[d] = std::fma(sum.o[d], a, part.o[d] * b);
-      sum.m = m;
-    }
-    const float inverse = 1.0f / sum.l;
-    for (int d = 0; d < D; ++d) out[d] = sum.o[d] * inverse;
-  }
-
-  // Keys of chunk c that lie in [first, last]; there is at least one.
-  static Partial chunk_partial(const float* q, const ReferenceKvStore& store, int layer, int head,
-                               const std::int32_t* table, int c, int first, int last, float scale) {
-    const int D = store.shape.head_size;
-    const int begin = std::max(first, c * attention_chunk), end = std::min(last, (c + 1) * attention_chunk - 1);
-    const auto slot = [&](int j, int value) {
-      return &store.values[store.at(layer, table[j / kv_block_tokens], head, value, j % kv_block_tokens)];
-    };
-    std::vector<float> s;
-    for (int j = begin; j <= end; ++j) {
-      const std::uint16_t* k = slot(j, 0);
-      float even = 0, odd = 0;
-      for (int d = 0; d < D; d += 2) even = std::fma(f16_to_f32(k[d]), q[d], even);
-      for (int d = 1; d < D; d += 2) odd = std::fma(f16_to_f32(k[d]), q[d], odd);
-      s.push_back((even + odd) * scale);
-    }
-    Partial part{*std::max_element(s.begin(), s.end()), 0, std::vector<float>(static_cast<std::size_t>(D))};
-    float l[lanes] = {};
-    for (int j = begin; j <= end; ++j) {
-      const float p = exp_spec(s[static_cast<std::size_t>(j - begin)] - part.m);
-      l[j % lanes] += p;
-      const std::uint16_t* v = slot(j, 1);
-      for (int d = 0; d < D; ++d) part.o[d] = std::fma(p, f16_to_f32(v[d]), part.o[d]);
-    }
-    part.l = tree16(l);
-    return part;
   }
 
   std::mutex turn_;  // engines that share the weights compute one at a time

@@ -31,9 +31,11 @@
 
 namespace {
 
-// exp of docs/numerics.md, lane by lane.
-SIMD_FN f32x16 f_exp(f32x16 x) {
-  x = f_min(f_max(x, f_set(-87.0f)), f_set(88.0f));
+// exp(x) of docs/numerics.md, lane by lane, is (fma(p, f * f, f) + 1) * power, with power = 2^n.
+struct ExpParts {
+  f32x16 f, p, power;
+};
+SIMD_FN ExpParts f_exp_parts(f32x16 x) {
   const f32x16 n = f_rint(f_mul(x, f_set(1.44269504f)));
   f32x16 f = f_fma(n, f_set(-0.693359375f), x);
   f = f_fma(n, f_set(2.12194440e-4f), f);
@@ -43,8 +45,11 @@ SIMD_FN f32x16 f_exp(f32x16 x) {
   p = f_fma(p, f, f_set(4.1665795894e-2f));
   p = f_fma(p, f, f_set(1.6666665459e-1f));
   p = f_fma(p, f, f_set(5.0000001201e-1f));
-  const f32x16 y = f_add(f_fma(p, f_mul(f, f), f), f_set(1.0f));
-  return f_mul(y, f_power_of_two(n));
+  return {f, p, f_power_of_two(n)};
+}
+SIMD_FN f32x16 f_exp(f32x16 x) {
+  const ExpParts e = f_exp_parts(f_min(f_max(x, f_set(-87.0f)), f_set(88.0f)));
+  return f_mul(f_add(f_fma(e.p, f_mul(e.f, e.f), e.f), f_set(1.0f)), e.power);
 }
 
 }  // namespace

@@ -55,6 +55,20 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
 }
+// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
+// the f16 s 0eeee mmm0000000, subnormals included.
+SIMD_FN f32x16 wide_fp8(__m256i doubled) {
+  const __m256i halves = _mm256_and_si256(_mm256_srai_epi16(doubled, 1), _mm256_set1_epi16(static_cast<short>(0xBF80)));
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
+  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32));
+  out[0] = wide_fp8(_mm256_slli_epi16(a, 8));
+  out[1] = wide_fp8(_mm256_slli_epi16(b, 8));
+  out[2] = wide_fp8(a);
+  out[3] = wide_fp8(b);
+}
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN __m128i saturated_halves(__m256 v) {
   v = _mm256_max_ps(_mm256_set1_ps(-65504.0f), _mm256_min_ps(_mm256_set1_ps(65504.0f), v));
@@ -129,6 +143,9 @@ SIMD_FN void f_load_pairs(const float* p, f32x16& first, f32x16& second) {
 SIMD_FN __m256i load_32_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 SIMD_FN i32x16 i_load(const void* p) { return {load_32_bytes(p), load_32_bytes(static_cast<const char*>(p) + 32)}; }
 SIMD_FN i32x16 i_add(i32x16 x, i32x16 y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+SIMD_FN i32x16 i_sub(i32x16 x, i32x16 y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+SIMD_FN i32x16 i_shift_left_7(i32x16 x) { return {_mm256_slli_epi32(x.a, 7), _mm256_slli_epi32(x.b, 7)}; }
+SIMD_FN i32x16 i_shift_right_7(i32x16 x) { return {_mm256_srai_epi32(x.a, 7), _mm256_srai_epi32(x.b, 7)}; }
 SIMD_FN i32x16 i_set(int v) { return {_mm256_set1_epi32(v), _mm256_set1_epi32(v)}; }
 SIMD_FN i32x16 i_from_float(f32x16 x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }  // nearest even
 SIMD_FN int i_reduce_add(i32x16 x) {
@@ -218,7 +235,7 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 
 // 16 registers: half a tile at a time, and few tokens.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
-constexpr int halves_at_once = 1, attention_rows = 3;
+constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2;
 
 // 12 independent vpmaddubsw, 64 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

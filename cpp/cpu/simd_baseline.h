@@ -52,6 +52,15 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) { return f_each([&](int i) { ret
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return f_each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
 }
+// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
+// the f16 s 0eeee mmm0000000, subnormals included.
+SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
+  for (int m = 0; m < 4; ++m)
+    out[m] = f_each([&](int i) {
+      const unsigned code = p[2 * (16 * (m % 2) + i) + m / 2];
+      return octavo::f16_to_f32(static_cast<std::uint16_t>((code & 128) << 8 | (code & 127) << 7));
+    });
+}
 // Saturates at 65504; comparisons are false for a NaN, which keeps it.
 SIMD_FN void f_store_f16(std::uint16_t* p, const f32x16& a) {
   for (int i = 0; i < 16; ++i) {
@@ -117,6 +126,11 @@ SIMD_FN i32x16 i_add(const i32x16& a, const i32x16& b) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i]));
   });
 }
+SIMD_FN i32x16 i_sub(const i32x16& a, const i32x16& b) {
+  return i_each([&](int i) { return a.v[i] - b.v[i]; });
+}
+SIMD_FN i32x16 i_shift_left_7(const i32x16& a) { return i_each([&](int i) { return a.v[i] * 128; }); }
+SIMD_FN i32x16 i_shift_right_7(const i32x16& a) { return i_each([&](int i) { return a.v[i] >> 7; }); }
 SIMD_FN i32x16 i_set(int x) { return i_each([&](int) { return x; }); }
 SIMD_FN i32x16 i_from_float(const f32x16& a) {
   return i_each([&](int i) { return static_cast<std::int32_t>(__builtin_rintf(a.v[i])); });
@@ -190,7 +204,7 @@ SIMD_FN Codes codes_lookup(const Codes& nibbles, const std::uint8_t* table16) {
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
-constexpr int halves_at_once = 1, attention_rows = 1;
+constexpr int halves_at_once = 1, attention_rows = 1, attention_int8_rows = 1;
 
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   i32x16 acc = i_set(0);

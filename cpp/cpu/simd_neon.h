@@ -70,6 +70,22 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
 }
+// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
+// the f16 s 0eeee mmm0000000, subnormals included.
+SIMD_FN f32x16 wide_fp8(int16x8_t x, int16x8_t y) {
+  const int16x8_t mask = vdupq_n_s16(static_cast<std::int16_t>(0xBF80));
+  const float16x8_t a = vreinterpretq_f16_s16(vandq_s16(vshrq_n_s16(x, 1), mask)),
+                    b = vreinterpretq_f16_s16(vandq_s16(vshrq_n_s16(y, 1), mask));
+  return {vcvt_f32_f16(vget_low_f16(a)), vcvt_high_f32_f16(a), vcvt_f32_f16(vget_low_f16(b)), vcvt_high_f32_f16(b)};
+}
+SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
+  const int16x8_t a = vreinterpretq_s16_u8(vld1q_u8(p)), b = vreinterpretq_s16_u8(vld1q_u8(p + 16)),
+                  c = vreinterpretq_s16_u8(vld1q_u8(p + 32)), d = vreinterpretq_s16_u8(vld1q_u8(p + 48));
+  out[0] = wide_fp8(vshlq_n_s16(a, 8), vshlq_n_s16(b, 8));
+  out[1] = wide_fp8(vshlq_n_s16(c, 8), vshlq_n_s16(d, 8));
+  out[2] = wide_fp8(a, b);
+  out[3] = wide_fp8(c, d);
+}
 // Saturates at 65504; vminq and vmaxq keep a NaN.
 SIMD_FN void store_saturated_halves(std::uint16_t* p, float32x4_t v) {
   v = vmaxq_f32(vdupq_n_f32(-65504.0f), vminq_f32(vdupq_n_f32(65504.0f), v));
@@ -142,6 +158,15 @@ SIMD_FN i32x16 i_load(const void* p) {
 }
 SIMD_FN i32x16 i_add(i32x16 x, i32x16 y) {
   return {vaddq_s32(x.a, y.a), vaddq_s32(x.b, y.b), vaddq_s32(x.c, y.c), vaddq_s32(x.d, y.d)};
+}
+SIMD_FN i32x16 i_sub(i32x16 x, i32x16 y) {
+  return {vsubq_s32(x.a, y.a), vsubq_s32(x.b, y.b), vsubq_s32(x.c, y.c), vsubq_s32(x.d, y.d)};
+}
+SIMD_FN i32x16 i_shift_left_7(i32x16 x) {
+  return {vshlq_n_s32(x.a, 7), vshlq_n_s32(x.b, 7), vshlq_n_s32(x.c, 7), vshlq_n_s32(x.d, 7)};
+}
+SIMD_FN i32x16 i_shift_right_7(i32x16 x) {
+  return {vshrq_n_s32(x.a, 7), vshrq_n_s32(x.b, 7), vshrq_n_s32(x.c, 7), vshrq_n_s32(x.d, 7)};
 }
 SIMD_FN i32x16 i_set(int v) {
   const int32x4_t x = vdupq_n_s32(v);
@@ -220,7 +245,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 // 32 registers: half a tile at a time, 4 tokens are 16 integer accumulators.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
-constexpr int halves_at_once = 1, attention_rows = 3;
+constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3;
 
 // 16 independent chains of sdot, 32 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

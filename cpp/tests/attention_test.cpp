@@ -10,6 +10,8 @@ using namespace octavo::testing;
 
 namespace {
 
+constexpr KvDtype kv_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8};
+
 const std::vector<int> edge_lengths = {1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 511, 512, 513, 767, 769, 1030};
 
 struct Sequence {
@@ -23,7 +25,9 @@ struct Sequence {
 struct Scene {
   KvShape shape;
   int heads, window, layer;
-  float scale;
+  int sinks;
+  float scale, soft_cap;
+  std::vector<float> sink_logits;  // empty, or one a head
   std::vector<Sequence> sequences;
   std::vector<AttentionSegment> segments;
   int rows;
@@ -31,8 +35,10 @@ struct Scene {
   int width() const { return shape.kv_heads * shape.head_size; }
   int q_width() const { return heads * shape.head_size; }
   std::string words() const {
-    std::string text = "D " + std::to_string(shape.head_size) + " H " + std::to_string(heads) + " G " +
-                       std::to_string(shape.kv_heads) + " window " + std::to_string(window) + " sequences";
+    std::string text = std::string(traits(shape.dtype).name) + " D " + std::to_string(shape.head_size) + " H " + std::to_string(heads) + " G " +
+                       std::to_string(shape.kv_heads) + " window " + std::to_string(window) + " sinks " +
+                       std::to_string(sinks) + " cap " + std::to_string(soft_cap) +
+                       (sink_logits.empty() ? "" : " sink logits") + " sequences";
     for (const Sequence& s : sequences) text += " " + std::to_string(s.length) + "/" + std::to_string(s.queries);
     return text;
   }
@@ -48,9 +54,15 @@ std::vector<float> random_cache_values(std::size_t n, Rng& rng) {
   return out;
 }
 
-Scene make_scene(int head_size, int kv_heads, int ratio, int window,
+Scene make_scene(KvDtype dtype, int head_size, int kv_heads, int ratio, int window,
                  std::vector<std::pair<int, int>> lengths_and_queries, Rng& rng) {
-  Scene scene{{2, 0, kv_heads, head_size, KvDtype::f16}, kv_heads * ratio, window, rng.below(2), 0, {}, {}, 0};
+  Scene scene{};
+  scene.shape = {2, 0, kv_heads, head_size, dtype};
+  scene.heads = kv_heads * ratio, scene.window = window, scene.layer = rng.below(2);
+  static const std::vector<int> sinks = {0, 0, 1, 4, 17, 256, 300};
+  scene.sinks = rng.pick(sinks);
+  if (rng.chance(4)) scene.soft_cap = rng.chance(2) ? 50.0f : 0.3f;
+  if (rng.chance(4)) scene.sink_logits = random_normals(static_cast<std::size_t>(scene.heads), rng, 4);
   scene.scale = rng.chance(4) ? 0.1f : 1.0f / std::sqrt(static_cast<float>(head_size));
   int blocks = 3;
   for (const auto& [length, queries] : lengths_and_queries) blocks += (length + 15) / 16;
@@ -65,6 +77,14 @@ Scene make_scene(int head_size, int kv_heads, int ratio, int window,
     s.v = random_cache_values(static_cast<std::size_t>(length * scene.width()), rng);
     if (rng.chance(3))
       s.v[static_cast<std::size_t>(rng.below(length * scene.width()))] = rng.chance(2) ? 1e6f : -70000.0f;
+    // Rows of one token and head of very different sizes, among them those below what the 8-bit types keep.
+    static const std::vector<float> sizes = {0.0f, 1e-3f, 1e-29f, 2e-30f, 1e-31f, 1e-38f, 1e4f, 1e12f};
+    for (int i = 0; i < length * kv_heads; ++i)
+      for (std::vector<float>* rows : {&s.k, &s.v}) {
+        if (!rng.chance(12)) continue;
+        const float size = rows == &s.k && rng.chance(2) ? 3.0f : rng.pick(sizes);
+        for (int d = 0; d < head_size; ++d) (*rows)[static_cast<std::size_t>(i * head_size + d)] *= size;
+      }
     scene.sequences.push_back(std::move(s));
   }
   for (const Sequence& s : scene.sequences)
@@ -107,7 +127,9 @@ Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, const Rows&
             const std::vector<AttentionSegment>& segments) {
   Rows out = start;
   const AttentionPlan plan{segments.data(), static_cast<int>(segments.size()), scene.rows};
-  backend.attention(out.data(), q.data(), q.ld(), kv, scene.layer, plan, {scene.heads, scene.scale, scene.window});
+  backend.attention(out.data(), q.data(), q.ld(), kv, scene.layer, plan,
+                    {scene.heads, scene.scale, scene.window, scene.sinks, scene.soft_cap,
+                     scene.sink_logits.empty() ? nullptr : scene.sink_logits.data()});
   return out;
 }
 
@@ -154,7 +176,9 @@ TEST_CASE("attention equals the reference: head sizes and groupings") {
         const int G = rng.between(1, ratio > 4 ? 2 : 3), n = rng.between(1, 4);
         static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
         const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
-        check_scene(make_scene(D, G, ratio, rng.pick(windows), plan, rng), rng);
+        for (const KvDtype dtype : kv_dtypes)
+          if (deep() || dtype == KvDtype::f16 || rng.chance(2))
+            check_scene(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng), rng);
       }
     }
   }
@@ -162,13 +186,16 @@ TEST_CASE("attention equals the reference: head sizes and groupings") {
 
 TEST_CASE("attention equals the reference: lengths around blocks, tiles and chunks, decoding and prefill") {
   Rng rng(1001);
-  for (const int length : edge_lengths) {
-    check_scene(make_scene(64, 1, 3, 0, {{length, 1}}, rng), rng);
-    check_scene(make_scene(32, 1, 1, 0, {{length, deep() ? length : std::min(length, 40)}}, rng), rng);
-    check_scene(make_scene(32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
+  for (const KvDtype dtype : kv_dtypes) {
+    for (const int length : edge_lengths) {
+      check_scene(make_scene(dtype, 64, 1, 3, 0, {{length, 1}}, rng), rng);
+      check_scene(make_scene(dtype, 32, 1, 1, 0, {{length, deep() ? length : std::min(length, 24)}}, rng), rng);
+      check_scene(make_scene(dtype, 32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
+    }
+    if (deep())
+      for (int length = 1; length <= 1030; ++length)
+        check_scene(make_scene(dtype, 32, 1, 2, 0, {{length, 1}}, rng), rng);
   }
-  if (deep())
-    for (int length = 1; length <= 1030; ++length) check_scene(make_scene(32, 1, 2, 0, {{length, 1}}, rng), rng);
 }
 
 TEST_CASE("attention: many sequences in one step") {
@@ -177,13 +204,14 @@ TEST_CASE("attention: many sequences in one step") {
   for (int i = 0; i < 33; ++i) plan.push_back({rng.between(1, 60), 1});
   plan.push_back({600, 1});
   plan.push_back({40, 40});
-  check_scene(make_scene(64, 3, 3, 0, plan, rng), rng);
+  for (const KvDtype dtype : kv_dtypes) check_scene(make_scene(dtype, 64, 3, 3, 0, plan, rng), rng);
 }
 
 TEST_CASE("attention: a row does not depend on the plan it is in") {
   Rng rng(1003);
-  for (const int window : {0, 100}) {
-    const Scene scene = make_scene(64, 2, 3, window, {{290, 40}, {33, 33}, {500, 1}}, rng);
+  for (const auto& [dtype, window] : {std::pair{KvDtype::f16, 0}, {KvDtype::f16, 100}, {KvDtype::bf16, 30},
+                                      {KvDtype::fp8, 0}, {KvDtype::fp8, 100}, {KvDtype::int8, 0}, {KvDtype::int8, 100}}) {
+    const Scene scene = make_scene(dtype, 64, 2, 3, window, {{290, 40}, {33, 33}, {500, 1}}, rng);
     const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
         start(scene.rows, scene.q_width(), scene.q_width(), rng);
     const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
@@ -206,10 +234,41 @@ TEST_CASE("attention: a row does not depend on the plan it is in") {
   }
 }
 
-TEST_CASE("kv_write stores the nearest f16 and kv_copy copies every layer of a block") {
+namespace {
+
+// What the cache makes of the values of one token and head, computed with searches and divisions in double precision.
+std::vector<float> nearest_stored(KvDtype dtype, const std::vector<float>& x) {
+  std::vector<float> out = x;
+  double amax = 0;
+  for (const float v : x) amax = std::max(amax, static_cast<double>(std::fabs(v)));
+  if (dtype == KvDtype::f16) {
+    for (float& v : out) v = f16_to_f32(f32_to_f16(std::clamp(v, -65504.0f, 65504.0f)));
+  } else if (dtype == KvDtype::bf16) {
+    for (float& v : out) v = bf16_to_f32(f32_to_bf16(v));
+  } else if (dtype == KvDtype::fp8) {
+    double scale = std::exp2(-126);
+    while (amax > 448 / 256.0 * scale) scale *= 2;
+    for (float& v : out) {
+      const double magnitude = std::fabs(v) / scale * 256;  // what e4m3 has to hold
+      const double step = magnitude < std::exp2(-6) ? std::exp2(-9) : std::exp2(std::floor(std::log2(magnitude)) - 3);
+      v = static_cast<float>(std::copysign(std::nearbyint(magnitude / step) * step * scale / 256, v));
+    }
+  } else {
+    const float exact = static_cast<float>(amax) / 127;
+    float scale = bf16_to_f32(f32_to_bf16(exact));
+    if (scale < exact) scale = bf16_to_f32(static_cast<std::uint16_t>(f32_to_bf16(exact) + 1));
+    for (float& v : out) v = static_cast<float>(std::nearbyint(v / static_cast<double>(scale))) * scale;
+  }
+  if (amax < 1e-30 && traits(dtype).scaled) std::fill(out.begin(), out.end(), 0.0f);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of a block") {
   Rng rng(1004);
   const int D = 32, G = 2;
-  // With a window of one key, attention gives back the stored value exactly.
+  // With a window of one key, attention gives back the stored value: exactly, where it is not multiplied by integers.
   const auto stored = [&](Backend& backend, const KvStore& kv, int layer, int block) {
     const std::vector<std::int32_t> table = {block};
     const AttentionSegment segment{0, 16, 0, table.data()};
@@ -221,24 +280,62 @@ TEST_CASE("kv_write stores the nearest f16 and kv_copy copies every layer of a b
   for (float& x : values)
     if (rng.chance(4)) x *= 1e-8f;
   values[0] = 65504, values[1] = 65519, values[2] = 65520, values[3] = 1e30f, values[4] = -1e30f, values[5] = -65520,
-  values[6] = INFINITY, values[7] = -INFINITY, values[8] = 0x1p-25f, values[9] = 0x1.8p-24f, values[10] = 2049,
-  values[11] = 2051;
-  std::vector<float> expected = values;
-  for (float& x : expected) x = f16_to_f32(f32_to_f16(std::clamp(x, -65504.0f, 65504.0f)));
+  values[6] = 0x1p-25f, values[7] = 0x1.8p-24f, values[8] = 2049, values[9] = 2051;
+  // Halfway between neighbours of e4m3 (largest value 448), among its subnormals, and around a whole row of nothing.
+  const std::vector<float> ties = {448, 432, 424, 17, 19, 1.0625f, -1.1875f, 0x1p-9f, 0x1.8p-9f, 0x1p-10f, -0x1.8p-8f, 0x1.ep-7f, 0x1.fp-7f};
+  std::copy(ties.begin(), ties.end(), values.begin() + 5 * D);
+  for (int d = 0; d < D; ++d) values[static_cast<std::size_t>(6 * D + d)] = d == 3 ? 9.9e-31f : 1e-33f;
+  for (const KvDtype dtype : kv_dtypes) {
+    std::vector<float> expected;
+    for (auto row = values.begin(); row != values.end(); row += D) {
+      const std::vector<float> kept = nearest_stored(dtype, {row, row + D});
+      expected.insert(expected.end(), kept.begin(), kept.end());
+    }
+    const auto equal = [&](const std::vector<float>& found) {
+      double worst = 0;
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        worst = std::max(worst, std::fabs(found[i] - expected[i]) / std::max(1e-30, std::fabs(double{expected[i]})));
+      return dtype == KvDtype::int8 ? worst < 1e-6 : found == expected;  // int8: a step's rounding, twice
+    };
+    const auto check = [&](Backend& backend, const std::string& label) {
+      CAPTURE(label);
+      CAPTURE(traits(dtype).name);
+      const auto kv = backend.kv_create({3, 4, G, D, dtype});
+      CHECK(kv->resident_bytes() >= kv_block_bytes(kv->shape) * 4);
+      std::vector<std::int32_t> slots;
+      for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
+      const std::vector<float> keys(16 * G * D, 0.5f);
+      for (const int layer : {0, 2}) backend.kv_write(*kv, layer, keys.data(), values.data(), G * D, slots.data(), 16);
+      CHECK(equal(stored(backend, *kv, 2, 2)));
+      CHECK(stored(backend, *kv, 1, 2) == std::vector<float>(16 * G * D, 0.0f));
+      backend.kv_copy(*kv, 0, 2);
+      for (const int layer : {0, 2}) CHECK(equal(stored(backend, *kv, layer, 0)));
+      CHECK(stored(backend, *kv, 1, 0) == std::vector<float>(16 * G * D, 0.0f));
+      CHECK(stored(backend, *kv, 0, 1) == std::vector<float>(16 * G * D, 0.0f));
+    };
+    check(reference(), "reference");
+    on_every_cpu(check);
+  }
+}
+
+TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and nothing else") {
+  const int D = 16;
   const auto check = [&](Backend& backend, const std::string& label) {
-    CAPTURE(label);
-    const auto kv = backend.kv_create({3, 4, G, D, KvDtype::f16});
-    CHECK(kv->resident_bytes() >= kv_block_bytes(kv->shape) * 4);
-    std::vector<std::int32_t> slots;
-    for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
-    const std::vector<float> keys(16 * G * D, 0.5f);
-    for (const int layer : {0, 2}) backend.kv_write(*kv, layer, keys.data(), values.data(), G * D, slots.data(), 16);
-    CHECK(stored(backend, *kv, 2, 2) == expected);
-    CHECK(stored(backend, *kv, 1, 2) == std::vector<float>(16 * G * D, 0.0f));
-    backend.kv_copy(*kv, 0, 2);
-    for (const int layer : {0, 2}) CHECK(stored(backend, *kv, layer, 0) == expected);
-    CHECK(stored(backend, *kv, 1, 0) == std::vector<float>(16 * G * D, 0.0f));
-    CHECK(stored(backend, *kv, 0, 1) == std::vector<float>(16 * G * D, 0.0f));
+    for (const KvDtype dtype : {KvDtype::bf16, KvDtype::fp8, KvDtype::int8}) {
+      for (const float broken : {NAN, INFINITY, -INFINITY}) {
+        CAPTURE(label);
+        CAPTURE(traits(dtype).name);
+        const auto kv = backend.kv_create({1, 1, 1, D, dtype});
+        std::vector<float> v(3 * D, 1.0f), out(3 * D);
+        v[D + 5] = broken;
+        const std::vector<float> k(3 * D, 0.5f);
+        const std::vector<std::int32_t> slots = {0, 1, 2}, table = {0};
+        backend.kv_write(*kv, 0, k.data(), v.data(), D, slots.data(), 3);
+        const AttentionSegment segment{0, 3, 0, table.data()};
+        backend.attention(out.data(), k.data(), D, *kv, 0, {&segment, 1, 3}, {1, 1, 1});
+        for (int row = 0; row < 3; ++row) CHECK(std::isfinite(out[static_cast<std::size_t>(row * D + 5)]) == (row != 1));
+      }
+    }
   };
   check(reference(), "reference");
   on_every_cpu(check);
@@ -246,20 +343,22 @@ TEST_CASE("kv_write stores the nearest f16 and kv_copy copies every layer of a b
 
 TEST_CASE("attention: a copied block gives the same result as the one it came from") {
   Rng rng(1005);
-  Scene scene = make_scene(64, 2, 2, 0, {{40, 3}}, rng);
-  const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
-      start(scene.rows, scene.q_width(), scene.q_width(), rng);
-  std::vector<bool> used(static_cast<std::size_t>(scene.shape.blocks));
-  for (const std::int32_t block : scene.sequences[0].table) used[static_cast<std::size_t>(block)] = true;
-  const int spare = static_cast<int>(std::find(used.begin(), used.end(), false) - used.begin());
-  const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
-  on_every_cpu([&](Backend& backend, const std::string& label) {
-    const auto kv = fill(backend, scene, 64, rng);
-    std::vector<std::int32_t> table = scene.sequences[0].table;
-    backend.kv_copy(*kv, spare, table[1]);
-    table[1] = spare;
-    const std::string difference =
-        expected.difference(attend(backend, scene, *kv, q, start, {{0, 3, 37, table.data()}}));
-    CHECK_MESSAGE(difference.empty(), label, ": ", difference);
-  });
+  for (const KvDtype dtype : kv_dtypes) {
+    Scene scene = make_scene(dtype, 64, 2, 2, 0, {{40, 3}}, rng);
+    const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
+        start(scene.rows, scene.q_width(), scene.q_width(), rng);
+    std::vector<bool> used(static_cast<std::size_t>(scene.shape.blocks));
+    for (const std::int32_t block : scene.sequences[0].table) used[static_cast<std::size_t>(block)] = true;
+    const int spare = static_cast<int>(std::find(used.begin(), used.end(), false) - used.begin());
+    const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
+    on_every_cpu([&](Backend& backend, const std::string& label) {
+      const auto kv = fill(backend, scene, 64, rng);
+      std::vector<std::int32_t> table = scene.sequences[0].table;
+      backend.kv_copy(*kv, spare, table[1]);
+      table[1] = spare;
+      const std::string difference =
+          expected.difference(attend(backend, scene, *kv, q, start, {{0, 3, 37, table.data()}}));
+      CHECK_MESSAGE(difference.empty(), label, ": ", difference);
+    });
+  }
 }

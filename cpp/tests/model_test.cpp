@@ -31,6 +31,7 @@ ModelDesc small_model(const Shape& shape) {
   d.norm_eps = 1e-5f, d.activation = Activation::silu, d.rope_style = shape.style, d.rope_dims = 16;
   d.rope_frequencies = rope_frequencies(16, 10000.0);
   d.rope_magnitude = 1, d.sliding_window = shape.window, d.seed = 7;
+  if (shape.window > 0) d.attention_sinks = 3, d.attention_soft_cap = 5;
   std::uint64_t number = 0;
   const auto add = [&](const std::string& role, std::int64_t rows, std::int64_t width, Format format) {
     d.tensors[role] = {-1, number++, 0, format, rows, width};
@@ -41,6 +42,7 @@ ModelDesc small_model(const Shape& shape) {
   for (int i = 0; i < d.layers; ++i) {
     const std::string p = "layer." + std::to_string(i) + ".";
     add(p + "attnNorm", 1, 64, Format::f32), add(p + "ffnNorm", 1, 64, Format::f32);
+    if (shape.window > 0) add(p + "attnSinks", 1, 6, Format::f32);
     add(p + "q", 96, 64, shape.format), add(p + "k", 32, 64, shape.format);
     add(p + "v", 32, 64, i == 1 ? Format::q8_0 : shape.format);  // a mixed layer cannot merge q, k, v
     add(p + "attnOut", 64, 96, shape.format);
@@ -133,7 +135,9 @@ Drawn solo(Engine& engine, int seed, int length, int chunk) {
   return r.drawn;
 }
 
-EngineOptions options(int threads) { return {threads, 400, 512, true}; }
+EngineOptions options(int threads, KvDtype dtype = KvDtype::f16) { return {threads, 400, 512, true, dtype}; }
+
+constexpr KvDtype kv_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8};
 
 }  // namespace
 
@@ -144,13 +148,16 @@ TEST_CASE("the CPU backend's tokens and log-probabilities equal the reference's 
                           {Format::f16, false, false, true, RopeStyle::interleaved, 0},
                           {Format::bf16, true, true, true, RopeStyle::half, 0},
                           {Format::f32, false, false, false, RopeStyle::interleaved, 33}};
+  int number = 0;
   for (const Shape& shape : shapes) {
-    Engine reference(load(shape, nullptr), options(1));
+    const KvDtype dtype = kv_dtypes[++number % 4];  // the shapes with a window get fp8 and int8
+    CAPTURE(traits(dtype).name);
+    Engine reference(load(shape, nullptr), options(1, dtype));
     const Drawn expected[] = {solo(reference, 1, 5, 512), solo(reference, 2, 90, 512), solo(reference, 3, 300, 512)};
     for (const char* const* isa = cpu_isas(); *isa; ++isa) {
       CAPTURE(*isa);
       CAPTURE(traits(shape.format).name);
-      Engine engine(load(shape, *isa), options(2));
+      Engine engine(load(shape, *isa), options(2, dtype));
       CHECK(solo(engine, 1, 5, 512) == expected[0]);
       CHECK(solo(engine, 2, 90, 512) == expected[1]);
       CHECK(solo(engine, 3, 300, 512) == expected[2]);
@@ -223,18 +230,56 @@ TEST_CASE("the comparison catches a planted fault in the order of additions") {
   CHECK_FALSE(solo(engine, 4, 100, 1) == solo(engine, 4, 100, 512));
 }
 
+TEST_CASE("every type of the KV cache keeps the contract") {
+  constexpr Shape windowed{Format::q8_0, false, false, true, RopeStyle::half, 70};
+  for (const Shape& shape : {plain, windowed}) {
+    const auto model = load(shape, cpu_isas()[0]);
+    for (const KvDtype dtype : kv_dtypes) {
+      CAPTURE(traits(dtype).name);
+      CAPTURE(shape.window);
+      std::vector<Drawn> expected;
+      for (int seed = 0; seed < 4; ++seed) {
+        Engine engine(model, {1, 400, 512, false, dtype});
+        expected.push_back(solo(engine, seed, 1 + seed * 97, 512));
+      }
+      Engine engine(model, options(2, dtype));
+      for (const int chunk : {7, 100}) {  // the second time, prompts are found in the prefix index
+        std::vector<Request> requests;
+        std::vector<Request*> running;
+        for (int seed = 0; seed < 4; ++seed) requests.push_back(begin(engine, seed, 1 + seed * 97));
+        for (Request& r : requests) {
+          r.fed = engine.kv().match(r.sequence, r.tokens.data(), static_cast<int>(r.tokens.size()));
+          CHECK((r.fed > 0) == (chunk == 100 && r.prompt > 16));
+        }
+        do {
+          running.clear();
+          for (Request& r : requests)
+            if (r.drawn.tokens.size() < output_tokens) running.push_back(&r);
+          if (!running.empty()) step(engine, running, chunk);
+        } while (!running.empty());
+        for (std::size_t seed = 0; seed < requests.size(); ++seed) {
+          CHECK(requests[seed].drawn == expected[seed]);
+          engine.release(requests[seed].sequence);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a fork continues as its parent would, and neither disturbs the other") {
-  Engine engine(load(plain, cpu_isas()[0]), options(2));
-  const Drawn expected = solo(engine, 4, 75, 512);
-  Request parent = begin(engine, 4, 75);
-  step(engine, {&parent}, 512);
-  step(engine, {&parent}, 512);
-  Request child = parent;
-  child.sequence = engine.kv().fork(parent.sequence);
-  engine.set_sampler(child.sequence, sampler_of(4, 75));
-  while (child.drawn.tokens.size() < output_tokens) step(engine, {&child, &parent}, 512);
-  CHECK(parent.drawn == expected);
-  CHECK(child.drawn == expected);
+  for (const KvDtype dtype : kv_dtypes) {
+    Engine engine(load(plain, cpu_isas()[0]), options(2, dtype));
+    const Drawn expected = solo(engine, 4, 75, 512);
+    Request parent = begin(engine, 4, 75);
+    step(engine, {&parent}, 512);
+    step(engine, {&parent}, 512);
+    Request child = parent;
+    child.sequence = engine.kv().fork(parent.sequence);
+    engine.set_sampler(child.sequence, sampler_of(4, 75));
+    while (child.drawn.tokens.size() < output_tokens) step(engine, {&child, &parent}, 512);
+    CHECK(parent.drawn == expected);
+    CHECK(child.drawn == expected);
+  }
 }
 
 TEST_CASE("drafts, right and wrong, change nothing but the number of steps; wrong ones never enter the cache") {

@@ -42,7 +42,7 @@ export function passCost(desc: ModelDesc): PassCost {
     headBytes: head?.bytes ?? 0,
     layerOpsPerToken,
     headOpsPerToken: head ? ops(head) : 0,
-    kvBytesPerToken: kvBytesPerToken(desc),
+    kvBytesPerToken: kvBytesPerToken(desc, 'f16'),
   }
 }
 

@@ -2,7 +2,8 @@
  * Flags that several commands share, and their way into the options of the public API. The library checks ranges; here
  * only the text becomes numbers, so that there is one place for limits.
  */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { KvDtype } from '../native.ts'
 
 export function number(text: string): number {
   const value = Number(text)
@@ -40,6 +41,7 @@ export interface EngineFlags {
   threads?: number | 'auto'
   context?: number
   kvMemory?: string
+  kvDtype?: KvDtype
 }
 
 export interface SamplingFlags {
@@ -59,11 +61,17 @@ export interface SamplingFlags {
   parseSpecial?: boolean
 }
 
+export const kvDtypes: readonly KvDtype[] = ['f16', 'bf16', 'fp8', 'int8']
+
+export const kvDtypeOption = (): Option =>
+  new Option('--kv-dtype <type>', 'number format of cached keys and values').choices(kvDtypes)
+
 export function addEngineFlags(command: Command): Command {
   return command
     .option('--threads <n>', "threads to compute with, or 'auto'", autoOrPositive)
     .option('--context <tokens>', 'most tokens of one request, prompt included', positive)
     .option('--kv-memory <size>', "memory of the KV cache, for example '512MiB'")
+    .addOption(kvDtypeOption())
 }
 
 export function addSamplingFlags(command: Command): Command {
@@ -92,7 +100,7 @@ export interface EngineOptionsOfFlags {
   model: string
   threads?: number | 'auto'
   contextTokens?: number
-  kv?: { memory: string }
+  kv?: { memory?: string; dtype?: KvDtype }
 }
 
 export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
@@ -100,7 +108,7 @@ export function engineOptions(model: string, flags: EngineFlags): EngineOptionsO
     model,
     threads: flags.threads,
     contextTokens: flags.context,
-    kv: flags.kvMemory === undefined ? undefined : { memory: flags.kvMemory },
+    kv: defined<{ memory?: string; dtype?: KvDtype }>({ memory: flags.kvMemory, dtype: flags.kvDtype }),
   })
 }
 

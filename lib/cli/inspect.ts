@@ -10,12 +10,13 @@ import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
 import { memoryNeeds, textBytes } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
-import { type GgufTensor, type ModelDesc, native } from '../native.ts'
-import { positive } from './flags.ts'
+import { type GgufTensor, type KvDtype, type ModelDesc, native } from '../native.ts'
+import { kvDtypeOption, positive } from './flags.ts'
 import { formatBytes, formatCount, markdownTable, printJson, printLine, visible } from './output.ts'
 
 interface InspectFlags {
   context?: number
+  kvDtype?: KvDtype
   tensors?: boolean
   json?: boolean
 }
@@ -33,6 +34,7 @@ export function addInspect(program: Command): void {
       'predict memory for this context; what the model was trained for when absent',
       positive,
     )
+    .addOption(kvDtypeOption())
     .option('--tensors', 'list every tensor')
     .option('--json', 'print one JSON document')
     .action(inspect)
@@ -85,6 +87,7 @@ function open(location: ModelLocation, flags: InspectFlags): Opened {
 
 function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
   const contextTokens = flags.context ?? desc.contextTokens
+  const kvDtype = flags.kvDtype ?? 'f16'
   return {
     architecture: desc.architecture,
     parameters,
@@ -99,15 +102,15 @@ function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
     rope: { style: desc.rope.style, dims: desc.rope.dims, base: desc.rope.base, scaling: desc.rope.scaling.kind },
     slidingWindow: desc.slidingWindow,
     tiedOutput: desc.tensors.output === undefined,
-    memory: { contextTokens, ...engineMemory(desc, contextTokens) },
+    memory: { contextTokens, kvDtype, ...engineMemory(desc, contextTokens, kvDtype) },
   }
 }
 
 /** Of an engine with default options where nothing is short: its pool has room for several requests. */
-function engineMemory(desc: ModelDesc, contextTokens: number) {
-  const plenty = { memoryAvailable: Number.POSITIVE_INFINITY, kvMemoryBytes: undefined }
+function engineMemory(desc: ModelDesc, contextTokens: number, kvDtype: KvDtype) {
+  const plenty = { memoryAvailable: Number.POSITIVE_INFINITY, kvMemoryBytes: undefined, kvDtype }
   const kvTokens = kvBlockTokens * planMemory({ desc, stepTokens, contextTokens, ...plenty }).kvBlocks
-  const needs = { kvTokens, ...memoryNeeds(desc, kvTokens, stepTokens), textBytes: textBytes(desc) }
+  const needs = { kvTokens, ...memoryNeeds(desc, kvTokens, kvDtype, stepTokens), textBytes: textBytes(desc) }
   return { ...needs, totalBytes: needs.totalBytes + needs.textBytes }
 }
 
@@ -190,7 +193,10 @@ function modelFacts(model: ReturnType<typeof describe>): [string, string][] {
 function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
   const rows = [
     ['weights', formatBytes(memory.weightBytes)],
-    [`KV cache, ${memory.kvTokens} tokens in requests of ${memory.contextTokens}, f16`, formatBytes(memory.kvBytes)],
+    [
+      `KV cache, ${memory.kvTokens} tokens in requests of ${memory.contextTokens}, ${memory.kvDtype}`,
+      formatBytes(memory.kvBytes),
+    ],
     [`activations, ${stepTokens} tokens a step`, formatBytes(memory.scratchBytes)],
     ['vocabulary, about', formatBytes(memory.textBytes)],
     ['total', formatBytes(memory.totalBytes)],

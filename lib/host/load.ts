@@ -40,8 +40,8 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     )
     if (read) {
       progress('cache', totalBytes, totalBytes, weightsShare)
-      const { stepTokens: maxStepTokens, prefixCache } = options
-      engine = new (native().Engine)(model, { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache })
+      const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
+      engine = new (native().Engine)(model, { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype })
       if (options.recordFile !== undefined) engine = recorded(engine, options.recordFile)
     }
     if (engine === undefined || calledOff()) {
@@ -122,8 +122,8 @@ function readWeights(model: NativeModel, calledOff: () => boolean, onBytes: (byt
   return true
 }
 
-function demands({ contextTokens, kvMemoryBytes, stepTokens }: HostOptions) {
-  return { contextTokens, kvMemoryBytes, stepTokens }
+function demands({ contextTokens, kvMemoryBytes, kvDtype, stepTokens }: HostOptions) {
+  return { contextTokens, kvMemoryBytes, kvDtype, stepTokens }
 }
 
 function modelInfo({ info }: Checkpoint, bytes: number): ModelInfo {

@@ -8,7 +8,7 @@
  */
 import { OctavoError } from '../errors.ts'
 import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
-import type { ModelDesc } from '../native.ts'
+import type { KvDtype, ModelDesc } from '../native.ts'
 import { kvBlockTokens } from './kv-port.ts'
 
 export interface MemoryDemands {
@@ -18,6 +18,7 @@ export interface MemoryDemands {
   /** Bytes this process may still take. */
   memoryAvailable: number
   stepTokens: number
+  kvDtype: KvDtype
   /** Undefined: choose. */
   contextTokens: number | undefined
   kvMemoryBytes: number | undefined
@@ -35,8 +36,8 @@ const defaultPoolBytes = 2 ** 30
 const defaultShare = 1 / 4
 
 export function planMemory(demands: MemoryDemands): MemoryPlan {
-  const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
-  const blockBytes = kvBytesPerToken(desc) * kvBlockTokens
+  const { desc, memoryAvailable, stepTokens, kvDtype, contextTokens, kvMemoryBytes } = demands
+  const blockBytes = kvBytesPerToken(desc, kvDtype) * kvBlockTokens
   const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens)
   const leftBytes = memoryAvailable - fixedBytes
   const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
@@ -63,8 +64,8 @@ export function planMemory(demands: MemoryDemands): MemoryPlan {
 const newWeightBytes = ({ desc, weightsShared }: MemoryDemands) => (weightsShared ? 0 : weightBytes(desc))
 
 function outOfMemory(demands: MemoryDemands, kvBlocks: number): OctavoError {
-  const { desc, memoryAvailable, stepTokens } = demands
-  const tokenBytes = kvBytesPerToken(desc)
+  const { desc, memoryAvailable, stepTokens, kvDtype } = demands
+  const tokenBytes = kvBytesPerToken(desc, kvDtype)
   const needs = {
     weightBytes: newWeightBytes(demands),
     kvBytes: kvBlocks * kvBlockTokens * tokenBytes,

@@ -5,7 +5,7 @@
  */
 import type { ErrorData } from '../errors.ts'
 import type { ModelLocation } from '../model/locate.ts'
-import type { SamplerParams } from '../native.ts'
+import type { KvDtype, SamplerParams } from '../native.ts'
 import type { TokenBytes } from './detokenizer.ts'
 import type { StatsRow } from './stats.ts'
 import type { StepRecords } from './step-trace.ts'
@@ -20,6 +20,7 @@ export interface HostOptions {
   contextTokens: number | undefined
   /** undefined: see memory-plan.ts. */
   kvMemoryBytes: number | undefined
+  kvDtype: KvDtype
   prefixCache: boolean
   /** Tokens one step may compute. */
   stepTokens: number

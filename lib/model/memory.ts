@@ -3,11 +3,17 @@
  * (cpp/cpu/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
  * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
  */
-import type { ModelDesc, TensorSource, WeightFormat } from '../native.ts'
+import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
 
 const tileRows = 32
 const kvBlockTokens = 16
-const kvBytesPerValue = 2
+/** Bytes of D numbers of a key or a value; the 8-bit types have a scale of 2 bytes beside them. */
+const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
+  f16: (headSize) => 2 * headSize,
+  bf16: (headSize) => 2 * headSize,
+  fp8: (headSize) => headSize + 2,
+  int8: (headSize) => headSize + 2,
+}
 /** Rows of logits that exist at once. */
 const maxLogitRows = 64
 
@@ -33,14 +39,14 @@ export function weightBytes(desc: ModelDesc): number {
   return Object.values(desc.tensors).reduce((sum, tensor) => sum + residentBytes(tensor), 0)
 }
 
-/** Keys and values of one token in all layers, f16. */
-export function kvBytesPerToken(desc: ModelDesc): number {
-  return 2 * kvBytesPerValue * desc.layers * desc.kvHeads * desc.headSize
+/** Keys and values of one token in all layers. */
+export function kvBytesPerToken(desc: ModelDesc, dtype: KvDtype): number {
+  return 2 * desc.layers * desc.kvHeads * kvRowBytes[dtype](desc.headSize)
 }
 
 /** Of a pool that holds `tokens` tokens of one sequence. */
-export function kvBytes(desc: ModelDesc, tokens: number): number {
-  return Math.ceil(tokens / kvBlockTokens) * kvBlockTokens * kvBytesPerToken(desc)
+export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number {
+  return Math.ceil(tokens / kvBlockTokens) * kvBlockTokens * kvBytesPerToken(desc, dtype)
 }
 
 /**
@@ -65,10 +71,10 @@ export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
   return 4 * buffers.reduce((sum, floats) => sum + Math.ceil(floats / 16) * 16, 0)
 }
 
-export function memoryNeeds(desc: ModelDesc, kvTokens: number, stepTokens: number): MemoryNeeds {
+export function memoryNeeds(desc: ModelDesc, kvTokens: number, dtype: KvDtype, stepTokens: number): MemoryNeeds {
   const needs = {
     weightBytes: weightBytes(desc),
-    kvBytes: kvBytes(desc, kvTokens),
+    kvBytes: kvBytes(desc, kvTokens, dtype),
     scratchBytes: scratchBytes(desc, stepTokens),
   }
   return { ...needs, totalBytes: needs.weightBytes + needs.kvBytes + needs.scratchBytes }

@@ -1,0 +1,33 @@
+// The reference's KV cache and attention: docs/numerics.md, "KV cache" and "attention", in executable form. Keys and
+// values are rows of what their codes stand for, as f32 numbers, beside their scales.
+#pragma once
+#include <vector>
+
+#include "backend.h"
+
+namespace octavo::reference {
+
+class KvRows final : public KvStore {
+ public:
+  explicit KvRows(const KvShape& shape);
+  std::size_t resident_bytes() const override { return (codes_.size() + scales_.size()) * sizeof(float); }
+
+  enum Part { key, value };
+  void write(int layer, int slot, int head, Part part, const float* x);
+  void copy_block(int destination, int source);
+  // [D] codes c of the specification, and their scale (1 in a type without).
+  const float* codes(int layer, int slot, int head, Part part) const;
+  float scale(int layer, int slot, int head, Part part) const { return scales_[at(layer, slot, head, part)]; }
+
+ private:
+  // [layer][slot][head][key, value]; codes have D numbers each.
+  std::size_t at(int layer, int slot, int head, Part part) const;
+
+  std::vector<float> codes_, scales_;
+};
+
+// One query head of one row over its visible keys. sink_logit: null without a learned sink.
+void attend(float* out, const float* q, const KvRows& store, int layer, int kv_head, const std::int32_t* table,
+            int position, const AttentionParams& params, const float* sink_logit);
+
+}  // namespace octavo::reference
