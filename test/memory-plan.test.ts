@@ -23,7 +23,7 @@ function plan(left: number, more: Partial<MemoryDemands> = {}) {
     stepTokens,
     contextTokens: undefined,
     kvMemoryBytes: undefined,
-    kvDtype: 'f16',
+    kvDtype: 'f16' as const,
   }
   return planMemory({ ...demands, ...more })
 }

@@ -121,17 +121,31 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
   }
 }
 
+// Vector instructions that take 64 stored numbers of keys or values to what `rows` query rows make of them: the
+// conversion to f32 (fp8: shifts, masks and halves first) and an FMA for 16 of them, or two integer dots for all 64.
+double vector_steps(KvDtype dtype, int rows) {
+  switch (dtype) {
+    case KvDtype::f16:
+    case KvDtype::bf16: return 4 + 4 * rows;
+    case KvDtype::fp8: return 11 + 4 * rows;
+    case KvDtype::int8: return 2 * rows;
+  }
+  return 0;
+}
+
 // `sequences` sequences of `context` keys, blocks scattered over the pool; each computes `count` tokens at its end.
-void bench_attention(const Bench& bench, int heads, int kv_heads, int head_size, int sequences, int context,
-                     int count) {
-  const std::string name = "attention heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
+// percentBound counts 80% of the vector instructions per second that the int8 peak stands for (128 operations each; an
+// FMA is one such instruction).
+void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads, int head_size, int sequences,
+                     int context, int count) {
+  const std::string name = "attention " + std::string(traits(dtype).name) + " heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
                            " size=" + std::to_string(head_size) + " sequences=" + std::to_string(sequences) +
                            " keys=" + std::to_string(context) + " tokens=" + std::to_string(count);
   if (!bench.wanted(name)) return;
   const int sequence_blocks = (context + kv_block_tokens - 1) / kv_block_tokens, blocks = sequence_blocks * sequences;
-  const std::size_t layer_bytes = static_cast<std::size_t>(blocks) * kv_heads * head_size * kv_block_tokens * 4;
+  const std::size_t layer_bytes = kv_block_bytes({1, 1, kv_heads, head_size, dtype}) * static_cast<std::size_t>(blocks);
   const int layers = static_cast<int>(std::clamp<std::size_t>(rotation_bytes / layer_bytes, 1, 256));
-  const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, KvDtype::f16});
+  const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, dtype});
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) table[static_cast<std::size_t>(i)] = i;
   std::uint32_t seed = 5;
@@ -150,10 +164,18 @@ void bench_attention(const Bench& bench, int heads, int kv_heads, int head_size,
   const AttentionParams params{heads, 0.125f, 0};
   const double seconds = bench.seconds_of(
       [&](int i) { bench.backend->attention(out.data(), q.data(), width, *kv, i % layers, plan, params); });
-  bench.report(name, seconds, static_cast<double>(layer_bytes), 0);
-  const double pairs =
-      static_cast<double>(sequences) * heads * (static_cast<double>(context) * count - 0.5 * count * (count - 1));
-  std::printf("{\"op\":\"%s\",\"gflopPerSecond\":%.1f}\n", name.c_str(), 4 * pairs * head_size / seconds / 1e9);
+  const double pairs = static_cast<double>(sequences) * kv_heads *
+                       (static_cast<double>(context) * count - 0.5 * count * (count - 1));  // (token, key) per kv head
+  const double steps = 2 * pairs * head_size / 64 * vector_steps(dtype, heads / kv_heads * count) / count;
+  const double read_seconds = static_cast<double>(layer_bytes) / bench.limits.read_bytes_per_second,
+               step_seconds = steps * 128 / (0.8 * bench.limits.int8_ops_per_second);
+  std::printf(
+      "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,"
+      "\"gflopPerSecond\":%.1f,\"percentSteps\":%.1f,\"percentBound\":%.1f}\n",
+      name.c_str(), bench.backend->isa(), bench.options.threads, seconds * 1e6, layer_bytes / seconds / 1e9,
+      100 * read_seconds / seconds, 4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9,
+      100 * step_seconds / seconds, 100 * std::max(read_seconds, step_seconds) / seconds);
+  std::fflush(stdout);
 }
 
 void bench_elementwise(const Bench& bench, int tokens, int width, int feed_forward, int heads, int head_size) {
@@ -216,13 +238,15 @@ int main(int argc, char** argv) {
   for (const Format format : {Format::q5_0, Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl,
                               Format::mxfp4})
     for (const int i : {7, 8, 9}) bench_linear(bench, format, shapes[i][0], shapes[i][1]);
-  bench_attention(bench, 9, 3, 64, 1, 4096, 1);
-  bench_attention(bench, 32, 4, 64, 1, 4096, 1);
-  bench_attention(bench, 32, 8, 128, 1, 4096, 1);
-  bench_attention(bench, 9, 3, 64, 8, 1024, 1);
-  bench_attention(bench, 9, 3, 64, 1, 512, 512);
-  bench_attention(bench, 32, 4, 64, 1, 512, 512);
-  bench_attention(bench, 32, 8, 128, 1, 2048, 512);
+  for (const KvDtype dtype : {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8}) {
+    bench_attention(bench, dtype, 9, 3, 64, 1, 4096, 1);
+    bench_attention(bench, dtype, 32, 4, 64, 1, 4096, 1);
+    bench_attention(bench, dtype, 32, 8, 128, 1, 4096, 1);
+    bench_attention(bench, dtype, 9, 3, 64, 8, 4096, 1);
+    bench_attention(bench, dtype, 9, 3, 64, 1, 512, 512);
+    bench_attention(bench, dtype, 32, 4, 64, 1, 512, 512);
+    bench_attention(bench, dtype, 32, 8, 128, 1, 2048, 512);
+  }
   for (const int tokens : {1, 32, 512}) {
     bench_elementwise(bench, tokens, 576, 1536, 12, 64);
     bench_elementwise(bench, tokens, 2048, 5632, 36, 64);

@@ -50,12 +50,9 @@ TensorSource tensor_source(const Napi::Object& o, const std::string& name) {
 
 KvDtype kv_dtype(const Napi::Value& value) {
   const std::string name = text(value, "kvDtype");
-  std::string known;
-  for (std::size_t i = 0; i < std::size(kv_table); ++i) {
+  for (std::size_t i = 0; i < std::size(kv_table); ++i)
     if (name == kv_table[i].name) return static_cast<KvDtype>(i);
-    known += (i == 0 ? "" : ", ") + std::string(kv_table[i].name);
-  }
-  bad_argument("kvDtype", known);
+  bad_argument("kvDtype", "f16, bf16, fp8 or int8");
 }
 
 ModelDesc model_desc(const Napi::Object& o) {
