@@ -59,8 +59,10 @@ class Run {
     return {from, to};
   }
 
-  // Partials of the rows that see the chunk, each at its own index of `state`.
-  void compute_chunk(const Group& g, int chunk, const State& state) const {
+  // Partials of the rows that see the chunk, each at its own index of `state`. next: the (group, chunk) that follows on
+  // this thread, or no group; cold: none came before.
+  void compute_chunk(const Group& g, int chunk, const State& state, std::pair<const Group*, int> next,
+                     bool cold) const {
     const auto [from, to] = rows_of_chunk(g, chunk);
     if (from == to) return;
     const AttentionSegment& segment = *g.segment;
@@ -79,14 +81,20 @@ class Run {
       if (sink[r] >= first[r] && sink[r] > 0) first[r] = sink[r] = 0;
       if (first[r] >= end[r]) first[r] = 0, end[r] = std::exchange(sink[r], 0);
     }
-    const int table_blocks = (segment.position + segment.count + kv_block_tokens - 1) / kv_block_tokens;
+    const auto [next_group, next_chunk] = next;
+    const int next_end = next_group ? keys_of(*next_group->segment, next_group->row + next_group->rows - 1).end : 0;
+    const int next_keys = std::clamp(next_end - next_chunk * attention_chunk, 0, attention_chunk);
     const KvShape& shape = call_.kv.shape;
     const auto kernel = kernels_.attention_chunk[static_cast<std::size_t>(shape.dtype)];
     kernel({.kv = call_.kv.head(call_.layer, 0, g.kv_head),
             .block_stride = call_.kv.block_stride(),
             .part_bytes = kv_block_tokens * head_size_ * traits(shape.dtype).value_bytes,
+            .head_bytes = static_cast<int>(kv_head_bytes(shape)),
             .table = segment.table + chunk * chunk_blocks,
-            .next_blocks = table_blocks - chunk * chunk_blocks,
+            .next_kv = next_group ? call_.kv.head(call_.layer, 0, next_group->kv_head) : nullptr,
+            .next_table = next_group ? next_group->segment->table + next_chunk * chunk_blocks : nullptr,
+            .next_blocks = (next_keys + kv_block_tokens - 1) / kv_block_tokens,
+            .cold = cold,
             .head_size = head_size_,
             .rows = to - from,
             .scale = call_.params.scale,
@@ -178,13 +186,22 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
 
   const auto state = [&](std::size_t i) { return State(states + state_floats * i, rows, head_size); };
 
+  const auto chunk_of = [&](int slot) {
+    const Group& g = scratch.groups[scratch.slot_group[slot]];
+    return std::pair{&g, g.chunk(slot - g.slot)};
+  };
+  const auto next_of = [&](int slot, int end) {
+    return slot + 1 < end ? chunk_of(slot + 1) : std::pair<const Group*, int>{};
+  };
+
   if (!apart) {
     team.tiles(groups, [&](int begin, int end, int thread) {
       const State total = state(2 * thread), part = state(2 * thread + 1);
+      const int first_slot = scratch.groups[begin].slot, end_slot = end < groups ? scratch.groups[end].slot : slots;
       for (int i = begin; i < end; ++i) {
         const Group& g = scratch.groups[i];
         for (int c = 0; c < g.chunks(); ++c) {
-          run.compute_chunk(g, g.chunk(c), part);
+          run.compute_chunk(g, g.chunk(c), part, next_of(g.slot + c, end_slot), g.slot + c == first_slot);
           run.merge(g, g.chunk(c), total, part);
         }
         run.finish(g, total);
@@ -192,12 +209,13 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
     }, runs);
     return;
   }
+  // A run's first chunk is waited for, so runs are long: some three a thread.
   team.tiles(slots, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
-      const Group& g = scratch.groups[scratch.slot_group[i]];
-      run.compute_chunk(g, g.chunk(i - g.slot), state(i));
+      const auto [g, chunk] = chunk_of(i);
+      run.compute_chunk(*g, chunk, state(i), next_of(i, end), i == begin);
     }
-  }, runs);
+  }, {std::max(1, slots / (3 * team.threads)), 0});
   team.tiles(groups, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[i];

@@ -59,9 +59,12 @@ struct PanelInput {
 struct AttentionChunk {
   const std::uint8_t* kv;        // layer's storage at this head, block 0 (kv_store.h)
   std::size_t block_stride;      // bytes between blocks
-  int part_bytes;                // codes of a block's keys, and of its values
+  int part_bytes, head_bytes;    // of a block: codes of its keys (as many of its values), and all with the scales
   const std::int32_t* table;     // pool block of the chunk's first 16 keys, and on
-  int next_blocks;               // blocks in the table from the chunk's first one on (for prefetching past the chunk)
+  const std::uint8_t* next_kv;   // the same of the chunk that this thread computes next, for prefetching:
+  const std::int32_t* next_table;
+  int next_blocks;               // its blocks, 0 without a next chunk
+  bool cold;                     // no chunk before has prefetched this one
   int head_size, rows;
   float scale, soft_cap;
   const float* const* q;         // [rows] -> D

@@ -1,5 +1,5 @@
-// What the parts of the reference backend share: exp and the 16-lane sum of docs/numerics.md, one scalar operation after
-// the other.
+// What the parts of the reference backend share: exp and the 16-lane sum of docs/numerics.md, one scalar operation
+// after the other.
 #pragma once
 #include <algorithm>
 #include <bit>

@@ -35,7 +35,8 @@ struct Scene {
   int width() const { return shape.kv_heads * shape.head_size; }
   int q_width() const { return heads * shape.head_size; }
   std::string words() const {
-    std::string text = std::string(traits(shape.dtype).name) + " D " + std::to_string(shape.head_size) + " H " + std::to_string(heads) + " G " +
+    std::string text = std::string(traits(shape.dtype).name) + " D " + std::to_string(shape.head_size) + " H " +
+                       std::to_string(heads) + " G " +
                        std::to_string(shape.kv_heads) + " window " + std::to_string(window) + " sinks " +
                        std::to_string(sinks) + " cap " + std::to_string(soft_cap) +
                        (sink_logits.empty() ? "" : " sink logits") + " sequences";
@@ -209,8 +210,11 @@ TEST_CASE("attention: many sequences in one step") {
 
 TEST_CASE("attention: a row does not depend on the plan it is in") {
   Rng rng(1003);
-  for (const auto& [dtype, window] : {std::pair{KvDtype::f16, 0}, {KvDtype::f16, 100}, {KvDtype::bf16, 30},
-                                      {KvDtype::fp8, 0}, {KvDtype::fp8, 100}, {KvDtype::int8, 0}, {KvDtype::int8, 100}}) {
+  const std::vector<std::pair<KvDtype, int>> types_and_windows = {{KvDtype::f16, 0},  {KvDtype::f16, 100},
+                                                                  {KvDtype::bf16, 30}, {KvDtype::fp8, 0},
+                                                                  {KvDtype::fp8, 100}, {KvDtype::int8, 0},
+                                                                  {KvDtype::int8, 100}};
+  for (const auto& [dtype, window] : types_and_windows) {
     const Scene scene = make_scene(dtype, 64, 2, 3, window, {{290, 40}, {33, 33}, {500, 1}}, rng);
     const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
         start(scene.rows, scene.q_width(), scene.q_width(), rng);
@@ -282,7 +286,8 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
   values[0] = 65504, values[1] = 65519, values[2] = 65520, values[3] = 1e30f, values[4] = -1e30f, values[5] = -65520,
   values[6] = 0x1p-25f, values[7] = 0x1.8p-24f, values[8] = 2049, values[9] = 2051;
   // Halfway between neighbours of e4m3 (largest value 448), among its subnormals, and around a whole row of nothing.
-  const std::vector<float> ties = {448, 432, 424, 17, 19, 1.0625f, -1.1875f, 0x1p-9f, 0x1.8p-9f, 0x1p-10f, -0x1.8p-8f, 0x1.ep-7f, 0x1.fp-7f};
+  const std::vector<float> ties = {448,      432,        424,       17,         19,        1.0625f,  -1.1875f,
+                                   0x1p-9f,  0x1.8p-9f,  0x1p-10f,  -0x1.8p-8f, 0x1.ep-7f, 0x1.fp-7f};
   std::copy(ties.begin(), ties.end(), values.begin() + 5 * D);
   for (int d = 0; d < D; ++d) values[static_cast<std::size_t>(6 * D + d)] = d == 3 ? 9.9e-31f : 1e-33f;
   for (const KvDtype dtype : kv_dtypes) {
@@ -333,7 +338,8 @@ TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and n
         backend.kv_write(*kv, 0, k.data(), v.data(), D, slots.data(), 3);
         const AttentionSegment segment{0, 3, 0, table.data()};
         backend.attention(out.data(), k.data(), D, *kv, 0, {&segment, 1, 3}, {1, 1, 1});
-        for (int row = 0; row < 3; ++row) CHECK(std::isfinite(out[static_cast<std::size_t>(row * D + 5)]) == (row != 1));
+        for (int row = 0; row < 3; ++row)
+          CHECK(std::isfinite(out[static_cast<std::size_t>(row * D + 5)]) == (row != 1));
       }
     }
   };

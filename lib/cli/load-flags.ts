@@ -76,7 +76,7 @@ export async function runLoad(
     outputTokens: flags.tokens,
     random: random.child(-1),
   })
-  const memory = flags.kvMemory ?? kvMemory(flags, workload, kvBytesPerToken(desc))
+  const memory = flags.kvMemory ?? kvMemory(flags, workload, kvBytesPerToken(desc, 'f16'))
   statusLine(`loading ${model}`)
   const engine = await Engine.load({
     model,
