@@ -181,6 +181,12 @@ const checks = [
     run: () => ['node', 'test/deep/fairness.mjs'],
   },
   {
+    name: 'kv-quality-smollm2',
+    what: 'perplexity and needles with the KV cache in bf16, fp8 and int8 against f16 on SmolLM2-135M (limit 0.3%)',
+    skip: needsSmol,
+    run: () => ['node', 'scripts/kv-quality.mjs', smol],
+  },
+  {
     name: 'jammed-main-thread',
     what: 'decode while the main thread is busy half of the time',
     skip: needsSmol,

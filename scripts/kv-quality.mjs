@@ -1,0 +1,103 @@
+// What a type of the KV cache costs in quality, against f16 on the same model. Perplexity: over the texts of
+// test/goldens/oracle-texts.json and over texts that the model itself writes with f16 at temperature 1 (there the expected
+// change is the KL divergence between the two: never a gain, so a small sample cannot flatter). Needles: facts early in a
+// prompt of some 1,500 tokens that a greedy answer has to give back. Exits 1 when a type's perplexity over all of it is more
+// than 0.3% above that of f16 or when it finds fewer needles.
+//
+//   node scripts/kv-quality.mjs MODEL.gguf [--threads N]
+import { readFileSync } from 'node:fs'
+import { Engine } from 'octavo'
+
+const model = process.argv[2]
+const at = process.argv.indexOf('--threads')
+const threads = at < 0 ? 'auto' : Number(process.argv[at + 1])
+if (model === undefined || model.startsWith('--')) {
+  console.error('usage: node scripts/kv-quality.mjs MODEL.gguf [--threads N]')
+  process.exit(2)
+}
+const allowedPerplexity = 0.003
+
+const parsed = JSON.parse(readFileSync(new URL('../test/goldens/oracle-texts.json', import.meta.url), 'utf8'))
+const texts = (Array.isArray(parsed) ? parsed : parsed.texts).map((t) => (typeof t === 'string' ? t : t.text))
+
+const people =
+  'Anna Boris Clara David Emma Felix Greta Henry Irene James Karen Lucas Maria Nadia Oscar Paula Quentin Rosa Simon Tina'
+const animals =
+  'cat dog horse tiger lion bear wolf fox rabbit snake eagle monkey elephant goat sheep duck turtle mouse frog camel'
+const needlePrompts = 4
+const writtenTokens = 480
+
+/** Twenty facts, then filler to about 1,500 tokens; questions are appended one at a time, so that they share the prefix. */
+function needles(round) {
+  const kinds = animals.split(' ')
+  const facts = people.split(' ').map((name, i) => ({ name, animal: kinds[(i * 7 + round * 3) % kinds.length] }))
+  const filler = [...texts.slice(round * 5), ...texts].join('\n').slice(0, 5000)
+  const lines = facts.map(({ name, animal }) => `The pet of ${name} is a ${animal}.`)
+  return { facts, prompt: `${lines.join('\n')}\n\n${filler}\n\nNow again the pets of all the people.\n` }
+}
+
+const load = (dtype) => Engine.load({ model, threads, contextTokens: 4096, kv: { dtype } })
+
+async function write() {
+  const engine = await load('f16')
+  const written = await Promise.all(
+    texts.map(async (text, seed) => {
+      const prompt = text.slice(0, 120)
+      const options = { prompt, maxTokens: writtenTokens, temperature: 1, seed, ignoreEos: true }
+      return prompt + (await engine.generate(options).result).text
+    }),
+  )
+  await engine.close()
+  return written
+}
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length
+
+async function measure(dtype, written) {
+  const engine = await load(dtype)
+  const score = async (prompts) =>
+    (await Promise.all(prompts.map((prompt) => engine.score({ prompt })))).flatMap(({ logprobs }) => logprobs)
+  const given = await score([texts.join('\n\n'), ...texts])
+  const own = await score(written)
+  let found = 0
+  let promptTokens = 0
+  for (let round = 0; round < needlePrompts; round++) {
+    const { facts, prompt } = needles(round)
+    for (const { name, animal } of facts) {
+      const { text, usage } = await engine.generate({
+        prompt: `${prompt}The pet of ${name} is a`,
+        maxTokens: 4,
+        temperature: 0,
+      }).result
+      if (text.trim().startsWith(animal)) found++
+      promptTokens = usage.promptTokens
+    }
+  }
+  await engine.close()
+  return { given, own, found, promptTokens }
+}
+
+const written = await write()
+const base = await measure('f16', written)
+const perplexity = ({ given, own }) => Math.exp(-mean([...given, ...own]))
+const failures = []
+const words = [
+  `f16: perplexity ${perplexity(base).toFixed(4)} over ${base.given.length + base.own.length} tokens, ${base.found} of ${20 * needlePrompts} needles`,
+]
+const percent = (x) => `${x < 0 ? '' : '+'}${(100 * x).toFixed(3)}%`
+for (const dtype of ['bf16', 'fp8', 'int8']) {
+  const result = await measure(dtype, written)
+  const change = (part) => Math.exp(mean(base[part]) - mean(result[part])) - 1
+  const all = [...result.given, ...result.own]
+  const differences = [...base.given, ...base.own].map((x, i) => x - all[i])
+  const total = mean(differences)
+  const deviation = Math.sqrt(mean(differences.map((x) => (x - total) ** 2)) / differences.length)
+  words.push(
+    `${dtype}: ${percent(Math.exp(total) - 1)} (standard error ${(100 * deviation).toFixed(3)}%; given texts ${percent(change('given'))}, written ${percent(change('own'))}), ${result.found} needles`,
+  )
+  if (!(Math.exp(total) - 1 <= allowedPerplexity)) failures.push(`${dtype}: perplexity ${percent(Math.exp(total) - 1)}`)
+  if (result.found < base.found) failures.push(`${dtype}: ${result.found} needles found, f16 finds ${base.found}`)
+}
+for (const failure of failures) console.error(`FAILED: ${failure}`)
+console.log(`summary: needles in ${base.promptTokens} tokens; ${words.join('; ')}`)
+process.exit(failures.length > 0 ? 1 : 0)
