@@ -132,6 +132,10 @@ class Backend {
   virtual std::unique_ptr<KvStore> kv_create(const KvShape& shape) = 0;
   // Copies one block of every layer: copy-on-write.
   virtual void kv_copy(KvStore& kv, int destination_block, int source_block) = 0;
+  // A block as bytes that every backend of a device class reads and writes alike (kv_block_bytes): [layer][kv head], each as
+  // cpu/kv_store.h lays a head out. kv_import takes any bytes: what they stand for may be wrong, nothing else can be.
+  virtual void kv_export(std::uint8_t* out, const KvStore& kv, int block) = 0;
+  virtual void kv_import(KvStore& kv, int block, const std::uint8_t* bytes) = 0;
 
   // ---- operations -----------------------------------------------------------------------------------------------
   // out[T, k]: rows `ids` of the table [n, k]; 0 <= id < n is the caller's duty.

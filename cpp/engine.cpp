@@ -131,6 +131,31 @@ void Engine::make_copies() {
   for (const KvCopy& copy : kv_.take_copies()) model_->backend().kv_copy(*store_, copy.destination, copy.source);
 }
 
+void Engine::kv_export(int sequence, int first, int count, std::uint8_t* out) const {
+  const int full = kv_.length(sequence) / kv_block_tokens;
+  if (first < 0 || count < 0 || count > full - first)
+    throw Error(Code::invalid_argument, "blocks that are not computed",
+                {{"expected", "up to block " + std::to_string(full)}, {"found", std::to_string(first) + " + " + std::to_string(count)}});
+  const std::vector<std::int32_t>& table = kv_.table(sequence);
+  for (int i = first; i < first + count; ++i, out += block_bytes())
+    model_->backend().kv_export(out, *store_, table[static_cast<std::size_t>(i)]);
+}
+
+bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, const std::uint8_t* blocks) {
+  const int start = kv_.length(sequence);
+  if (pending_) throw Error(Code::invalid_argument, "a step is pending: wait for it first", {});
+  if (count < 0 || count % kv_block_tokens != 0 || start % kv_block_tokens != 0)
+    throw Error(Code::invalid_argument, "not whole blocks of tokens",
+                {{"expected", "multiples of " + std::to_string(kv_block_tokens)}, {"found", std::to_string(start) + " + " + std::to_string(count)}});
+  if (!kv_.reserve(sequence, count)) return false;
+  make_copies();  // a block taken now may be part of a copy that was queued before
+  const std::vector<std::int32_t>& table = kv_.table(sequence);
+  for (int i = start / kv_block_tokens; i < (start + count) / kv_block_tokens; ++i, blocks += block_bytes())
+    model_->backend().kv_import(*store_, table[static_cast<std::size_t>(i)], blocks);
+  kv_.commit(sequence, tokens, count);
+  return true;
+}
+
 std::size_t Engine::result_rows() const {
   std::size_t rows = 0;
   if (pending_)

@@ -30,10 +30,17 @@ class Engine {
   const Model& model() const { return *model_; }
   const EngineOptions& options() const { return options_; }
   std::size_t kv_bytes() const { return store_->resident_bytes(); }
+  std::size_t block_bytes() const { return kv_block_bytes(store_->shape); }
   std::size_t scratch_bytes() const { return scratch_.bytes(); }
 
   void set_sampler(int sequence, SamplerParams params);
   void release(int sequence);  // sequence and its sampler
+
+  // Contents of `count` full blocks of a sequence's computed tokens, from its block `first` on: out[count * kv_block_bytes].
+  void kv_export(int sequence, int first, int count, std::uint8_t* out) const;
+  // Appends whole blocks of tokens whose keys and values are known: room, contents and tokens at once. False, and nothing
+  // changed, when the pool has no room. tokens[count], blocks[count / 16 * kv_block_bytes]
+  bool kv_import(int sequence, const std::int32_t* tokens, int count, const std::uint8_t* blocks);
 
   // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
   void submit(Step step);

@@ -96,6 +96,8 @@ class Model {
   void finish_load();
   bool loaded() const { return loaded_.load(std::memory_order_acquire); }
   std::size_t resident_bytes() const;
+  // Of the bytes of all tensors as they were loaded, in the order of the files; 0 before.
+  std::uint64_t content_hash() const { return content_hash_; }
 
   const ModelDesc& desc() const { return desc_; }
   Backend& backend() const { return *backend_; }
@@ -115,6 +117,7 @@ class Model {
     float* vector;
     std::uint32_t number;  // names the tensor for the synthetic generator
     Progress progress;
+    std::uint64_t hash = 0;  // of its bytes, once loaded
   };
 
   const TensorSource* find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const;
@@ -125,7 +128,7 @@ class Model {
   void set_progress(Task& task, Progress progress);
   void load_alone(Task& task);
   void read_rows(const Task& task, std::vector<std::uint8_t>& rows) const;
-  void store_rows(const Task& task, const std::vector<std::uint8_t>& rows);
+  void store_rows(Task& task, const std::vector<std::uint8_t>& rows);
   void start_pipeline();
   void stop_pipeline();
   void read_along();
@@ -155,6 +158,7 @@ class Model {
   Pipeline pipeline_;
   std::mutex load_mutex_;
   std::condition_variable changed_;
+  std::uint64_t content_hash_ = 0;
   std::atomic<bool> loaded_{false};
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "content_hash.h"
 #include "error.h"
 #include "model.h"
 #include "synthetic.h"
@@ -71,7 +72,10 @@ void Model::read_rows(const Task& task, std::vector<std::uint8_t>& rows) const {
     synthetic_rows(s.format, desc_.seed, task.number, task.first, task.rows, s.width, rows.data());
 }
 
-void Model::store_rows(const Task& task, const std::vector<std::uint8_t>& rows) {
+void Model::store_rows(Task& task, const std::vector<std::uint8_t>& rows) {
+  ContentHash hash;
+  hash.add(rows.data(), rows.size());
+  task.hash = hash.value();
   if (task.weight)
     backend_->weight_load(*task.weight, task.row, task.rows, rows.data());
   else
@@ -173,6 +177,9 @@ void Model::finish_load() {
   const std::lock_guard lock(load_mutex_);
   files_.clear();
   pipeline_.spare.clear();
+  ContentHash all;
+  for (const Task& task : tasks_) all.add(task.hash);
+  content_hash_ = all.value();
   loaded_.store(true, std::memory_order_release);
 }
 

@@ -2,6 +2,7 @@
 // the only place that knows Node. Context-aware: no state of its own.
 #include <napi.h>
 
+#include <cstdio>
 #include <optional>
 
 #include "cpu/limits.h"
@@ -46,6 +47,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
     return DefineClass(env, "Model",
                        {accessor<JsModel, &JsModel::tensor_count>("tensorCount"), accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
                         accessor<JsModel, &JsModel::shared>("shared"), accessor<JsModel, &JsModel::isa>("isa"),
+                        accessor<JsModel, &JsModel::content_hash>("contentHash"),
                         InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
                         InstanceMethod<&JsModel::close>("close")});
   }
@@ -79,6 +81,13 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   }
   Napi::Value isa(const Napi::CallbackInfo& info) {
     return property(info, [&] { return get()->backend().isa(); });
+  }
+  Napi::Value content_hash(const Napi::CallbackInfo& info) {
+    return property(info, [&] {
+      char digits[17];
+      std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(get()->content_hash()));
+      return std::string(digits);
+    });
   }
   Napi::Value tensor_count(const Napi::CallbackInfo& info) {
     return property(info, [&] { return get()->tensor_count(); });
@@ -114,12 +123,15 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return DefineClass(
         env, "Engine",
         {accessor<JsEngine, &JsEngine::id>("id"), accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
+         accessor<JsEngine, &JsEngine::block_bytes>("kvBlockBytes"),
          accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"), accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
          InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
          InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
          InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"), InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
          InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
-         InstanceMethod<&JsEngine::sequence_free>("sequenceFree"), InstanceMethod<&JsEngine::set_sampler>("setSampler"),
+         InstanceMethod<&JsEngine::sequence_free>("sequenceFree"),
+         InstanceMethod<&JsEngine::kv_export>("kvExport"), InstanceMethod<&JsEngine::kv_import>("kvImport"),
+         InstanceMethod<&JsEngine::set_sampler>("setSampler"),
          InstanceMethod<&JsEngine::submit>("submit"), InstanceMethod<&JsEngine::wait>("wait"),
          InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"), InstanceMethod<&JsEngine::stats>("stats"),
          InstanceMethod<&JsEngine::check>("check"), InstanceMethod<&JsEngine::clear_prefix_cache>("clearPrefixCache"),
@@ -159,6 +171,9 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   }
   Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().kv_bytes(); });
+  }
+  Napi::Value block_bytes(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().block_bytes(); });
   }
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().scratch_bytes(); });
@@ -258,6 +273,24 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     });
   }
 
+  void kv_export(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      auto out = typed<Napi::Uint8Array>(info[2], napi_uint8_array, "out", "a Uint8Array");
+      const std::size_t block = get().block_bytes(), count = out.ElementLength() / block;
+      if (count * block != out.ElementLength() || count > 1u << 27) bad_argument("out", "room for whole blocks");
+      get().kv_export(small(info[0], "sequence"), small(info[1], "first"), static_cast<int>(count), out.Data());
+    });
+  }
+  Napi::Value kv_import(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      const Napi::Int32Array tokens = ints(info[1], "tokens");
+      const auto blocks = typed<Napi::Uint8Array>(info[2], napi_uint8_array, "blocks", "a Uint8Array");
+      const std::size_t count = tokens.ElementLength() / kv_block_tokens;
+      if (count > 1u << 27 || blocks.ElementLength() != count * get().block_bytes()) bad_argument("blocks", "the blocks of the tokens");
+      return Napi::Boolean::New(info.Env(), get().kv_import(small(info[0], "sequence"), tokens.Data(),
+                                                            static_cast<int>(tokens.ElementLength()), blocks.Data()));
+    });
+  }
   void stats(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] {
       Napi::Int32Array out = ints(info[0], "out");

@@ -61,6 +61,18 @@ class CpuBackend final : public Backend {
     for (int layer = 0; layer < store.shape.layers; ++layer)
       std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.block_stride());
   }
+  void kv_export(std::uint8_t* out, const KvStore& kv, int block) override {
+    const CpuKvStore& store = static_cast<const CpuKvStore&>(kv);
+    const std::size_t bytes = kv_head_bytes(kv.shape) * static_cast<std::size_t>(kv.shape.kv_heads);
+    for (int layer = 0; layer < kv.shape.layers; ++layer, out += bytes)
+      std::memcpy(out, store.block(layer, block), bytes);
+  }
+  void kv_import(KvStore& kv, int block, const std::uint8_t* from) override {
+    const CpuKvStore& store = static_cast<const CpuKvStore&>(kv);
+    const std::size_t bytes = kv_head_bytes(kv.shape) * static_cast<std::size_t>(kv.shape.kv_heads);
+    for (int layer = 0; layer < kv.shape.layers; ++layer, from += bytes)
+      std::memcpy(store.block(layer, block), from, bytes);
+  }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
     const CpuWeight& weight = static_cast<const CpuWeight&>(table);

@@ -127,6 +127,12 @@ class ReferenceBackend final : public Backend {
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {
     static_cast<KvRows&>(kv).copy_block(destination_block, source_block);
   }
+  void kv_export(std::uint8_t* out, const KvStore& kv, int block) override {
+    static_cast<const KvRows&>(kv).export_block(out, block);
+  }
+  void kv_import(KvStore& kv, int block, const std::uint8_t* bytes) override {
+    static_cast<KvRows&>(kv).import_block(block, bytes);
+  }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
     const ReferenceWeight& w = own(table);

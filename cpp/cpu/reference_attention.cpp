@@ -15,13 +15,6 @@ float to_f16(float x) {
   return f16_to_f32(f32_to_f16(x));
 }
 
-// Magnitude of an e4m3 code 0..126 with its exponents lowered by 8: exponent 4 bits, mantissa 3 bits.
-float fp8_magnitude(int code) {
-  const int exponent = code >> 3, mantissa = code & 7;
-  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -17)
-                       : std::ldexp(1.0f + static_cast<float>(mantissa) / 8.0f, exponent - 15);
-}
-
 // The nearest of the 127 magnitudes, on a tie the one with an even code.
 float to_fp8(float x) {
   const double magnitude = std::fabs(static_cast<double>(x));

@@ -15,6 +15,9 @@ class KvRows final : public KvStore {
   enum Part { key, value };
   void write(int layer, int slot, int head, Part part, const float* x);
   void copy_block(int destination, int source);
+  // A block as Backend::kv_export gives it (reference_blocks.cpp).
+  void export_block(std::uint8_t* out, int block) const;
+  void import_block(int block, const std::uint8_t* bytes);
   // [D] codes c of the specification, and their scale (1 in a type without).
   const float* codes(int layer, int slot, int head, Part part) const;
   float scale(int layer, int slot, int head, Part part) const { return scales_[at(layer, slot, head, part)]; }
@@ -22,6 +25,8 @@ class KvRows final : public KvStore {
  private:
   // [layer][slot][head][key, value]; codes have D numbers each.
   std::size_t at(int layer, int slot, int head, Part part) const;
+  template <typename Byte, typename Body>
+  void for_each_row(int block, Byte* bytes, Body body) const;
 
   std::vector<float> codes_, scales_;
 };

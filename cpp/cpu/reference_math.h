@@ -53,4 +53,11 @@ inline float largest_magnitude(const float* x, int n) {
   return std::bit_cast<float>(bits);
 }
 
+// Magnitude of an e4m3 code 0..126 with its exponents lowered by 8: exponent 4 bits, mantissa 3 bits.
+inline float fp8_magnitude(int code) {
+  const int exponent = code >> 3, mantissa = code & 7;
+  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -17)
+                       : std::ldexp(1.0f + static_cast<float>(mantissa) / 8.0f, exponent - 15);
+}
+
 }  // namespace octavo::reference

@@ -18,6 +18,8 @@ class ForwardingBackend : public Backend {
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override { inner_->weight_load(w, row, count, rows); }
   std::unique_ptr<KvStore> kv_create(const KvShape& shape) override { return inner_->kv_create(shape); }
   void kv_copy(KvStore& kv, int to, int from) override { inner_->kv_copy(kv, to, from); }
+  void kv_export(std::uint8_t* out, const KvStore& kv, int block) override { inner_->kv_export(out, kv, block); }
+  void kv_import(KvStore& kv, int block, const std::uint8_t* bytes) override { inner_->kv_import(kv, block, bytes); }
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override { inner_->embed(out, table, ids, T); }
   void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
     inner_->norm(out, out_ld, x, x_ld, w, eps, T, heads, width);
