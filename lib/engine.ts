@@ -3,13 +3,15 @@
  * tokens on the text worker; this class only checks options, turns prompts into token ids and connects requests to streams.
  */
 import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
 import { CallSite } from './call-site.ts'
 import { dropOldestTurns } from './context-fit.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
-import { OctavoError, toErrorData } from './errors.ts'
+import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
 import type { Generation } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
+import { kvBlockTokens } from './host/kv-port.ts'
 import type {
   EngineStats,
   LoadedInfo,
@@ -27,6 +29,7 @@ import type {
   LoadOptions,
   ParsedLoad,
   ParsedSampling,
+  RestoreOptions,
   ScoreOptions,
   SessionOptions,
   TokenizeOptions,
@@ -38,14 +41,17 @@ import {
   invalidArgument,
   loadSchema,
   parse,
+  pathSchema,
+  restoreSchema,
   scoreSchema,
   sessionSchema,
   textSchema,
   tokenizeSchema,
 } from './options.ts'
 import { type Score, ScoreStream } from './score.ts'
-import type { Turn, VerbatimMessage } from './session.ts'
+import type { SavedSession, SessionHost, SessionState, Turn, VerbatimMessage } from './session.ts'
 import { Session } from './session.ts'
+import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { TextService, type TextSource } from './text/text-service.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
@@ -70,12 +76,14 @@ export class Engine {
   readonly #host: HostClient
   readonly #text: TextService
   readonly #log: Log
+  readonly #kv: KvIdentity
   #closing: Promise<void> | undefined
 
   private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log) {
     this.#host = host
     this.#text = text
     this.#log = log
+    this.#kv = loaded.kv
     const { bosId, eosIds, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
     this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds: [...eosIds] })
@@ -166,7 +174,23 @@ export class Engine {
     const parsed = parse(sessionSchema, options, 'options', site)
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    return new Session({ start: (turn) => this.#chat(turn.messages, turn.sampling, turn.site, turn) }, parsed)
+    const { system, overflow } = parsed
+    const messages = system === undefined ? [] : [{ role: 'system', content: system }]
+    return new Session(this.#sessionHost, { messages, overflow, tenant: '', cacheId: '' })
+  }
+
+  /**
+   * Goes on with a conversation that `session.save()` wrote. What the file holds of the computation comes back into the cache, for
+   * this session and its forks alone; pass the same `tenant` as before, if any, to find it. Rejects with FILE_NOT_FOUND, IO_ERROR,
+   * and SESSION_INVALID when the file is damaged, or was made with another model or other numerics.
+   */
+  restoreSession(path: string, options: RestoreOptions = {}): Promise<Session> {
+    const site = new CallSite(this.restoreSession)
+    const checked = parse(pathSchema, path, 'path', site)
+    const { overflow } = parse(restoreSchema, options, 'options', site)
+    this.#assertOpen(site)
+    this.#assertTemplate(site)
+    return this.#restore(resolve(checked), overflow).catch(rethrowAt(site))
   }
 
   /** The log-probability of each token of a text given all before it, and the text's perplexity. */
@@ -234,6 +258,44 @@ export class Engine {
     return this.close()
   }
 
+  readonly #sessionHost: SessionHost = {
+    start: (turn) => this.#chat(turn.messages, turn.sampling, turn.site, turn),
+    save: (state, path, site) => {
+      this.#assertOpen(site)
+      return this.#save(state, resolve(path)).catch(rethrowAt(site))
+    },
+  }
+
+  async #save({ messages, overflow, tenant, cacheId }: SessionState, path: string): Promise<SavedSession> {
+    // Whatever the next question is, its prompt begins like this one's.
+    const next = [...messages, { role: 'user', content: '.' }]
+    const prompt = await this.#text.tokenizeChat(next, { addGenerationPrompt: true })
+    const length = Math.min(prompt.length, this.model.contextTokens)
+    const tokens = prompt.slice(0, length - (length % kvBlockTokens))
+    const plain = messages.map(({ role, content, tokens }) =>
+      tokens === undefined ? { role, content } : { role, content, tokens: Array.from(tokens) },
+    )
+    const content = { ...this.#kv, history: { tenant, overflow, messages: plain }, tokens }
+    return writeSession(path, content, (partial, offset, seed) =>
+      this.#host.transfer('kvSave', { path: partial, offset, tokens, salt: saltOf(tenant, cacheId), seed }),
+    )
+  }
+
+  async #restore(path: string, overflow: SessionState['overflow'] | undefined): Promise<Session> {
+    const { history, tokens, blocks, offset, seed } = await readSession(path, this.#kv, this.model.vocabularySize)
+    const cacheId = randomBytes(16).toString('hex')
+    const known = tokens.slice(0, blocks * kvBlockTokens)
+    const file = { path, offset, tokens: known, salt: saltOf(history.tenant, cacheId), seed }
+    if (blocks > 0) await this.#host.transfer('kvRestore', file)
+    const error = this.#unusable()
+    if (error !== undefined) throw fromErrorData(error)
+    const messages = history.messages.map(({ role, content, tokens }) =>
+      tokens === undefined ? { role, content } : { role, content, tokens: Int32Array.from(tokens) },
+    )
+    const state = { messages, overflow: overflow ?? history.overflow, tenant: history.tenant, cacheId }
+    return new Session(this.#sessionHost, state)
+  }
+
   #chat(
     messages: VerbatimMessage[],
     sampling: ParsedSampling,
@@ -249,7 +311,9 @@ export class Engine {
             this.#text.tokenizeChat(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
           )
         : this.#fitTurn(turn)
-    return this.#generate(tokenize, sampling, site, { dropPrefixSpace: this.#text.info.dropPrefixSpace }, turn?.onEnd)
+    const { dropPrefixSpace } = this.#text.info
+    const salt = saltOf(sampling.tenant, turn?.cacheId ?? '')
+    return this.#generate(tokenize, sampling, site, { dropPrefixSpace, salt }, turn?.onEnd)
   }
 
   async #fitTurn({ messages, sampling, droppable, onDropped }: Turn): Promise<Int32Array> {
@@ -268,7 +332,7 @@ export class Engine {
     tokenize: () => Int32Array | Promise<Int32Array>,
     options: ParsedSampling,
     site: CallSite,
-    output: Pick<RequestSpec, 'dropPrefixSpace'>,
+    output: Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt'>>,
     onEnd?: Turn['onEnd'],
   ): RunningGeneration {
     this.#assertOpen(site)
@@ -365,6 +429,9 @@ export class Engine {
     throw site.error({ code: 'NO_CHAT_TEMPLATE', message, details: { model: this.model.name } })
   }
 }
+
+/** Cached prefixes are shared within a tenant; a session with a cacheId shares its own with nobody. */
+const saltOf = (tenant: string, cacheId: string): string => (cacheId === '' ? tenant : `${tenant}\0${cacheId}`)
 
 /** A synthetic model's vocabulary exists in memory only. */
 function textSource(location: ModelLocation): TextSource {

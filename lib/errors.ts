@@ -19,6 +19,10 @@ export const errorCodes = {
   TEMPLATE_ERROR: { meaning: "The model's chat template failed, ran too long or produced too much.", retryable: false },
   NO_CHAT_TEMPLATE: { meaning: 'Messages were given but the model has no chat template.', retryable: false },
   SESSION_BUSY: { meaning: 'A session was asked for a second turn while one runs.', retryable: true },
+  SESSION_INVALID: {
+    meaning: 'A session file is damaged, of another version, or made with another model or numerics.',
+    retryable: false,
+  },
   SESSION_CLOSED: { meaning: 'A closed session was used.', retryable: false },
   ENGINE_CLOSED: { meaning: 'The engine was closed.', retryable: false },
   OVERLOADED: { meaning: 'The queue is full; details.retryAfterMs estimates when it is not.', retryable: true },

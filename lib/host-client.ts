@@ -5,7 +5,9 @@
  * tokens that came before. They are a part of what the next token depends on, so the answer is the same as without a death.
  */
 import type { ErrorData } from './errors.ts'
+import { fromErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
+import type { KvFile } from './host/kv-transfer.ts'
 import { processWire } from './host/process-wire.ts'
 import type {
   EngineStats,
@@ -68,6 +70,7 @@ export class HostClient {
   #stats: StatsRow | undefined
   /** Those who wait for a trace. */
   #traces: { resolve: (records: StepRecords) => void; reject: (error: ErrorData) => void }[] = []
+  readonly #transfers = new Map<number, { resolve: (blocks: number) => void; reject: (error: Error) => void }>()
   #nextId = 1
   #failure: ErrorData | undefined
   /** Why the host is about to end. */
@@ -142,6 +145,16 @@ export class HostClient {
     return records.finally(() => this.#count(-1))
   }
 
+  /** Moves keys and values between the cache and a file; resolves with the number of blocks. */
+  transfer(type: 'kvSave' | 'kvRestore', file: KvFile): Promise<number> {
+    if (this.#failure !== undefined) return Promise.reject(fromErrorData(this.#failure))
+    const id = this.#nextId++
+    this.#count(1)
+    const done = new Promise<number>((resolve, reject) => this.#transfers.set(id, { resolve, reject }))
+    this.#wire.post({ type, id, file })
+    return done.finally(() => this.#count(-1))
+  }
+
   /** Ends every stream with `error`, stops the step that runs, frees everything; resolves when the host is gone. */
   close(error: ErrorData): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
@@ -191,6 +204,13 @@ export class HostClient {
       case 'trace':
         this.#traces.shift()?.resolve(message.records)
         return
+      case 'kvDone': {
+        const waiting = this.#transfers.get(message.id)
+        this.#transfers.delete(message.id)
+        if ('error' in message) waiting?.reject(fromErrorData(message.error))
+        else waiting?.resolve(message.blocks)
+        return
+      }
       case 'failed':
         this.#death = this.#vocabulary === undefined ? message.error : asDeath(message.error)
         if (!this.#mayRestart()) this.#failAll(this.#death)
@@ -239,7 +259,7 @@ export class HostClient {
   #restart(reason: ErrorData): void {
     this.#deathsAtMs.push(this.#setup.now())
     this.#death = undefined
-    this.#failTraces(reason)
+    this.#failCalls(reason)
     this.#callbacks.onLog?.(`${reason.message} It is started again (${this.#deathsAtMs.length} of ${mostRestarts}).`)
     const wire = this.#setup.start(this.#contextTokens)
     this.#wire = wire
@@ -268,11 +288,14 @@ export class HostClient {
     this.#streams.clear()
     this.#waiting = 0
     for (const { stream } of entries) stream.fail(this.#failure)
-    this.#failTraces(this.#failure)
+    this.#failCalls(this.#failure)
   }
 
-  #failTraces(error: ErrorData): void {
+  #failCalls(error: ErrorData): void {
     for (const { reject } of this.#traces.splice(0)) reject(error)
+    const transfers = [...this.#transfers.values()]
+    this.#transfers.clear()
+    for (const { reject } of transfers) reject(fromErrorData(error))
   }
 
   /** While loading and closing the wire keeps the process alive, too. */

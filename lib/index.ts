@@ -13,11 +13,13 @@ export type {
   GenerateOptions,
   LoadOptions,
   RequestOptions,
+  RestoreOptions,
   SamplingOptions,
   ScoreOptions,
   SessionOptions,
   TokenizeOptions,
 } from './options.ts'
 export type { Score } from './score.ts'
+export type { SavedSession } from './session.ts'
 export { Session } from './session.ts'
 export type { Trace, TraceEvent, TraceSummary } from './trace.ts'

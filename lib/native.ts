@@ -151,6 +151,8 @@ export interface NativeModel {
   readonly shared: boolean
   /** Instruction set that it computes with. */
   readonly isa: string
+  /** Hexadecimal, of the bytes of all tensors as they were read; known when all are loaded. */
+  readonly contentHash: string
   /** Pieces of tensors, about a MiB each, in the order of the files: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
   readonly tensorCount: number
   /** Bytes in memory once loaded (repacked). */
@@ -183,6 +185,7 @@ export interface NativeEngine {
   /** Process-wide id for `native.interrupt(id)`. */
   readonly id: number
   readonly kvBytes: number
+  readonly kvBlockBytes: number
   readonly scratchBytes: number
   sequenceCreate(salt: string): number
   /** Attaches the longest cached prefix in whole blocks; returns its tokens. The sequence must be empty. */
@@ -198,6 +201,13 @@ export interface NativeEngine {
   sequenceAccept(sequence: number, tokens: Int32Array, from: number, count: number): void
   sequenceFork(sequence: number): number
   sequenceFree(sequence: number): void
+  /** Contents of full computed blocks of a sequence from block `first` on, as many as `out` (n * kvBlockBytes) has room for. */
+  kvExport(sequence: number, first: number, out: Uint8Array): void
+  /**
+   * Appends whole blocks of tokens with contents that `kvExport` gave, between two steps; false (and nothing changed) when the pool
+   * has no room.
+   */
+  kvImport(sequence: number, tokens: Int32Array, blocks: Uint8Array): boolean
   setSampler(sequence: number, params: SamplerParams): void
   /** Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. */
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void

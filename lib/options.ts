@@ -157,6 +157,11 @@ export interface SessionOptions {
   overflow?: 'error' | 'dropOldest' | undefined
 }
 
+export interface RestoreOptions {
+  /** See SessionOptions. Default: as the saved session had it. */
+  overflow?: 'error' | 'dropOldest' | undefined
+}
+
 export interface ScoreOptions extends RequestOptions {
   /** Text or token ids, at least two tokens. */
   prompt: string | number[] | Int32Array
@@ -321,6 +326,7 @@ export const sessionSchema = z.strictObject({
   system: z.string().optional(),
   overflow: z.enum(['error', 'dropOldest']).default('error'),
 })
+export const restoreSchema = z.strictObject({ overflow: z.enum(['error', 'dropOldest']).optional() })
 export const scoreSchema = z.strictObject({
   prompt,
   parseSpecial: z.boolean().default(false),
@@ -333,6 +339,7 @@ export const tokenizeSchema = z.strictObject({
   addBos: z.boolean().default(false),
 })
 export const textSchema = z.string()
+export const pathSchema = z.string().min(1)
 export const idsSchema = z.custom<number[] | Int32Array>(
   (value) => value instanceof Int32Array || Array.isArray(value),
   'an array of token ids or an Int32Array',

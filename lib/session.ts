@@ -9,11 +9,31 @@
 import { CallSite } from './call-site.ts'
 import type { Generation, GenerationResult, RunningGeneration } from './generation.ts'
 import type { ChatMessage, ParsedSampling, ParsedSession, SamplingOptions } from './options.ts'
-import { parse, samplingSchema, textSchema } from './options.ts'
+import { parse, pathSchema, samplingSchema, textSchema } from './options.ts'
 
 /** A message whose ids are known: rendered as they are. */
 export interface VerbatimMessage extends ChatMessage {
   tokens?: Int32Array
+}
+
+/** What a session is between two turns. */
+export interface SessionState {
+  messages: VerbatimMessage[]
+  overflow: ParsedSession['overflow']
+  /** Who asked for the last turn. */
+  tenant: string
+  /**
+   * Not empty: its keys and values are found by nobody else. For those that came from a file, because nobody knows whether they are
+   * those of its tokens.
+   */
+  cacheId: string
+}
+
+export interface SavedSession {
+  /** Tokens whose keys and values are in the file: the rest is computed again by the next turn. */
+  tokens: number
+  /** Size of the file. */
+  bytes: number
 }
 
 /** One turn, as a session asks its engine for it. */
@@ -21,6 +41,7 @@ export interface Turn {
   messages: VerbatimMessage[]
   sampling: ParsedSampling
   site: CallSite
+  cacheId: string
   /** Pairs of messages, after the system message, that may be left out when the context is too small; the oldest first. */
   droppable: number
   /** That many were left out. */
@@ -32,20 +53,25 @@ export interface Turn {
 export interface SessionHost {
   /** Throws when the engine is closed. */
   start(turn: Turn): RunningGeneration
+  save(state: SessionState, path: string, site: CallSite): Promise<SavedSession>
 }
 
 export class Session {
   readonly #host: SessionHost
   readonly #overflow: ParsedSession['overflow']
   readonly #messages: VerbatimMessage[] = []
+  readonly #cacheId: string
+  #tenant: string
   #running: RunningGeneration | undefined
   #closed = false
 
-  /** @internal Use `engine.session()`. */
-  constructor(host: SessionHost, { system, overflow }: ParsedSession) {
+  /** @internal Use `engine.session()` or `engine.restoreSession()`. */
+  constructor(host: SessionHost, { messages, overflow, tenant, cacheId }: SessionState) {
     this.#host = host
     this.#overflow = overflow
-    if (system !== undefined) this.#messages.push({ role: 'system', content: system })
+    this.#messages.push(...messages)
+    this.#tenant = tenant
+    this.#cacheId = cacheId
   }
 
   /** The system message and all finished turns that were not dropped. */
@@ -66,6 +92,7 @@ export class Session {
       ended = true
       this.#running = undefined
       if (result === undefined) return
+      this.#tenant = sampling.tenant
       this.#messages.splice(this.#first, 2 * dropped)
       this.#messages.push(user, { role: 'assistant', content: result.text, tokens: Int32Array.from(result.tokens) })
     }
@@ -74,7 +101,15 @@ export class Session {
     }
     const messages = [...this.#messages, user]
     const droppable = this.#overflow === 'dropOldest' ? (this.#messages.length - this.#first) / 2 : 0
-    const generation = this.#host.start({ messages, sampling, site, droppable, onDropped, onEnd })
+    const generation = this.#host.start({
+      messages,
+      sampling,
+      site,
+      cacheId: this.#cacheId,
+      droppable,
+      onDropped,
+      onEnd,
+    })
     if (!ended) this.#running = generation
     return generation
   }
@@ -85,9 +120,19 @@ export class Session {
    */
   fork(): Session {
     this.#assertIdle(new CallSite(this.fork))
-    const fork = new Session(this.#host, { overflow: this.#overflow })
-    fork.#messages.push(...this.#messages)
-    return fork
+    return new Session(this.#host, this.#state)
+  }
+
+  /**
+   * Writes the conversation to a file, with as much as is still cached of what was computed for it: `engine.restoreSession()` goes
+   * on from there, in any process that has loaded the same model. A file that exists is replaced when the new one is complete.
+   * Throws SESSION_BUSY while an answer is being generated; rejects with IO_ERROR, ENGINE_CLOSED, ENGINE_FAILED.
+   */
+  save(path: string): Promise<SavedSession> {
+    const site = new CallSite(this.save)
+    const checked = parse(pathSchema, path, 'path', site)
+    this.#assertIdle(site)
+    return this.#host.save(this.#state, checked, site)
   }
 
   /** Forgets the last turn. False when there is none. Throws SESSION_BUSY while an answer is being generated. */
@@ -96,6 +141,11 @@ export class Session {
     if (this.#messages.at(-1)?.role !== 'assistant') return false
     this.#messages.splice(-2)
     return true
+  }
+
+  get #state(): SessionState {
+    const [messages, overflow, tenant, cacheId] = [[...this.#messages], this.#overflow, this.#tenant, this.#cacheId]
+    return { messages, overflow, tenant, cacheId }
   }
 
   /** Where the turns begin. */

@@ -121,6 +121,20 @@ describe('octavo chat', { timeout: 30_000 }, () => {
     expect(code).toBe(0)
   })
 
+  it('saves a conversation and goes on with it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    const file = join(folder, 'chat')
+    const first = await octavo(['chat', 'stories', ...greedy, '--save', file], { input: `${story}\n` })
+    expect([first.code, first.stderr]).toEqual([0, expect.stringMatching(/saved \d+ tokens in \d+ bytes/)])
+    const input = 'What color was the kite?\n'
+    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json', '--restore', file], { input })
+    const { text, usage } = JSON.parse(stdout)
+    expect([code, text, usage.cachedTokens > 0]).toEqual([0, expect.stringMatching(/golden/i), true])
+    const both = await octavo(['chat', 'stories', '--restore', file, '--system', 'x'], { input })
+    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('--system')])
+    await rm(folder, { recursive: true })
+  })
+
   it('forgets the last turn on /undo', async () => {
     const input = `/undo\n${story}\n/undo\n/undo\n/exit\n`
     const { code, stderr } = await octavo(['chat', 'stories', ...greedy, '--max-tokens', '8'], { input })

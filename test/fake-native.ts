@@ -63,6 +63,7 @@ let engines = 0
 export class FakeNativeEngine implements NativeEngine {
   readonly id = ++engines
   readonly kvBytes = 0
+  readonly kvBlockBytes = 1024
   readonly scratchBytes = 0
   stepSeconds = 0
   readonly vocabulary: number
@@ -140,6 +141,14 @@ export class FakeNativeEngine implements NativeEngine {
     }
     this.#drafts.delete(id)
     this.#indexFullBlocks(sequence)
+  }
+
+  kvExport(): void {
+    throw new Error('not faked')
+  }
+
+  kvImport(): boolean {
+    throw new Error('not faked')
   }
 
   sequenceFork(): number {

@@ -37,7 +37,9 @@ class FakeEngine {
       this.generation.attach({ cancel, pause: () => {}, resume: () => {} }, 5)
       return this.generation
     }
-    return new Session({ start }, { system, overflow })
+    const save = () => Promise.reject(new Error('not faked'))
+    const messages = system === undefined ? [] : [{ role: 'system', content: system }]
+    return new Session({ start, save }, { messages, overflow, tenant: '', cacheId: '' })
   }
 
   say(text: string, tokens: number[]): void {

@@ -3,7 +3,7 @@
  * answer that runs and keeps the session; the next one, or Ctrl-D, leaves.
  */
 import { createInterface } from 'node:readline'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import pc from 'picocolors'
 import { toOctavoError } from '../errors.ts'
 import type { Engine, Generation } from '../index.ts'
@@ -13,6 +13,8 @@ import { note, print, printJson, printLine } from './output.ts'
 
 interface ChatFlags extends EngineFlags, SamplingFlags {
   system?: string
+  restore?: string
+  save?: string
   json?: boolean
 }
 
@@ -24,6 +26,8 @@ export function addChat(program: Command): void {
     .description('talk with a model')
     .argument('<model>', "a GGUF file, 'stories' or 'synthetic:<preset>'")
     .option('--system <text>', 'the system message')
+    .addOption(new Option('--restore <file>', 'go on with a saved conversation').conflicts('system'))
+    .option('--save <file>', 'save the conversation at the end')
     .option('--json', 'print one line of JSON for each answer')
   addSamplingFlags(addEngineFlags(command)).action(async (model: string, flags: ChatFlags) => {
     const engine = await loadEngine(model, flags)
@@ -39,7 +43,7 @@ export function addChat(program: Command): void {
 async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY && !flags.json
   const start = () => engine.session(flags.system === undefined ? {} : { system: flags.system })
-  let session = start()
+  let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore)
   let running: Generation | undefined
   let warned = false // a Ctrl-C since the last line: the next one leaves
   let leaving = false
@@ -93,6 +97,10 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
       }
       if (leaving) break
       if (terminal) lines.prompt()
+    }
+    if (flags.save !== undefined) {
+      const { tokens, bytes } = await session.save(flags.save)
+      note(`saved ${tokens} tokens in ${bytes} bytes`)
     }
   } finally {
     lines.close()

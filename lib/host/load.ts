@@ -3,7 +3,8 @@
  * looking between two of them whether anybody still wants it), make the KV pool, start the loop.
  */
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
-import { type NativeEngine, type NativeModel, native } from '../native.ts'
+import { modelIdentity } from '../model/identity.ts'
+import { type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
 import { kvBlockTokens } from './kv-port.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
@@ -15,6 +16,8 @@ import { recorded } from './step-recorder.ts'
 const weightsShare = 0.95
 /** While weights are read: each costs both threads some microseconds. */
 const mostProgressMessages = 400
+/** Of docs/numerics.md: another one where any result is another one. */
+const numericsVersion = 1
 
 /** Undefined when the load was called off: then everything is freed. Throws what cannot be loaded. */
 export function load({ options, control }: HostData, port: HostPort): HostLoop | undefined {
@@ -103,9 +106,20 @@ function start(
   })
   const bytes = model.residentBytes
   port.post({ type: 'progress', progress: { phase: 'ready', loadedBytes: bytes, totalBytes: bytes, fraction: 1 } })
-  const info = { engineId: engine.id, model: modelInfo(checkpoint, bytes), contextTokens, stats: loop.stats() }
+  const { desc } = checkpoint
+  const kv = {
+    model: modelIdentity(desc, model.contentHash),
+    numerics: numerics(desc),
+    blockBytes: engine.kvBlockBytes,
+  }
+  const info = { engineId: engine.id, model: modelInfo(checkpoint, bytes), contextTokens, stats: loop.stats(), kv }
   port.post({ type: 'loaded', info })
   return loop
+}
+
+/** What keys and values depend on beside the weights: the specification (docs/numerics.md) and how the cache stores them. */
+function numerics({ layers, kvHeads, headSize }: ModelDesc): string {
+  return `cpu numerics ${numericsVersion}, kv f16, ${layers} layers, ${kvHeads} heads of ${headSize}, blocks of ${kvBlockTokens}`
 }
 
 /** False when it was called off. */

@@ -8,6 +8,7 @@ import type { NativeEngine } from '../native.ts'
 import { statIndex } from '../native.ts'
 import { TokenTable } from './detokenizer.ts'
 import type { KvPort } from './kv-port.ts'
+import { KvTransfers } from './kv-transfer.ts'
 import { OutputText } from './output-text.ts'
 import { PreemptionWatch } from './preemption-watch.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
@@ -38,6 +39,7 @@ export class HostLoop {
   readonly #results: StepResults
   /** Parts to post with the next message. */
   #outbox: StepPart[] = []
+  readonly #transfers: KvTransfers
   readonly #preemptions = new PreemptionWatch()
   #closed = false
   #discarded = false
@@ -51,6 +53,7 @@ export class HostLoop {
     this.#options = options
     this.#kv = new NativeKv(engine)
     this.#scheduler = new Scheduler(this.#kv, options)
+    this.#transfers = new KvTransfers(engine)
     const [tokens, logprobs] = [new Int32Array(options.stepTokens), new Float32Array(options.stepTokens)]
     this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), ms: 0 }
   }
@@ -63,7 +66,7 @@ export class HostLoop {
   run(message?: ToHost): void {
     try {
       if (message !== undefined) this.#handle(message)
-      while (this.#drain() && this.#step());
+      while (this.#drain() && this.#work());
     } catch (error) {
       this.#fail(error)
     }
@@ -82,6 +85,24 @@ export class HostLoop {
       this.#handle(message)
     }
     return !this.#closed
+  }
+
+  /** A part of a transfer, then a step; false when there was neither. */
+  #work(): boolean {
+    const transferred = this.#transfer()
+    return this.#step() || transferred
+  }
+
+  #transfer(): boolean {
+    if (!this.#transfers.pending || Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
+    const end = this.#transfers.advance()
+    if (this.#options.checkBlocks) this.#check()
+    if (end !== undefined) {
+      // The counts first: they are to be true when the caller goes on.
+      this.#post(true)
+      this.#port.post({ type: 'kvDone', ...end })
+    }
+    return true
   }
 
   /** One step; false when there was nothing to compute. A discarded step counts as one: the same work is planned again. */
@@ -179,6 +200,12 @@ export class HostLoop {
       case 'resume':
         this.#scheduler.setPaused(message.id, message.type === 'pause', this.#options.now())
         return
+      case 'kvSave':
+        this.#transfers.add(message.id, 'save', message.file)
+        return
+      case 'kvRestore':
+        this.#transfers.add(message.id, 'restore', message.file)
+        return
       case 'trace':
         this.#setTrace(message.on)
         return
@@ -223,6 +250,7 @@ export class HostLoop {
   #end(): void {
     this.#closed = true
     this.#outbox = []
+    this.#transfers.close()
     for (const request of this.#scheduler.requests)
       if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
     this.#options.release()

@@ -7,6 +7,7 @@ import type { ErrorData } from '../errors.ts'
 import type { ModelLocation } from '../model/locate.ts'
 import type { KvDtype, SamplerParams } from '../native.ts'
 import type { TokenBytes } from './detokenizer.ts'
+import type { KvFile, KvTransferEnd } from './kv-transfer.ts'
 import type { StatsRow } from './stats.ts'
 import type { StepRecords } from './step-trace.ts'
 
@@ -124,6 +125,9 @@ export type ToHost =
   | { type: 'cancel'; id: number }
   | { type: 'pause'; id: number }
   | { type: 'resume'; id: number }
+  /** Answered by `kvDone`. */
+  | { type: 'kvSave'; id: number; file: KvFile }
+  | { type: 'kvRestore'; id: number; file: KvFile }
   /** Turned off, the host answers with what it recorded. */
   | { type: 'trace'; on: boolean }
   /** Also aborts a load that is still under way. The host frees everything, posts `closed` and ends. */
@@ -215,6 +219,8 @@ export interface LoadedInfo {
   /** Tokens of one request, prompt and output. */
   contextTokens: number
   stats: EngineStats
+  /** What its keys and values depend on. */
+  kv: { model: string; numerics: string; blockBytes: number }
 }
 
 export type FromHost =
@@ -225,6 +231,7 @@ export type FromHost =
   /** Load failed, or the engine cannot go on; the host ends by itself after it. */
   | { type: 'failed'; error: ErrorData }
   | { type: 'trace'; records: StepRecords }
+  | ({ type: 'kvDone' } & KvTransferEnd)
   | { type: 'closed' }
 
 /** One end of the wire, as the loop sees it; `receive` never waits. */

@@ -1,0 +1,18 @@
+/**
+ * What a model is, in 32 bytes: SHA-256 of everything that decides what it computes. That is the description (sizes, RoPE, flags,
+ * which tensor has which role, format and shape) and a hash of every byte of the weights, taken while they were read
+ * (cpp/content_hash.h), in their order; not where they lie or what they are called. The hash of the bytes has 64 bits
+ * and is not made against forgery: who could forge one could as well write the true identity into a file of his own.
+ */
+import { createHash } from 'node:crypto'
+import type { ModelDesc } from '../native.ts'
+
+export function modelIdentity(desc: ModelDesc, contentHash: string): string {
+  const { files: _files, contextTokens: _context, tensors, ...numbers } = desc
+  const shapes = Object.entries(tensors)
+    .map(([role, { format, rows, width }]) => [role, format, rows, width] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+  return createHash('sha256')
+    .update(JSON.stringify([numbers, shapes, contentHash]))
+    .digest('hex')
+}
