@@ -4,7 +4,7 @@
  */
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
-import { type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
+import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
 import { kvBlockTokens } from './kv-port.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
@@ -109,7 +109,7 @@ function start(
   const { desc } = checkpoint
   const kv = {
     model: modelIdentity(desc, model.contentHash),
-    numerics: numerics(desc),
+    numerics: numerics(desc, options.kvDtype),
     blockBytes: engine.kvBlockBytes,
   }
   const info = { engineId: engine.id, model: modelInfo(checkpoint, bytes), contextTokens, stats: loop.stats(), kv }
@@ -118,8 +118,8 @@ function start(
 }
 
 /** What keys and values depend on beside the weights: the specification (docs/numerics.md) and how the cache stores them. */
-function numerics({ layers, kvHeads, headSize }: ModelDesc): string {
-  return `cpu numerics ${numericsVersion}, kv f16, ${layers} layers, ${kvHeads} heads of ${headSize}, blocks of ${kvBlockTokens}`
+function numerics({ layers, kvHeads, headSize }: ModelDesc, kvDtype: KvDtype): string {
+  return `cpu numerics ${numericsVersion}, kv ${kvDtype}, ${layers} layers, ${kvHeads} heads of ${headSize}, blocks of ${kvBlockTokens}`
 }
 
 /** False when it was called off. */
