@@ -47,6 +47,20 @@ const speeds = table(
   ]),
 )
 
+const together = benches.flatMap(({ model, parallel }) =>
+  (parallel ?? []).map((row) => [
+    model.name,
+    row.requests,
+    row.context,
+    speed(row.tokensPerSecond),
+    percent(row.shareOfBound),
+    percent(row.shareOfInt8Peak),
+  ]),
+)
+const parallel = together.length
+  ? `Requests at once through the public API, half of them sampled, attention and sampling included (\`octavo bench MODEL --parallel 8 --parallel 32\`):\n\n${table(['model', 'requests', 'mean context', 'tokens/s', '% of bound', '% of int8 peak'], together)}`
+  : ''
+
 const measures = {
   prefill: 'prefill 512, tokens/s',
   decode: 'decode, tokens/s',
@@ -91,6 +105,8 @@ ${machine}; commit ${commit}, ${new Date().toISOString().slice(0, 10)}. Written 
 \`octavo bench MODEL\` (medians):
 
 ${speeds}
+
+${parallel}
 
 \`npm run bench:peers\`:
 

@@ -15,6 +15,7 @@ import {
   native,
   type SamplerParams,
 } from '../native.ts'
+import { measureParallel, type ParallelRun, summariseParallel } from './bench-parallel.ts'
 import { bestLimits, decodeBound, passCost, prefillShare } from './bounds.ts'
 import { positive } from './flags.ts'
 import {
@@ -36,6 +37,7 @@ interface BenchFlags {
   threads?: number
   isa?: string
   api: boolean
+  parallel?: number[]
   json?: boolean
 }
 
@@ -68,10 +70,13 @@ export function addBench(program: Command): void {
     .option('-r, --repetitions <n>', 'runs of each test; the median counts', positive, 6)
     .option('--threads <n>', 'threads to compute with; all CPUs of this process when absent', positive)
     .option('--isa <name>', 'instruction set of the C++ runs; the best when absent (implies --no-api)')
+    .option('--parallel <n>', 'also n requests at once through the public API (repeatable)', positives)
     .option('--no-api', 'leave out the runs through the public API')
     .option('--json', 'print one JSON document')
     .action(bench)
 }
+
+const positives = (text: string, earlier: number[] = []): number[] => [...earlier, positive(text)]
 
 async function bench(model: string, flags: BenchFlags): Promise<void> {
   const plan: Plan = {
@@ -93,8 +98,9 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
       : undefined
   try {
     const runs = await measure(plan, desc, nativeEngine, engine)
+    const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel) : []
     const limits = bestLimits(before, native().limits(plan.threads))
-    const report = summarise(name, plan, desc, nativeModel, runs, limits)
+    const report = summarise(name, plan, desc, nativeModel, runs, parallel, limits)
     clearStatusLine()
     if (flags.json) await printJson(report)
     else await printReport(report)
@@ -103,6 +109,12 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
     nativeEngine.close()
     nativeModel.close()
   }
+}
+
+function parallelRuns(model: string, desc: ModelDesc, plan: Plan, counts: number[]): Promise<ParallelRun[]> {
+  statusLine(`measuring ${counts.join(', ')} requests at once`)
+  const { decodeTokens: tokens, repetitions, threads } = plan
+  return measureParallel(model, desc, { counts, tokens, repetitions, threads })
 }
 
 function loadNative(
@@ -200,7 +212,15 @@ async function decodeThroughApi(engine: Engine, prompt: number[], tokens: number
 
 type Report = ReturnType<typeof summarise>
 
-function summarise(name: string, plan: Plan, desc: ModelDesc, model: NativeModel, runs: Run[], limits: MachineLimits) {
+function summarise(
+  name: string,
+  plan: Plan,
+  desc: ModelDesc,
+  model: NativeModel,
+  runs: Run[],
+  parallel: ParallelRun[],
+  limits: MachineLimits,
+) {
   const cost = passCost(desc)
   const bound = decodeBound(cost, plan.decodeTokens / 2, limits)
   const prefillSeconds = median(runs.map((run) => run.prefillSeconds))
@@ -228,6 +248,7 @@ function summarise(name: string, plan: Plan, desc: ModelDesc, model: NativeModel
             shareOfBound: api / bound,
             ratioToNative: median(apiRuns.map((run) => run.decodeSeconds / run.apiSeconds!)),
           },
+    parallel: summariseParallel(parallel, desc, plan.decodeTokens, limits),
     runs,
   }
 }
@@ -264,6 +285,14 @@ async function printReport(report: Report): Promise<void> {
       `tg${decode.tokens} API`,
       api.tokensPerSecond.toFixed(2),
       `${formatPercent(api.shareOfBound)} of bound`,
+    ])
+  }
+  for (const { requests, tokensPerSecond, shareOfBound, shareOfInt8Peak } of report.parallel) {
+    rows.push([
+      ...same,
+      `tg${decode.tokens} x ${requests} API`,
+      tokensPerSecond.toFixed(2),
+      `${formatPercent(shareOfBound)} of bound, ${formatPercent(shareOfInt8Peak)} of int8 peak`,
     ])
   }
   const head = ['model', 'size', 'params', 'isa', 'threads', 'test', 't/s', 'limit']

@@ -48,9 +48,17 @@ export function passCost(desc: ModelDesc): PassCost {
 
 /** The most tokens per second that one sequence with `context` cached tokens can decode. */
 export function decodeBound(cost: PassCost, context: number, limits: MachineLimits): number {
-  const bytes = cost.layerBytes + cost.headBytes + context * cost.kvBytesPerToken
+  return batchBound(cost, 1, context, limits)
+}
+
+/** The same for `sequences` together: they share one pass over the weights. */
+export function batchBound(cost: PassCost, sequences: number, context: number, limits: MachineLimits): number {
+  const bytes = cost.layerBytes + cost.headBytes + sequences * context * cost.kvBytesPerToken
   const ops = cost.layerOpsPerToken + cost.headOpsPerToken
-  return Math.min(limits.readBytesPerSecond / bytes, (reachableShareOfPeak * limits.int8OpsPerSecond) / ops)
+  return Math.min(
+    (sequences * limits.readBytesPerSecond) / bytes,
+    (reachableShareOfPeak * limits.int8OpsPerSecond) / ops,
+  )
 }
 
 /** Share of the int8 peak that the linear layers reach when `tokens` tokens, one of them with logits, take `seconds`. */

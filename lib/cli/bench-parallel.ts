@@ -1,0 +1,86 @@
+/**
+ * `octavo bench --parallel n`: n requests at once through the public API, half of them sampled. Counted is the time in which all
+ * of them decode: from the last one's first token to the last token of all. Their contexts have 128 tokens on average with the
+ * default of 128 tokens each.
+ */
+import { Engine } from '../index.ts'
+import type { MachineLimits, ModelDesc } from '../native.ts'
+import { batchBound, passCost } from './bounds.ts'
+import { median } from './output.ts'
+
+export interface ParallelPlan {
+  counts: number[]
+  tokens: number
+  repetitions: number
+  threads: number
+}
+
+const promptTokens = 64
+
+/** Tokens per second of all requests together, one number a repetition. */
+export interface ParallelRun {
+  requests: number
+  tokensPerSecond: number[]
+}
+
+export async function measureParallel(model: string, desc: ModelDesc, plan: ParallelPlan): Promise<ParallelRun[]> {
+  const contextTokens = promptTokens + plan.tokens + 1
+  const most = Math.max(...plan.counts)
+  const blockTokens = 16 * (Math.ceil(contextTokens / 16) + 1)
+  const engine = await Engine.load({
+    model,
+    threads: plan.threads,
+    contextTokens,
+    prefixCache: false,
+    kv: { memory: most * blockTokens * passCost(desc).kvBytesPerToken },
+  })
+  try {
+    const runs = plan.counts.map((requests): ParallelRun => ({ requests, tokensPerSecond: [] }))
+    // Interleaved; repetition -1 warms up.
+    for (let i = -1; i < plan.repetitions; i++) {
+      for (const run of runs) {
+        const speed = await decodeTogether(engine, desc, run.requests, plan.tokens)
+        if (i >= 0) run.tokensPerSecond.push(speed)
+      }
+    }
+    return runs
+  } finally {
+    await engine.close()
+  }
+}
+
+async function decodeTogether(engine: Engine, desc: ModelDesc, requests: number, tokens: number): Promise<number> {
+  const spans = await Promise.all(
+    Array.from({ length: requests }, async (_, request) => {
+      const prompt = Array.from({ length: promptTokens }, (_, i) => (request * 977 + i * 131) % desc.vocabulary)
+      const temperature = request % 2 === 0 ? 0 : 0.8
+      const generation = engine.generate({ prompt, maxTokens: tokens + 1, ignoreEos: true, temperature, seed: request })
+      let firstAt = 0
+      for await (const _ of generation) firstAt ||= performance.now()
+      return { firstAt, endedAt: performance.now() }
+    }),
+  )
+  const from = Math.max(...spans.map((span) => span.firstAt))
+  const to = Math.max(...spans.map((span) => span.endedAt))
+  return (requests * tokens * 1000) / (to - from)
+}
+
+/** Medians, and their shares of what the hardware allows. */
+export function summariseParallel(runs: ParallelRun[], desc: ModelDesc, tokens: number, limits: MachineLimits) {
+  const cost = passCost(desc)
+  const context = promptTokens + tokens / 2
+  return runs.map((run) => {
+    const tokensPerSecond = median(run.tokensPerSecond)
+    const ops = cost.layerOpsPerToken + cost.headOpsPerToken
+    const bound = batchBound(cost, run.requests, context, limits)
+    return {
+      requests: run.requests,
+      context,
+      tokensPerSecond,
+      bound,
+      shareOfBound: tokensPerSecond / bound,
+      shareOfInt8Peak: (tokensPerSecond * ops) / limits.int8OpsPerSecond,
+      runs: run.tokensPerSecond,
+    }
+  })
+}
