@@ -9,7 +9,14 @@ const token = 1000
 
 const sampler = {
   ...{ temperature: 0.8, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: -1, promptLength: 1, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+  ...{
+    vocabulary: 0,
+    seed: 1,
+    logprobs: -1,
+    promptLength: 1,
+    biasTokens: new Int32Array(0),
+    biasValues: new Float32Array(0),
+  },
 }
 
 function pushStep(ops, chunks) {

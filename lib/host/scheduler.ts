@@ -36,8 +36,8 @@ export interface SchedulerOptions {
 
 /** A prompt gets on by so many tokens in every step, however long that takes. */
 const leastChunk = kvBlockTokens
-/** A step is planned for this share of maxStepMs: predictions are off by some percent. */
-const plannedShare = 0.9
+/** A step is planned for this share of maxStepMs: the rest is for predictions that are off and for what else runs. */
+const plannedShare = 0.8
 
 /** What a step brought; the arrays that `NativeEngine.wait` filled. */
 export interface StepResults {
