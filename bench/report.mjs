@@ -94,13 +94,28 @@ const coldStart = cold
     )}`
   : ''
 
+const { 'load-throughput': together64, 'load-prefix': prefix, 'load-stall': stall, 'load-fairness': fairness } = results
+const ms = (value) => `${value.toFixed(0)} ms`
+const load = [
+  together64 &&
+    `- \`node bench/load/throughput.mjs\`, ${together64.flags.clients} clients, ${together64.requests} requests: ${speed(together64.live.perSecond)} output tokens/s; ${percent(together64.ratios.toSameStepsFromCpp)} of the same steps driven from C++; ${(together64.live.perSecond / together64.padded.perSecond).toFixed(2)}x static batching, ${(together64.live.perSecond / together64.unpadded.perSecond).toFixed(2)}x unpadded, ${(together64.live.perSecond / together64.alone.perSecond).toFixed(2)}x one after the other.`,
+  prefix &&
+    `- \`node bench/load/prefix.mjs\`, ${prefix.flags.clients} clients sharing ${prefix.flags.shared} tokens: prefix cache ${prefix.ratios.throughput.toFixed(2)}x throughput, first token ${prefix.ratios.firstTokenMean.toFixed(2)}x sooner; answers ${prefix.identical ? 'identical' : 'DIFFER'}.`,
+  stall &&
+    `- \`node bench/load/stall.mjs\`, a prompt of ${stall.flags.prompt} tokens among ${stall.flags.requests} requests: p99 between tokens ${ms(stall.during.p99)}, quiet ${ms(stall.quiet.p99)}; bound ${ms(stall.boundMs)}: ${stall.kept ? 'kept' : 'not kept'}.`,
+  fairness &&
+    `- \`node bench/load/fairness.mjs\`: a tenant that floods with ${fairness.flags.flood}x its share makes another one's p99 first token ${fairness.ratio.toFixed(2)}x what it is without.`,
+]
+  .filter(Boolean)
+  .join('\n')
+
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const page = at('../docs/performance.md')
 const text = readFileSync(page, 'utf8')
 const start = text.indexOf('## Results')
 const section = `## Results
 
-${machine}; commit ${commit}, ${new Date().toISOString().slice(0, 10)}. Written by \`node bench/report.mjs\` from bench/results/.
+${machine}; written at commit ${commit}, ${new Date().toISOString().slice(0, 10)}; each file of bench/results/ is as old as its own last commit. Written by \`node bench/report.mjs\` from bench/results/.
 
 \`octavo bench MODEL\` (medians):
 
@@ -113,6 +128,10 @@ ${parallel}
 ${peers.join('\n\n')}
 
 ${coldStart}
+
+Under load:
+
+${load}
 
 ${host}
 `

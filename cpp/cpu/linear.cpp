@@ -72,7 +72,9 @@ Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens,
 void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
                       const LinearCall& call) {
   const int k = static_cast<int>(weight.k), groups = k / group_size;
-  const auto [panels, work, runs] = plan_quantised(kernels, weight, call.tokens, team.threads);
+  const Plan plan = plan_quantised(kernels, weight, call.tokens, team.threads);
+  const Panels& panels = plan.panels;
+  const Work& work = plan.work;
   const Activations activations(kernels, team, scratch, weight, panels, call.in);
   const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
   const int block_lines = static_cast<int>(block_bytes(weight.format) / 64);
@@ -108,7 +110,7 @@ void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& s
           }
         }
       },
-      runs);
+      plan.runs);
 }
 
 // The input of a weight in a float format, as [tokens, K].
