@@ -34,6 +34,41 @@ describe('the budget of a step', () => {
     for (let id = 0; id < 8; id++) expect(bench.tokenTimes.get(id)!.length).toBeGreaterThan(30)
   })
 
+  /** Steps that were full, in the second half of a long run of prompts beside a request that generates, on a machine of that noise. */
+  function fullSteps(noise: () => number) {
+    const taken: number[] = []
+    const noisy = (tokens: number, attended: number, sequences: number) => {
+      const ms = stepMs(tokens, attended, sequences) * noise()
+      if (tokens > 2 && sequences > 1) taken.push(ms)
+      return ms
+    }
+    const bench = new Bench(256, 400, false, 32, { stepMs: noisy, maxStepMs: 25 })
+    let id = 0
+    let decoding: number | undefined
+    for (let prompts = 0; prompts < 200; prompts++) {
+      if (decoding === undefined || bench.output.get(decoding)!.end !== undefined) {
+        decoding = id++
+        bench.add(generating(decoding))
+        bench.step()
+      }
+      bench.add({ ...spec(id, prompt(id, 250), 1, id), ignoreEos: true })
+      while (bench.tokenTimes.get(id)!.length === 0) bench.step()
+      id++
+    }
+    return taken.slice(taken.length >> 1)
+  }
+
+  it('leaves room for what steps take beyond expectation: few are too long, on a steady machine none and fuller ones', () => {
+    const rng = random(9)
+    const noisy = fullSteps(() => (rng(12) === 0 ? 1.6 : 1))
+    expect(noisy.length).toBeGreaterThan(300)
+    expect(noisy.filter((ms) => ms > 25).length / noisy.length).toBeLessThan(0.04)
+    const steady = fullSteps(() => 1)
+    expect(Math.max(...steady)).toBeLessThan(25)
+    const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!
+    expect(median(steady)).toBeGreaterThan(1.2 * median(noisy))
+  })
+
   it('is the whole step when nobody generates', () => {
     const bench = new Bench(256, 400, false, 32, { stepMs, maxStepMs: 10 })
     for (let id = 0; id < 3; id++) bench.add(spec(id, prompt(id, 250), 3, id))

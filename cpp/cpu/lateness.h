@@ -1,6 +1,8 @@
 // Which workers keep the others waiting. Something else may run on a worker's CPU: then the kernel takes it away in mid-tile
 // for milliseconds, and every operation waits for that tile. A worker that made the others lose a fair part of the time sits
-// out for a while, twice as long each time, until it has been in time for long enough.
+// out for a while. What takes a CPU for some milliseconds now and then (the application's own JavaScript, a collection of its
+// garbage) is no reason: without the worker every step takes longer than with a late one. So it takes a long loss to be sent
+// out, and a short one to be sent out again, for twice as long, soon after the return.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -26,13 +28,14 @@ class Lateness {
       Worker& w = worker(i);
       if (!w.computing.load(std::memory_order_relaxed)) continue;
       const Clock::duration since = now - w.last_late;
-      if (since > pardoned_after) w.pause = first_pause;
+      const bool on_probation = w.pause > Clock::duration{} && now - w.returned < pardoned_after;
       w.lost = std::max(w.lost - std::min(since, pardoned_after) / tolerated, Clock::duration{}) + lost;
       w.last_late = now;
-      if (w.lost < lost_before_pause) continue;
+      if (w.lost < (on_probation ? short_loss : long_loss)) continue;
       w.lost = {};
-      w.out_until.store((now + w.pause).time_since_epoch().count(), std::memory_order_relaxed);
-      w.pause = std::min(2 * w.pause, longest_pause);
+      w.pause = on_probation ? std::min(2 * w.pause, longest_pause) : first_pause;
+      w.returned = now + w.pause;
+      w.out_until.store(w.returned.time_since_epoch().count(), std::memory_order_relaxed);
     }
   }
 
@@ -57,15 +60,16 @@ class Lateness {
 
  private:
   static constexpr int tolerated = 5;  // a fifth of the time may be lost: more than what two threads are worth at least
-  static constexpr Clock::duration lost_before_pause = std::chrono::milliseconds(10), first_pause = std::chrono::milliseconds(50),
-                                   longest_pause = std::chrono::seconds(1), pardoned_after = std::chrono::seconds(3);
+  static constexpr Clock::duration long_loss = std::chrono::milliseconds(60), short_loss = std::chrono::milliseconds(10);
+  static constexpr Clock::duration first_pause = std::chrono::milliseconds(50), longest_pause = std::chrono::seconds(1),
+                                   pardoned_after = std::chrono::seconds(3);
   // What the worker writes in every job lies apart from what the caller reads in every job.
   struct Worker {
     alignas(64) std::atomic<bool> computing{false};
     alignas(64) std::atomic<Clock::rep> out_until{0};
     Clock::duration lost{};  // from here on the caller's own
-    Clock::time_point last_late{};
-    Clock::duration pause = first_pause;
+    Clock::time_point last_late{}, returned{};
+    Clock::duration pause{};  // the last one; zero: it was never sent out
   };
   Worker& worker(int index) { return workers_[static_cast<std::size_t>(index)]; }
   void set(int index, bool computing) {

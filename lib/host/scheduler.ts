@@ -21,6 +21,7 @@ import type { SchedulingPolicy } from './protocol.ts'
 import type { HostRequest, TopLogprobs } from './request.ts'
 import { RunningSet } from './running-set.ts'
 import { type Drafter, maxDrafts } from './speculation.ts'
+import { StepMargin } from './step-margin.ts'
 import { StepPlan } from './step-plan.ts'
 import { goesBefore, Tenants } from './tenants.ts'
 
@@ -36,8 +37,6 @@ export interface SchedulerOptions {
 
 /** A prompt gets on by so many tokens in every step, however long that takes. */
 const leastChunk = kvBlockTokens
-/** A step is planned for this share of maxStepMs: the rest is for predictions that are off and for what else runs. */
-const plannedShare = 0.8
 
 /** What a step brought; the arrays that `NativeEngine.wait` filled. */
 export interface StepResults {
@@ -54,6 +53,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions
   readonly #plans: [StepPlan, StepPlan]
   readonly cost = new CostModel()
+  readonly #margin = new StepMargin()
   readonly tenants: Tenants
   readonly admission: Admission
   readonly #expiries: Expiries
@@ -189,6 +189,7 @@ export class Scheduler {
     this.#steps++
     this.cost.observe(plan.nTokens, plan.attended, plan.nSegments, results.ms)
     this.admission.observeStep(plan.nTokens, results.ms)
+    if (plan.limited) this.#margin.observe(results.ms, this.#options.policy.maxStepMs)
     let row = 0
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
@@ -319,7 +320,8 @@ export class Scheduler {
     const most = Math.min(plan.room, count)
     if (objective === 'throughput' || plan.decoding === 0 || maxStepMs === Number.POSITIVE_INFINITY) return most
     const { nTokens, attended, nSegments } = plan
-    const fits = this.cost.fit(nTokens, attended, nSegments, context, most, plannedShare * maxStepMs)
+    const fits = this.cost.fit(nTokens, attended, nSegments, context, most, this.#margin.share * maxStepMs)
+    plan.limited ||= fits < most && fits >= leastChunk
     return nTokens > plan.decoding ? fits : Math.max(fits, Math.min(most, leastChunk))
   }
 

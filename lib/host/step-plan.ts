@@ -21,6 +21,8 @@ export class StepPlan {
   attended = 0
   /** Requests that generate. */
   decoding = 0
+  /** Whether it would have more tokens if there were no limit on its time. */
+  limited = false
   /** Ordinal of the step while it is in flight; 0 when the buffer is free. */
   number = 0
 
@@ -41,6 +43,7 @@ export class StepPlan {
 
   clear(): void {
     this.nSegments = this.nTokens = this.attended = this.decoding = 0
+    this.limited = false
   }
 
   /** `count` tokens after those planned so far, the last `drafts` of them on trial. */
