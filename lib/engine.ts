@@ -11,7 +11,6 @@ import type { ErrorData } from './errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
 import type { Generation } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
-import { kvBlockTokens } from './host/kv-port.ts'
 import type {
   EngineStats,
   LoadedInfo,
@@ -21,6 +20,7 @@ import type {
   SchedulingPolicy,
 } from './host/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
+import { kvBlockTokens } from './kv-blocks.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
 import { assertPlatform } from './native.ts'

@@ -37,7 +37,8 @@ export const weightFormats = [
 export type WeightFormat = (typeof weightFormats)[number]
 
 /** Number formats of cached keys and values (docs/numerics.md, "KV cache"). */
-export type KvDtype = 'f16' | 'bf16' | 'fp8' | 'int8'
+export const kvDtypes = ['f16', 'bf16', 'fp8', 'int8'] as const
+export type KvDtype = (typeof kvDtypes)[number]
 
 /** Where a tensor's rows come from: bytes of a file, or a seeded generator (files[].path is then not used). */
 export interface TensorSource {
@@ -94,7 +95,8 @@ export interface ModelDesc {
   seed: number
   /**
    * Tensors by role. Global roles: embed, outputNorm, output (absent: tied to embed). Per layer `layer.<i>.<role>` with roles
-   * attnSinks (a learned logit a head that only takes weight), attnNorm, q, k, v, attnOut, qBias, kBias, vBias, attnOutBias, qNorm, kNorm, ffnNorm, gate, up, down.
+   * attnSinks (a learned logit a head that only takes weight), attnNorm, q, k, v, attnOut, qBias, kBias, vBias, attnOutBias,
+   * qNorm, kNorm, ffnNorm, gate, up, down.
    */
   tensors: Record<string, TensorSource>
 }
@@ -153,7 +155,10 @@ export interface NativeModel {
   readonly isa: string
   /** Hexadecimal, of the bytes of all tensors as they were read; known when all are loaded. */
   readonly contentHash: string
-  /** Pieces of tensors, about a MiB each, in the order of the files: call `loadTensor(i)` for each i < tensorCount, in any order, then `finishLoad()`. */
+  /**
+   * Pieces of tensors, about a MiB each, in the order of the files: call `loadTensor(i)` for each i < tensorCount, in any order,
+   * then `finishLoad()`.
+   */
   readonly tensorCount: number
   /** Bytes in memory once loaded (repacked). */
   readonly residentBytes: number
@@ -169,7 +174,7 @@ export interface NativeModel {
 
 export interface NativeEngineOptions {
   threads: number
-  /** KV pool size in blocks of 16 tokens. */
+  /** KV pool size in blocks (kv-blocks.ts). */
   kvBlocks: number
   /** Largest number of tokens in one step (activation buffers are allocated for it). */
   maxStepTokens: number
@@ -213,8 +218,8 @@ export interface NativeEngine {
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
   /**
    * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row)
-   * and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the number of rows, or -1
-   * when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
+   * and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the
+   * number of rows, or -1 when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
    */
   wait(tokens: Int32Array, logprobs: Float32Array): number
   /** The n most likely tokens of a row of the last step (sampler's `logprobs` n > 0), most likely first. */

@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import type { CallSite } from './call-site.ts'
 import type { LoadProgress } from './host/protocol.ts'
-import type { KvDtype } from './native.ts'
+import { type KvDtype, kvDtypes } from './native.ts'
 
 /** One message of a conversation. */
 export interface ChatMessage {
@@ -198,6 +198,7 @@ const prompt = z.custom<string | number[] | Int32Array>(
 const message = z.strictObject({ role: z.string().min(1), content: z.string(), name: z.string().optional() })
 
 const tenantName = z.string().max(256)
+const overflow = z.enum(['error', 'dropOldest'])
 
 export const loadSchema = z.strictObject({
   model: z.string().min(1),
@@ -206,9 +207,7 @@ export const loadSchema = z.strictObject({
     .union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" })
     .default('auto'),
   contextTokens: z.int().min(2).optional(),
-  kv: z
-    .strictObject({ dtype: z.enum(['f16', 'bf16', 'fp8', 'int8']).default('f16'), memory: bytes.optional() })
-    .prefault({}),
+  kv: z.strictObject({ dtype: z.enum(kvDtypes).default('f16'), memory: bytes.optional() }).prefault({}),
   prefixCache: z.boolean().default(true),
   objective: z.enum(['latency', 'throughput']).default('latency'),
   maxStepMs: z.number().min(1).max(60_000).default(50),
@@ -324,9 +323,9 @@ export const generateSchema = z
 
 export const sessionSchema = z.strictObject({
   system: z.string().optional(),
-  overflow: z.enum(['error', 'dropOldest']).default('error'),
+  overflow: overflow.default('error'),
 })
-export const restoreSchema = z.strictObject({ overflow: z.enum(['error', 'dropOldest']).optional() })
+export const restoreSchema = z.strictObject({ overflow: overflow.optional() })
 export const scoreSchema = z.strictObject({
   prompt,
   parseSpecial: z.boolean().default(false),

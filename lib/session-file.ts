@@ -20,8 +20,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { z } from 'zod'
 import { OctavoError } from './errors.ts'
-import { kvBlockTokens } from './host/kv-port.ts'
 import { digestBytes, invalidSession } from './host/kv-transfer.ts'
+import { kvBlockTokens } from './kv-blocks.ts'
 
 /** What the blocks of a file depend on beside their tokens. */
 export interface KvIdentity {

@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { kvBlockTokens } from '../kv-blocks.ts'
 import type { LoadResult } from '../load/drive.ts'
 import { type LoadReport, type Percentiles, summarise } from '../load/report.ts'
 import { type Chart, cumulative, svg } from '../load/svg.ts'
@@ -119,7 +120,7 @@ function charts({ samples, moments }: LoadResult): Chart[] {
       title: 'KV cache',
       ...{ x: 's', y: 'tokens' },
       series: [
-        { name: 'held blocks', points: over((moment) => moment.heldBlocks * 16) },
+        { name: 'held blocks', points: over((moment) => moment.heldBlocks * kvBlockTokens) },
         { name: 'tokens', points: over((moment) => moment.tokens) },
       ],
     },

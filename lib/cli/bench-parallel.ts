@@ -3,7 +3,9 @@
  * time in which all of them decode: from the last one's first token to the first one's last. Their contexts have 128 tokens on
  * average with the default of 128 tokens each.
  */
+import { OctavoError } from '../errors.ts'
 import { Engine } from '../index.ts'
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { MachineLimits, ModelDesc } from '../native.ts'
 import { batchBound, passCost } from './bounds.ts'
 import { median } from './output.ts'
@@ -26,7 +28,7 @@ export interface ParallelRun {
 export async function measureParallel(model: string, desc: ModelDesc, plan: ParallelPlan): Promise<ParallelRun[]> {
   const contextTokens = promptTokens + plan.tokens + 1
   const most = Math.max(...plan.counts)
-  const blockTokens = 16 * (Math.ceil(contextTokens / 16) + 1)
+  const heldTokens = kvBlockTokens * (blocksFor(contextTokens) + 1)
   const engine = await Engine.load({
     model,
     threads: plan.threads,
@@ -34,7 +36,7 @@ export async function measureParallel(model: string, desc: ModelDesc, plan: Para
     prefixCache: false,
     // Prompts first: as long as possible all requests decode.
     objective: 'throughput',
-    kv: { memory: most * blockTokens * passCost(desc).kvBytesPerToken },
+    kv: { memory: most * heldTokens * passCost(desc).kvBytesPerToken },
   })
   try {
     const runs = plan.counts.map((requests): ParallelRun => ({ requests, tokensPerSecond: [] }))
@@ -64,6 +66,10 @@ async function decodeTogether(engine: Engine, desc: ModelDesc, requests: number,
   )
   const from = Math.max(...all.map((arrivals) => arrivals[0]!.at))
   const to = Math.min(...all.map((arrivals) => arrivals.at(-1)!.at))
+  if (to <= from)
+    throw new OctavoError('INVALID_ARGUMENT', `The first of ${requests} requests ends before the last one begins.`, {
+      ...{ option: '--tokens', expected: 'enough tokens for all requests to decode at once', found: tokens },
+    })
   const within = all.flat().filter(({ at }) => at > from && at <= to)
   return (within.reduce((sum, { tokens }) => sum + tokens, 0) * 1000) / (to - from)
 }

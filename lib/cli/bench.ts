@@ -6,6 +6,7 @@
 import type { Command } from 'commander'
 import { OctavoError } from '../errors.ts'
 import { Engine } from '../index.ts'
+import { blocksFor } from '../kv-blocks.ts'
 import { openCheckpoint } from '../model/checkpoint.ts'
 import {
   type MachineLimits,
@@ -57,7 +58,6 @@ interface Run {
   apiSeconds?: number
 }
 
-const blockTokens = 16
 const stepTokens = 512
 
 export function addBench(program: Command): void {
@@ -127,7 +127,7 @@ function loadNative(
   nativeModel.finishLoad()
   const nativeEngine = new (native().Engine)(nativeModel, {
     threads: plan.threads,
-    kvBlocks: Math.ceil(context / blockTokens) + 1,
+    kvBlocks: blocksFor(context) + 1,
     maxStepTokens: stepTokens,
     prefixCache: false,
   })

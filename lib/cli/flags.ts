@@ -3,7 +3,7 @@
  * only the text becomes numbers, so that there is one place for limits.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { KvDtype } from '../native.ts'
+import { type KvDtype, kvDtypes } from '../native.ts'
 
 export function number(text: string): number {
   const value = Number(text)
@@ -60,8 +60,6 @@ export interface SamplingFlags {
   ignoreEos?: boolean
   parseSpecial?: boolean
 }
-
-export const kvDtypes: readonly KvDtype[] = ['f16', 'bf16', 'fp8', 'int8']
 
 export const kvDtypeOption = (): Option =>
   new Option('--kv-dtype <type>', 'number format of cached keys and values').choices(kvDtypes)

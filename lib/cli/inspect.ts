@@ -4,8 +4,8 @@
  */
 import type { Command } from 'commander'
 import { OctavoError } from '../errors.ts'
-import { kvBlockTokens } from '../host/kv-port.ts'
 import { planMemory } from '../host/memory-plan.ts'
+import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
 import { memoryNeeds, textBytes } from '../model/memory.ts'

@@ -4,9 +4,9 @@
  * probably have, at the speed of the last steps.
  */
 import type { ErrorData } from '../errors.ts'
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { CostModel } from './cost-model.ts'
 import { deadlineError, deadlineMs } from './expiries.ts'
-import { blocksFor, kvBlockTokens } from './kv-port.ts'
 import type { SchedulingPolicy } from './protocol.ts'
 import type { HostRequest } from './request.ts'
 import type { Tenants } from './tenants.ts'

@@ -1,10 +1,6 @@
 /** What the scheduler needs of the block manager; small, so that the scheduler runs against a fake. */
 import type { HostRequest } from './request.ts'
 
-export const kvBlockTokens = 16
-
-export const blocksFor = (tokens: number): number => Math.ceil(tokens / kvBlockTokens)
-
 export interface KvPort {
   readonly totalBlocks: number
   /** A new empty sequence with the request's salt and sampling parameters. */

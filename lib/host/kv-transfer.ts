@@ -10,8 +10,8 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
 import type { ErrorData } from '../errors.ts'
 import { OctavoError, toErrorData } from '../errors.ts'
+import { kvBlockTokens } from '../kv-blocks.ts'
 import type { NativeEngine } from '../native.ts'
-import { kvBlockTokens } from './kv-port.ts'
 
 export const digestBytes = 32
 /** A few milliseconds' work. */

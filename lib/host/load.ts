@@ -2,10 +2,11 @@
  * Loading, on the engine thread: open the checkpoint, see what fits into memory, read tensor after tensor (with progress, and
  * looking between two of them whether anybody still wants it), make the KV pool, start the loop.
  */
+
+import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
 import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
-import { kvBlockTokens } from './kv-port.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './protocol.ts'

@@ -7,9 +7,9 @@
  * A request of contextTokens always fits the pool.
  */
 import { OctavoError } from '../errors.ts'
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
 import type { KvDtype, ModelDesc } from '../native.ts'
-import { kvBlockTokens } from './kv-port.ts'
 
 export interface MemoryDemands {
   desc: ModelDesc
@@ -41,7 +41,6 @@ export function planMemory(demands: MemoryDemands): MemoryPlan {
   const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens)
   const leftBytes = memoryAvailable - fixedBytes
   const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
-  const blocksFor = (tokens: number) => Math.ceil(tokens / kvBlockTokens)
 
   if (kvMemoryBytes !== undefined) {
     const kvBlocks = blocksIn(kvMemoryBytes)
@@ -91,7 +90,7 @@ function outOfMemory(demands: MemoryDemands, kvBlocks: number): OctavoError {
 
 function poolTooSmall({ contextTokens }: MemoryDemands, kvBlocks: number, blockBytes: number): OctavoError {
   const holds = kvBlocks * kvBlockTokens
-  const needed = Math.ceil((contextTokens ?? 1) / kvBlockTokens) * blockBytes
+  const needed = blocksFor(contextTokens ?? 1) * blockBytes
   return new OctavoError(
     'OUT_OF_MEMORY',
     `kv.memory holds ${holds} tokens; a request of contextTokens ${contextTokens ?? 1} needs ${mebibytes(needed)}.`,

@@ -4,10 +4,10 @@
  * and who makes way then is said in claims.ts. A sequence that a step in flight still computes is freed when that step has landed.
  */
 import { OctavoError, toErrorData } from '../errors.ts'
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { Admission } from './admission.ts'
 import { leastUrgent, yielding } from './claims.ts'
 import type { KvPort } from './kv-port.ts'
-import { blocksFor, kvBlockTokens } from './kv-port.ts'
 import type { HostRequest } from './request.ts'
 import { InFlightPrefixes } from './sharing.ts'
 import type { StepPlan } from './step-plan.ts'

@@ -11,12 +11,12 @@
  * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
  */
 import type { ErrorData } from '../errors.ts'
+import { kvBlockTokens } from '../kv-blocks.ts'
 import { segmentStride } from '../native.ts'
 import { Admission } from './admission.ts'
 import { CostModel } from './cost-model.ts'
 import { Expiries } from './expiries.ts'
 import type { KvPort } from './kv-port.ts'
-import { kvBlockTokens } from './kv-port.ts'
 import type { SchedulingPolicy } from './protocol.ts'
 import type { HostRequest, TopLogprobs } from './request.ts'
 import { RunningSet } from './running-set.ts'

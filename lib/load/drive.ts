@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Engine, EngineStats, GenerateOptions } from '../index.ts'
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { Random } from './random.ts'
 import type { LoadOutcome, LoadRequest, Workload } from './workload.ts'
 
@@ -60,7 +61,6 @@ export interface LoadResult {
 }
 
 const momentMs = 50
-const blockTokens = 16
 
 export async function drive(engine: Engine, workload: Workload, plan: LoadPlan): Promise<LoadResult> {
   const run = new LoadRun(engine, workload, plan)
@@ -189,7 +189,7 @@ class LoadRun {
     let [tokens, inBlocks] = [0, 0]
     for (const length of this.#lengths) {
       tokens += length.tokens
-      inBlocks += Math.ceil(length.tokens / blockTokens) * blockTokens
+      inBlocks += blocksFor(length.tokens) * kvBlockTokens
     }
     this.#moments.push({
       atMs: performance.now() - this.#spanAt,

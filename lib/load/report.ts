@@ -1,4 +1,5 @@
 /** What a load test says, from what was measured: rates, percentiles, goodput under a service objective, use of the KV cache. */
+import { kvBlockTokens } from '../kv-blocks.ts'
 import type { KvMoment, LoadResult, LoadSample } from './drive.ts'
 
 export interface Percentiles {
@@ -94,8 +95,6 @@ export function summarise(result: LoadResult, objective: ServiceObjective, conte
   }
 }
 
-const blockTokens = 16
-
 function kvUse(moments: readonly KvMoment[], contextTokens: number): KvUse {
   const busy = moments.filter(({ tokens }) => tokens > 0)
   const sum = (of: (moment: KvMoment) => number) => busy.reduce((total, moment) => total + of(moment), 0)
@@ -109,7 +108,7 @@ function kvUse(moments: readonly KvMoment[], contextTokens: number): KvUse {
   ]
   const heldTokens = Math.max(
     1,
-    sum((m) => m.heldBlocks * blockTokens),
+    sum((m) => m.heldBlocks * kvBlockTokens),
   )
   const sequences = Math.max(
     1,

@@ -3,10 +3,10 @@
  * (cpp/cpu/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
  * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
  */
+import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
 
 const tileRows = 32
-const kvBlockTokens = 16
 /** Bytes of D numbers of a key or a value; the 8-bit types have a scale of 2 bytes beside them. */
 const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
   f16: (headSize) => 2 * headSize,
@@ -46,7 +46,7 @@ export function kvBytesPerToken(desc: ModelDesc, dtype: KvDtype): number {
 
 /** Of a pool that holds `tokens` tokens of one sequence. */
 export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number {
-  return Math.ceil(tokens / kvBlockTokens) * kvBlockTokens * kvBytesPerToken(desc, dtype)
+  return blocksFor(tokens) * kvBlockTokens * kvBytesPerToken(desc, dtype)
 }
 
 /**
