@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import type { LoadProgress } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { collect, expectNothingUnhandled, story, thrown, tick, withEngine } from './embedded-engine.ts'
+import { collect, story, thrown, withEngine } from './embedded-engine.ts'
+import { expectNothingUnhandled, tick } from './unhandled.ts'
 
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
 let engine: Engine

@@ -2,7 +2,8 @@
 import type { GenerationResult } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { expectNothingUnhandled, thrown, withEngine } from './embedded-engine.ts'
+import { thrown, withEngine } from './embedded-engine.ts'
+import { expectNothingUnhandled } from './unhandled.ts'
 
 let engine: Engine
 beforeAll(async () => {

@@ -1,24 +1,10 @@
-/** What the tests of the public API share: the embedded model, and a look at what nobody handled. */
+/** What the tests of the public API share: the embedded model. */
 import type { GenerationPart, LoadOptions } from 'octavo'
 import { Engine, OctavoError } from 'octavo'
-import { afterEach, beforeEach, expect } from 'vitest'
+import { expect } from 'vitest'
 
 export const story = {
   messages: [{ role: 'user', content: 'Tell a story about a shy owl named Luna and a golden kite.' }],
-}
-
-export const tick = () => new Promise((resolve) => setImmediate(resolve))
-
-/** A test of the file during which a rejection stays unhandled fails. */
-export function expectNothingUnhandled(): void {
-  const unhandled: unknown[] = []
-  const onUnhandled = (reason: unknown) => void unhandled.push(reason)
-  beforeEach(() => void process.on('unhandledRejection', onUnhandled))
-  afterEach(async () => {
-    await tick()
-    process.off('unhandledRejection', onUnhandled)
-    expect(unhandled.splice(0)).toEqual([])
-  })
 }
 
 export async function withEngine<T>(

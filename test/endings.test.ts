@@ -2,7 +2,8 @@
 import type { GenerationResult } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { collect, expectIdle, expectNothingUnhandled, tick } from './embedded-engine.ts'
+import { collect, expectIdle } from './embedded-engine.ts'
+import { expectNothingUnhandled, tick } from './unhandled.ts'
 
 let engine: Engine
 beforeAll(async () => {

@@ -1,9 +1,10 @@
 /** A generation against a fake host: endings, backpressure, errors. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { CallSite } from '../lib/call-site.ts'
 import type { GenerationPart, GenerationSetup } from '../lib/generation.ts'
 import { pauseParts, RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason, StepPart } from '../lib/host/protocol.ts'
+import { expectNothingUnhandled, tick } from './unhandled.ts'
 
 const timings = {
   queueMs: 1,
@@ -59,17 +60,8 @@ async function collect(host: FakeHost): Promise<GenerationPart[]> {
   return parts
 }
 
-const tick = () => new Promise((resolve) => setImmediate(resolve))
-
 describe('endings', () => {
-  const unhandled: unknown[] = []
-  const onUnhandled = (reason: unknown) => void unhandled.push(reason)
-  beforeEach(() => void process.on('unhandledRejection', onUnhandled))
-  afterEach(async () => {
-    await tick()
-    process.off('unhandledRejection', onUnhandled)
-    expect(unhandled.splice(0)).toEqual([])
-  })
+  expectNothingUnhandled()
 
   it('the iterator yields every part, whether they came before or after it was read', async () => {
     const host = new FakeHost()

@@ -2,7 +2,8 @@
 import type { GenerateOptions, GenerationPart } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { expectIdle, expectNothingUnhandled, story, withEngine } from './embedded-engine.ts'
+import { expectIdle, story, withEngine } from './embedded-engine.ts'
+import { expectNothingUnhandled } from './unhandled.ts'
 
 let engine: Engine
 beforeAll(async () => {

@@ -14,7 +14,7 @@
 #include "error.h"
 #include "forwarding_backend.h"
 #include "model.h"
-#include "rope.h"
+#include "one_layer_model.h"
 
 using namespace octavo;
 
@@ -36,24 +36,8 @@ struct LargeFile {
 };
 
 ModelDesc description(const std::string& path) {
-  ModelDesc d{};
-  d.architecture = "llama";
-  d.files = {path};
-  d.layers = 1, d.width = width, d.heads = 4, d.kv_heads = 4, d.head_size = 16, d.feed_forward = width, d.vocabulary = vocabulary;
-  d.norm_eps = 1e-5f, d.activation = Activation::silu, d.rope_style = RopeStyle::half, d.rope_dims = 16;
-  d.rope_frequencies = rope_frequencies(16, 10000.0);
-  d.rope_magnitude = 1;
-  std::uint64_t offset = 0;
-  const auto add = [&](const std::string& role, std::int64_t rows) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(rows) * width * 4;
-    d.tensors[role] = {0, offset, bytes, Format::f32, rows, width};
-    offset += bytes;
-  };
-  for (const char* role : {"q", "k", "v"}) add(std::string("layer.0.") + role, width);
-  add("embed", vocabulary);  // in the middle of the file
-  for (const char* role : {"attnOut", "gate", "up", "down"}) add(std::string("layer.0.") + role, width);
-  for (const char* role : {"layer.0.attnNorm", "layer.0.ffnNorm", "outputNorm"}) add(role, 1);
-  return d;
+  // The embedding in the middle of the file.
+  return one_layer_model(path, width, vocabulary, {"q", "k", "v", "embed", "attnOut", "gate", "up", "down"});
 }
 
 // Notes where each row of a weight came from: the number of its first value in the file.

@@ -13,7 +13,7 @@
 
 #include "engine.h"
 #include "error.h"
-#include "rope.h"
+#include "one_layer_model.h"
 
 using namespace octavo;
 
@@ -37,23 +37,7 @@ struct ModelFile {
 };
 
 ModelRequest request_of(const ModelFile& file, const std::string& backend = "cpu") {
-  ModelDesc d{};
-  d.architecture = "llama";
-  d.files = {file.path};
-  d.layers = 1, d.width = width, d.heads = 4, d.kv_heads = 4, d.head_size = 16, d.feed_forward = width, d.vocabulary = vocabulary;
-  d.norm_eps = 1e-5f, d.activation = Activation::silu, d.rope_style = RopeStyle::half, d.rope_dims = 16;
-  d.rope_frequencies = rope_frequencies(16, 10000.0);
-  d.rope_magnitude = 1;
-  std::uint64_t offset = 0;
-  const auto add = [&](const std::string& role, std::int64_t rows) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(rows) * width * 4;
-    d.tensors[role] = {0, offset, bytes, Format::f32, rows, width};
-    offset += bytes;
-  };
-  add("embed", vocabulary);
-  for (const char* role : {"q", "k", "v", "attnOut", "gate", "up", "down"}) add(std::string("layer.0.") + role, width);
-  for (const char* role : {"layer.0.attnNorm", "layer.0.ffnNorm", "outputNorm"}) add(role, 1);
-  return {std::move(d), backend, ""};
+  return {one_layer_model(file.path, width, vocabulary, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"}), backend, ""};
 }
 
 void load(Model& model) {

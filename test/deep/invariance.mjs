@@ -5,6 +5,7 @@
 //   node test/deep/invariance.mjs --model stories --mixes 160 --seed 1
 import { readFileSync } from 'node:fs'
 import { Engine } from 'octavo'
+import { randomSource } from './random-source.mjs'
 
 const argument = (name, fallback) => {
   const at = process.argv.indexOf(name)
@@ -13,18 +14,6 @@ const argument = (name, fallback) => {
 const model = argument('--model', 'stories')
 const mixes = Number(argument('--mixes', 10))
 const baseSeed = Number(argument('--seed', 1))
-
-/** Seeded uniform integers (a 32-bit mix of a counter). */
-function randomSource(seed) {
-  let state = seed >>> 0
-  return (low, high) => {
-    state = (state + 0x9e3779b9) >>> 0
-    let z = state
-    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b)
-    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35)
-    return low + (((z ^ (z >>> 16)) >>> 0) % (high - low + 1))
-  }
-}
 
 const texts = JSON.parse(readFileSync(new URL('../goldens/oracle-texts.json', import.meta.url), 'utf8'))
 const source = (Array.isArray(texts) ? texts : texts.texts)

@@ -5,6 +5,7 @@
 //
 //   node test/deep/service.mjs --model stories --requests 10000 --seed 1
 import { Engine } from 'octavo'
+import { randomSource } from './random-source.mjs'
 
 const argument = (name, fallback) => {
   const at = process.argv.indexOf(name)
@@ -15,18 +16,6 @@ const total = Number(argument('--requests', 10_000))
 const distinct = Number(argument('--distinct', Math.min(2000, total)))
 const baseSeed = Number(argument('--seed', 1))
 const atOnce = 48
-
-/** Seeded uniform integers (a 32-bit mix of a counter). */
-function randomSource(seed) {
-  let state = seed >>> 0
-  return (low, high) => {
-    state = (state + 0x9e3779b9) >>> 0
-    let z = state
-    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b)
-    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35)
-    return low + (((z ^ (z >>> 16)) >>> 0) % (high - low + 1))
-  }
-}
 
 const base = { model, contextTokens: 512 }
 const solo = await Engine.load({ ...base, prefixCache: false })
