@@ -1,23 +1,24 @@
-// node bench/peers/node-llama-cpp.mjs MODEL THREADS FOLDER (where node-llama-cpp is installed)
+// node bench/peers/node-llama-cpp.mjs MODEL THREADS FOLDER MEASUREMENT... (FOLDER: where node-llama-cpp is installed)
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { measure, parallel } from './workload.mjs'
+import { measure, needs } from './workload.mjs'
 
-const [modelPath, threads, folder] = process.argv.slice(2)
+const [modelPath, threads, folder, ...names] = process.argv.slice(2)
 const require = createRequire(join(folder, 'package.json'))
 const { getLlama } = await import(pathToFileURL(require.resolve('node-llama-cpp')).href)
+const { requests, contextTokens } = needs(names)
 
-await measure(async () => {
+const rows = await measure(names, async () => {
   const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error' })
   const model = await llama.loadModel({ modelPath })
   const context = await model.createContext({
-    contextSize: 1024,
-    sequences: Math.max(...parallel),
+    contextSize: contextTokens,
+    sequences: requests,
     threads: Number(threads),
     batchSize: 512,
   })
-  const idle = Array.from({ length: Math.max(...parallel) }, () => context.getSequence())
+  const idle = Array.from({ length: requests }, () => context.getSequence())
   return {
     close: () => llama.dispose(),
     async *generate(prompt, maxTokens) {
@@ -32,3 +33,4 @@ await measure(async () => {
     },
   }
 })
+console.log(JSON.stringify(rows))

@@ -1,10 +1,26 @@
-// What every peer is asked for, and how a run reports: one JSON line {load, rss, prefill, decode, parallel8, parallel32},
-// tokens per second but for load (seconds) and rss (MiB).
-export const promptTokens = 512
-export const decodeTokens = 128
-export const parallelTokens = 48
-export const parallelPrompt = 64
-export const parallel = [8, 32]
+// What every peer is asked for, and how a run reports: one JSON line {load, rss, <name>...}, tokens per second but for load
+// (seconds) and rss (MiB).
+//
+//   prefill    a prompt of 512 tokens
+//   decode     128 tokens of one request, timed from its first token to its last
+//   parallelN  N requests at once, timed while all of them decode: from the last one's first token to the first one's last;
+//              their contexts have 128 tokens on average
+
+/** Requests, tokens of each one's prompt, tokens of each one's answer. */
+export function shapeOf(name) {
+  if (name === 'prefill') return { requests: 1, prompt: 512, tokens: 1 }
+  if (name === 'decode') return { requests: 1, prompt: 16, tokens: 129 }
+  return { requests: Number(name.slice('parallel'.length)), prompt: 64, tokens: 129 }
+}
+
+/** The most of everything that the measurements need. */
+export function needs(names) {
+  const shapes = names.map(shapeOf)
+  return {
+    requests: Math.max(...shapes.map(({ requests }) => requests)),
+    contextTokens: Math.max(...shapes.map(({ prompt, tokens }) => prompt + tokens)),
+  }
+}
 
 /** Token ids without meaning but with a spread, the same for all (a linear congruential generator). */
 export function promptIds(count, seed, vocabulary = 30000) {
@@ -17,49 +33,36 @@ export function promptIds(count, seed, vocabulary = 30000) {
   return ids
 }
 
-/**
- * Runs the workload against `generate(ids, maxTokens)`, an async iterable of numbers of tokens. Decoding is timed from the first
- * token to the last; parallel requests from the moment when all have their first token (so that prefill is out of it).
- */
-export async function measure(load) {
+/** Runs measurements against what `load` gives: `generate(ids, maxTokens, request)`, an async iterable of numbers of tokens. */
+export async function measure(names, load) {
   const started = performance.now()
   const { generate, close } = await load()
-  const loadSeconds = (performance.now() - started) / 1000
-  await one(generate, promptIds(16, 7), 8)
-  const prefill = await one(generate, promptIds(promptTokens, 1), 1)
-  const decode = await one(generate, promptIds(16, 2), decodeTokens + 1)
-  const rows = { load: loadSeconds, prefill: promptTokens / prefill.first, decode: decodeTokens / decode.rest }
-  for (const n of parallel) rows[`parallel${n}`] = await together(generate, n)
+  const rows = { load: (performance.now() - started) / 1000 }
+  for (const name of names) {
+    const shape = shapeOf(name)
+    await run(generate, { ...shape, prompt: 16, tokens: 8 }) // warms up
+    rows[name] = await run(generate, shape)
+  }
   rows.rss = process.memoryUsage.rss() / 2 ** 20
   await close()
-  console.log(JSON.stringify(rows))
+  return rows
 }
 
-async function one(generate, ids, tokens) {
+async function run(generate, { requests, prompt, tokens }) {
   const started = performance.now()
-  let first = 0
-  let count = 0
-  for await (const n of generate(ids, tokens)) {
-    if (count === 0) first = performance.now()
-    count += n
-  }
-  const ended = performance.now()
-  if (count < tokens) throw new Error(`expected ${tokens} tokens, got ${count}`)
-  return { first: (first - started) / 1000, rest: (ended - first) / 1000 }
-}
-
-async function together(generate, n) {
-  let begun = 0
-  let counted = 0
-  let from = 0
-  const run = async (seed) => {
-    let count = 0
-    for await (const tokens of generate(promptIds(parallelPrompt, seed), parallelTokens)) {
-      if (count === 0 && ++begun === n) from = performance.now()
-      else if (from > 0) counted += tokens
-      count += tokens
+  const answer = async (request) => {
+    const arrivals = []
+    for await (const count of generate(promptIds(prompt, 1 + request), tokens, request)) {
+      arrivals.push({ at: performance.now(), count })
     }
+    const total = arrivals.reduce((sum, { count }) => sum + count, 0)
+    if (total < tokens) throw new Error(`expected ${tokens} tokens, got ${total}`)
+    return arrivals
   }
-  await Promise.all(Array.from({ length: n }, (_, i) => run(100 + i)))
-  return counted / ((performance.now() - from) / 1000)
+  const answers = await Promise.all(Array.from({ length: requests }, (_, request) => answer(request)))
+  const from = Math.max(...answers.map((arrivals) => arrivals[0].at))
+  if (tokens === 1) return (requests * prompt * 1000) / (from - started)
+  const to = Math.min(...answers.map((arrivals) => arrivals.at(-1).at))
+  const within = answers.flat().filter(({ at }) => at > from && at <= to)
+  return (within.reduce((sum, { count }) => sum + count, 0) * 1000) / (to - from)
 }
