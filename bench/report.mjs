@@ -1,11 +1,14 @@
-// Rewrites the results of docs/performance.md from bench/results/*.json (the outputs of `octavo bench --json`, `npm run bench --
-// --json` and `npm run bench:peers -- --json`), so that the page holds no figure that was not measured.
+// Rewrites the results of docs/performance.md and the plots in docs/plots/ from bench/results/*.json (the outputs of `octavo bench
+// --json`, `npm run bench -- --json` and `npm run bench:peers -- --json`, and what other benchmarks wrote there), so that the page
+// holds no figure that was not measured.
 //
 //   node bench/report.mjs [--machine "what the results were measured on"]
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { svg } from '../dist/load/svg.js'
+import { peersCharts, peersTable } from './peers/summary.mjs'
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url))
 const flag = process.argv.indexOf('--machine')
@@ -61,24 +64,32 @@ const parallel = together.length
   ? `Requests at once through the public API, half of them sampled, attention and sampling included (\`octavo bench MODEL --parallel 8 --parallel 32\`):\n\n${table(['model', 'requests', 'mean context', 'tokens/s', '% of bound', '% of int8 peak'], together)}`
   : ''
 
-const measures = {
-  prefill: 'prefill 512, tokens/s',
-  decode: 'decode, tokens/s',
-  parallel8: '8 parallel, tokens/s',
-  parallel32: '32 parallel, tokens/s',
-  load: 'load, s',
-  rss: 'memory, MiB',
-}
+const plots = at('../docs/plots')
+mkdirSync(plots, { recursive: true })
 const peers = Object.entries(results)
   .filter(([name]) => name.startsWith('peers'))
-  .map(([, { model, threads, rounds, medians, ratio }]) => {
-    const rows = Object.entries(measures).map(([key, label]) => [
-      label,
-      ...Object.values(medians).map((row) => speed(row[key])),
-      `${ratio[key].toFixed(2)}x`,
-    ])
-    return `${model}, ${threads} threads, ${rounds} rounds; the ratio is to the better of the peer's two:\n\n${table(['', ...Object.keys(medians), 'ratio'], rows)}`
+  .map(([name, result]) => {
+    const { head, rows } = peersTable(result)
+    writeFileSync(`${plots}/${name}.svg`, svg(peersCharts(result)))
+    const { model, threads, limits, leftOut } = result
+    const beside = `read ${(limits.readBytesPerSecond / 1e9).toFixed(1)} GB/s, int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us`
+    return `${model}, ${threads} threads, ${result.rounds.length} rounds (${beside}). llama.cpp is the library that node-llama-cpp ships, driven through its C API${leftOut ? ` (left out: ${leftOut})` : ''}. Of octavo's parallel requests every other one is sampled, the peers' are all greedy. A ratio is the median of the rounds' ratios to the better of the peer's thread counts:\n\n${table(head, rows)}\n\n![${name}](plots/${name}.svg)`
   })
+
+const kvDecode = Object.entries(results)
+  .filter(([name]) => name.startsWith('kv-decode'))
+  .map(([, { flags, steps, api }]) => {
+    const row = (what, { tokensPerSecond, shareOfBound, ratio, boundRatio }) => [
+      ...[what, speed(tokensPerSecond), percent(shareOfBound), `${ratio.toFixed(2)}x`, `${boundRatio.toFixed(2)}x`],
+    ]
+    const rows = [
+      ...Object.entries(steps).map(([dtype, figures]) => row(`${dtype}, steps`, figures)),
+      ...Object.entries(api ?? {}).map(([dtype, figures]) => row(`${dtype}, public API`, figures)),
+    ]
+    const head = ['KV cache', 'tokens/s', '% of bound', 'to f16', 'bounds to f16']
+    return `\`npm run bench:kv-decode\`: ${flags.sequences} sequences of ${flags.context} tokens each, ${flags.model}, types of the KV cache in turns; medians of the rounds:\n\n${table(head, rows)}`
+  })
+  .join('\n\n')
 const host = results.host
   ? `Host cost (\`npm run bench\`), medians:\n\n${table(
       ['', 'us'],
@@ -94,7 +105,13 @@ const coldStart = cold
     )}`
   : ''
 
-const { 'load-throughput': together64, 'load-prefix': prefix, 'load-stall': stall, 'load-fairness': fairness } = results
+const {
+  'load-throughput': together64,
+  'load-prefix': prefix,
+  'load-stall': stall,
+  'load-fairness': fairness,
+  'load-kv-waste': waste,
+} = results
 const ms = (value) => `${value.toFixed(0)} ms`
 const load = [
   together64 &&
@@ -103,6 +120,8 @@ const load = [
     `- \`node bench/load/prefix.mjs\`, ${prefix.flags.clients} clients sharing ${prefix.flags.shared} tokens: prefix cache ${prefix.ratios.throughput.toFixed(2)}x throughput, first token ${prefix.ratios.firstTokenMean.toFixed(2)}x sooner; answers ${prefix.identical ? 'identical' : 'DIFFER'}.`,
   stall &&
     `- \`node bench/load/stall.mjs\`, a prompt of ${stall.flags.prompt} tokens among ${stall.flags.requests} requests: p99 between tokens ${ms(stall.during.p99)}, quiet ${ms(stall.quiet.p99)}; bound ${ms(stall.boundMs)}: ${stall.kept ? 'kept' : 'not kept'}.`,
+  waste &&
+    `- \`node bench/load/kv-waste.mjs\`, sequences of ${waste.meanTokens.toFixed(0)} tokens on average over ${waste.steps} steps: ${(100 * waste.unfilledShare).toFixed(2)}% of the KV blocks they hold is unfilled (${waste.unfilledTokensPerSequence.toFixed(1)} tokens a sequence, ${waste.mostUnfilledTokens} at most); a contiguous reservation of ${waste.reservedTokens} tokens each: ${percent(waste.contiguousUnfilledShare)}.`,
   fairness &&
     `- \`node bench/load/fairness.mjs\`: a tenant that floods with ${fairness.flags.flood}x its share makes another one's p99 first token ${fairness.ratio.toFixed(2)}x what it is without.`,
 ]
@@ -126,6 +145,8 @@ ${parallel}
 \`npm run bench:peers\`:
 
 ${peers.join('\n\n')}
+
+${kvDecode}
 
 ${coldStart}
 

@@ -7,7 +7,7 @@ import { blockTokens } from './common.mjs'
 const stepTokens = 512
 const token = 1000
 
-const sampler = {
+export const sampler = {
   ...{ temperature: 0.8, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
   ...{
     vocabulary: 0,
