@@ -2,9 +2,9 @@
 // token of each in every batch; tokens are drawn greedily. Headers and libraries are the ones that node-llama-cpp ships
 // (llama-cpp.mjs); each measurement has a context that is just large enough.
 //
-//   llama-cpp MODEL THREADS LIBRARIES NAME:SEQUENCES:PROMPT:TOKENS...
+//   llama-cpp MODEL THREADS LIBRARIES NAME:SEQUENCES:PROMPT:TOKENS:TIMES...
 //
-// Prints {"load", NAME..., "rss"}: tokens per second (of the prompts if TOKENS is 1, else of those after the first), but load is in
+// Prints {"load", NAME..., "rss"}: the median of tokens per second (of the prompts if TOKENS is 1, else of those after the first), but load is in
 // seconds and rss in MiB.
 #include <ggml-backend.h>
 #include <llama.h>
@@ -124,7 +124,7 @@ double measure(llama_model* model, int threads, int sequences, int prompt, int t
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 5) fail("usage: MODEL THREADS LIBRARIES NAME:SEQUENCES:PROMPT:TOKENS...");
+  if (argc < 5) fail("usage: MODEL THREADS LIBRARIES NAME:SEQUENCES:PROMPT:TOKENS:TIMES...");
   const int threads = std::atoi(argv[2]);
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   const double started = now();
@@ -137,10 +137,14 @@ int main(int argc, char** argv) {
   std::printf("{\"load\":%.4f", now() - started);
   for (int i = 4; i < argc; ++i) {
     char name[32];
-    int sequences = 0, prompt = 0, tokens = 0;
-    if (std::sscanf(argv[i], "%31[^:]:%d:%d:%d", name, &sequences, &prompt, &tokens) != 4) fail("a measurement is not understood");
+    int sequences = 0, prompt = 0, tokens = 0, times = 0;
+    if (std::sscanf(argv[i], "%31[^:]:%d:%d:%d:%d", name, &sequences, &prompt, &tokens, &times) != 5)
+      fail("a measurement is not understood");
     measure(model, threads, sequences, 16, 8);  // warms up
-    std::printf(",\"%s\":%.3f", name, measure(model, threads, sequences, prompt, tokens));
+    std::vector<double> speeds;
+    while (static_cast<int>(speeds.size()) < times) speeds.push_back(measure(model, threads, sequences, prompt, tokens));
+    std::sort(speeds.begin(), speeds.end());
+    std::printf(",\"%s\":%.3f", name, speeds[speeds.size() / 2]);
   }
   std::printf(",\"rss\":%d}\n", resident_mib());
   llama_model_free(model);

@@ -13,8 +13,8 @@ export interface Chart {
   series: Series[]
 }
 
-const [width, height] = [720, 260]
-const margin = { left: 64, right: 150, top: 30, bottom: 42 }
+const [width, height] = [780, 260]
+const margin = { left: 64, right: 210, top: 30, bottom: 42 }
 const colours = ['#3366cc', '#dc3912', '#109618', '#ff9900', '#990099']
 
 const escaped = (text: string) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;')
