@@ -76,6 +76,17 @@ struct AttentionPlan {
   int n_segments;
   int rows;  // T
 };
+// A step's rows as the projection makes them, `ld` elements apart: H queries, G keys and G values of D each, and where
+// they belong.
+struct NewRows {
+  float *q, *k;
+  const float* v;
+  int ld;
+  const std::int32_t* slots;  // [T], see Backend::kv_write
+  const float* cos_sin;       // [T, dims / 2, 2], see Backend::rope
+  int dims;
+  RopeStyle style;
+};
 // What a linear reads: x[T, K] as it is, RMS-normalised, or gated from x[T, 2K]; the numbers are those of norm and gate.
 enum class InputKind : std::uint8_t { plain, normed, gated };
 struct LinearInput {
@@ -103,6 +114,15 @@ struct AttentionParams {
   int sinks = 0;                      // first keys of a sequence that a window never hides
   float soft_cap = 0;                 // cap * tanh(score / cap); 0 = none
   const float* sink_logits = nullptr; // [H] learned logits that take weight and give no value, or null
+};
+
+// The feed-forward weights of a layer: gate_up [2F, E] holds the gate's rows, then the up projection's; down [E, F].
+struct FeedForward {
+  const Weight& gate_up;
+  const float* gate_up_bias;  // [2F] or null
+  const Weight& down;
+  const float* down_bias;  // [E] or null
+  Activation act;
 };
 
 class Backend {
@@ -144,6 +164,12 @@ class Backend {
   virtual void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) = 0;
   // out[T, N] with row distance out_ld; in.x contiguous; bias[N] or null.
   virtual void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) = 0;
+  // The two linears of a feed-forward block, with their bits: between = gate_up(in), then out += down(gated(between)). A
+  // backend may leave between [T, 2F] untouched.
+  virtual void feed_forward(float* out, const LinearInput& in, const FeedForward& w, float* between, int T) {
+    linear(between, static_cast<int>(w.gate_up.n), in, w.gate_up, w.gate_up_bias, T, Epilogue::store);
+    linear(out, static_cast<int>(w.down.n), LinearInput::gated(between, w.act), w.down, w.down_bias, T, Epilogue::add);
+  }
   // In place on `heads` heads of D at x[t * ld ..]; cos_sin[T, dims / 2, 2] holds (cos, sin) pairs; dims <= D, even.
   virtual void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) = 0;
   // Writes k and v (G heads of D at k[t * ld ..], v[t * ld ..]) of one layer to slots[t] = block * 16 + offset.
@@ -151,6 +177,14 @@ class Backend {
   // out[T, H * D] contiguous; q: H heads of D at q[t * q_ld ..]. The rows' own keys are in the cache already.
   virtual void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                          const AttentionParams& params) = 0;
+  // rope of queries and keys, kv_write, then attention, with their bits. A backend may leave rows.q and rows.k as they are.
+  virtual void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
+                      const AttentionParams& params) {
+    rope(rows.q, rows.ld, params.heads, kv.shape.head_size, rows.cos_sin, rows.dims, rows.style, plan.rows);
+    rope(rows.k, rows.ld, kv.shape.kv_heads, kv.shape.head_size, rows.cos_sin, rows.dims, rows.style, plan.rows);
+    kv_write(kv, layer, rows.k, rows.v, rows.ld, rows.slots, plan.rows);
+    attention(out, rows.q, rows.ld, kv, layer, plan, params);
+  }
   // out[T, F] = act(gate_up[t][0..F)) * gate_up[t][F..2F)
   virtual void gate(float* out, const float* gate_up, int F, Activation act, int T) = 0;
   // out[R, width] = x[rows[r], width]

@@ -234,16 +234,25 @@ void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& resul
   result.rows.resize(s.wanted.size());
 }
 
-void Model::attention_block(const Layer& layer, int index, KvStore& store, Scratch& s, int T) const {
+void Model::queries_and_keys(const Layer& layer, Scratch& s, int T) const {
   const ModelDesc& d = desc_;
-  const int ld = qkv_width(d), attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
-  float *q = s.qkv, *k = s.qkv + attended, *v = k + kv;
+  const int ld = qkv_width(d), attended = d.heads * d.head_size;
+  float *q = s.qkv, *k = s.qkv + attended;
   project(s.qkv, layer.qkv, LinearInput::normed(s.x, layer.attn_norm.data(), d.norm_eps), T, Epilogue::store);
   if (!layer.q_norm.empty()) backend_->norm(q, ld, q, ld, layer.q_norm.data(), d.norm_eps, T, d.heads, d.head_size);
   if (!layer.k_norm.empty()) backend_->norm(k, ld, k, ld, layer.k_norm.data(), d.norm_eps, T, d.kv_heads, d.head_size);
-  // Query and key heads lie side by side: one call turns both.
-  backend_->rope(q, ld, d.heads + d.kv_heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
-  backend_->kv_write(store, index, k, v, ld, s.slots.data(), T);
+}
+
+void Model::feed_forward(const Layer& layer, Scratch& s, int T) const {
+  const LinearInput in = LinearInput::normed(s.x, layer.ffn_norm.data(), desc_.norm_eps);
+  if (layer.gate_up.parts.size() == 1) {
+    const auto bias = [](const Projection& p) { return p.bias.empty() ? nullptr : p.bias.data(); };
+    const FeedForward w{*layer.gate_up.parts[0].weight, bias(layer.gate_up), *layer.down.parts[0].weight,
+                        bias(layer.down), desc_.activation};
+    return backend_->feed_forward(s.x, in, w, s.gate_up, T);
+  }
+  project(s.gate_up, layer.gate_up, in, T, Epilogue::store);
+  project(s.x, layer.down, LinearInput::gated(s.gate_up, desc_.activation), T, Epilogue::add);
 }
 
 void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
@@ -253,14 +262,19 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
   const AttentionPlan plan{s.segments.data(), static_cast<int>(s.segments.size()), T};
   AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window,
                          d.attention_sinks, d.attention_soft_cap, nullptr};
+  float* const keys = s.qkv + attended;
+  const NewRows made{s.qkv, keys, keys + d.kv_heads * d.head_size, ld, s.slots.data(), s.cos_sin, d.rope_dims, d.rope_style};
   int rows = T;
   for (int i = 0; i < d.layers; ++i) {
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
     const bool last = i + 1 == d.layers;
-    attention_block(layer, i, store, s, T);
-    if (last && wanted == 0) return;  // a prefill chunk without results needs only its keys and values
+    queries_and_keys(layer, s, T);
+    if (last && wanted == 0) {  // a prefill chunk without results needs only its keys and values
+      backend_->rope(made.k, ld, d.kv_heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
+      return backend_->kv_write(store, i, made.k, made.v, ld, made.slots, T);
+    }
     params.sink_logits = layer.attn_sinks.empty() ? nullptr : layer.attn_sinks.data();
-    backend_->attention(s.attended, s.qkv, ld, store, i, plan, params);
+    backend_->attend(s.attended, made, store, i, plan, params);
     if (last && wanted < T) {  // from here on only rows with results matter
       backend_->gather(s.picked, s.attended, s.wanted.data(), wanted, attended);
       std::swap(s.picked, s.attended);
@@ -269,8 +283,7 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
       rows = wanted;
     }
     project(s.x, layer.attn_out, s.attended, rows, Epilogue::add);
-    project(s.gate_up, layer.gate_up, LinearInput::normed(s.x, layer.ffn_norm.data(), d.norm_eps), rows, Epilogue::store);
-    project(s.x, layer.down, LinearInput::gated(s.gate_up, d.activation), rows, Epilogue::add);
+    feed_forward(layer, s, rows);
   }
 }
 

@@ -137,7 +137,8 @@ class Model {
   const Weight& head() const { return output_ ? *output_ : *embed_; }
   void project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
   void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
-  void attention_block(const Layer& layer, int index, KvStore& store, Scratch& s, int T) const;
+  void feed_forward(const Layer& layer, Scratch& s, int T) const;
+  void queries_and_keys(const Layer& layer, Scratch& s, int T) const;
   void layers_forward(KvStore& store, Scratch& s, int T) const;
   void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const;
 

@@ -74,6 +74,9 @@ class TimedBackend final : public ForwardingBackend {
     timed("linear " + std::to_string(w.n) + "x" + std::to_string(w.k),
           [&] { ForwardingBackend::linear(out, out_ld, in, w, bias, T, e); });
   }
+  void feed_forward(float* out, const LinearInput& in, const FeedForward& w, float* between, int T) override {
+    timed("feed_forward", [&] { ForwardingBackend::feed_forward(out, in, w, between, T); });
+  }
   void rope(float* x, int ld, int h, int size, const float* cos_sin, int dims, RopeStyle style, int T) override {
     timed("rope", [&] { ForwardingBackend::rope(x, ld, h, size, cos_sin, dims, style, T); });
   }
@@ -84,6 +87,10 @@ class TimedBackend final : public ForwardingBackend {
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
     timed("attention", [&] { ForwardingBackend::attention(out, q, q_ld, kv, layer, plan, params); });
+  }
+  void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
+              const AttentionParams& params) override {
+    timed("attend", [&] { ForwardingBackend::attend(out, rows, kv, layer, plan, params); });
   }
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override {
     timed("gate", [&] { ForwardingBackend::gate(out, gate_up, F, act, T); });

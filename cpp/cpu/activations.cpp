@@ -76,6 +76,18 @@ Activations::Activations(const Kernels& kernels, const Team& team, LinearScratch
   team.tiles(runs, [&](int begin, int end, int) { make(base_, 0, cut(begin), cut(end)); });
 }
 
+Activations::Activations(const Kernels& kernels, LinearScratch& scratch, Scratch& memory, const CpuWeight& weight,
+                         const Panels& panels)
+    : kernels_(kernels),
+      scratch_(scratch),
+      panels_(panels),
+      in_(nullptr),
+      k_(static_cast<int>(weight.k)),
+      format_(weight.format),
+      bytes_(token_bytes() * static_cast<std::size_t>(panels.tokens)),
+      each_its_own_(false),
+      base_(static_cast<std::uint8_t*>(memory.at_least(bytes_))) {}
+
 const std::uint8_t* Activations::of(int thread) const {
   if (!each_its_own_) return base_;
   std::uint8_t* const own = base_ + bytes_ * static_cast<std::size_t>(thread);
@@ -87,16 +99,26 @@ const std::uint8_t* Activations::of(int thread) const {
 }
 
 void Activations::make(std::uint8_t* base, int panel, int begin, int end) const {
-  const int first = panels_.begin(panel), tokens = panels_.size(panel), offset_of_codes = offset_of(kernels_, format_);
+  const int first = panels_.begin(panel), tokens = panels_.size(panel);
   float scale[max_panel_tokens];
   PanelInput input{in_, k_, tokens, scale};
   input.in.x += static_cast<std::size_t>(first) * input.ld();
   if (in_.kind == InputKind::normed)
     for (int t = 0; t < tokens; ++t)
       scale[t] = kernels_.norm_scale(input.in.x + static_cast<std::size_t>(t) * input.ld(), in_.eps, k_);
-  std::uint8_t* const to = base + offset(first);
-  kernels_.quantise(input, to, begin, end, offset_of_codes);
-  if (format_ == Format::q6_k) split_corrections(to, tokens, begin, end, offset_of_codes);
+  quantise(input, base + offset(first), begin, end);
+}
+
+void Activations::put_gated(int panel, int group, const float* gate_up, Activation act) const {
+  const int tokens = panels_.size(panel);
+  std::uint8_t* const block = base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * tokens * panel_token_bytes;
+  quantise({LinearInput::gated(gate_up, act), group_size, tokens, nullptr}, block, 0, 1);
+}
+
+void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const {
+  const int offset_of_codes = offset_of(kernels_, format_);
+  kernels_.quantise(input, panel, begin, end, offset_of_codes);
+  if (format_ == Format::q6_k) split_corrections(panel, input.tokens, begin, end, offset_of_codes);
 }
 
 }  // namespace octavo::cpu

@@ -13,6 +13,7 @@ namespace octavo::cpu {
 struct LinearScratch {
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
+  Scratch gated;   // panels between the two linears of a feed-forward block
   Scratch values;  // float formats: normalised or gated rows
   std::vector<std::int64_t> owner;  // which call each thread's own panels belong to, a cache line apart
   std::int64_t calls = 0;
@@ -33,7 +34,12 @@ class Activations {
  public:
   Activations(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
               const Panels& panels, const LinearInput& in);
+  // Panels in `memory`, made group by group with put_gated.
+  Activations(const Kernels& kernels, LinearScratch& scratch, Scratch& memory, const CpuWeight& weight,
+              const Panels& panels);
 
+  // A group of a panel from a tile of gates and ups, [tokens, 2 * group_size].
+  void put_gated(int panel, int group, const float* gate_up, Activation act) const;
   // All panels, as `thread` reads them.
   const std::uint8_t* of(int thread) const;
   // Where the panel that begins with this token lies.
@@ -43,6 +49,7 @@ class Activations {
   int groups() const { return k_ / group_size; }
   std::size_t token_bytes() const { return static_cast<std::size_t>(groups()) * panel_token_bytes; }
   void make(std::uint8_t* base, int panel, int begin, int end) const;
+  void quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const;
 
   const Kernels& kernels_;
   LinearScratch& scratch_;

@@ -9,8 +9,8 @@ namespace octavo::cpu {
 namespace {
 
 constexpr int group_rows = 32;  // query rows that walk the keys together; their partials stay in the L1 and L2 caches
+constexpr std::size_t ints_per_line = 16;
 constexpr int chunk_blocks = attention_chunk / kv_block_tokens;
-constexpr RunLength runs{1, 4};
 
 using Group = AttentionScratch::Group;
 
@@ -37,6 +37,7 @@ class Run {
         head_size_(call.kv.shape.head_size),
         heads_per_kv_(call.params.heads / call.kv.shape.kv_heads) {}
 
+  int heads_per_kv() const { return heads_per_kv_; }
   int query_rows(const AttentionSegment& segment) const { return segment.count * heads_per_kv_; }
   Keys keys_of(const AttentionSegment& segment, int row) const {
     const int p = segment.position + row / heads_per_kv_, window = call_.params.window;
@@ -57,6 +58,26 @@ class Run {
     if (begin < call_.params.sinks) return {from, to};
     while (to > from && keys_of(*g.segment, g.row + to - 1).first >= end) --to;
     return {from, to};
+  }
+
+  // rope of a row's key and of the queries that read it, kv_write of its key and value.
+  void make(int row, int kv_head) const {
+    const NewRows& made = *call_.made;
+    const auto rotate = made.style == RopeStyle::interleaved ? kernels_.rope_interleaved : kernels_.rope_half;
+    const float* const angles = made.cos_sin + static_cast<std::ptrdiff_t>(row) * made.dims;
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(row) * made.ld;
+    for (int h = 0; h < heads_per_kv_; ++h)
+      rotate(made.q + at + (kv_head * heads_per_kv_ + h) * head_size_, angles, made.dims / 2);
+    float* const key = made.k + at + kv_head * head_size_;
+    rotate(key, angles, made.dims / 2);
+    const KvShape& shape = call_.kv.shape;
+    const int slot = made.slots[row];
+    kernels_.kv_write[static_cast<std::size_t>(shape.dtype)](
+        call_.store->head(call_.layer, slot / kv_block_tokens, kv_head), slot % kv_block_tokens, key,
+        made.v + at + kv_head * head_size_, head_size_);
+  }
+  void make(const Group& g) const {
+    for (int i = 0; i < g.segment->count; ++i) make(g.segment->row + i, g.kv_head);
   }
 
   // Partials of the rows that see the chunk, each at its own index of `state`. next: the (group, chunk) that follows on
@@ -186,6 +207,15 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
 
   const auto state = [&](std::size_t i) { return State(states + state_floats * i, rows, head_size); };
 
+  // A group that is all rows of its sequence and head makes them itself.
+  const bool make_in_groups = call.made && !apart && groups == call.plan.n_segments * call.kv.shape.kv_heads;
+  if (call.made && !make_in_groups) {
+    const int kv_heads = call.kv.shape.kv_heads;
+    team.rows(call.plan.rows * kv_heads, (run.heads_per_kv() + 3) * head_size, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) run.make(i / kv_heads, i % kv_heads);
+    });
+  }
+
   const auto chunk_of = [&](int slot) {
     const Group& g = scratch.groups[scratch.slot_group[slot]];
     return std::pair{&g, g.chunk(slot - g.slot)};
@@ -195,18 +225,22 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
   };
 
   if (!apart) {
+    scratch.fetched.assign(static_cast<std::size_t>(team.threads) * ints_per_line, -1);
     team.tiles(groups, [&](int begin, int end, int thread) {
       const State total = state(2 * thread), part = state(2 * thread + 1);
-      const int first_slot = scratch.groups[begin].slot, end_slot = end < groups ? scratch.groups[end].slot : slots;
+      int& fetched = scratch.fetched[static_cast<std::size_t>(thread) * ints_per_line];
       for (int i = begin; i < end; ++i) {
         const Group& g = scratch.groups[i];
+        if (make_in_groups) run.make(g);
         for (int c = 0; c < g.chunks(); ++c) {
-          run.compute_chunk(g, g.chunk(c), part, next_of(g.slot + c, end_slot), g.slot + c == first_slot);
+          const int slot = g.slot + c;
+          run.compute_chunk(g, g.chunk(c), part, next_of(slot, slots), slot != fetched);
+          fetched = slot + 1;
           run.merge(g, g.chunk(c), total, part);
         }
         run.finish(g, total);
       }
-    }, runs);
+    });
     return;
   }
   // A run's first chunk is waited for, so runs are long: some three a thread.

@@ -1,7 +1,8 @@
 // attention over threads. The query rows of one kv head (its heads x the tokens of a segment) are cut into groups that
 // share every load of keys and values. Many groups: a thread takes a group through all its chunks. Few groups and long
 // contexts (decoding): chunks are computed apart, by any thread, and merged in order afterwards; the results are the
-// same bits.
+// same bits. New rows of decoding sequences are turned and stored by the thread that attends to them next, those of others
+// in a pass before.
 #pragma once
 #include <vector>
 
@@ -19,6 +20,8 @@ struct AttentionCall {
   int layer;
   const AttentionPlan& plan;
   const AttentionParams& params;
+  const NewRows* made = nullptr;   // rows to turn and store first, or null where that is done
+  CpuKvStore* store = nullptr;     // kv, with made
 };
 
 // Reused between calls.
@@ -34,6 +37,7 @@ struct AttentionScratch {
   };
   std::vector<Group> groups;
   std::vector<int> slot_group;  // group of each partial
+  std::vector<int> fetched;  // the partial whose keys and values each thread has fetched ahead, a cache line apart
   Scratch states;
 };
 

@@ -97,6 +97,12 @@ class CpuBackend final : public Backend {
                 {out, out_ld, in, bias, T, epilogue == Epilogue::add});
   }
 
+  void feed_forward(float* out, const LinearInput& in, const FeedForward& w, float* between, int T) override {
+    const CpuWeight &gate_up = static_cast<const CpuWeight&>(w.gate_up), &down = static_cast<const CpuWeight&>(w.down);
+    if (!cpu::feed_forward(kernels_, team_, linear_, {out, in, gate_up, w.gate_up_bias, down, w.down_bias, w.act, T}))
+      Backend::feed_forward(out, in, w, between, T);
+  }
+
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
             int T) override {
     const auto rotate = style == RopeStyle::interleaved ? kernels_.rope_interleaved : kernels_.rope_half;
@@ -123,6 +129,12 @@ class CpuBackend final : public Backend {
                  const AttentionParams& params) override {
     cpu::attention(kernels_, team_, attention_,
                    {out, q, q_ld, static_cast<const CpuKvStore&>(kv), layer, plan, params});
+  }
+
+  void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
+              const AttentionParams& params) override {
+    CpuKvStore& store = static_cast<CpuKvStore&>(kv);
+    cpu::attention(kernels_, team_, attention_, {out, rows.q, rows.ld, store, layer, plan, params, &rows, &store});
   }
 
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override {

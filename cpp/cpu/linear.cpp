@@ -14,9 +14,8 @@ namespace {
 constexpr std::int64_t resident_panel_bytes = 400000;
 // Rough speed of one thread, for the length of claims only: bytes of weights and multiply-adds per microsecond.
 constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
-// A claim: long enough that its cost and its break in the stream of weights do not count, short enough that an
-// interrupt is seen soon and threads finish together.
-constexpr double shortest_claim_us = 5, longest_claim_us = 500;
+// A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish together.
+constexpr double shortest_claim_us = 2, longest_claim_us = 500;
 // From this many tokens on computing outlasts reading, and the next tile is fetched meanwhile. Below, the CPU's own
 // prefetcher does better: at one token asking for lines costs a third of the bandwidth on Zen 4.
 constexpr int prefetch_from_tokens = 6;
@@ -54,63 +53,87 @@ int panel_size(const Kernels& kernels, int tokens) {
   return tokens <= 32 ? kernels.panel_medium : kernels.panel_large;
 }
 
-// How a weight is walked through for a number of tokens.
+// How weights are walked through, `at_once` tiles at a time, for a number of tokens.
 struct Plan {
   Panels panels;
   Work work;
   RunLength runs;
 };
 
-Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int threads) {
+Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int at_once, int threads) {
   const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
-  const Work work = plan_work(panels, static_cast<int>(weight.tiles()), weight.k / group_size * panel_token_bytes, threads);
+  const Work work = plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes,
+                              threads);
   return {panels, work,
-          run_length(work, static_cast<double>(weight.tile_bytes()), 1.0 * tile_rows * weight.k, int8_products_per_us,
-                     threads)};
+          run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
+                     int8_products_per_us, threads)};
 }
 
-void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
-                      const LinearCall& call) {
-  const int k = static_cast<int>(weight.k), groups = k / group_size;
-  const Plan plan = plan_quantised(kernels, weight, call.tokens, team.threads);
+// A tile times the panels of a block, one after the other. `next`: the tile that the thread computes afterwards, or null;
+// it is fetched meanwhile, evenly.
+class TileTimesPanels {
+ public:
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, int tile, const std::uint8_t* next, int panels)
+      : kernel_(kernels.linear[static_cast<int>(weight.format)]),
+        groups_(static_cast<std::size_t>(weight.k) / group_size),
+        lines_left_(next ? static_cast<int>(block_bytes(weight.format) / 64) : 0),
+        lines_((lines_left_ + panels - 1) / panels) {
+    const int row = tile * tile_rows;
+    job_.weights = weight.tile(tile);
+    job_.k = static_cast<int>(weight.k);
+    job_.rows = static_cast<int>(std::min<std::int64_t>(tile_rows, weight.n - row));
+    job_.prefetch = next;
+  }
+  // bias: of the tile's first row, or null; add: out = out + y.
+  void to(const float* bias, int out_ld, bool add) { job_.bias = bias, job_.out_ld = out_ld, job_.add = add; }
+  void times(const std::uint8_t* panel, int tokens, float* out) {
+    job_.activations = panel;
+    job_.tokens = tokens;
+    job_.out = out;
+    job_.prefetch_lines = std::min(lines_, lines_left_);
+    kernel_(job_);
+    job_.prefetch += groups_ * static_cast<std::size_t>(job_.prefetch_lines) * 64;
+    lines_left_ -= job_.prefetch_lines;
+  }
+
+ private:
+  const LinearKernel kernel_;
+  const std::size_t groups_;
+  int lines_left_;  // of each K group
+  const int lines_;
+  LinearTile job_;
+};
+
+// out = or += weight times panels that are made.
+void multiply(const Kernels& kernels, const Team& team, const CpuWeight& weight, const Plan& plan,
+              const Activations& activations, const LinearCall& call) {
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
-  const Activations activations(kernels, team, scratch, weight, panels, call.in);
-  const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
-  const int block_lines = static_cast<int>(block_bytes(weight.format) / 64);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
-          const int first_panel = work.block_begin(block), panel_count = work.block_begin(block + 1) - first_panel;
-          const std::uint8_t* const tile_data = weight.tile(tile);
-          const int lines = call.tokens >= prefetch_from_tokens && i + 1 < end && tile + 1 < work.tiles
-                                ? (block_lines + panel_count - 1) / panel_count
-                                : 0;
-          LinearTile job{.weights = tile_data,
-                         .k = k,
-                         .rows = static_cast<int>(std::min<std::int64_t>(tile_rows, weight.n - row)),
-                         .out_ld = call.out_ld,
-                         .bias = call.bias ? call.bias + row : nullptr,
-                         .add = call.add,
-                         .prefetch = tile_data + weight.tile_bytes(),
-                         .prefetch_lines = lines};
-          int lines_left = lines > 0 ? block_lines : 0;
-          for (int p = first_panel; p < first_panel + panel_count; ++p) {
+          const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const bool fetch = call.tokens >= prefetch_from_tokens && tile + 1 < work.tiles;
+          TileTimesPanels job(kernels, weight, tile, fetch ? weight.tile(tile + 1) : nullptr, end_panel - first_panel);
+          job.to(call.bias ? call.bias + row : nullptr, call.out_ld, call.add);
+          for (int p = first_panel; p < end_panel; ++p) {
             const int first = panels.begin(p);
-            job.activations = quantised + activations.offset(first);
-            job.tokens = panels.size(p);
-            job.out = call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row;
-            job.prefetch_lines = std::min(lines, lines_left);
-            kernel(job);
-            job.prefetch += static_cast<std::size_t>(groups) * job.prefetch_lines * 64;
-            lines_left -= job.prefetch_lines;
+            job.times(quantised + activations.offset(first), panels.size(p),
+                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row);
           }
         }
       },
       plan.runs);
+}
+
+void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+                      const LinearCall& call) {
+  const Plan plan = plan_quantised(kernels, weight, call.tokens, 1, team.threads);
+  const Activations activations(kernels, team, scratch, weight, plan.panels, call.in);
+  multiply(kernels, team, weight, plan, activations, call);
 }
 
 // The input of a weight in a float format, as [tokens, K].
@@ -168,6 +191,46 @@ void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, co
   if (call.tokens <= 0) return;
   if (is_quantised(weight.format)) linear_quantised(kernels, team, scratch, weight, call);
   else linear_float(kernels, team, scratch, weight, call);
+}
+
+bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
+  const CpuWeight &gate_up = call.gate_up, &down = call.down;
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens <= 0) return false;
+  const int tiles = static_cast<int>(down.k / tile_rows);
+  const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
+  const Panels& panels = plan.panels;
+  const Work& work = plan.work;
+  const Activations in(kernels, team, scratch, gate_up, panels, call.in);
+  const Activations between(kernels, scratch, scratch.gated, down, panels);
+  const bool fetch = call.tokens >= prefetch_from_tokens;
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int thread) {
+        constexpr int ld = 2 * tile_rows;
+        alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
+        const std::uint8_t* const quantised = in.of(thread);
+        for (int i = begin; i < end; ++i) {
+          const int block = i / work.tiles, tile = i % work.tiles;
+          const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const bool next = fetch && tile + 1 < work.tiles;
+          const auto job_of = [&](int t) {
+            TileTimesPanels job(kernels, gate_up, t, next ? gate_up.tile(t + 1) : nullptr, end_panel - first_panel);
+            job.to(call.gate_up_bias ? call.gate_up_bias + t * tile_rows : nullptr, ld, false);
+            return job;
+          };
+          TileTimesPanels gate = job_of(tile), up = job_of(tiles + tile);
+          for (int p = first_panel; p < end_panel; ++p) {
+            const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
+            gate.times(panel, panels.size(p), made);
+            up.times(panel, panels.size(p), made + tile_rows);
+            between.put_gated(p, tile, made, call.act);
+          }
+        }
+      },
+      plan.runs);
+  multiply(kernels, team, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
+           {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
+  return true;
 }
 
 }  // namespace octavo::cpu

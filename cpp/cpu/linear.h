@@ -19,4 +19,20 @@ struct LinearCall {
 
 void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight, const LinearCall& call);
 
+struct FeedForwardCall {
+  float* out;  // [tokens, N of down]
+  LinearInput in;
+  const CpuWeight& gate_up;
+  const float* gate_up_bias;
+  const CpuWeight& down;
+  const float* down_bias;
+  Activation act;
+  int tokens;
+};
+
+// out += down(act(gate) * up). A thread that has computed a tile of gates computes the same rows of ups, gates and
+// quantises them while they are in its L1 cache: what threads hand each other is a tenth of the floats, and needs no
+// operation of its own. False, and nothing done, where a weight is not quantised.
+bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call);
+
 }  // namespace octavo::cpu

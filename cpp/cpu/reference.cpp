@@ -226,7 +226,7 @@ class ReferenceBackend final : public Backend {
         const std::size_t row = static_cast<std::size_t>(segment.row + i);
         for (int h = 0; h < H; ++h) {
           check_interrupt();
-          attend(out + (row * H + h) * D, q + row * q_ld + static_cast<std::size_t>(h) * D, store, layer,
+          reference::attend(out + (row * H + h) * D, q + row * q_ld + static_cast<std::size_t>(h) * D, store, layer,
                  h / queries_per_head, segment.table, segment.position + i, params,
                  params.sink_logits ? params.sink_logits + h : nullptr);
         }

@@ -21,12 +21,22 @@ constexpr int spins_per_look = 64;        // pauses between two looks at the clo
 constexpr auto longest_nap = std::chrono::milliseconds(20);  // of a worker that sits out; closing waits for it
 constexpr int caller_spins = 2000;        // pauses before the caller offers its CPU to a worker that lost its own
 
-std::uint32_t epoch_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
-std::uint32_t remaining_of(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
+// A share's word: 24 bits of epoch, 20 bits of begin, 20 bits of end.
+constexpr int unit_bits = 20;
+constexpr std::uint32_t most_units = (1u << unit_bits) - 1, epoch_mask = (1u << 24) - 1;
+// So often all words are brought up to date: none is ever so old that it counts as newer than the job.
+constexpr std::uint32_t sweep_epochs = 1u << 20;
 
-int run_length(int remaining, int n_threads, RunLength runs) {
-  const int run = std::max(runs.shortest, remaining / (2 * n_threads));
-  return std::min(remaining, runs.longest > 0 ? std::min(run, runs.longest) : run);
+std::uint32_t epoch_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> (2 * unit_bits)); }
+std::uint64_t word_of(std::uint32_t epoch, int begin, int end) {
+  return static_cast<std::uint64_t>(epoch) << (2 * unit_bits) | static_cast<std::uint64_t>(begin) << unit_bits |
+         static_cast<std::uint64_t>(end);
+}
+bool is_newer(std::uint32_t a, std::uint32_t b) { return a != b && ((a - b) & epoch_mask) < (epoch_mask + 1) / 2; }
+
+int run_length(int left, int shortest, int longest) {
+  const int run = std::max(shortest, left / 8);
+  return std::min(left, longest > 0 ? std::max(1, std::min(run, longest)) : run);
 }
 
 [[noreturn]] void throw_interrupted() { throw Error(Code::interrupted, "the step was discarded by interrupt()"); }
@@ -42,7 +52,7 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::grow(int n_threads) {
   while (static_cast<int>(workers_.size()) < n_threads - 1) {
     const int index = static_cast<int>(workers_.size()) + 1;
-    const std::uint32_t seen = epoch_of(word_.load(std::memory_order_relaxed));
+    const std::uint32_t seen = epoch_;
     try {
       workers_.emplace_back([this, index, seen] { work(index, seen); });
     } catch (const std::system_error& e) {
@@ -68,7 +78,7 @@ void ThreadPool::wake(int n_threads) {
 void ThreadPool::run_alone(int tiles, Tiles fn, void* context, RunLength runs, const std::atomic<bool>* interrupt) {
   for (int begin = 0; begin < tiles;) {
     if (interrupt && interrupt->load(std::memory_order_acquire)) throw_interrupted();
-    const int end = begin + run_length(tiles - begin, 1, runs);
+    const int end = begin + run_length(tiles - begin, runs.shortest, runs.longest);
     fn(context, begin, end, 0);
     begin = end;
   }
@@ -87,21 +97,16 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLengt
   const Clock::time_point start = Clock::now();
   if (lateness_.present(n_threads, start) == 1) return run_alone(tiles, fn, context, runs, interrupt);
   placement_.enter();
-  job_.fn.store(fn, std::memory_order_relaxed);
-  job_.context.store(context, std::memory_order_relaxed);
-  job_.interrupt.store(interrupt, std::memory_order_relaxed);
-  job_.tiles.store(tiles, std::memory_order_relaxed);
-  job_.n_threads.store(n_threads, std::memory_order_relaxed);
-  job_.shortest.store(std::max(1, runs.shortest), std::memory_order_relaxed);
-  job_.longest.store(runs.longest, std::memory_order_relaxed);
-  done_.store(0, std::memory_order_relaxed);
-  const std::uint32_t epoch = epoch_of(word_.load(std::memory_order_relaxed)) + 1;
-  // seq_cst pairs with the worker that counts itself as parked and looks at the word once more.
-  word_.store(static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(tiles), std::memory_order_seq_cst);
+  const int unit = tiles / static_cast<int>(most_units) + 1;
+  const Known job{0, n_threads, tiles, unit, std::max(1, runs.shortest / unit),
+                  runs.longest > 0 ? std::max(1, runs.longest / unit) : 0, fn, context, interrupt};
+  publish(job);
   if (parked_.load(std::memory_order_seq_cst) > 0) wake_parked();
 
-  take_part(0, epoch);
-  wait_for_others(tiles, n_threads, start);
+  Known published = job;
+  published.epoch = epoch_;
+  take_part(published, 0);
+  wait_for_others(job.units(), n_threads, start);
   if (failed_.load(std::memory_order_acquire)) {
     failed_.store(false, std::memory_order_relaxed);
     interrupted_.store(false, std::memory_order_relaxed);
@@ -113,9 +118,9 @@ void ThreadPool::run(int n_threads, int tiles, Tiles fn, void* context, RunLengt
   }
 }
 
-void ThreadPool::wait_for_others(int tiles, int n_threads, Clock::time_point start) {
+void ThreadPool::wait_for_others(int units, int n_threads, Clock::time_point start) {
   Clock::time_point waiting{}, counted{};
-  for (int spins = 1; done_.load(std::memory_order_acquire) != tiles; ++spins) {
+  for (int spins = 1; done_.load(std::memory_order_acquire) != units; ++spins) {
     if (spins > caller_spins) std::this_thread::yield();
     else os::cpu_relax();
     if (spins % spins_per_look != 0) continue;
@@ -135,55 +140,132 @@ bool ThreadPool::sit_out(int index) {
   return true;
 }
 
-void ThreadPool::drop_rest(std::uint32_t epoch) {
-  std::uint64_t word = word_.load(std::memory_order_acquire);
-  while (epoch_of(word) == epoch && remaining_of(word) > 0) {
-    if (!word_.compare_exchange_weak(word, static_cast<std::uint64_t>(epoch) << 32, std::memory_order_acq_rel,
-                                     std::memory_order_acquire))
-      continue;
-    done_.fetch_add(static_cast<int>(remaining_of(word)), std::memory_order_acq_rel);
-    return;
+void ThreadPool::publish(const Known& job) {
+  epoch_ = std::max(1u, (epoch_ + 1) & epoch_mask);
+  if (epoch_ % sweep_epochs == 1)
+    for (int i = 0; i < max_threads; ++i)
+      shares_[static_cast<std::size_t>(i)].word.store(word_of((epoch_ - 1) & epoch_mask, 0, 0), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  job_.epoch.store(0, std::memory_order_relaxed);
+  // Released, so that whoever reads one of these sees the 0.
+  job_.n_threads.store(job.n_threads, std::memory_order_release);
+  job_.tiles.store(job.tiles, std::memory_order_release);
+  job_.unit.store(job.unit, std::memory_order_release);
+  job_.shortest.store(job.shortest, std::memory_order_release);
+  job_.longest.store(job.longest, std::memory_order_release);
+  job_.fn.store(job.fn, std::memory_order_release);
+  job_.context.store(job.context, std::memory_order_release);
+  job_.interrupt.store(job.interrupt, std::memory_order_release);
+  // seq_cst pairs with the worker that counts itself as parked and looks at the epoch once more.
+  job_.epoch.store(epoch_, std::memory_order_seq_cst);
+}
+
+// False while a job is being written.
+bool ThreadPool::read_job(Known& job) const {
+  job.epoch = job_.epoch.load(std::memory_order_acquire);
+  job.n_threads = job_.n_threads.load(std::memory_order_acquire);
+  job.tiles = job_.tiles.load(std::memory_order_acquire);
+  job.unit = job_.unit.load(std::memory_order_acquire);
+  job.shortest = job_.shortest.load(std::memory_order_acquire);
+  job.longest = job_.longest.load(std::memory_order_acquire);
+  job.fn = job_.fn.load(std::memory_order_acquire);
+  job.context = job_.context.load(std::memory_order_acquire);
+  job.interrupt = job_.interrupt.load(std::memory_order_acquire);
+  return job.epoch != 0 && job_.epoch.load(std::memory_order_relaxed) == job.epoch;
+}
+
+// What a word says is left of a thread's share; nothing for a job that is over.
+ThreadPool::Units ThreadPool::left_of(const Known& job, int thread, std::uint64_t word) const {
+  const std::uint32_t epoch = epoch_of(word);
+  if (epoch == job.epoch)
+    return {static_cast<int>(word >> unit_bits & most_units), static_cast<int>(word & most_units)};
+  if (is_newer(epoch, job.epoch)) return {0, 0};
+  return {job.begin(thread), job.begin(thread + 1)};
+}
+
+// A run from the front of the thread's own share; empty when nothing is left of it.
+ThreadPool::Units ThreadPool::claim(const Known& job, int thread) {
+  std::atomic<std::uint64_t>& own = shares_[static_cast<std::size_t>(thread)].word;
+  std::uint64_t word = own.load(std::memory_order_acquire);
+  for (;;) {
+    const Units left = left_of(job, thread, word);
+    if (left.count() <= 0) return {0, 0};
+    const int end = left.begin + run_length(left.count(), job.shortest, job.longest);
+    if (own.compare_exchange_weak(word, word_of(job.epoch, end, left.end), std::memory_order_acq_rel,
+                                  std::memory_order_acquire))
+      return {left.begin, end};
   }
 }
 
-void ThreadPool::take_part(int index, std::uint32_t epoch) {
-  std::uint64_t word = word_.load(std::memory_order_acquire);
-  while (epoch_of(word) == epoch && remaining_of(word) > 0) {
-    const int remaining = static_cast<int>(remaining_of(word));
-    const int n_threads = job_.n_threads.load(std::memory_order_relaxed);
-    const int tiles = job_.tiles.load(std::memory_order_relaxed);
-    const RunLength runs{job_.shortest.load(std::memory_order_relaxed), job_.longest.load(std::memory_order_relaxed)};
-    const Tiles fn = job_.fn.load(std::memory_order_relaxed);
-    void* const context = job_.context.load(std::memory_order_relaxed);
-    const std::atomic<bool>* const interrupt = job_.interrupt.load(std::memory_order_relaxed);
-    if (index >= n_threads) return;
-    const int count = run_length(remaining, n_threads, runs);
-    const std::uint64_t rest = static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(remaining - count);
-    if (!word_.compare_exchange_weak(word, rest, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    if (index > 0) lateness_.begin(index);
-    // The job cannot end before this claim is counted as done, so everything read above belongs to it.
-    if (interrupt && interrupt->load(std::memory_order_acquire)) {
-      interrupted_.store(true, std::memory_order_relaxed);
-      drop_rest(epoch);
-    } else {
-      try {
-        fn(context, tiles - remaining, tiles - remaining + count, index);
-      } catch (...) {
-        if (!failed_.exchange(true, std::memory_order_acq_rel)) failure_ = std::current_exception();
-        drop_rest(epoch);
-      }
+// The back half of what is left of another share becomes the thread's own.
+bool ThreadPool::steal(const Known& job, int thread) {
+  for (int i = 1; i < job.n_threads; ++i) {
+    const int victim = (thread + i) % job.n_threads;
+    std::atomic<std::uint64_t>& share = shares_[static_cast<std::size_t>(victim)].word;
+    std::uint64_t word = share.load(std::memory_order_acquire);
+    for (Units left = left_of(job, victim, word); left.count() > 0; left = left_of(job, victim, word)) {
+      const int middle = left.begin + left.count() / 2;
+      if (!share.compare_exchange_weak(word, word_of(job.epoch, left.begin, middle), std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
+        continue;
+      // The job cannot end before these are done, and nobody else changes a word with nothing left.
+      shares_[static_cast<std::size_t>(thread)].word.store(word_of(job.epoch, middle, left.end), std::memory_order_release);
+      return true;
     }
-    if (index > 0) lateness_.end(index);
-    done_.fetch_add(count, std::memory_order_acq_rel);
-    word = word_.load(std::memory_order_acquire);
   }
+  return false;
+}
+
+// Units that nobody has claimed yet will not be computed; returns how many.
+int ThreadPool::drop_rest(const Known& job) {
+  int dropped = 0;
+  for (int i = 0; i < job.n_threads; ++i) {
+    std::atomic<std::uint64_t>& share = shares_[static_cast<std::size_t>(i)].word;
+    std::uint64_t word = share.load(std::memory_order_acquire);
+    for (Units left = left_of(job, i, word); left.count() > 0; left = left_of(job, i, word)) {
+      if (!share.compare_exchange_weak(word, word_of(job.epoch, 0, 0), std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
+      dropped += left.count();
+      break;
+    }
+  }
+  return dropped;
+}
+
+void ThreadPool::compute(const Known& job, Units units, int thread) {
+  try {
+    job.fn(job.context, units.begin * job.unit, std::min(units.end * job.unit, job.tiles), thread);
+  } catch (...) {
+    if (!failed_.exchange(true, std::memory_order_acq_rel)) failure_ = std::current_exception();
+  }
+}
+
+void ThreadPool::take_part(const Known& job, int index) {
+  if (index >= job.n_threads) return;
+  int done = 0;
+  for (;;) {
+    const Units units = claim(job, index);
+    if (units.count() == 0) {
+      if (steal(job, index)) continue;
+      break;
+    }
+    if (index > 0 && done == 0) lateness_.begin(index);
+    done += units.count();
+    if (job.interrupt && job.interrupt->load(std::memory_order_acquire))
+      interrupted_.store(true, std::memory_order_relaxed);
+    else compute(job, units, index);
+    if (interrupted_.load(std::memory_order_relaxed) || failed_.load(std::memory_order_relaxed)) done += drop_rest(job);
+  }
+  if (done == 0) return;
+  if (index > 0) lateness_.end(index);
+  done_.fetch_add(done, std::memory_order_acq_rel);
 }
 
 // False when the pool closes.
 bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
   const Clock::time_point start = Clock::now();
   for (int spins = 1;; ++spins) {
-    if (epoch_of(word_.load(std::memory_order_acquire)) != seen) return true;
+    if (const std::uint32_t epoch = job_.epoch.load(std::memory_order_acquire); epoch != seen && epoch != 0) return true;
     if (quit_.load(std::memory_order_acquire)) return false;
     os::cpu_relax();
     if (spins % spins_per_look == 0 && Clock::now() - start > spin_time) break;
@@ -191,7 +273,8 @@ bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
   std::atomic_ref<std::uint32_t> wake_word(wake_word_);
   const std::uint32_t before = wake_word.load(std::memory_order_seq_cst);
   parked_.fetch_add(1, std::memory_order_seq_cst);
-  if (epoch_of(word_.load(std::memory_order_seq_cst)) == seen && !quit_.load(std::memory_order_seq_cst))
+  const std::uint32_t epoch = job_.epoch.load(std::memory_order_seq_cst);
+  if ((epoch == seen || epoch == 0) && !quit_.load(std::memory_order_seq_cst))
     os::park(&wake_word_, before);
   parked_.fetch_sub(1, std::memory_order_seq_cst);
   return !quit_.load(std::memory_order_acquire);
@@ -200,11 +283,11 @@ bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
 void ThreadPool::work(int index, std::uint32_t seen) {
   while (wait_for_epoch(seen)) {
     if (sit_out(index)) continue;
-    const std::uint32_t epoch = epoch_of(word_.load(std::memory_order_acquire));
-    if (epoch == seen) continue;
-    seen = epoch;
+    Known job;
+    if (!read_job(job) || job.epoch == seen) continue;
+    seen = job.epoch;
     placement_.look(index);
-    take_part(index, epoch);
+    take_part(job, index);
   }
 }
 

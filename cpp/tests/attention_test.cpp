@@ -134,6 +134,35 @@ Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, const Rows&
   return out;
 }
 
+// The rows of every segment made anew: turned, stored and attended to in one operation, with the bits of the three.
+void check_attend(const Scene& scene, Rng& rng) {
+  CAPTURE(scene.words());
+  const int D = scene.shape.head_size, dims = rng.chance(3) ? 2 * rng.between(1, D / 2) : D;
+  const int width = scene.q_width() + 2 * scene.width();
+  const Rows made(scene.rows, width + rng.below(9), width, rng), start(scene.rows, scene.q_width(), scene.q_width(), rng);
+  const std::vector<float> angles = random_normals(static_cast<std::size_t>(scene.rows * dims), rng);
+  const RopeStyle style = rng.chance(2) ? RopeStyle::half : RopeStyle::interleaved;
+  std::vector<std::int32_t> slots(static_cast<std::size_t>(scene.rows));
+  for (const AttentionSegment& s : scene.segments)
+    for (int i = 0; i < s.count; ++i)
+      slots[static_cast<std::size_t>(s.row + i)] = s.table[(s.position + i) / 16] * 16 + (s.position + i) % 16;
+  const auto run = [&](Backend& backend) {
+    Rows rows = made, out = start;
+    const auto kv = fill(backend, scene, 64, rng);
+    float* const k = rows.data() + scene.q_width();
+    backend.attend(out.data(), {rows.data(), k, k + scene.width(), rows.ld(), slots.data(), angles.data(), dims, style}, *kv,
+                   scene.layer, {scene.segments.data(), static_cast<int>(scene.segments.size()), scene.rows},
+                   {scene.heads, scene.scale, scene.window, scene.sinks, scene.soft_cap,
+                    scene.sink_logits.empty() ? nullptr : scene.sink_logits.data()});
+    return out;
+  };
+  const Rows expected = run(reference());
+  on_every_cpu([&](Backend& backend, const std::string& label) {
+    const std::string difference = expected.difference(run(backend));
+    CHECK_MESSAGE(difference.empty(), label, ": ", difference);
+  });
+}
+
 void check_scene(const Scene& scene, Rng& rng) {
   CAPTURE(scene.words());
   const Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
@@ -196,6 +225,16 @@ TEST_CASE("attention equals the reference: lengths around blocks, tiles and chun
     if (deep())
       for (int length = 1; length <= 1030; ++length)
         check_scene(make_scene(dtype, 32, 1, 2, 0, {{length, 1}}, rng), rng);
+  }
+}
+
+TEST_CASE("attend equals rope, kv_write and attention: decoding, verification, chunks of a prompt, and all of them together") {
+  Rng rng(1005);
+  for (const KvDtype dtype : kv_dtypes) {
+    using Plan = std::vector<std::pair<int, int>>;
+    for (const Plan& plan : {Plan{{5, 1}}, Plan{{700, 1}}, Plan{{1, 1}, {17, 1}, {300, 1}, {33, 1}, {512, 1}},
+                             Plan{{40, 4}, {270, 5}, {16, 1}}, Plan{{60, 40}}, Plan{{30, 1}, {80, 25}, {9, 3}}})
+      check_attend(make_scene(dtype, rng.chance(2) ? 64 : 32, rng.between(1, 3), rng.between(1, 4), rng.chance(3) ? 20 : 0, plan, rng), rng);
   }
 }
 

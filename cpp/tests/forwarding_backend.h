@@ -27,6 +27,9 @@ class ForwardingBackend : public Backend {
   void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
     inner_->linear(out, out_ld, in, w, bias, T, epilogue);
   }
+  void feed_forward(float* out, const LinearInput& in, const FeedForward& w, float* between, int T) override {
+    inner_->feed_forward(out, in, w, between, T);
+  }
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
     inner_->rope(x, ld, heads, head_size, cos_sin, dims, style, T);
   }
@@ -36,6 +39,9 @@ class ForwardingBackend : public Backend {
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
     inner_->attention(out, q, q_ld, kv, layer, plan, params);
+  }
+  void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan, const AttentionParams& params) override {
+    inner_->attend(out, rows, kv, layer, plan, params);
   }
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override { inner_->gate(out, gate_up, F, act, T); }
   void gather(float* out, const float* x, const std::int32_t* rows, int R, int width) override { inner_->gather(out, x, rows, R, width); }

@@ -155,6 +155,36 @@ TEST_CASE("linear equals the reference") {
   }
 }
 
+TEST_CASE("feed_forward equals its two linears: formats of both, biases, every number of tokens") {
+  Rng rng(150);
+  for (const Format format : all_formats) {
+    for (const int M : deep() ? table_M : std::vector<int>{1, 2, 5, 8, 9, 33, 70}) {
+      const Format after = rng.chance(2) ? format : rng.pick(std::vector<Format>(std::begin(all_formats), std::end(all_formats)));
+      const int E = fitting(format, 96), F = fitting(after, 32 * rng.between(1, 9)), N = rng.between(1, 100);
+      CAPTURE(std::string(traits(format).name) + ", " + traits(after).name + " M " + std::to_string(M) + " F " + std::to_string(F));
+      const bool bias = rng.chance(2);
+      const std::vector<float> gate_up_bias = random_normals(static_cast<std::size_t>(2 * F), rng), down_bias = random_normals(static_cast<std::size_t>(N), rng);
+      const std::vector<float> x = random_activations(static_cast<std::size_t>(M) * E, rng), norm = random_normals(static_cast<std::size_t>(E), rng);
+      const std::vector<std::uint8_t> first = random_rows(format, 2 * F, E, rng), second = random_rows(after, N, F, rng);
+      const Rows start(M, N, N, rng);
+      const auto run = [&](Backend& backend) {
+        Rows out = start;
+        std::vector<float> between(static_cast<std::size_t>(M) * 2 * F);
+        const auto gate_up = make_weight(backend, format, 2 * F, E, first), down = make_weight(backend, after, N, F, second);
+        backend.feed_forward(out.data(), LinearInput::normed(x.data(), norm.data(), 1e-5f),
+                             {*gate_up, bias ? gate_up_bias.data() : nullptr, *down, bias ? down_bias.data() : nullptr, Activation::silu},
+                             between.data(), M);
+        return out;
+      };
+      const Rows expected = run(reference());
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        const std::string difference = expected.difference(run(backend));
+        CHECK_MESSAGE(difference.empty(), label, ": ", difference);
+      });
+    }
+  }
+}
+
 TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") {
   Rng rng(200);
   const int M = 37, N = 133;
