@@ -195,7 +195,8 @@ void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, co
 
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
   const CpuWeight &gate_up = call.gate_up, &down = call.down;
-  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens <= 0) return false;
+  // Few tokens are bound by reading, and one stream of weights is read faster than two.
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens < prefetch_from_tokens) return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
   const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;
