@@ -47,7 +47,10 @@ async function* events(generation) {
   }
 }
 
-const server = app.listen(Number(port), () => console.log(`listening on http://localhost:${server.address().port}`))
+const server = app.listen(Number(port), (error) => {
+  if (error) throw error
+  console.log(`listening on http://localhost:${server.address().port}`)
+})
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {

@@ -2,7 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { EngineStats } from 'octavo'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -123,6 +124,15 @@ describe('server', () => {
 
     child.kill('SIGINT')
     expect(await ended).toMatchObject({ code: 0, signal: null, stderr: '' })
+  })
+
+  it('says so when its port is taken', async () => {
+    const other = createServer().listen(0)
+    await once(other, 'listening')
+    const { code, stderr } = await start('server.mjs', 'stories', String((other.address() as AddressInfo).port)).ended
+    other.close()
+    expect(code).toBe(1)
+    expect(stderr).toMatch('EADDRINUSE')
   })
 
   // Enough answers at a time that they cannot all be complete before anything is done to them.
