@@ -5,6 +5,7 @@
  */
 import { OctavoError } from '../errors.ts'
 import type { GgufValue } from '../native.ts'
+import { characterOfByte } from '../text/vocabulary.ts'
 
 const control = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 
@@ -12,17 +13,8 @@ export const chatMlTemplate =
   "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}" +
   '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 
-/** GPT-2's alphabet: printable Latin-1 stands for itself, the 68 other bytes for U+0100 onwards. */
-function byteAlphabet(): string[] {
-  let next = 0x100
-  return Array.from({ length: 256 }, (_, byte) => {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)
-    return String.fromCodePoint(printable ? byte : next++)
-  })
-}
-
 function* merges(): Generator<[string, string]> {
-  const space = byteAlphabet()[0x20]!
+  const space = characterOfByte[0x20]!
   const letters = [...'etaoinshrdlucmfwygpbvkxqjz'] // by frequency in English, so that small vocabularies get useful pairs
   const pairs = letters.flatMap((a) => letters.map((b) => a + b))
   for (const letter of letters) yield [space, letter]
@@ -33,7 +25,7 @@ function* merges(): Generator<[string, string]> {
 
 /** `tokenizer.*` metadata with exactly `size` tokens, 259 to 458,613. */
 export function syntheticVocabulary(size: number): Record<string, GgufValue> {
-  const tokens = [...control, ...byteAlphabet()]
+  const tokens = [...control, ...characterOfByte]
   const lines: string[] = []
   if (size < tokens.length) {
     throw new OctavoError(

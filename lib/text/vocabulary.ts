@@ -65,16 +65,18 @@ export function endTokens(named: (number | undefined)[], control: SpecialToken[]
   return [...ids].sort((a, b) => a - b)
 }
 
-/** Byte of each character of GPT-2's alphabet: printable Latin-1 stands for itself, the rest are U+0100 and up in order. */
-export const byteOfCharacter: ReadonlyMap<string, number> = (() => {
-  const map = new Map<string, number>()
-  let next = 256
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
-    map.set(String.fromCharCode(printable ? byte : next++), byte)
-  }
-  return map
+/** GPT-2's alphabet, by byte: printable Latin-1 stands for itself, the 68 other bytes for U+0100 onwards. */
+export const characterOfByte: readonly string[] = (() => {
+  let next = 0x100
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad)
+    return String.fromCharCode(printable ? byte : next++)
+  })
 })()
+
+export const byteOfCharacter: ReadonlyMap<string, number> = new Map(
+  characterOfByte.map((character, byte) => [character, byte]),
+)
 
 const encoder = new TextEncoder()
 
@@ -123,9 +125,9 @@ const neverBytes = new Set([0xc0, 0xc1, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb
 export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBounds {
   const { spelling, control, userDefined } = vocabulary
   const { model, normalizer } = vocabulary.model as MergeModelSource
-  const nameOf = spelling === 'bytes' ? new Map([...byteOfCharacter].map(([name, byte]) => [byte, name])) : undefined
   const lostBytes = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => {
-    return !neverBytes.has(byte) && !Object.hasOwn(model.vocab, nameOf?.get(byte) ?? byteName(byte))
+    const name = spelling === 'bytes' ? characterOfByte[byte]! : byteName(byte)
+    return !neverBytes.has(byte) && !Object.hasOwn(model.vocab, name)
   })
   const strips = [...control, ...userDefined].some((token) => token.stripLeft || token.stripRight)
   const steps = normalizer?.normalizers ?? (normalizer ? [normalizer] : [])
