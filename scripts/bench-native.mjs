@@ -13,12 +13,17 @@ function run(command, args, stdio) {
   if (status !== 0) process.exit(status ?? 1)
 }
 
+const benchmarks = ['kernels', 'forward']
+const [name, ...rest] = process.argv.slice(2)
+if (!benchmarks.includes(name)) {
+  console.error(`bench-native: expected ${benchmarks.join(' or ')}, got ${name}`)
+  process.exit(2)
+}
 const toStderr = ['ignore', 2, 2] // stdout is the benchmark's alone
 run(
   'cmake',
   ['-S', '.', '-B', 'build/bench', '-DOCTAVO_BENCH=ON', '-DOCTAVO_CUDA=OFF', '-DCMAKE_BUILD_TYPE=Release'],
   toStderr,
 )
-const [name, ...rest] = process.argv.slice(2)
 run('cmake', ['--build', 'build/bench', '--target', `octavo_${name}`, '-j', String(availableParallelism())], toStderr)
 run(`build/bench/octavo_${name}`, rest, 'inherit')

@@ -11,7 +11,7 @@
  *   --clang clang++-14
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -138,16 +138,13 @@ function coverage() {
 /** The smallest inputs that together reach what the corpus and the finds reach; those made by hand stay. */
 function minimise(place, { name }) {
   const merged = mkdtempSync(join(folder, 'merge-'))
-  const kept = new Set(readdirSync(corpusOf(name)))
+  const before = readdirSync(corpusOf(name)).length
   const args = ['-merge=1', `-max_len=${maxCorpusBytes}`, merged, corpusOf(name), foundOf(name)]
   const { status, stderr } = run(join(place, `octavo_fuzz_${name}`), args)
   if (status !== 0) fail(`merging the corpus failed:\n${stderr.slice(-3000)}`)
-  const { stdout } = run('sh', [
-    '-c',
-    `cd '${merged}' && for f in *; do [ -e '${corpusOf(name)}'/"$f" ] || cp "$f" '${corpusOf(name)}'/; done; ls '${corpusOf(name)}' | wc -l`,
-  ])
+  cpSync(merged, corpusOf(name), { recursive: true, force: false })
   rmSync(merged, { recursive: true })
-  console.log(`${name}: ${stdout.trim()} files in the corpus, ${kept.size} before`)
+  console.log(`${name}: ${readdirSync(corpusOf(name)).length} files in the corpus, ${before} before`)
 }
 
 const place = build('asan', ['-DOCTAVO_SANITIZE=address,undefined'])

@@ -6,19 +6,20 @@
 //
 //   node scripts/kv-quality.mjs MODEL.gguf [--threads N]
 import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { Engine } from 'octavo'
 
-const model = process.argv[2]
-const at = process.argv.indexOf('--threads')
-const threads = at < 0 ? 'auto' : Number(process.argv[at + 1])
-if (model === undefined || model.startsWith('--')) {
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { threads: { type: 'string' } } })
+const [model] = positionals
+const threads = values.threads === undefined ? 'auto' : Number(values.threads)
+if (model === undefined) {
   console.error('usage: node scripts/kv-quality.mjs MODEL.gguf [--threads N]')
   process.exit(2)
 }
 const allowedPerplexity = 0.003
 
-const parsed = JSON.parse(readFileSync(new URL('../test/goldens/oracle-texts.json', import.meta.url), 'utf8'))
-const texts = (Array.isArray(parsed) ? parsed : parsed.texts).map((t) => (typeof t === 'string' ? t : t.text))
+const goldens = new URL('../test/goldens/oracle-texts.json', import.meta.url)
+const texts = JSON.parse(readFileSync(goldens, 'utf8')).map(({ text }) => text)
 
 const people =
   'Anna Boris Clara David Emma Felix Greta Henry Irene James Karen Lucas Maria Nadia Oscar Paula Quentin Rosa Simon Tina'

@@ -8,15 +8,20 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { Engine } from '../dist/index.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const argument = (name, fallback) => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? fallback : process.argv[at + 1]
-}
-const python = argument('--python', 'python3')
-const types = argument('--types', 'q4_0,q4_1,q5_0,q5_1,q8_0,q4_k,q5_k,q6_k,iq4_nl,mxfp4,q4_k_m').split(',')
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    python: { type: 'string', default: 'python3' },
+    types: { type: 'string', default: 'q4_0,q4_1,q5_0,q5_1,q8_0,q4_k,q5_k,q6_k,iq4_nl,mxfp4,q4_k_m' },
+    threads: { type: 'string', default: '1' },
+  },
+})
+const { python } = values
+const types = values.types.split(',')
 const folder = join(root, 'build/oracle')
 // Of log-probabilities, as in test/oracle.test.ts: the roundings themselves, on text like the model's own and on other text; and
 // the median distance from the same roundings made in PyTorch, where an input that another order of additions moves by one int8
@@ -34,7 +39,7 @@ function run(...args) {
   }
 }
 
-if (process.argv[2] === undefined || process.argv[2].startsWith('--')) {
+if (positionals[0] === undefined) {
   console.error('usage: node scripts/oracle-formats.mjs MODEL-f16.gguf [--python PYTHON] [--types A,B] [--threads N]')
   process.exit(2)
 }
@@ -44,10 +49,10 @@ let failed = false
 for (const type of types) {
   const path = join(folder, `${type}.gguf`)
   const goldens = join(folder, `${type}.json`)
-  run(join(root, 'test/scripts/requantise.py'), resolve(process.argv[2]), path, type)
+  run(join(root, 'test/scripts/requantise.py'), resolve(positionals[0]), path, type)
   writeFileSync(goldens, JSON.stringify(texts.map(({ name, text }) => ({ name, text }))))
   run(join(root, 'test/scripts/oracle.py'), 'goldens', path, goldens)
-  const engine = await Engine.load({ model: path, threads: Number(argument('--threads', 1)) })
+  const engine = await Engine.load({ model: path, threads: Number(values.threads) })
   const figures = { positions: 0, sum: 0, largest: 0, median: 0, failed: false }
   for (const [i, golden] of JSON.parse(readFileSync(goldens, 'utf8')).entries()) {
     const { logprobs } = await engine.score({ prompt: golden.tokens })

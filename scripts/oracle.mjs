@@ -8,16 +8,21 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { native, segmentMode } from '../dist/native.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const argument = (name, fallback) => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? fallback : process.argv[at + 1]
-}
-const python = argument('--python', 'python3')
-const path = process.argv[2]
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    python: { type: 'string', default: 'python3' },
+    threads: { type: 'string', default: String(native().cpu().cpus) },
+    backend: { type: 'string', default: 'cpu' },
+  },
+})
+const { python } = values
+const [path] = positionals
 const folder = join(root, 'build/oracle')
 const stepTokens = 512
 // A margin between the two best logits that int8 activations must not turn over; then agreement, mean KL in nats, perplexity.
@@ -38,7 +43,7 @@ function oracle(...args) {
   if (status !== 0) stop(`oracle.py ${args[0]} failed (${status})`)
 }
 
-if (path === undefined || path.startsWith('--'))
+if (path === undefined)
   stop('usage: node scripts/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]')
 if (spawnSync(python, ['-c', 'import torch, numpy, gguf, tokenizers']).status !== 0)
   stop(`${python} cannot import torch, numpy, gguf and tokenizers: install them, or name another Python with --python`)
@@ -49,11 +54,11 @@ const texts = JSON.parse(readFileSync(join(folder, 'tokens.json'), 'utf8'))
 const whole = texts.flatMap((text) => text.tokens)
 
 const { desc } = openCheckpoint(resolve(path))
-const model = new (native().Model)(desc, argument('--backend', 'cpu'), null)
+const model = new (native().Model)(desc, values.backend, null)
 for (let i = 0; i < model.tensorCount; i++) model.loadTensor(i)
 model.finishLoad()
 const engine = new (native().Engine)(model, {
-  threads: Number(argument('--threads', native().cpu().cpus)),
+  threads: Number(values.threads),
   kvBlocks: Math.ceil(whole.length / 16) + 1,
   maxStepTokens: stepTokens,
   prefixCache: false,

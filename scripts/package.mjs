@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { assertPortable } from './elf.mjs'
 import { nodeBinary } from './node-binary.mjs'
 import { readmeProgram } from './readme-program.mjs'
@@ -111,7 +112,8 @@ const checks = {
   },
 }
 
-const at = process.argv.indexOf('--only')
-const only = at < 0 ? Object.keys(checks) : process.argv[at + 1].split(',')
+const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const only = values.only?.split(',') ?? Object.keys(checks)
+for (const check of only) expect(check in checks, `no check ${check}; there are ${Object.keys(checks).join(', ')}`)
 mkdirSync(out, { recursive: true })
 for (const check of only) console.log(`${check}: ${checks[check]()}`)

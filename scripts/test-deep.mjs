@@ -7,18 +7,13 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
-import { stripVTControlCharacters } from 'node:util'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { nodeBinary } from './node-binary.mjs'
 
-const root = new URL('..', import.meta.url).pathname
-const argument = (name, fallback) => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? fallback : process.argv[at + 1]
-}
-const python = argument('--python', 'python3')
-const only = argument('--only', '')
-  .split(',')
-  .filter((name) => name !== '')
+const root = fileURLToPath(new URL('..', import.meta.url))
+const { values } = parseArgs({ options: { only: { type: 'string' }, python: { type: 'string', default: 'python3' } } })
+const { python } = values
 const stories = join(root, '../shared/models/octavo-stories-f16.gguf')
 const smol = join(root, '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const has = (command) => spawnSync('which', [command]).status === 0
@@ -238,9 +233,15 @@ function remember({ name, status, counts, seconds }) {
   return results
 }
 
+const only = values.only?.split(',') ?? checks.map(({ name }) => name)
+const unknown = only.filter((name) => !checks.some((check) => check.name === name))
+if (unknown.length > 0) {
+  console.error(`test-deep: no check ${unknown.join(', ')}; there are ${checks.map(({ name }) => name).join(', ')}`)
+  process.exit(2)
+}
 mkdirSync(join(root, 'build'), { recursive: true })
 let all = {}
-for (const check of checks) if (only.length === 0 || only.includes(check.name)) all = remember(runCheck(check))
+for (const check of checks) if (only.includes(check.name)) all = remember(runCheck(check))
 const rows = checks.map(({ name, what }) => {
   const { status, counts, seconds, commit } = all[name] ?? { status: 'not run', counts: '', seconds: 0, commit: '' }
   return `| ${name} | ${what} | ${status} | ${counts.replace(/\|/g, '/')} | ${seconds.toFixed(0)} | ${commit} |`
