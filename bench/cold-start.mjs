@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { median } from './median.mjs'
 import { installPeer } from './peers/install.mjs'
 import { padVocabulary } from './peers/padded-vocabulary.mjs'
 
@@ -59,10 +60,6 @@ for (const args of Object.values(starts)) await firstByte(args)
 for (let round = 0; round < rounds; round++)
   for (const [name, args] of Object.entries(starts)) runs[name].push(await firstByte(args))
 
-const median = (numbers) => {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
-}
 const rounded = (ms) => Math.round(ms * 10) / 10
 const rows = Object.fromEntries(
   Object.entries(runs).map(([name, list]) => [

@@ -38,7 +38,6 @@ function decoding(sequences: number) {
     const rest = {
       mode: 'generate',
       maxTokens: 65000,
-      stop: [],
       ignoreEos: true,
       sampling,
       salt: '',

@@ -12,11 +12,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
 import { batchBound, bestLimits, passCost } from '../dist/cli/bounds.js'
+import { kvBlockTokens } from '../dist/kv-blocks.js'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { kvBytesPerToken } from '../dist/model/memory.js'
 import { native, segmentMode, segmentStride, statIndex } from '../dist/native.js'
 import { sampler } from './load/batches.mjs'
-import { args, blockTokens, machine, round, threads } from './load/common.mjs'
+import { args, machine, round, threads } from './load/common.mjs'
+import { median } from './median.mjs'
 import { promptIds } from './peers/workload.mjs'
 
 const dtypes = ['f16', 'bf16', 'fp8', 'int8']
@@ -25,13 +27,12 @@ const flags = args({
   ...{ model: 'synthetic:smollm2-135m', sequences: 8, context: 4096, steps: 6, rounds: 12 },
   ...{ api: 'yes', apiRounds: 5, apiTokens: 32, name: '135m' },
 })
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
 const { desc } = openCheckpoint(flags.model)
 
 /** An engine whose sequences hold `context` tokens each, in blocks of their own. */
 class Filled {
   constructor(model, kvDtype) {
-    const blocks = flags.sequences * (Math.ceil(flags.context / blockTokens) + 2)
+    const blocks = flags.sequences * (Math.ceil(flags.context / kvBlockTokens) + 2)
     const options = { threads: threads(), maxStepTokens: stepTokens, prefixCache: false, kvBlocks: blocks, kvDtype }
     this.engine = new (native().Engine)(model, options)
     this.tokens = new Int32Array(stepTokens)
@@ -51,14 +52,14 @@ class Filled {
       const part = ids.subarray(at, at + stepTokens)
       this.#run([first], part, part.length, 0)
     }
-    const contents = new Uint8Array((flags.context / blockTokens) * this.engine.kvBlockBytes)
+    const contents = new Uint8Array((flags.context / kvBlockTokens) * this.engine.kvBlockBytes)
     this.engine.kvExport(first, 0, contents)
     for (const other of others) {
       if (!this.engine.kvImport(other, ids, contents)) throw new Error('the pool is too small')
     }
     const stats = new Int32Array(Object.keys(statIndex).length)
     this.engine.stats(stats)
-    const owned = flags.sequences * (flags.context / blockTokens)
+    const owned = flags.sequences * (flags.context / kvBlockTokens)
     if (stats[statIndex.owned] !== owned)
       throw new Error(`expected ${owned} owned blocks, got ${stats[statIndex.owned]}`)
   }

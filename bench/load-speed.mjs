@@ -4,7 +4,7 @@
 // iflag=nocache). On a virtual machine fresh memory is slow for a moment now and then, which falls on any of the three: so the
 // best and the median of each are given, and both shares.
 //
-//   node bench/load-speed.mjs <model.gguf> [--rounds 9] [--json]
+//   npm run bench:load-speed -- <model.gguf> [--rounds 9] [--json]
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -12,6 +12,7 @@ import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { native } from '../dist/native.js'
+import { median } from './median.mjs'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -53,10 +54,6 @@ const ways = {
   load: loadModel,
 }
 
-const median = (list) => {
-  const sorted = list.toSorted((a, b) => a - b)
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
-}
 const speed = (ms) => Math.round(size / ms / 1e4) / 100
 
 function measure(cold) {

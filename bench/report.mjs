@@ -128,7 +128,7 @@ const load = [
   .filter(Boolean)
   .join('\n')
 
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: at('.'), encoding: 'utf8' }).trim()
 const page = at('../docs/performance.md')
 const text = readFileSync(page, 'utf8')
 const start = text.indexOf('## Results')

@@ -2,7 +2,7 @@
 // kernels: static batching (a batch starts together and ends together) and one request after the other. Prompts are packed into
 // steps as well as they can be; only decoding differs. Ids are without meaning: the time does not depend on them.
 import { replayOp } from '../../dist/host/step-recorder.js'
-import { blockTokens } from './common.mjs'
+import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 
 const stepTokens = 512
 const token = 1000
@@ -77,8 +77,8 @@ export function largestBatch(requests, size) {
   for (let first = 0; first < requests.length; first += size) {
     const batch = requests.slice(first, first + size)
     const longest = Math.max(...batch.map((request) => request.outputTokens))
-    const blocks = batch.map(({ promptTokens }) => Math.ceil((promptTokens + longest) / blockTokens))
-    most = Math.max(most, blocks.reduce((sum, count) => sum + count, 0) * blockTokens)
+    const blocks = batch.map(({ promptTokens }) => blocksFor(promptTokens + longest))
+    most = Math.max(most, blocks.reduce((sum, count) => sum + count, 0) * kvBlockTokens)
   }
   return most
 }

@@ -1,11 +1,11 @@
-// What the load shows share: arguments, an engine, its twin driven from C++, percentiles, and results written as JSON.
+// What the load benchmarks share: arguments, the size of a KV cache, an engine without a host, results written as JSON.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
+import { kvBytes as bytesOf } from '../../dist/model/memory.js'
 import { native } from '../../dist/native.js'
-
-export const blockTokens = 16
 
 /** Numbers stay numbers. `defaults` names every argument. */
 export function args(defaults) {
@@ -22,12 +22,8 @@ export function args(defaults) {
 export const machine = (threads) => ({ cpu: native().cpu().model, isa: native().cpu().isa, threads })
 export const threads = () => native().cpu().cpus
 
-/** Bytes of a KV cache for so many tokens. */
-export function kvBytes(model, tokens) {
-  const { desc } = openCheckpoint(model)
-  const blocks = Math.ceil(tokens / blockTokens) + 1
-  return blocks * blockTokens * 2 * 2 * desc.layers * desc.kvHeads * desc.headSize
-}
+/** Bytes of a KV cache for so many tokens, and one block to spare. */
+export const kvBytes = (model, tokens) => bytesOf(openCheckpoint(model).desc, tokens + kvBlockTokens, 'f16')
 
 /** An engine without a host: `use` drives it, then it is closed. */
 export function withNative(model, tokens, use) {
@@ -36,7 +32,7 @@ export function withNative(model, tokens, use) {
   for (let i = 0; i < nativeModel.tensorCount; i++) nativeModel.loadTensor(i)
   nativeModel.finishLoad()
   const options = { threads: threads(), maxStepTokens: 512, prefixCache: false }
-  const engine = new (native().Engine)(nativeModel, { ...options, kvBlocks: Math.ceil(tokens / blockTokens) + 1 })
+  const engine = new (native().Engine)(nativeModel, { ...options, kvBlocks: blocksFor(tokens) + 1 })
   try {
     return use(engine, desc)
   } finally {

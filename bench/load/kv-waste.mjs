@@ -10,17 +10,17 @@ import { join } from 'node:path'
 import { deserialize } from 'node:v8'
 import { Engine } from 'octavo'
 import { replayOp } from '../../dist/host/step-recorder.js'
+import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 import { drive } from '../../dist/load/drive.js'
 import { Random } from '../../dist/load/random.js'
 import { createWorkload } from '../../dist/load/workload.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { segmentStride } from '../../dist/native.js'
-import { args, blockTokens, kvBytes, machine, round, save, threads } from './common.mjs'
+import { args, kvBytes, machine, round, save, threads } from './common.mjs'
 
 /** Walks a record; calls `use(sequences)` after each step with what every sequence holds: { tokens, blocks, drew }. */
 function walk(ops, use) {
   const sequences = new Map()
-  const blocks = (tokens) => Math.ceil(tokens / blockTokens)
   let at = 0
   const next = () => ops[at++]
   const handlers = {
@@ -31,12 +31,12 @@ function walk(ops, use) {
     },
     [replayOp.reserve]: () => {
       const sequence = sequences.get(next())
-      sequence.blocks = Math.max(sequence.blocks, blocks(sequence.tokens + next()))
+      sequence.blocks = Math.max(sequence.blocks, blocksFor(sequence.tokens + next()))
     },
     [replayOp.truncate]: () => {
       const sequence = sequences.get(next())
       sequence.tokens = next()
-      sequence.blocks = blocks(sequence.tokens)
+      sequence.blocks = blocksFor(sequence.tokens)
     },
     [replayOp.fork]: () => {
       throw new Error('a fork shares blocks: not counted here')
@@ -88,14 +88,14 @@ let [steps, held, tokens, inBlocks, worst, ahead] = [0, 0, 0, 0, 0, 0]
 walk(deserialize(readFileSync(recordFile)).ops, (sequences) => {
   steps++
   for (const sequence of sequences) {
-    const unfilled = sequence.blocks * blockTokens - sequence.tokens
+    const unfilled = sequence.blocks * kvBlockTokens - sequence.tokens
     if (!sequence.drew) {
       ahead += unfilled
       continue
     }
     held++
     tokens += sequence.tokens
-    inBlocks += sequence.blocks * blockTokens
+    inBlocks += sequence.blocks * kvBlockTokens
     worst = Math.max(worst, unfilled)
   }
 })
