@@ -84,9 +84,15 @@ const written = await write()
 const base = await measure('f16', written)
 const perplexity = ({ given, own }) => Math.exp(-mean([...given, ...own]))
 const failures = []
-const words = [
+const words = []
+/** A type's line is printed as soon as it is known: all together they take minutes. */
+function note(line) {
+  words.push(line)
+  console.log(line)
+}
+note(
   `f16: perplexity ${perplexity(base).toFixed(4)} over ${base.given.length + base.own.length} tokens, ${base.found} of ${needlesPerPrompt * needlePrompts} needles`,
-]
+)
 const percent = (x) => `${x < 0 ? '' : '+'}${(100 * x).toFixed(3)}%`
 for (const dtype of ['bf16', 'fp8', 'int8']) {
   const result = await measure(dtype, written)
@@ -95,7 +101,7 @@ for (const dtype of ['bf16', 'fp8', 'int8']) {
   const differences = [...base.given, ...base.own].map((x, i) => x - all[i])
   const total = mean(differences)
   const deviation = Math.sqrt(mean(differences.map((x) => (x - total) ** 2)) / differences.length)
-  words.push(
+  note(
     `${dtype}: ${percent(Math.exp(total) - 1)} (standard error ${(100 * deviation).toFixed(3)}%; given texts ${percent(change('given'))}, written ${percent(change('own'))}), ${result.found} needles`,
   )
   if (!(Math.exp(total) - 1 <= allowedPerplexity)) failures.push(`${dtype}: perplexity ${percent(Math.exp(total) - 1)}`)
