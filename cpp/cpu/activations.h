@@ -10,7 +10,41 @@
 
 namespace octavo::cpu {
 
+// Which weight is read after which: the same from step to step, so what a thread will read first is fetched while it
+// computes its last tile. Addresses only, never followed: a weight may be gone, and a wrong guess costs nothing.
+class Followers {
+ public:
+  struct Tiles {
+    const std::uint8_t* first = nullptr;
+    std::size_t tile_bytes = 0;
+    int count = 0;
+    const std::uint8_t* of(int thread, int threads) const {
+      return first == nullptr ? nullptr : first + tile_bytes * static_cast<std::size_t>(ThreadPool::share_begin(count, threads, thread));
+    }
+  };
+  // `now` is read; what followed it the last time.
+  Tiles read(const Tiles& now) {
+    entry(last_) = {last_, now};
+    last_ = now.first;
+    const Entry& known = entry(now.first);
+    return known.of == now.first ? known.next : Tiles{};
+  }
+
+ private:
+  struct Entry {
+    const std::uint8_t* of = nullptr;
+    Tiles next;
+  };
+  Entry& entry(const std::uint8_t* weight) {
+    const std::uint64_t hash = (reinterpret_cast<std::uintptr_t>(weight) >> 6) * 0x9E3779B97F4A7C15ull;
+    return entries_[static_cast<std::size_t>(hash >> 54)];
+  }
+  std::vector<Entry> entries_{1024};
+  const std::uint8_t* last_ = nullptr;
+};
+
 struct LinearScratch {
+  Followers followers;
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
   Scratch gated;   // panels between the two linears of a feed-forward block

@@ -104,11 +104,28 @@ class TileTimesPanels {
   LinearTile job_;
 };
 
+Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
+  return {weight.tile(0), weight.tile_bytes(), static_cast<int>(weight.tiles()) / at_once};
+}
+
+// What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first afterwards.
+struct Ahead {
+  const Work& work;
+  Followers::Tiles next;
+  int threads;
+  const std::uint8_t* during(int i, int thread, const std::uint8_t* next_tile) const {
+    if (i + 1 == ThreadPool::share_begin(work.size(), threads, thread + 1)) return next.of(thread, threads);
+    return i % work.tiles + 1 < work.tiles ? next_tile : nullptr;
+  }
+};
+
 // out = or += weight times panels that are made.
-void multiply(const Kernels& kernels, const Team& team, const CpuWeight& weight, const Plan& plan,
+void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan,
               const Activations& activations, const LinearCall& call) {
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
+  const Ahead ahead{work, scratch.followers.read(tiles_of(weight, 1)), team.threads};
+  const bool fetch = call.tokens >= prefetch_from_tokens;
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -116,8 +133,8 @@ void multiply(const Kernels& kernels, const Team& team, const CpuWeight& weight,
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          const bool fetch = call.tokens >= prefetch_from_tokens && tile + 1 < work.tiles;
-          TileTimesPanels job(kernels, weight, tile, fetch ? weight.tile(tile + 1) : nullptr, end_panel - first_panel);
+          TileTimesPanels job(kernels, weight, tile, fetch ? ahead.during(i, thread, weight.tile(tile + 1)) : nullptr,
+                              end_panel - first_panel);
           job.to(call.bias ? call.bias + row : nullptr, call.out_ld, call.add);
           for (int p = first_panel; p < end_panel; ++p) {
             const int first = panels.begin(p);
@@ -133,7 +150,7 @@ void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& s
                       const LinearCall& call) {
   const Plan plan = plan_quantised(kernels, weight, call.tokens, 1, team.threads);
   const Activations activations(kernels, team, scratch, weight, plan.panels, call.in);
-  multiply(kernels, team, weight, plan, activations, call);
+  multiply(kernels, team, scratch, weight, plan, activations, call);
 }
 
 // The input of a weight in a float format, as [tokens, K].
@@ -203,7 +220,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Work& work = plan.work;
   const Activations in(kernels, team, scratch, gate_up, panels, call.in);
   const Activations between(kernels, scratch, scratch.gated, down, panels);
-  const bool fetch = call.tokens >= prefetch_from_tokens;
+  const Ahead ahead{work, scratch.followers.read(tiles_of(gate_up, 2)), team.threads};
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -213,13 +230,15 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i % work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          const bool next = fetch && tile + 1 < work.tiles;
-          const auto job_of = [&](int t) {
-            TileTimesPanels job(kernels, gate_up, t, next ? gate_up.tile(t + 1) : nullptr, end_panel - first_panel);
+          const auto job_of = [&](int t, const std::uint8_t* next) {
+            TileTimesPanels job(kernels, gate_up, t, next, end_panel - first_panel);
             job.to(call.gate_up_bias ? call.gate_up_bias + t * tile_rows : nullptr, ld, false);
             return job;
           };
-          TileTimesPanels gate = job_of(tile), up = job_of(tiles + tile);
+          const std::uint8_t *const next = ahead.during(i, thread, gate_up.tile(tile + 1)), *next_up = nullptr;
+          // What follows the last tiles is one stream.
+          if (next != nullptr) next_up = next == gate_up.tile(tile + 1) ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
+          TileTimesPanels gate = job_of(tile, next), up = job_of(tiles + tile, next_up);
           for (int p = first_panel; p < end_panel; ++p) {
             const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
             gate.times(panel, panels.size(p), made);
@@ -229,7 +248,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         }
       },
       plan.runs);
-  multiply(kernels, team, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
+  multiply(kernels, team, scratch, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
            {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
   return true;
 }

@@ -49,6 +49,11 @@ class ThreadPool {
   void run(int n_threads, int tiles, Tiles fn, void* context, RunLength runs = {},
            const std::atomic<bool>* interrupt = nullptr);
 
+  // The first tile of a thread's share of a job.
+  static int share_begin(int tiles, int n_threads, int thread) {
+    return static_cast<int>((static_cast<std::int64_t>(tiles) * thread + n_threads - 1) / n_threads);
+  }
+
   // Wakes parked workers ahead of the first job of a step.
   void wake(int n_threads);
   int workers() const { return static_cast<int>(workers_.size()); }
@@ -72,9 +77,7 @@ class ThreadPool {
     const std::atomic<bool>* interrupt;
     int units() const { return (tiles + unit - 1) / unit; }
     // First unit of a thread's share.
-    int begin(int thread) const {
-      return static_cast<int>((static_cast<std::int64_t>(units()) * thread + n_threads - 1) / n_threads);
-    }
+    int begin(int thread) const { return share_begin(units(), n_threads, thread); }
   };
   struct Units {
     int begin, end;
