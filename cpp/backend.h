@@ -129,7 +129,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;  // "cpu", "reference"
-  virtual const char* isa() const = 0;   // "avx512vnni", "avx2", "neon", "baseline", "scalar"
+  virtual const char* isa() const = 0;   // "avx512vnni", "avxvnni", "avx2", "neon_i8mm", "neon", "baseline", "scalar"
 
   // ---- services -------------------------------------------------------------------------------------------------
   // Threads used by the operations that follow (1..); results never depend on it.

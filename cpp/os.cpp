@@ -443,7 +443,9 @@ std::string cpu_model() {
 ArmFeatures arm_features() {
 #if defined(__aarch64__)
   const unsigned long caps = ::getauxval(AT_HWCAP);
-  return {(caps & HWCAP_ASIMDDP) != 0, (caps & HWCAP_FPHP) != 0 && (caps & HWCAP_ASIMDHP) != 0};
+  constexpr unsigned long int8_matrices = 1ul << 13;  // HWCAP2_I8MM, which older headers lack
+  return {(caps & HWCAP_ASIMDDP) != 0, (caps & HWCAP_FPHP) != 0 && (caps & HWCAP_ASIMDHP) != 0,
+          (::getauxval(AT_HWCAP2) & int8_matrices) != 0};
 #else
   return {};
 #endif

@@ -88,7 +88,7 @@ int cpus_available(const std::string& root = "");
 std::string cpu_model();
 // What an arm64 CPU can do, as the kernel says; all false on others.
 struct ArmFeatures {
-  bool dot_product = false, half_precision = false;
+  bool dot_product = false, half_precision = false, int8_matrices = false;
 };
 ArmFeatures arm_features();
 // Pause-loop hint, and parking: wait while *word == expected (spurious returns allowed); wake up to n.

@@ -6,7 +6,7 @@
  *   --sanitize thread | none | address,undefined   another sanitizer
  *   --deep                                         every case instead of a sample
  *   --arch arm64                                   cross build, run by qemu-aarch64
- *   --qemu-cpu Nehalem | Haswell | ...             run by qemu-x86_64 as an older CPU
+ *   --qemu-cpu Nehalem | Haswell | neoverse-n1 ... run by qemu as an older CPU
  *   -- ...                                         the rest goes to the test binary (`-- --help`, `-- -tc='linear*'`)
  */
 import { spawnSync } from 'node:child_process'
@@ -107,7 +107,7 @@ function main() {
   let command = [build(options), ...options.rest]
   if (options.arch !== process.arch) {
     require('qemu-aarch64', 'qemu-user')
-    command = ['qemu-aarch64', '-L', arm64Root, ...command]
+    command = ['qemu-aarch64', '-L', arm64Root, '-cpu', options.qemuCpu ?? 'max', ...command]
   } else if (options.qemuCpu !== undefined) {
     require('qemu-x86_64', 'qemu-user')
     command = ['qemu-x86_64', '-cpu', options.qemuCpu, ...command]

@@ -92,9 +92,18 @@ const checks = [
   },
   {
     name: 'qemu-arm64',
-    what: 'operations and model, arm64 NEON kernels (qemu-aarch64)',
+    what: 'operations and model, arm64 kernels: int8 matrix products, dot products, baseline (qemu-aarch64, CPU max)',
     skip: () => needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--arch', 'arm64', '--', operations],
+  },
+  {
+    name: 'qemu-arm64-dot',
+    what: 'the same on a CPU without int8 matrix products (qemu neoverse-n1)',
+    skip: () => needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
+    run: () => [
+      ...['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--arch', 'arm64', '--qemu-cpu', 'neoverse-n1'],
+      ...['--', operations],
+    ],
   },
   {
     name: 'package',

@@ -1,6 +1,10 @@
 // Chooses the kernels of the best instruction set that this CPU and its operating system support.
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "backend.h"
 #include "cpu/kernels.h"
 #include "os.h"
@@ -31,16 +35,31 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2");
 }
 bool has_avx512vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
+// Compilers that octavo builds with do not all know its name: bit 4 of EAX in CPUID's leaf 7, subleaf 1. It needs no more
+// of the system than AVX2 does.
+bool has_avxvnni() {
+  unsigned subleaves = 0, a = 0, b = 0, c = 0, d = 0;
+  return has_avx2() && __get_cpuid_count(7, 0, &subleaves, &b, &c, &d) && subleaves >= 1 &&
+         __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
+}
 bool always() { return true; }
-const Candidate candidates[] = {
-    {&kernels_avx512vnni, has_avx512vnni}, {&kernels_avx2, has_avx2}, {&kernels_baseline, always}};
+// Best first. The copy is for tests and benchmarks, and never the best.
+const Candidate candidates[] = {{&kernels_avx512vnni, has_avx512vnni},
+                                {&kernels_avxvnni, has_avxvnni},
+                                {&kernels_avx2, has_avx2},
+#if defined(OCTAVO_KERNEL_COPIES)
+                                {&kernels_avxvnni_evex, has_avx512vnni},
+#endif
+                                {&kernels_baseline, always}};
 #else
 bool has_neon_dot() {
   const os::ArmFeatures features = os::arm_features();
   return features.dot_product && features.half_precision;
 }
+bool has_neon_i8mm() { return has_neon_dot() && os::arm_features().int8_matrices; }
 bool always() { return true; }
-const Candidate candidates[] = {{&kernels_neon, has_neon_dot}, {&kernels_baseline, always}};
+const Candidate candidates[] = {
+    {&kernels_neon_i8mm, has_neon_i8mm}, {&kernels_neon, has_neon_dot}, {&kernels_baseline, always}};
 #endif
 
 }  // namespace

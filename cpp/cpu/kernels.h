@@ -108,9 +108,10 @@ struct Kernels {
 extern const Kernels kernels_baseline;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
+extern const Kernels kernels_avxvnni, kernels_avxvnni_evex;  // the second: dots_avxvnni.h
 extern const Kernels kernels_avx512vnni;
 #else
-extern const Kernels kernels_neon;
+extern const Kernels kernels_neon, kernels_neon_i8mm;
 #endif
 
 // The table for an instruction set's name, or the best one for null; null when this machine cannot run it.

@@ -8,6 +8,7 @@
 //   unsigned_dot  weights 0..127
 //   byte_*   weights stored with the sign bit flipped; byte_offset is what the stored form adds to them when it is used
 //            as it is (128, to be taken back by the caller through the start value), or 0
+// With paired_dots there is also pair_dots: whole groups of several tokens at once, by products of small matrices.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -21,15 +22,24 @@
 
 #if defined(OCTAVO_ISA_AVX512VNNI)
 #include "cpu/simd_avx512vnni.h"
-#elif defined(OCTAVO_ISA_AVX2)
+#elif defined(OCTAVO_ISA_AVX2) || defined(OCTAVO_ISA_AVXVNNI)
 #include "cpu/simd_avx2.h"
 #elif defined(OCTAVO_ISA_NEON)
 #include "cpu/simd_neon.h"
+#elif defined(OCTAVO_ISA_NEON_I8MM)
+#include "cpu/simd_neon.h"
+#include "cpu/simd_neon_i8mm.h"
 #else
 #include "cpu/simd_baseline.h"
 #endif
 
 namespace {
+
+#if defined(OCTAVO_ISA_NEON_I8MM)
+constexpr bool paired_dots = true;
+#else
+constexpr bool paired_dots = false;
+#endif
 
 // exp(x) of docs/numerics.md, lane by lane, is (fma(p, f * f, f) + 1) * power, with power = 2^n.
 struct ExpParts {

@@ -247,6 +247,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3;
 
+#if !defined(OCTAVO_ISA_NEON_I8MM)
 // 16 independent chains of sdot, 32 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   int8x16_t w = vdupq_n_s8(1), x = vdupq_n_s8(1);
@@ -261,5 +262,6 @@ SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   }
   return static_cast<double>(rounds) * 16 * 32;
 }
+#endif
 
 }  // namespace
