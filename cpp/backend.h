@@ -9,11 +9,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "quant.h"
 #include "sampler.h"
 
 namespace octavo {
+
+namespace os {
+class Arena;
+}
 
 // A weight matrix [n, k] in a layout private to the backend that made it.
 class Weight {
@@ -125,6 +130,14 @@ struct FeedForward {
   Activation act;
 };
 
+// How operations walk through their work on this CPU; results never depend on it.
+struct Tuning {
+  // Steps of so many tokens or more fetch the next tile of a weight before it is needed: then computing outlasts reading.
+  // Below, a CPU's own prefetcher does better: on Zen 4 asking for lines costs a step of one token a third of the bandwidth.
+  int prefetch_from_tokens = 6;
+  double seconds = 0;  // that the measurement took; 0: this is not measured
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -143,6 +156,10 @@ class Backend {
     set_interrupt(interrupt);
     return nullptr;
   }
+  // Finds a tuning by a measurement of some milliseconds on weights of this backend; within a turn (begin_step).
+  virtual void tune(std::span<const Weight* const> /*weights*/) {}
+  virtual Tuning tuning() const { return {}; }
+  virtual void set_tuning(const Tuning&) {}
   // A zeroed weight. k is a multiple of 32. Throws out_of_memory.
   virtual std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) = 0;
   // Repacks `count` rows in the file's layout (quant.h), each row_bytes(format, k) long, to rows [row, row + count).
@@ -197,7 +214,8 @@ class Backend {
 // The reference backend: single-threaded, scalar.
 std::unique_ptr<Backend> make_reference_backend();
 // The CPU backend. isa: null for the best this machine has, or one of cpu_isas(). Throws invalid_argument for one it has not.
-std::unique_ptr<Backend> make_cpu_backend(const char* isa);
+// weights: where weights lie, in a layout that is the same for every isa; null: in memory of its own.
+std::unique_ptr<Backend> make_cpu_backend(const char* isa, std::shared_ptr<os::Arena> weights = nullptr);
 // Instruction sets compiled in that this machine can run, best first; null-terminated.
 const char* const* cpu_isas();
 

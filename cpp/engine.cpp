@@ -59,7 +59,12 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
                                           model_->desc().head_size, options.kv_dtype})),
       kv_(options.kv_blocks, options.prefix_cache),
       scratch_(model_->desc(), options.max_step_tokens),
-      id_(register_flag(interrupt_)) {}
+      id_(registered_and_tuned()) {}
+
+std::uint32_t Engine::registered_and_tuned() const {
+  if (options_.tune) model_->tune(options_.threads);
+  return register_flag(interrupt_);
+}
 
 Engine::~Engine() {
   Registry& r = registry();

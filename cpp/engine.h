@@ -15,6 +15,7 @@ struct EngineOptions {
   int threads, kv_blocks, max_step_tokens;
   bool prefix_cache;
   KvDtype kv_dtype = KvDtype::f16;
+  bool tune = false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
 };
 
 class Engine {
@@ -56,6 +57,7 @@ class Engine {
  private:
   void check_room(std::size_t index, const Segment& segment) const;
   void make_copies();
+  std::uint32_t registered_and_tuned() const;
 
   const std::shared_ptr<const Model> model_;
   const EngineOptions options_;

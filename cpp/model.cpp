@@ -7,6 +7,7 @@
 #include "error.h"
 #include "kv_cache.h"
 #include "rope.h"
+#include "shared_weights.h"
 
 namespace octavo {
 
@@ -100,8 +101,9 @@ std::vector<std::unique_ptr<os::File>> open_files(const ModelDesc& desc) {
 
 Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend) : Model(desc, std::move(backend), open_files(desc)) {}
 
-Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files)
-    : desc_(std::move(desc)), backend_(std::move(backend)), files_(std::move(files)) {
+Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files,
+             std::shared_ptr<SharedWeights> shared)
+    : desc_(std::move(desc)), backend_(std::move(backend)), files_(std::move(files)), shared_(std::move(shared)) {
   check_sizes(desc_);
   const ModelDesc& d = desc_;
   const int attended = d.heads * d.head_size, kv = d.kv_heads * d.head_size;
@@ -132,6 +134,7 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::
   std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) {
     return std::tie(a.source->file, a.source->offset, a.first) < std::tie(b.source->file, b.source->offset, b.first);
   });
+  if (shared_) adopt_or_prepare();
 }
 
 Model::~Model() { stop_pipeline(); }
@@ -204,6 +207,15 @@ std::size_t Model::resident_bytes() const {
     bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size() + layer.attn_sinks.size()) * 4;
   }
   return bytes;
+}
+
+void Model::tune(int threads) const {
+  std::vector<const Weight*> weights;
+  for (const Layer& layer : layers_)
+    for (const Projection* p : {&layer.qkv, &layer.attn_out, &layer.gate_up, &layer.down})
+      for (const Projection::Part& part : p->parts) weights.push_back(part.weight.get());
+  const auto turn = backend_->begin_step(threads, nullptr);
+  backend_->tune(weights);
 }
 
 // ---- forward -----------------------------------------------------------------------------------------------------------

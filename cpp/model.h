@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +21,7 @@
 namespace octavo {
 
 class KvCache;
+class SharedWeights;
 
 struct TensorSource {
   int file;  // index into ModelDesc::files; -1 = seeded random rows
@@ -81,8 +83,10 @@ class Model {
  public:
   // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported, out_of_memory.
   Model(ModelDesc desc, std::unique_ptr<Backend> backend);
-  // With its files, opened by the caller.
-  Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files);
+  // With its files, opened by the caller. shared: where the backend's weights lie when processes share them. Adopted ones are
+  // complete at once, others are published by finish_load().
+  Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files,
+        std::shared_ptr<SharedWeights> shared = nullptr);
 
   ~Model();
 
@@ -98,6 +102,12 @@ class Model {
   std::size_t resident_bytes() const;
   // Of the bytes of all tensors as they were loaded, in the order of the files; 0 before.
   std::uint64_t content_hash() const { return content_hash_; }
+  // How the weights came here: read for this process alone, read and offered to others, or adopted from another process.
+  enum class Origin { own, offered, adopted };
+  Origin origin() const { return origin_; }
+
+  // Backend::tune on the weights of the layers; takes a turn.
+  void tune(int threads) const;
 
   const ModelDesc& desc() const { return desc_; }
   Backend& backend() const { return *backend_; }
@@ -129,6 +139,9 @@ class Model {
   void load_alone(Task& task);
   void read_rows(const Task& task, std::vector<std::uint8_t>& rows) const;
   void store_rows(Task& task, const std::vector<std::uint8_t>& rows);
+  std::vector<std::span<float>> vectors();
+  void adopt_or_prepare();
+  void complete(std::uint64_t content_hash);
   void start_pipeline();
   void stop_pipeline();
   void read_along();
@@ -159,6 +172,8 @@ class Model {
   Pipeline pipeline_;
   std::mutex load_mutex_;
   std::condition_variable changed_;
+  std::shared_ptr<SharedWeights> shared_;
+  Origin origin_ = Origin::own;
   std::uint64_t content_hash_ = 0;
   std::atomic<bool> loaded_{false};
 };

@@ -8,6 +8,7 @@
 #include "content_hash.h"
 #include "error.h"
 #include "model.h"
+#include "shared_weights.h"
 #include "synthetic.h"
 
 namespace octavo {
@@ -175,12 +176,34 @@ void Model::finish_load() {
   }
   stop_pipeline();
   const std::lock_guard lock(load_mutex_);
-  files_.clear();
-  pipeline_.spare.clear();
+  if (loaded()) return;
   ContentHash all;
   for (const Task& task : tasks_) all.add(task.hash);
-  content_hash_ = all.value();
+  if (shared_ && shared_->publish(vectors(), all.value())) origin_ = Origin::offered;
+  complete(all.value());
+}
+
+void Model::complete(std::uint64_t content_hash) {
+  files_.clear();
+  pipeline_.spare.clear();
+  content_hash_ = content_hash;
   loaded_.store(true, std::memory_order_release);
+}
+
+// What is no weight of the backend, in the order of the tasks.
+std::vector<std::span<float>> Model::vectors() {
+  std::vector<std::span<float>> found;
+  for (const Task& task : tasks_)
+    if (task.vector) found.emplace_back(task.vector, static_cast<std::size_t>(task.source->width));
+  return found;
+}
+
+void Model::adopt_or_prepare() {
+  if (!shared_->adopted()) return shared_->prepare_pages();
+  const std::uint64_t content_hash = shared_->take(vectors());
+  for (Task& task : tasks_) task.progress = Progress::loaded;
+  origin_ = Origin::adopted;
+  complete(content_hash);
 }
 
 }  // namespace octavo

@@ -382,12 +382,19 @@ struct Arena::Chunk {
 };
 
 Arena::Arena() = default;
+Arena::Arena(std::shared_ptr<std::uint8_t> memory, std::size_t bytes) : given_(std::move(memory)), given_bytes_(bytes) {}
 Arena::~Arena() = default;
 
 std::shared_ptr<std::uint8_t> Arena::allocate(std::size_t bytes) {
   constexpr std::size_t chunk_bytes = std::size_t{128} << 20, line = 64, check_every = std::size_t{32} << 20;
   if (bytes > SIZE_MAX / 2) refuse_memory(bytes, "more than the address space");
   const std::size_t wanted = std::max<std::size_t>(line, (bytes + line - 1) / line * line);
+  if (given_) {
+    if (wanted > given_bytes_ - total_) refuse_memory(wanted, "more than was set aside");
+    std::shared_ptr<std::uint8_t> block(given_, given_.get() + total_);
+    total_ += wanted;
+    return block;
+  }
   // What was allocated before may not be written yet, and then the system still counts it as available.
   if (total_ + wanted - checked_ >= check_every) {
     if (total_ + wanted > memory_available()) refuse_memory(total_ + wanted, "more than is available");
@@ -409,8 +416,11 @@ std::shared_ptr<std::uint8_t> Arena::allocate(std::size_t bytes) {
 }
 
 std::uint64_t huge_page_bytes() {
-  std::uint64_t kib = 0;
-  return find_number(slurp("/proc/self/smaps_rollup"), "AnonHugePages", &kib) ? kib * 1024 : 0;
+  const std::string rollup = slurp("/proc/self/smaps_rollup");
+  std::uint64_t own_kib = 0, shared_kib = 0;
+  find_number(rollup, "AnonHugePages", &own_kib);
+  find_number(rollup, "ShmemPmdMapped", &shared_kib);
+  return (own_kib + shared_kib) * 1024;
 }
 
 // ---- limits --------------------------------------------------------------------------------------------------------

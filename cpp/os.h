@@ -66,13 +66,18 @@ class Memory {
 class Arena {
  public:
   Arena();
+  // Of zeroed memory that is given, and no more than that.
+  Arena(std::shared_ptr<std::uint8_t> memory, std::size_t bytes);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
   // Throws out_of_memory when the blocks of this arena are more than is available.
   std::shared_ptr<std::uint8_t> allocate(std::size_t bytes);
+  std::size_t used_bytes() const { return total_; }
  private:
   struct Chunk;
+  std::shared_ptr<std::uint8_t> given_;
+  std::size_t given_bytes_ = 0;
   std::shared_ptr<Chunk> chunk_;
   std::size_t total_ = 0, checked_ = 0;
 };

@@ -3,7 +3,8 @@
  * tokens on the text worker; this class only checks options, turns prompts into token ids and connects requests to streams.
  */
 import { randomBytes } from 'node:crypto'
-import { resolve } from 'node:path'
+import { tmpdir, userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
 import { CallSite } from './call-site.ts'
 import { dropOldestTurns } from './context-fit.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
@@ -444,6 +445,7 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     model: location,
     backend: options.device === 'reference' ? 'reference' : 'cpu',
     isa: options.internal.isa ?? null,
+    sharingFolder: sharingFolder(options.shareWeights),
     threads: options.threads,
     contextTokens: options.contextTokens,
     kvMemoryBytes: options.kv.memory,
@@ -455,6 +457,12 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     checkBlocks: options.internal.checkBlocks,
     recordFile: options.internal.recordFile,
   } as const
+}
+
+/** Null: weights are not shared between processes. */
+function sharingFolder(shareWeights: boolean | string): string | null {
+  if (typeof shareWeights === 'string') return resolve(shareWeights)
+  return shareWeights ? join(tmpdir(), `octavo-${userInfo().uid}`) : null
 }
 
 function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {

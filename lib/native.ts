@@ -153,6 +153,15 @@ export interface NativeModel {
   readonly shared: boolean
   /** Instruction set that it computes with. */
   readonly isa: string
+  /**
+   * Before anything else, for a model with a sharingFolder: false while another process reads the same weights to share them; ask
+   * again, or never more and go alone.
+   */
+  claim(): boolean
+  /** How the weights came here: read for this process alone, read and offered to others, or adopted from another process. */
+  readonly origin: 'own' | 'offered' | 'adopted'
+  /** Why weights are not shared between processes although there is a sharingFolder; else empty. */
+  readonly sharingFailure: string
   /** Hexadecimal, of the bytes of all tensors as they were read; known when all are loaded. */
   readonly contentHash: string
   /**
@@ -181,6 +190,16 @@ export interface NativeEngineOptions {
   prefixCache: boolean
   /** Default 'f16'. */
   kvDtype?: KvDtype
+  /** Whether to measure how this CPU wants to be worked: some milliseconds, once for a process and model. Default false. */
+  tune?: boolean
+}
+
+/** How operations walk through their work; results never depend on it. See cpp/backend.h. */
+export interface Tuning {
+  /** Steps of so many tokens or more fetch the next tile of a weight before it is needed; 2^31 - 1: none do. */
+  prefetchFromTokens: number
+  /** That the measurement took; 0: nothing was measured (none was asked for, or caches hold the weights). */
+  seconds: number
 }
 
 /** Indices into the Int32Array that `stats` fills. */
@@ -192,6 +211,7 @@ export interface NativeEngine {
   readonly kvBytes: number
   readonly kvBlockBytes: number
   readonly scratchBytes: number
+  readonly tuning: Tuning
   sequenceCreate(salt: string): number
   /** Attaches the longest cached prefix in whole blocks; returns its tokens. The sequence must be empty. */
   sequenceMatch(sequence: number, tokens: Int32Array): number
@@ -276,7 +296,12 @@ export interface Native {
     seed: number,
     onTensor?: (index: number) => void,
   ): void
-  Model: new (desc: ModelDesc, backend: 'cpu' | 'reference', isa: string | null) => NativeModel
+  Model: new (
+    desc: ModelDesc,
+    backend: 'cpu' | 'reference',
+    isa: string | null,
+    sharingFolder?: string | null,
+  ) => NativeModel
   /** Refuses a model that is not loaded. */
   Engine: new (
     model: NativeModel,

@@ -67,6 +67,13 @@ export interface LoadOptions {
    * that they would have had. Otherwise they reject with ENGINE_FAILED, and so does everything after. Default false.
    */
   restart?: boolean | undefined
+  /**
+   * Whether processes of one user (a cluster's workers) share one copy of the weights: the first one to load a model offers it in
+   * sealed memory, others adopt it, and it stays as long as one of them does. They find each other in the folder that is named,
+   * or `octavo-<uid>` in the system's temporary folder; it must belong to this user alone. Where sharing is not to be had, weights are read as
+   * ever, and `onLog` says why. Default false.
+   */
+  shareWeights?: boolean | string | undefined
   /** Called while loading. */
   onProgress?: ((progress: LoadProgress) => void) | undefined
   /** Called with lines that a log may want: nothing is ever printed. They go to the diagnostics channel 'octavo:log', too. */
@@ -229,6 +236,7 @@ export const loadSchema = z.strictObject({
     .default(60_000),
   isolation: z.enum(['thread', 'process']).default('thread'),
   restart: z.boolean().default(false),
+  shareWeights: z.union([z.boolean(), z.string().min(1)], { error: "true, false or a folder's name" }).default(false),
   onProgress: callback<(progress: LoadProgress) => void>().optional(),
   onLog: callback<(message: string) => void>().optional(),
   signal,

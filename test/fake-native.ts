@@ -65,6 +65,7 @@ export class FakeNativeEngine implements NativeEngine {
   readonly kvBytes = 0
   readonly kvBlockBytes = 1024
   readonly scratchBytes = 0
+  readonly tuning = { prefetchFromTokens: 6, seconds: 0 }
   stepSeconds = 0
   readonly vocabulary: number
   closed = false

@@ -2,7 +2,7 @@
 // JSON line per row. Weights are rotated over more memory than any cache holds, so that they stream from DRAM as in a
 // model.
 //
-//   octavo_kernels [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best]
+//   octavo_kernels [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best] [--prefetch-from TOKENS]
 //
 // peak: share of the int8 (linear, quantised) operations per second; bound: time the bytes or the operations need at
 // the limits, whichever is longer, over the measured time.
@@ -32,6 +32,7 @@ struct Options {
   const char* only = "";
   double seconds = 0.15;  // per row
   bool best = false;
+  Tuning tuning;
 };
 
 constexpr std::size_t rotation_bytes = std::size_t{192} << 20;  // several times the L3 of the machines in sight
@@ -215,6 +216,7 @@ Options parse(int argc, char** argv) {
     else if (!std::strcmp(argv[i], "--threads")) options.threads = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--isa")) options.isa = argv[i + 1];
     else if (!std::strcmp(argv[i], "--only")) options.only = argv[i + 1];
+    else if (!std::strcmp(argv[i], "--prefetch-from")) options.tuning.prefetch_from_tokens = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--seconds")) options.seconds = std::atof(argv[i + 1]);
   }
   return options;
@@ -226,6 +228,7 @@ int main(int argc, char** argv) {
   Bench bench{parse(argc, argv), {}, nullptr};
   bench.backend = make_cpu_backend(bench.options.isa);
   bench.backend->set_threads(bench.options.threads);
+  bench.backend->set_tuning(bench.options.tuning);
   bench.limits = measure_limits(bench.options.threads);
   std::printf(
       "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",

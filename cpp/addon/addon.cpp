@@ -47,7 +47,8 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
     return DefineClass(env, "Model",
                        {accessor<JsModel, &JsModel::tensor_count>("tensorCount"), accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
                         accessor<JsModel, &JsModel::shared>("shared"), accessor<JsModel, &JsModel::isa>("isa"),
-                        accessor<JsModel, &JsModel::content_hash>("contentHash"),
+                        accessor<JsModel, &JsModel::content_hash>("contentHash"), accessor<JsModel, &JsModel::origin>("origin"),
+                        accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"), InstanceMethod<&JsModel::claim>("claim"),
                         InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
                         InstanceMethod<&JsModel::close>("close")});
   }
@@ -57,7 +58,8 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
       const std::string backend = text(info[1], "backend");
       const std::string isa = info[2].IsString() ? text(info[2], "isa") : "";
       if (backend != "cpu" && backend != "reference") bad_argument("backend", "cpu or reference");
-      request_ = {model_desc(object(info[0], "desc")), backend, isa};
+      const std::string sharing_folder = info[3].IsString() ? text(info[3], "sharingFolder") : "";
+      request_ = {model_desc(object(info[0], "desc")), backend, isa, sharing_folder};
       model_ = find_model(*request_);
       shared_ = model_ != nullptr;
       info.This().As<Napi::Object>().TypeTag(&tag);
@@ -67,7 +69,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   // Weights are allocated when they are first asked for.
   std::shared_ptr<Model> get() {
     if (!request_) throw Error(Code::invalid_argument, "the model was closed");
-    if (!model_) model_ = share_model(*request_, &shared_);
+    if (!model_) model_ = share_model(*request_, &shared_);  // alone, when claim() gave none
     return model_;
   }
 
@@ -78,6 +80,25 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   }
   Napi::Value shared(const Napi::CallbackInfo& info) {
     return property(info, [&] { return shared_; });
+  }
+  Napi::Value origin(const Napi::CallbackInfo& info) {
+    return property(info, [&] {
+      switch (get()->origin()) {
+        case Model::Origin::offered: return "offered";
+        case Model::Origin::adopted: return "adopted";
+        default: return "own";
+      }
+    });
+  }
+  Napi::Value sharing_failure(const Napi::CallbackInfo& info) {
+    return property(info, [&] { return sharing_failure_; });
+  }
+  Napi::Value claim(const Napi::CallbackInfo& info) {
+    return property(info, [&] {
+      if (!request_) throw Error(Code::invalid_argument, "the model was closed");
+      if (!model_) model_ = try_share_model(*request_, &shared_, &sharing_failure_);
+      return model_ != nullptr;
+    });
   }
   Napi::Value isa(const Napi::CallbackInfo& info) {
     return property(info, [&] { return get()->backend().isa(); });
@@ -110,6 +131,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
 
   std::optional<ModelRequest> request_;
   bool shared_ = false;  // somebody else had made the weights
+  std::string sharing_failure_;
   std::shared_ptr<Model> model_;
 };
 
@@ -124,6 +146,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
         env, "Engine",
         {accessor<JsEngine, &JsEngine::id>("id"), accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
          accessor<JsEngine, &JsEngine::block_bytes>("kvBlockBytes"),
+         accessor<JsEngine, &JsEngine::tuning>("tuning"),
          accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"), accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
          InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
          InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
@@ -145,6 +168,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const Napi::Object o = object(info[1], "options");
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
                                     small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
+      options.tune = o.Has("tune") && o.Get("tune").ToBoolean();
       if (o.Has("kvDtype")) options.kv_dtype = kv_dtype(o.Get("kvDtype"));
       if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
       // A slot of the pool (block * 16 + offset) is an int32.
@@ -174,6 +198,15 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   }
   Napi::Value block_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().block_bytes(); });
+  }
+  Napi::Value tuning(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      const Tuning tuning = get().model().backend().tuning();
+      const Napi::Object o = Napi::Object::New(info.Env());
+      o.Set("prefetchFromTokens", tuning.prefetch_from_tokens);
+      o.Set("seconds", tuning.seconds);
+      return o;
+    });
   }
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().scratch_bytes(); });

@@ -44,6 +44,7 @@ class Followers {
 };
 
 struct LinearScratch {
+  Tuning tuning;
   Followers followers;
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread

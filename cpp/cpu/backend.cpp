@@ -11,6 +11,7 @@
 #include "cpu/kv_store.h"
 #include "cpu/linear.h"
 #include "cpu/team.h"
+#include "cpu/tuning.h"
 #include "cpu/weight.h"
 #include "error.h"
 
@@ -23,7 +24,8 @@ std::size_t at(int row, int ld) { return static_cast<std::size_t>(row) * static_
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(const Kernels& kernels) : kernels_(kernels), team_{thread_pool()} {}
+  CpuBackend(const Kernels& kernels, std::shared_ptr<os::Arena> weights)
+      : kernels_(kernels), team_{thread_pool()}, weights_(std::move(weights)) {}
 
   const char* name() const override { return "cpu"; }
   const char* isa() const override { return kernels_.isa; }
@@ -43,8 +45,12 @@ class CpuBackend final : public Backend {
     return turn;
   }
 
+  void tune(std::span<const Weight* const> weights) override { linear_.tuning = tuned(kernels_, team_, weights); }
+  Tuning tuning() const override { return linear_.tuning; }
+  void set_tuning(const Tuning& tuning) override { linear_.tuning = tuning; }
+
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
-    return std::make_unique<CpuWeight>(format, n, k, weights_);
+    return std::make_unique<CpuWeight>(format, n, k, *weights_);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CpuWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -168,7 +174,7 @@ class CpuBackend final : public Backend {
  private:
   const Kernels& kernels_;
   Team team_;
-  os::Arena weights_;
+  std::shared_ptr<os::Arena> weights_;
   LinearScratch linear_;
   AttentionScratch attention_;
   std::vector<SamplerScratch> samplers_;
@@ -177,7 +183,7 @@ class CpuBackend final : public Backend {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Backend> make_cpu_backend(const char* isa) {
+std::unique_ptr<Backend> make_cpu_backend(const char* isa, std::shared_ptr<os::Arena> weights) {
   const cpu::Kernels* const kernels = cpu::kernels_find(isa);
   if (kernels == nullptr) {
     std::string known;
@@ -185,7 +191,7 @@ std::unique_ptr<Backend> make_cpu_backend(const char* isa) {
     throw Error(Code::invalid_argument, "this machine has no such instruction set",
                 {{"expected", known}, {"found", isa ? isa : "none"}});
   }
-  return std::make_unique<cpu::CpuBackend>(*kernels);
+  return std::make_unique<cpu::CpuBackend>(*kernels, weights ? std::move(weights) : std::make_shared<os::Arena>());
 }
 
 }  // namespace octavo

@@ -16,9 +16,8 @@ constexpr std::int64_t resident_panel_bytes = 400000;
 constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
 // A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish together.
 constexpr double shortest_claim_us = 2, longest_claim_us = 500;
-// From this many tokens on computing outlasts reading, and the next tile is fetched meanwhile. Below, the CPU's own
-// prefetcher does better: at one token asking for lines costs a third of the bandwidth on Zen 4.
-constexpr int prefetch_from_tokens = 6;
+// Fewer tokens are bound by reading, and one stream of weights is read faster than two.
+constexpr int fused_from_tokens = 6;
 
 // Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
 struct Work {
@@ -125,7 +124,7 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
   const Ahead ahead{work, scratch.followers.read(tiles_of(weight, 1)), team.threads};
-  const bool fetch = call.tokens >= prefetch_from_tokens;
+  const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -212,8 +211,7 @@ void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, co
 
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
   const CpuWeight &gate_up = call.gate_up, &down = call.down;
-  // Few tokens are bound by reading, and one stream of weights is read faster than two.
-  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens < prefetch_from_tokens) return false;
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens < fused_from_tokens) return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
   const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;
@@ -221,6 +219,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Activations in(kernels, team, scratch, gate_up, panels, call.in);
   const Activations between(kernels, scratch, scratch.gated, down, panels);
   const Ahead ahead{work, scratch.followers.read(tiles_of(gate_up, 2)), team.threads};
+  const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -235,7 +234,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
             job.to(call.gate_up_bias ? call.gate_up_bias + t * tile_rows : nullptr, ld, false);
             return job;
           };
-          const std::uint8_t *const next = ahead.during(i, thread, gate_up.tile(tile + 1)), *next_up = nullptr;
+          const std::uint8_t *const next = fetch ? ahead.during(i, thread, gate_up.tile(tile + 1)) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
           if (next != nullptr) next_up = next == gate_up.tile(tile + 1) ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
           TileTimesPanels gate = job_of(tile, next), up = job_of(tiles + tile, next_up);

@@ -14,6 +14,9 @@ class ForwardingBackend : public Backend {
   void set_threads(int threads) override { inner_->set_threads(threads); }
   void set_interrupt(const std::atomic<bool>* flag) override { inner_->set_interrupt(flag); }
   std::shared_ptr<void> begin_step(int threads, const std::atomic<bool>* flag) override { return inner_->begin_step(threads, flag); }
+  void tune(std::span<const Weight* const> weights) override { inner_->tune(weights); }
+  Tuning tuning() const override { return inner_->tuning(); }
+  void set_tuning(const Tuning& tuning) override { inner_->set_tuning(tuning); }
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override { return inner_->weight_create(format, n, k); }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override { inner_->weight_load(w, row, count, rows); }
   std::unique_ptr<KvStore> kv_create(const KvShape& shape) override { return inner_->kv_create(shape); }

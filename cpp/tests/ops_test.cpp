@@ -5,6 +5,7 @@
 #include <doctest.h>
 
 #include <functional>
+#include <limits>
 #include <thread>
 
 #include "compare.h"
@@ -79,6 +80,9 @@ void load_in_pieces(Backend& backend, Weight& w, const std::vector<std::uint8_t>
     backend.weight_load(w, row, count, rows.data() + stride * static_cast<std::size_t>(row));
 }
 
+// Steps of any size prefetch, some sizes do, none do.
+const std::vector<int> prefetch_starts = {1, 3, 6, std::numeric_limits<int>::max()};
+
 void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
   const LinearShape shape{wanted.m, wanted.n, fitting(format, wanted.k)};
   const bool with_bias = rng.chance(2);
@@ -107,9 +111,11 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
     load_in_pieces(*backend, *w, rows, rng);
     for (int threads = 1; threads <= 3; ++threads) {
       backend->set_threads(threads);
+      backend->set_tuning({.prefetch_from_tokens = rng.pick(prefetch_starts)});
       const std::string difference = expected.difference(run(*backend, *w));
       CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
     }
+    backend->set_tuning({});
   }
 }
 
@@ -132,6 +138,32 @@ std::vector<BadScale> bad_scales(Format format) {
 }
 
 }  // namespace
+
+TEST_CASE("a CPU is measured once for its instruction set, threads and weights, and not on weights that caches hold") {
+  const std::unique_ptr<Backend> backend = make_cpu_backend(nullptr);
+  std::vector<std::unique_ptr<Weight>> weights;
+  std::vector<const Weight*> pointers;
+  const auto add = [&](Format format, int n, int k) {
+    weights.push_back(backend->weight_create(format, n, k));
+    pointers.push_back(weights.back().get());
+  };
+  add(Format::q4_0, 2048, 2048);
+  add(Format::f32, 4096, 2048);  // no quantised weight
+  const auto measured = [&](Backend& b, int threads) {
+    const auto turn = b.begin_step(threads, nullptr);
+    b.tune(pointers);
+    return b.tuning();
+  };
+  CHECK(measured(*backend, 1).seconds == 0);
+  for (int i = 0; i < 10; ++i) add(Format::q4_0, 2048, 2048);
+  add(Format::q4_0, 20000, 64);  // wider than what is measured
+  const Tuning first = measured(*backend, 1);
+  CHECK(first.seconds > 0);
+  CHECK(measured(*backend, 1).seconds == first.seconds);
+  CHECK(measured(*make_cpu_backend(nullptr), 1).seconds == first.seconds);
+  CHECK(measured(*backend, 2).seconds != first.seconds);
+  CHECK(make_reference_backend()->tuning().seconds == 0);
+}
 
 TEST_CASE("this machine runs at least one instruction set, and an unknown one is refused") {
   REQUIRE(cpus().size() > 0);

@@ -172,3 +172,60 @@ TEST_CASE("shared models: engines of several threads compute on one model, with 
     CHECK(wrong == 0);
   }
 }
+
+TEST_CASE("shared models: processes that share weights compute alike, on whatever instruction set") {
+  const ModelFile file;
+  const std::string folder = file.path + ".sharing";
+  std::vector<float> expected = [&] {
+    const auto alone = share_model(request_of(file));
+    load(*alone);
+    return scores(alone);
+  }();
+  bool found = false;
+  std::string reason;
+  ModelRequest request = request_of(file);
+  request.sharing_folder = folder;
+  const auto first = try_share_model(request, &found, &reason);
+  REQUIRE(first);
+  // Another instruction set is another model of this process, but the weights are the same.
+  request.isa = "baseline";
+  CHECK(try_share_model(request, &found, &reason) == nullptr);  // busy
+  load(*first);
+  CHECK(first->origin() == Model::Origin::offered);
+  CHECK(scores(first) == expected);
+  const auto second = try_share_model(request, &found, &reason);
+  REQUIRE(second);
+  CHECK(reason.empty());
+  CHECK_FALSE(found);
+  CHECK(second->origin() == Model::Origin::adopted);
+  CHECK(second->loaded());
+  load(*second);  // nothing to do, and no error
+  CHECK(second->content_hash() == first->content_hash());
+  CHECK(scores(second) == expected);
+
+  SUBCASE("the reference has a layout of its own and shares nothing") {
+    request.backend = "reference";
+    const auto reference = try_share_model(request, &found, &reason);
+    load(*reference);
+    CHECK(reference->origin() == Model::Origin::own);
+    CHECK(scores(reference) == expected);
+  }
+  SUBCASE("a changed file is another model") {
+    file.write(false);
+    request.isa = "";
+    const auto third = try_share_model(request, &found, &reason);
+    REQUIRE(third);
+    CHECK(third->origin() == Model::Origin::own);
+  }
+  SUBCASE("without a folder to trust the weights are one's own, and the reason is told") {
+    file.write(false);
+    request.sharing_folder = "/proc/nowhere";
+    const auto third = try_share_model(request, &found, &reason);
+    REQUIRE(third);
+    CHECK(reason.find("/proc/nowhere") != std::string::npos);
+    load(*third);
+    CHECK(third->origin() == Model::Origin::own);
+    CHECK(scores(third) == expected);
+  }
+  std::filesystem::remove_all(folder);
+}

@@ -15,6 +15,7 @@ import {
   type NativeModel,
   native,
   type SamplerParams,
+  type Tuning,
 } from '../native.ts'
 import { measureParallel, type ParallelRun, summariseParallel } from './bench-parallel.ts'
 import { bestLimits, decodeBound, passCost, prefillShare } from './bounds.ts'
@@ -100,7 +101,7 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
     const runs = await measure(plan, desc, nativeEngine, engine)
     const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel) : []
     const limits = bestLimits(before, native().limits(plan.threads))
-    const report = summarise(name, plan, desc, nativeModel, runs, parallel, limits)
+    const report = summarise(name, plan, desc, nativeModel, nativeEngine.tuning, runs, parallel, limits)
     clearStatusLine()
     if (flags.json) await printJson(report)
     else await printReport(report)
@@ -130,6 +131,7 @@ function loadNative(
     kvBlocks: blocksFor(context) + 1,
     maxStepTokens: stepTokens,
     prefixCache: false,
+    tune: true,
   })
   return { nativeModel, nativeEngine }
 }
@@ -217,6 +219,7 @@ function summarise(
   plan: Plan,
   desc: ModelDesc,
   model: NativeModel,
+  tuning: Tuning,
   runs: Run[],
   parallel: ParallelRun[],
   limits: MachineLimits,
@@ -233,6 +236,7 @@ function summarise(
     isa: plan.isa ?? native().cpu().isa,
     threads: plan.threads,
     hugePageBytes: native().hugePageBytes(),
+    tuning,
     limits,
     prefill: {
       tokens: plan.promptTokens,
@@ -251,6 +255,12 @@ function summarise(
     parallel: summariseParallel(parallel, desc, plan.decodeTokens, limits),
     runs,
   }
+}
+
+function tuningLine({ prefetchFromTokens, seconds }: Tuning): string {
+  const steps = { 1: 'every step prefetches', [2 ** 31 - 1]: 'no step prefetches' }[prefetchFromTokens]
+  const measured = seconds > 0 ? `measured in ${(1000 * seconds).toFixed(0)} ms` : 'not measured'
+  return `tuning: ${steps ?? `steps of ${prefetchFromTokens} tokens or more prefetch`} weights (${measured})`
 }
 
 const parameters = (desc: ModelDesc): number =>
@@ -309,4 +319,5 @@ async function printReport(report: Report): Promise<void> {
       `int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us; ` +
       `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu}); ${formatBytes(report.hugePageBytes)} in huge pages`,
   )
+  await printLine(tuningLine(report.tuning))
 }

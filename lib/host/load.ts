@@ -17,6 +17,9 @@ import { recorded } from './step-recorder.ts'
 const weightsShare = 0.95
 /** While weights are read: each costs both threads some microseconds. */
 const mostProgressMessages = 400
+/** Another process that reads the same weights is looked for so often, and so long: it may have been stopped. */
+const sharingPollMs = 10
+const mostSharingWaitMs = 120_000
 /** Of docs/numerics.md: another one where any result is another one. */
 const numericsVersion = 1
 
@@ -32,12 +35,13 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   const { desc } = checkpoint
   const totalBytes = Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0)
   const startedMs = performance.now()
-  const model = new (native().Model)(desc, options.backend, options.isa)
+  const { cpus, memoryAvailable } = native().cpu()
+  const model = new (native().Model)(desc, options.backend, options.isa, options.sharingFolder)
   let engine: NativeEngine | undefined
   try {
-    const { cpus, memoryAvailable } = native().cpu()
+    const adopted = options.sharingFolder !== null && adopt(model, calledOff)
     // Before any weight is read: a model that cannot fit is refused in milliseconds.
-    const memory = planMemory({ desc, weightsShared: model.shared, memoryAvailable, ...demands(options) })
+    const memory = planMemory({ desc, weightsShared: adopted || model.shared, memoryAvailable, ...demands(options) })
     const threads = options.threads === 'auto' ? cpus : options.threads
     const read = readWeights(model, calledOff, (bytes) =>
       progress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes)),
@@ -45,7 +49,14 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     if (read) {
       progress('cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
-      engine = new (native().Engine)(model, { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype })
+      engine = new (native().Engine)(model, {
+        threads,
+        kvBlocks: memory.kvBlocks,
+        maxStepTokens,
+        prefixCache,
+        kvDtype,
+        tune: true,
+      })
       if (options.recordFile !== undefined) engine = recorded(engine, options.recordFile)
     }
     if (engine === undefined || calledOff()) {
@@ -64,6 +75,16 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   }
 }
 
+/** Whether weights came from another process; waits while one is about to offer them. */
+function adopt(model: NativeModel, calledOff: () => boolean): boolean {
+  const sleep = new Int32Array(new SharedArrayBuffer(4))
+  for (let waitedMs = 0; !model.claim(); waitedMs += sharingPollMs) {
+    if (calledOff() || waitedMs >= mostSharingWaitMs) return false
+    Atomics.wait(sleep, 0, 0, sharingPollMs)
+  }
+  return model.origin === 'adopted'
+}
+
 /** What a log may want to know of a load: what was made, and what was decided on the way. */
 function report(
   { info }: Checkpoint,
@@ -75,11 +96,15 @@ function report(
   durationMs: number,
 ): string[] {
   const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
-  const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${model.shared ? ', shared with another engine' : ''}`
+  const origin = model.shared
+    ? ', shared with another engine'
+    : { own: '', offered: ', offered to other processes', adopted: ', adopted from another process' }[model.origin]
+  const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${origin}`
   const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens`
   const lines = [
     `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.`,
   ]
+  if (model.sharingFailure !== '') lines.push(`Weights are not shared with other processes: ${model.sharingFailure}`)
   if (options.contextTokens === undefined && contextTokens < info.contextTokens) {
     const reason = options.kvMemoryBytes === undefined ? 'memory allows no more' : 'kv.memory holds no more'
     lines.push(`contextTokens is ${contextTokens} instead of the trained ${info.contextTokens}: ${reason}.`)

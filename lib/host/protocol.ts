@@ -16,6 +16,8 @@ export interface HostOptions {
   model: ModelLocation
   backend: 'cpu' | 'reference'
   isa: string | null
+  /** Where processes that share weights find each other; null: they do not. */
+  sharingFolder: string | null
   threads: number | 'auto'
   /** undefined: what the model was trained for, or less if memory says so. */
   contextTokens: number | undefined

@@ -1,0 +1,110 @@
+#include "cpu/tuning.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cpu/linear.h"
+
+namespace octavo::cpu {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A pass streams so much from memory; less than the smaller one stays in caches, where prefetching makes no difference.
+constexpr std::size_t most_bytes = std::size_t{48} << 20, least_bytes = std::size_t{24} << 20;
+constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
+// Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
+constexpr std::array<int, 2> token_counts = {1, 8};
+constexpr int rounds = 3;
+// A setting that is not the usual one has to be so much faster: what is noise is not worth a difference between processes.
+constexpr double margin = 0.04;
+
+struct Sample {
+  const Kernels& kernels;
+  const Team& team;
+  std::vector<const CpuWeight*> weights;
+  LinearScratch scratch;
+  std::vector<float> in, out;
+
+  double seconds(int tokens, bool prefetch) {
+    scratch.tuning.prefetch_from_tokens = prefetch ? 1 : std::numeric_limits<int>::max();
+    const Clock::time_point start = Clock::now();
+    for (const CpuWeight* weight : weights)
+      linear(kernels, team, scratch, *weight,
+             {out.data(), static_cast<int>(weight->n), LinearInput{in.data()}, nullptr, tokens, false});
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  // Whether prefetching pays for steps of `tokens` tokens: the best of alternating passes counts.
+  bool prefers_prefetch(int tokens, bool usual) {
+    double with = std::numeric_limits<double>::infinity(), without = with;
+    for (int i = 0; i < rounds; ++i) {
+      with = std::min(with, seconds(tokens, true));
+      without = std::min(without, seconds(tokens, false));
+    }
+    return usual ? without > with * (1 - margin) : with < without * (1 - margin);
+  }
+};
+
+// Whole layers' worth of quantised weights, each once, as a step reads them.
+std::vector<const CpuWeight*> choose(std::span<const Weight* const> weights) {
+  std::vector<const CpuWeight*> chosen;
+  std::size_t bytes = 0;
+  for (const Weight* weight : weights) {
+    const CpuWeight* const w = static_cast<const CpuWeight*>(weight);
+    if (!is_quantised(w->format) || w->n > widest || bytes + w->resident_bytes() > most_bytes) continue;
+    chosen.push_back(w);
+    bytes += w->resident_bytes();
+  }
+  if (bytes < least_bytes) chosen.clear();
+  return chosen;
+}
+
+Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const CpuWeight*>& weights) {
+  const Clock::time_point start = Clock::now();
+  std::int64_t n = 0, k = 0;
+  for (const CpuWeight* w : weights) n = std::max(n, w->n), k = std::max(k, w->k);
+  const std::size_t tokens = token_counts.back();
+  Sample sample{kernels, team, weights, {}, std::vector<float>(tokens * static_cast<std::size_t>(k)),
+                std::vector<float>(tokens * static_cast<std::size_t>(n))};
+  for (std::size_t i = 0; i < sample.in.size(); ++i) sample.in[i] = static_cast<float>(static_cast<int>(i % 17) - 8);
+  Tuning tuning;
+  const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
+  const bool for_some = sample.prefers_prefetch(token_counts[1], true);
+  tuning.prefetch_from_tokens = for_one && for_some ? 1 : for_some ? tuning.prefetch_from_tokens : std::numeric_limits<int>::max();
+  tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return tuning;
+}
+
+}  // namespace
+
+Tuning tuned(const Kernels& kernels, const Team& team, std::span<const Weight* const> weights) {
+  const std::vector<const CpuWeight*> chosen = choose(weights);
+  if (chosen.empty()) return {};
+  std::ostringstream key;
+  key << kernels.isa << ' ' << team.threads;
+  for (const CpuWeight* w : chosen) key << ' ' << static_cast<int>(w->format) << ':' << w->n << 'x' << w->k;
+  static std::mutex mutex;
+  static auto* const known = new std::map<std::string, Tuning>;  // never destroyed: see shared_models.cpp
+  const std::lock_guard lock(mutex);
+  const auto [found, fresh] = known->try_emplace(key.str());
+  if (fresh) {
+    try {
+      found->second = measure(kernels, team, chosen);
+    } catch (...) {
+      known->erase(found);
+      throw;
+    }
+  }
+  return found->second;
+}
+
+}  // namespace octavo::cpu
