@@ -175,7 +175,6 @@ TEST_CASE("shared weights: nothing that another process could still change, or t
     return own && left.empty();  // and its name is gone
   };
   const auto image_of = [&](int seals, const std::function<void(std::vector<std::uint8_t>&)>& change) {
-    const Folder other;
     // A real image, copied into memory that is made by hand.
     std::vector<std::uint8_t> bytes;
     {
