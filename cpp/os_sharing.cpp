@@ -122,7 +122,7 @@ bool SharedMemory::seal() {
 void SharedMemory::use_huge_pages(std::size_t from, std::size_t bytes) const {
   const std::size_t end = std::min(from + bytes, bytes_) / huge_page * huge_page;
   for (std::size_t at = (from + huge_page - 1) / huge_page * huge_page; at < end; at += huge_page) {
-    if (::madvise(data_ + at, 4096, advice_populate_read) != 0 || ::madvise(data_ + at, huge_page, advice_collapse) != 0) return;
+    if (::madvise(data_ + at, 4096, advice_populate_read) == 0) ::madvise(data_ + at, huge_page, advice_collapse);
   }
 }
 

@@ -27,8 +27,8 @@ class SharedMemory {
   // Read-only from here on, for everybody and for good; the address stays. Nobody may be writing. False, and still writable,
   // when the system refuses.
   bool seal();
-  // Has bytes [from, from + bytes) lie in huge pages where the system can, whether they were written or not. What it has no
-  // time for is merely slower. While other threads write.
+  // Has bytes [from, from + bytes) lie in huge pages where the system can, whether they were written or not. It may fail for
+  // pages that other threads write to meanwhile: those stay as they are.
   void use_huge_pages(std::size_t from, std::size_t bytes) const;
 
  private:

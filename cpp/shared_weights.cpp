@@ -57,7 +57,8 @@ std::shared_ptr<SharedWeights> SharedWeights::find_or_begin(const std::string& f
 }
 
 SharedWeights::~SharedWeights() {
-  stop_pages();
+  pages_stop_.store(true, std::memory_order_relaxed);
+  if (pages_.joinable()) pages_.join();
   if (!offered_.empty()) folder_.remove(offered_);
 }
 
@@ -119,11 +120,6 @@ void SharedWeights::prepare_pages() {
   }
 }
 
-void SharedWeights::stop_pages() {
-  pages_stop_.store(true, std::memory_order_relaxed);
-  if (pages_.joinable()) pages_.join();
-}
-
 std::uint64_t SharedWeights::take(const Vectors& vectors) const {
   const Head& h = head();
   if (h.vectors_bytes != total_bytes(vectors) || arena_->used_bytes() != h.weights_bytes)
@@ -153,7 +149,10 @@ bool SharedWeights::publish(const Vectors& vectors, std::uint64_t content_hash) 
   std::memcpy(h.magic, magic, sizeof magic);
   std::memcpy(memory_->data(), &h, sizeof h);
   std::memcpy(memory_->data() + sizeof h, key_.data(), key_.size());
-  stop_pages();
+  if (pages_.joinable()) {
+    pages_.join();
+    memory_->use_huge_pages(weights_at, weights);  // where the first try met a writer
+  }
   const bool sealed = memory_->seal();
   if (sealed) offer();
   lock_ = nullptr;

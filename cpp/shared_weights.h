@@ -45,7 +45,6 @@ class SharedWeights {
   bool adopt_any();
   bool adopt(int process, int descriptor);
   void begin(std::uint64_t capacity_bytes);
-  void stop_pages();
   void offer();
   const Head& head() const;
 
