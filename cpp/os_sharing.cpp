@@ -139,9 +139,12 @@ PrivateFolder::PrivateFolder(std::string path) : path_(std::move(path)) {
   if (path_.empty() || path_.find('\0') != std::string::npos)
     throw Error(Code::invalid_argument, "expected a folder's name, found an empty one or one with a zero byte");
   if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) fail_folder(path_, "a folder that can be made", std::strerror(errno));
+  const int fd = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) fail_folder(path_, "a folder and no link", std::strerror(errno));
   struct stat info;
-  if (::lstat(path_.c_str(), &info) != 0) fail_folder(path_, "a folder", std::strerror(errno));
-  if (!S_ISDIR(info.st_mode)) fail_folder(path_, "a folder", S_ISLNK(info.st_mode) ? "a link" : "another file");
+  const bool known = ::fstat(fd, &info) == 0;
+  ::close(fd);
+  if (!known) fail_folder(path_, "a folder", "one that cannot be examined");
   if (info.st_uid != ::geteuid()) fail_folder(path_, "a folder of this user", "user " + std::to_string(info.st_uid) + "'s");
   if ((info.st_mode & 077) != 0) fail_folder(path_, "a folder that only its owner may enter (mode 700)", "others may");
 }
