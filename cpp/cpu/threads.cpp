@@ -21,18 +21,19 @@ constexpr int spins_per_look = 64;        // pauses between two looks at the clo
 constexpr auto longest_nap = std::chrono::milliseconds(20);  // of a worker that sits out; closing waits for it
 constexpr int caller_spins = 2000;        // pauses before the caller offers its CPU to a worker that lost its own
 
-// A share's word: 24 bits of epoch, 20 bits of begin, 20 bits of end.
-constexpr int unit_bits = 20;
-constexpr std::uint32_t most_units = (1u << unit_bits) - 1, epoch_mask = (1u << 24) - 1;
+// A share's word: 32 bits of epoch, 16 bits of begin, 16 bits of end. A worker would have to lie still for hours of jobs
+// to take an old epoch for a new one.
+constexpr int unit_bits = 16;
+constexpr std::uint32_t most_units = (1u << unit_bits) - 1;
 // So often all words are brought up to date: none is ever so old that it counts as newer than the job.
-constexpr std::uint32_t sweep_epochs = 1u << 20;
+constexpr std::uint32_t sweep_epochs = 1u << 28;
 
 std::uint32_t epoch_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> (2 * unit_bits)); }
 std::uint64_t word_of(std::uint32_t epoch, int begin, int end) {
   return static_cast<std::uint64_t>(epoch) << (2 * unit_bits) | static_cast<std::uint64_t>(begin) << unit_bits |
          static_cast<std::uint64_t>(end);
 }
-bool is_newer(std::uint32_t a, std::uint32_t b) { return a != b && ((a - b) & epoch_mask) < (epoch_mask + 1) / 2; }
+bool is_newer(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) > 0; }
 
 int run_length(int left, int shortest, int longest) {
   const int run = std::max(shortest, left / 8);
@@ -141,10 +142,10 @@ bool ThreadPool::sit_out(int index) {
 }
 
 void ThreadPool::publish(const Known& job) {
-  epoch_ = std::max(1u, (epoch_ + 1) & epoch_mask);
+  epoch_ = std::max(1u, epoch_ + 1);
   if (epoch_ % sweep_epochs == 1)
     for (int i = 0; i < max_threads; ++i)
-      shares_[static_cast<std::size_t>(i)].word.store(word_of((epoch_ - 1) & epoch_mask, 0, 0), std::memory_order_relaxed);
+      shares_[static_cast<std::size_t>(i)].word.store(word_of(epoch_ - 1, 0, 0), std::memory_order_relaxed);
   done_.store(0, std::memory_order_relaxed);
   job_.epoch.store(0, std::memory_order_relaxed);
   // Released, so that whoever reads one of these sees the 0.
