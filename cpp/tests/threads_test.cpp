@@ -36,6 +36,19 @@ TEST_CASE("every tile runs exactly once, whatever the number of threads and the 
   }
 }
 
+TEST_CASE("jobs of more tiles than a share's word can number") {
+  ThreadPool pool;
+  for (int tiles : {65535, 65536, 200'001}) {
+    std::vector<std::atomic<int>> seen(static_cast<std::size_t>(tiles));
+    parallel(pool, 3, tiles, [&](int begin, int end, int) {
+      for (int i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+    });
+    int once = 0;
+    for (const auto& count : seen) once += count == 1;
+    CHECK(once == tiles);
+  }
+}
+
 TEST_CASE("jobs follow one another at once: no tile of one is taken for another's") {
   ThreadPool pool;
   int wrong = 0;
