@@ -118,8 +118,9 @@ describe('kill -9 of the engine', () => {
   it('rejects a load', async () => {
     const loading = isolated({ restart: true })
     loading.catch(() => {})
-    await until(() => enginesOf(process.pid).length > 0)
-    kill()
+    // At once: later it may have loaded already, and would be started again.
+    await until(() => childrenOf(process.pid).length > 0)
+    for (const pid of childrenOf(process.pid)) process.kill(pid, 'SIGKILL')
     await expect(loading).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
   })
 
