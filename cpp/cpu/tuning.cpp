@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cpu/linear.h"
+#include "os.h"
 
 namespace octavo::cpu {
 
@@ -27,6 +28,8 @@ constexpr int rounds = 4;
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile shall not
 // decide.
 constexpr double margin = 0.05;
+// A caller that lost its CPU more often has measured the others on this machine.
+constexpr std::uint64_t bearable_preemptions = 1;
 
 struct Sample {
   const Kernels& kernels;
@@ -70,6 +73,7 @@ std::vector<const CpuWeight*> choose(std::span<const Weight* const> weights) {
 
 Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const CpuWeight*>& weights) {
   const Clock::time_point start = Clock::now();
+  const std::uint64_t preemptions = os::preemptions();
   std::int64_t n = 0, k = 0;
   for (const CpuWeight* w : weights) n = std::max(n, w->n), k = std::max(k, w->k);
   const std::size_t tokens = token_counts.back();
@@ -80,6 +84,7 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
   const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
   const bool for_some = sample.prefers_prefetch(token_counts[1], true);
   tuning.prefetch_from_tokens = for_one && for_some ? 1 : for_some ? tuning.prefetch_from_tokens : std::numeric_limits<int>::max();
+  if (os::preemptions() - preemptions > bearable_preemptions) tuning = {};
   tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return tuning;
 }
