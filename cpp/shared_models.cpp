@@ -43,9 +43,9 @@ std::string key_of(const ModelRequest& request, const Files& files, bool with_is
   text(request.backend), text(with_isa ? request.isa : ""), text(d.architecture);
   for (const auto& file : files) text(file->identity());
   for (const int n : {d.layers, d.width, d.heads, d.kv_heads, d.head_size, d.feed_forward, d.vocabulary, d.rope_dims, d.sliding_window,
-                      static_cast<int>(d.activation), static_cast<int>(d.rope_style)})
+                      d.attention_sinks, static_cast<int>(d.activation), static_cast<int>(d.rope_style)})
     key << n << ' ';
-  key << d.norm_eps << ' ' << d.rope_magnitude << ' ' << d.seed << ' ';
+  key << d.norm_eps << ' ' << d.attention_soft_cap << ' ' << d.rope_magnitude << ' ' << d.seed << ' ';
   for (const double frequency : d.rope_frequencies) key << frequency << ' ';
   for (const auto& [role, t] : d.tensors) {
     text(role);
@@ -57,8 +57,8 @@ std::string key_of(const ModelRequest& request, const Files& files, bool with_is
 std::shared_ptr<Entry> entry_of(const std::string& key) {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
-  // Only the registry holds an entry without users: nobody can be making its model. Its lock, free by then, orders this look
-  // after what the last user wrote.
+  // Only the registry holds an entry without users: nobody can be making its model. Its lock, free by then, orders this
+  // look after what the last user wrote.
   std::erase_if(r.entries, [](const auto& item) {
     if (item.second.use_count() != 1) return false;
     const std::lock_guard ordered(item.second->mutex);

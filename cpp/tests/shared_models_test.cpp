@@ -1,5 +1,5 @@
-// Models that are shared between the engines of a process: what counts as the same, loading together, failures, and when the
-// weights go. The model is a single layer of seeded rows in a file that may be damaged or replaced.
+// Models that are shared between the engines of a process: what counts as the same, loading together, failures, and
+// when the weights go. The model is a single layer of seeded rows in a file that may be damaged or replaced.
 #include "shared_models.h"
 
 #include <doctest.h>
@@ -74,9 +74,15 @@ TEST_CASE("shared models: the same file in the same way is one model; another ba
   CHECK(share_model(request_of(file)) == first);
   CHECK(find_model(request_of(file)) == first);
   CHECK(find_model(request_of(file, "reference")) == nullptr);
-  ModelRequest other = request_of(file);
-  other.desc.norm_eps = 1e-6f;
-  CHECK(share_model(other) != first);
+  for (void (*change)(ModelDesc&) : std::initializer_list<void (*)(ModelDesc&)>{
+           [](ModelDesc& d) { d.norm_eps = 1e-6f; }, [](ModelDesc& d) { d.rope_style = RopeStyle::interleaved; },
+           [](ModelDesc& d) { d.rope_frequencies[3] = 0.5; }, [](ModelDesc& d) { d.rope_magnitude = 2; },
+           [](ModelDesc& d) { d.sliding_window = 4; }, [](ModelDesc& d) { d.attention_sinks = 2; },
+           [](ModelDesc& d) { d.attention_soft_cap = 30; }}) {
+    ModelRequest other = request_of(file);
+    change(other.desc);
+    CHECK(share_model(other) != first);
+  }
   file.write(false);
   std::filesystem::last_write_time(file.path, std::filesystem::last_write_time(file.path) + std::chrono::seconds(5));
   CHECK(share_model(request_of(file)) != first);
@@ -110,17 +116,20 @@ TEST_CASE("shared models: threads that load at once load each tensor once, and a
   for (int round = 0; round < 20; ++round) {
     std::vector<std::shared_ptr<Model>> models(4);
     std::vector<std::vector<float>> results(models.size());
+    std::vector<std::uint64_t> hashes(models.size());
     std::vector<std::thread> threads;
     for (std::size_t t = 0; t < models.size(); ++t)
       threads.emplace_back([&, t] {
         models[t] = share_model(request_of(file));
         load(*models[t]);
+        hashes[t] = models[t]->content_hash();
         results[t] = scores(models[t]);
       });
     for (std::thread& thread : threads) thread.join();
     for (std::size_t t = 0; t < models.size(); ++t) {
       CHECK(models[t] == models[0]);
       CHECK(results[t] == alone);
+      CHECK(hashes[t] == hashes[0]);
     }
   }
 }
