@@ -1,7 +1,8 @@
-// How the weights of a model get from its files into the backend's layout. A large model is a pipeline: one thread reads pieces
-// of tensors in the order of the files (a steady stream is what the system reads ahead for, in large units), and whoever asks
-// for a tensor repacks what has been read, together with a few helpers. Several loaders may share the work
-// (cpp/shared_models.h). The pipeline only makes it faster: a piece that it could not load is read by the one who asks for it.
+// How the weights of a model get from its files into the backend's layout. A large model is a pipeline: one thread
+// reads pieces of tensors in the order of the files (a steady stream is what the system reads ahead for, in large
+// units), and whoever asks for a tensor repacks what has been read, together with a few helpers. Several loaders may
+// share the work (cpp/shared_models.h). The pipeline only makes it faster: a piece that it could not load is read by
+// the one who asks for it.
 #include <algorithm>
 #include <system_error>
 
@@ -114,28 +115,25 @@ void Model::stop_pipeline() {
 
 void Model::read_along() {
   std::unique_lock lock(load_mutex_);
-  try {
-    for (Task& task : tasks_) {
-      if (task.progress != Progress::untouched) continue;
-      changed_.wait(lock, [&] { return pipeline_.stop || !pipeline_.spare.empty(); });
-      if (pipeline_.stop) break;
-      std::vector<std::uint8_t> rows = std::move(pipeline_.spare.back());
-      pipeline_.spare.pop_back();
-      task.progress = Progress::loading;
+  for (Task& task : tasks_) {
+    if (task.progress != Progress::untouched) continue;
+    changed_.wait(lock, [&] { return pipeline_.stop || !pipeline_.spare.empty(); });
+    if (pipeline_.stop) break;
+    std::vector<std::uint8_t> rows = std::move(pipeline_.spare.back());
+    pipeline_.spare.pop_back();
+    task.progress = Progress::loading;
+    try {
       lock.unlock();
-      try {
-        if (task.source->file >= 0) read_rows(task, rows);  // what is computed, the loaders compute
-      } catch (...) {
-        set_progress(task, Progress::untouched);
-        throw;
-      }
+      if (task.source->file >= 0) read_rows(task, rows);  // what is computed, the loaders compute
       lock.lock();
-      pipeline_.ready.push_back({&task, std::move(rows)});
-      changed_.notify_all();
+      pipeline_.ready.emplace_back(&task, std::move(rows));
+    } catch (const std::exception&) {
+      // Whoever asks for that piece meets the same failure.
+      if (!lock.owns_lock()) lock.lock();
+      task.progress = Progress::untouched;
+      break;
     }
-  } catch (const std::exception&) {
-    // Whoever asks for that piece meets the same failure.
-    if (!lock.owns_lock()) lock.lock();
+    changed_.notify_all();
   }
   pipeline_.reading = false;
   changed_.notify_all();
@@ -176,7 +174,7 @@ void Model::finish_load() {
   }
   stop_pipeline();
   const std::lock_guard lock(load_mutex_);
-  if (loaded()) return;
+  if (loaded()) return;  // another loader was first: what readers see stays as it is
   ContentHash all;
   for (const Task& task : tasks_) all.add(task.hash);
   if (shared_ && shared_->publish(vectors(), all.value())) origin_ = Origin::offered;
