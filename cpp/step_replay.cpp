@@ -51,8 +51,16 @@ class Replay {
   int sequence(std::int32_t recorded) const {
     const auto found = sequences_.find(recorded);
     if (found == sequences_.end())
-      throw Error(Code::invalid_argument, "a step record names a sequence that is not open", {{"found", std::to_string(recorded)}});
+      throw Error(Code::invalid_argument, "a step record names a sequence that is not open",
+                  {{"found", std::to_string(recorded)}});
     return found->second;
+  }
+
+  void open(std::int32_t recorded, int sequence) {
+    if (sequences_.emplace(recorded, sequence).second) return;
+    engine_.release(sequence);
+    throw Error(Code::invalid_argument, "a step record opens a sequence that is open",
+                {{"found", std::to_string(recorded)}});
   }
 
   const SamplerParams& sampler(std::int32_t index) const {
@@ -63,10 +71,11 @@ class Replay {
   }
 
   void operation(Reader& reader) {
-    const std::int32_t code = reader.next(), id = code == static_cast<std::int32_t>(ReplayOp::step) ? -1 : reader.next();
+    const std::int32_t code = reader.next();
+    const std::int32_t id = code == static_cast<std::int32_t>(ReplayOp::step) ? -1 : reader.next();
     switch (static_cast<ReplayOp>(code)) {
       case ReplayOp::create:
-        sequences_[id] = engine_.kv().create("");
+        open(id, engine_.kv().create(""));
         return;
       case ReplayOp::match: {
         const auto tokens = reader.take(reader.next());
@@ -76,7 +85,8 @@ class Replay {
       case ReplayOp::reserve: {
         const std::int32_t count = reader.next();
         if (!engine_.kv().reserve(sequence(id), count))
-          throw Error(Code::out_of_memory, "the KV pool is too small for the record", {{"tokens", std::to_string(count)}});
+          throw Error(Code::out_of_memory, "the KV pool is too small for the record",
+                      {{"tokens", std::to_string(count)}});
         return;
       }
       case ReplayOp::truncate:
@@ -84,7 +94,7 @@ class Replay {
         return;
       case ReplayOp::fork: {
         const std::int32_t copy = reader.next();
-        sequences_[copy] = engine_.kv().fork(sequence(id));
+        open(copy, engine_.kv().fork(sequence(id)));
         return;
       }
       case ReplayOp::free:
@@ -98,7 +108,8 @@ class Replay {
         step(reader);
         return;
     }
-    throw Error(Code::invalid_argument, "not an operation of a step record", {{"expected", "0..7"}, {"found", std::to_string(code)}});
+    throw Error(Code::invalid_argument, "not an operation of a step record",
+                {{"expected", "0..7"}, {"found", std::to_string(code)}});
   }
 
   void step(Reader& reader) {
@@ -126,7 +137,8 @@ class Replay {
 
 }  // namespace
 
-ReplayTimes replay_steps(Engine& engine, const std::vector<std::int32_t>& record, const std::vector<SamplerParams>& samplers) {
+ReplayTimes replay_steps(Engine& engine, const std::vector<std::int32_t>& record,
+                         const std::vector<SamplerParams>& samplers) {
   return Replay(engine, samplers).run(Reader(record));
 }
 

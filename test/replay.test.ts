@@ -56,6 +56,8 @@ describe('a replay', () => {
     ['has fewer tokens than it says', [replayOp.create, 1, replayOp.match, 1, 5, 1, 2]],
     ['has a negative length', [replayOp.create, 1, replayOp.match, 1, -1]],
     ['names a sequence that is not open', [replayOp.reserve, 1, 4]],
+    ['opens a sequence that is open', [replayOp.create, 1, replayOp.create, 1]],
+    ['forks to a sequence that is open', [replayOp.create, 1, replayOp.create, 2, replayOp.fork, 1, 2]],
     ['names a sampler that is not there', [replayOp.create, 1, replayOp.sampler, 1, 0]],
     ['has an unknown operation', [99, 1]],
     ['has a step without room', [replayOp.create, 1, replayOp.step, 1, 1, 1, 1, 0, 0, -1, 7]],
