@@ -77,6 +77,17 @@ describe('a synthetic model', () => {
     expect(fromFile.residentBytes).toBe(weightBytes(inMemory.desc))
   })
 
+  it('keeps integers of 64 bits, and refuses larger ones', () => {
+    const path = join(folder, 'integers.gguf')
+    const integers = { 'a.u64': 2n ** 64n - 1n, 'a.i64': -(2n ** 63n), 'a.i32': -5 }
+    native().ggufSynthesize(path, integers, [], 1)
+    expect(native().ggufRead(path).metadata).toEqual(integers)
+    for (const value of [2n ** 64n, -(2n ** 63n) - 1n])
+      expect(() => native().ggufSynthesize(path, { value }, [], 1)).toThrow(
+        expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+      )
+  })
+
   it('is the same file each time, another with another seed', () => {
     const bytes = (seed: number) => {
       const path = join(folder, 'seed.gguf')

@@ -131,7 +131,11 @@ GgufValue gguf_value_from(const Napi::Value& v, const std::string& key) {
   if (v.IsArray()) return gguf_array_from(v.As<Napi::Array>(), key);
   if (v.IsBigInt()) {
     bool lossless = false;
-    return v.As<Napi::BigInt>().Uint64Value(&lossless);
+    const std::uint64_t natural = v.As<Napi::BigInt>().Uint64Value(&lossless);
+    if (lossless) return natural;
+    const std::int64_t integer = v.As<Napi::BigInt>().Int64Value(&lossless);
+    if (!lossless) bad_argument(key, "an integer of 64 bits");
+    return integer;
   }
   const double d = number(v, key);
   if (!is_integer(d) || is_float_key(key)) return d;
