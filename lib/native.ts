@@ -281,7 +281,6 @@ export interface MachineLimits {
 }
 
 export interface Native {
-  readonly version: string
   cpu(): CpuInfo
   cuda(): CudaStatus
   limits(threads: number): MachineLimits

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
-import type { NativeEngine, NativeModel } from '../lib/native.ts'
+import type { NativeEngine, NativeModel, SamplerParams } from '../lib/native.ts'
 import { native, segmentMode } from '../lib/native.ts'
 
 const { desc } = openCheckpoint(locateModel('stories'))
@@ -50,6 +50,30 @@ describe('what could go wrong if', () => {
     disguised.close()
     expect(() => Model.prototype.finishLoad.call(engine)).toThrow()
     expect(() => Engine.prototype.wait.call(model, new Int32Array(1), new Float32Array(1))).toThrow()
+  })
+
+  it('looking at an argument closes the engine', () => {
+    const { Engine, benchDecode, replaySteps } = native()
+    const closing = (end: NativeEngine): SamplerParams => ({
+      get temperature() {
+        end.close()
+        return 0
+      },
+      ...{ topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, seed: 0 },
+      ...{
+        logprobs: -1,
+        vocabulary: 0,
+        promptLength: 0,
+        biasTokens: new Int32Array(0),
+        biasValues: new Float32Array(0),
+      },
+    })
+    const calls = [
+      (end: NativeEngine) => end.setSampler(end.sequenceCreate(''), closing(end)),
+      (end: NativeEngine) => benchDecode(end, Int32Array.of(1, 2), 2, closing(end)),
+      (end: NativeEngine) => replaySteps(end, Int32Array.of(0, 1), [closing(end)]),
+    ]
+    for (const call of calls) expect(() => call(new Engine(model, engineOptions))).toThrow('the engine was closed')
   })
 
   it('the arrays for results are too short: refused before the step, which can be waited for again', () => {

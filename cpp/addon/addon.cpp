@@ -1,5 +1,5 @@
-// The native surface that lib/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This folder is
-// the only place that knows Node. Context-aware: no state of its own.
+// The native surface that lib/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This
+// folder is the only place that knows Node. Context-aware: no state of its own.
 #include <napi.h>
 
 #include <cstdio>
@@ -19,8 +19,8 @@ namespace octavo::addon {
 
 namespace {
 
-// A property of wrapped objects of class T. Node checks what `this` is for methods, but not for accessors, and any wrapped
-// object would be taken for a T.
+// A property of wrapped objects of class T. Node checks what `this` is for methods, but not for accessors, and any
+// wrapped object would be taken for a T.
 template <typename T, Napi::Value (T::*get)(const Napi::CallbackInfo&)>
 Napi::Value checked_get(const Napi::CallbackInfo& info) {
   T* const self = guarded(info.Env(), [&] {
@@ -167,7 +167,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       if (!model.CheckTypeTag(&JsModel::tag)) bad_argument("model", "a Model");
       const Napi::Object o = object(info[1], "options");
       EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
-                                    small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
+                            small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
       options.tune = o.Has("tune") && o.Get("tune").ToBoolean();
       if (o.Has("kvDtype")) options.kv_dtype = kv_dtype(o.Get("kvDtype"));
       if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
@@ -250,7 +250,10 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     guarded(info.Env(), [&] { get().release(small(info[0], "sequence")); });
   }
   void set_sampler(const Napi::CallbackInfo& info) {
-    guarded(info.Env(), [&] { get().set_sampler(small(info[0], "sequence"), sampler_params(object(info[1], "params"))); });
+    guarded(info.Env(), [&] {
+      SamplerParams params = sampler_params(object(info[1], "params"));  // may run JavaScript: before get()
+      get().set_sampler(small(info[0], "sequence"), std::move(params));
+    });
   }
 
   void submit(const Napi::CallbackInfo& info) {
@@ -390,11 +393,9 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
     if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
-    const Napi::Int32Array prompt = ints(info[1], "prompt");
-    const BenchTimes times =
-        bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
-                             std::vector<std::int32_t>(prompt.Data(), prompt.Data() + prompt.ElementLength()), small(info[2], "tokens"),
-                             sampler_params(object(info[3], "params")));
+    SamplerParams params = sampler_params(object(info[3], "params"));  // may run JavaScript: before all that it could change
+    const BenchTimes times = bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(), copied(info[1], "prompt"),
+                                          small(info[2], "tokens"), std::move(params));
     Napi::Object out = Napi::Object::New(env);
     out.Set("prefillSeconds", times.prefill_seconds);
     out.Set("decodeSeconds", times.decode_seconds);
@@ -407,13 +408,12 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
     if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
-    const Napi::Int32Array record = ints(info[1], "record");
     if (!info[2].IsArray()) bad_argument("samplers", "an array");
     const Napi::Array list = info[2].As<Napi::Array>();
     std::vector<SamplerParams> samplers;
     for (std::uint32_t i = 0; i < list.Length(); ++i) samplers.push_back(sampler_params(object(list.Get(i), "samplers")));
-    const ReplayTimes times = replay_steps(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(),
-                                           std::vector<std::int32_t>(record.Data(), record.Data() + record.ElementLength()), samplers);
+    const ReplayTimes times =
+        replay_steps(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(), copied(info[1], "record"), samplers);
     Napi::Object out = Napi::Object::New(env);
     out.Set("seconds", times.seconds);
     out.Set("stepSeconds", times.step_seconds);
@@ -440,7 +440,6 @@ Napi::Value dequantise(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  exports.Set("version", "0.1.0");
   exports.Set("Model", JsModel::define(env));
   exports.Set("Engine", JsEngine::define(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));

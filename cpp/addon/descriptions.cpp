@@ -105,8 +105,10 @@ SamplerParams sampler_params(const Napi::Object& o) {
   p.logprobs = small(o.Get("logprobs"), "logprobs");
   p.vocabulary = small(o.Get("vocabulary"), "vocabulary");
   p.prompt_length = small(o.Get("promptLength"), "promptLength");
-  const Napi::Int32Array tokens = ints(o.Get("biasTokens"), "biasTokens");
-  const Napi::Float32Array values = floats(o.Get("biasValues"), "biasValues");
+  // Both properties before either array: reading one may run JavaScript, which could take the other one's memory away.
+  const Napi::Value bias_tokens = o.Get("biasTokens"), bias_values = o.Get("biasValues");
+  const Napi::Int32Array tokens = ints(bias_tokens, "biasTokens");
+  const Napi::Float32Array values = floats(bias_values, "biasValues");
   if (tokens.ElementLength() != values.ElementLength()) bad_argument("biasValues", "as many values as biasTokens");
   for (std::size_t i = 0; i < tokens.ElementLength(); ++i) p.bias.emplace_back(tokens[i], values[i]);
   return p;

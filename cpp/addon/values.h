@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "error.h"
 #include "quant.h"
@@ -76,6 +77,10 @@ Array typed(const Napi::Value& v, napi_typedarray_type type, const std::string& 
 }
 inline Napi::Int32Array ints(const Napi::Value& v, const std::string& name) {
   return typed<Napi::Int32Array>(v, napi_int32_array, name, "an Int32Array");
+}
+inline std::vector<std::int32_t> copied(const Napi::Value& v, const std::string& name) {
+  const Napi::Int32Array array = ints(v, name);
+  return {array.Data(), array.Data() + array.ElementLength()};
 }
 inline Napi::Float32Array floats(const Napi::Value& v, const std::string& name) {
   return typed<Napi::Float32Array>(v, napi_float32_array, name, "a Float32Array");
