@@ -36,9 +36,12 @@ export function findAddon(root: string): string {
   return file
 }
 
-/** Opens the addon. Throws PLATFORM_UNSUPPORTED with what the system said. */
+/**
+ * Opens the addon, or the file that OCTAVO_ADDON names: a build with sanitizers, for instance. Throws PLATFORM_UNSUPPORTED with what
+ * the system said.
+ */
 export function openAddon(root: string): unknown {
-  const file = findAddon(root)
+  const file = process.env.OCTAVO_ADDON || findAddon(root)
   try {
     return require(file)
   } catch (error) {

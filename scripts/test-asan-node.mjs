@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-// node-gyp-build looks for build/Release under what OCTAVO_PREBUILD names.
 const place = join(root, 'build', 'asan')
 const suites = [
   'api',
@@ -39,9 +38,16 @@ run('npx', build, { OCTAVO_CUDA: 'OFF' })
 const libraries = ['libasan.so', 'libubsan.so'].map((name) =>
   execFileSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim(),
 )
-run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...files], {
-  OCTAVO_PREBUILD: place,
+const addon = join(folder, 'octavo.node')
+const environment = {
+  OCTAVO_ADDON: addon,
   LD_PRELOAD: libraries.join(' '),
   ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
-})
+}
+// The suites would pass without the sanitizers, too.
+const check = `import { readFileSync } from 'node:fs'; import { Engine } from 'octavo'
+const engine = await Engine.load({ model: 'stories' }); await engine.close()
+if (!readFileSync('/proc/self/maps', 'latin1').includes(${JSON.stringify(addon)})) throw new Error('another addon was loaded')`
+run(process.execPath, ['--input-type=module', '-e', check], environment)
+run(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...files], environment)
