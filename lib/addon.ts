@@ -17,8 +17,12 @@ const remedy = `octavo runs on Linux, x64 or arm64, with glibc ${oldestGlibc} or
 
 const require = createRequire(import.meta.url)
 
-/** The addon's file. `root` is the package's folder. Throws PLATFORM_UNSUPPORTED. */
+/**
+ * The addon's file: what OCTAVO_ADDON names (a build with sanitizers, for instance), or the one for this system. `root` is the
+ * package's folder. Throws PLATFORM_UNSUPPORTED.
+ */
 export function findAddon(root: string): string {
+  if (process.env.OCTAVO_ADDON) return process.env.OCTAVO_ADDON
   const built = join(root, 'build', 'Release', 'octavo.node')
   if (existsSync(built)) return built
   const platform = `${process.platform}-${process.arch}`
@@ -36,12 +40,9 @@ export function findAddon(root: string): string {
   return file
 }
 
-/**
- * Opens the addon, or the file that OCTAVO_ADDON names: a build with sanitizers, for instance. Throws PLATFORM_UNSUPPORTED with what
- * the system said.
- */
+/** Opens the addon. Throws PLATFORM_UNSUPPORTED with what the system said. */
 export function openAddon(root: string): unknown {
-  const file = process.env.OCTAVO_ADDON || findAddon(root)
+  const file = findAddon(root)
   try {
     return require(file)
   } catch (error) {

@@ -103,6 +103,17 @@ describe('on a system octavo has no binary for', () => {
     expect(message).toMatch(/install the package again/)
   })
 
+  it('opens the file that OCTAVO_ADDON names instead', async () => {
+    rmSync(binary(), { force: true })
+    const named = (file: string) => `process.env.OCTAVO_ADDON = ${JSON.stringify(file)}`
+    expect(await load(named(join(root, 'build/Release/octavo.node')))).toEqual({ name: 'octavo-stories' })
+    const { code, details } = await load(named(join(folder, 'none.node')))
+    expect({ code, expected: details?.expected }).toEqual({
+      code: 'PLATFORM_UNSUPPORTED',
+      expected: join(folder, 'none.node'),
+    })
+  })
+
   it.each([
     ['empty', () => writeFileSync(binary(), '')],
     ['a text', () => writeFileSync(binary(), 'version https://git-lfs.github.com/spec/v1\n'.repeat(50))],
