@@ -29,7 +29,7 @@ describe('defaults', () => {
       ...{ objective: 'latency', maxStepMs: 50, tenants: {}, idleTimeoutMs: 60_000 },
       queue: { maxRequests: 4096, maxTokens: Number.MAX_SAFE_INTEGER },
       internal: { stepTokens: 512, maxSequences: 256, checkBlocks: false },
-      ...{ isolation: 'thread', restart: false },
+      ...{ isolation: 'thread', restart: false, shareWeights: false },
     })
   })
 
@@ -131,7 +131,7 @@ describe('rejected, naming option, expected and found', () => {
 
   it('an unknown option, with the ones there are', () => {
     expect(load({ gpuLayers: 3 }).message).toBe(
-      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, onProgress, onLog, signal, found 3.',
+      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
     )
   })
 
