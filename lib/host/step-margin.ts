@@ -1,16 +1,17 @@
 /**
  * How much of maxStepMs a step is planned for. What a step takes scatters about what the cost model expects, on some machines by a
  * few percent, on others by half (CPUs that other work wants, too); so the share follows what happens: a planned step that takes
- * longer than the limit lowers it, one that does not raises it by a fiftieth of that, until one in fifty is too long (the stochastic
- * approximation of a quantile; Robbins and Monro, 1951).
+ * longer than the limit lowers it, one that does not raises it by a hundredth of that, until one in a hundred is too long (the
+ * stochastic approximation of a quantile; Robbins and Monro, 1951). Never above four fifths: what lies between two steps takes time,
+ * too, and the first long prompt after a quiet time finds nothing learned yet.
  */
 
-const tooLong = 1 / 50
+const tooLong = 1 / 100
 const stride = 0.05
-const [least, most] = [0.5, 0.9]
+const [least, most] = [0.5, 0.8]
 
 export class StepMargin {
-  #share = 0.8
+  #share = most
 
   /** Of the limit. */
   get share(): number {
