@@ -7,7 +7,7 @@
  */
 
 const tooLong = 1 / 100
-const stride = 0.05
+const stride = 0.1
 const [least, most] = [0.5, 0.8]
 
 export class StepMargin {
