@@ -7,6 +7,7 @@
 #include "error.h"
 #include "kv_cache.h"
 #include "rope.h"
+#include "sampler.h"
 #include "shared_weights.h"
 
 namespace octavo {
@@ -89,20 +90,15 @@ Scratch::Scratch(const ModelDesc& desc, int max_tokens)
 
 // ---- loading -----------------------------------------------------------------------------------------------------------
 
-namespace {
-
-std::vector<std::unique_ptr<os::File>> open_files(const ModelDesc& desc) {
-  std::vector<std::unique_ptr<os::File>> files;
+ModelFiles open_files(const ModelDesc& desc) {
+  ModelFiles files;
   for (const std::string& path : desc.files) files.push_back(std::make_unique<os::File>(path));
   return files;
 }
 
-}  // namespace
-
 Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend) : Model(desc, std::move(backend), open_files(desc)) {}
 
-Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files,
-             std::shared_ptr<SharedWeights> shared)
+Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files, std::shared_ptr<SharedWeights> shared)
     : desc_(std::move(desc)), backend_(std::move(backend)), files_(std::move(files)), shared_(std::move(shared)) {
   check_sizes(desc_);
   const ModelDesc& d = desc_;
@@ -299,14 +295,6 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
   }
 }
 
-namespace {
-
-bool needs_history(const SamplerParams& p) {
-  return p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f;
-}
-
-}  // namespace
-
 // Final norm, head and sampling for s.x[wanted], at most logit_rows at a time.
 void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const {
   const ModelDesc& d = desc_;
@@ -320,7 +308,7 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
     const int start = kv.length(segment.sequence);
     const int first = segment.count - segment.rows, end = segment.count - (segment.score && segment.next < 0 ? 1 : 0);
     const std::ptrdiff_t base = static_cast<std::ptrdiff_t>(s.history.size());
-    const bool history = !segment.score && segment.rows > 0 && needs_history(*samplers[g]);
+    const bool history = !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
     if (history) {
       const std::vector<std::int32_t>& computed = kv.tokens(segment.sequence);
       s.history.insert(s.history.end(), computed.begin(), computed.end());

@@ -79,14 +79,16 @@ class Scratch {
   os::Memory memory_;
 };
 
+using ModelFiles = std::vector<std::unique_ptr<os::File>>;
+ModelFiles open_files(const ModelDesc& desc);
+
 class Model {
  public:
   // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported, out_of_memory.
   Model(ModelDesc desc, std::unique_ptr<Backend> backend);
   // With its files, opened by the caller. shared: where the backend's weights lie when processes share them. Adopted ones are
   // complete at once, others are published by finish_load().
-  Model(ModelDesc desc, std::unique_ptr<Backend> backend, std::vector<std::unique_ptr<os::File>> files,
-        std::shared_ptr<SharedWeights> shared = nullptr);
+  Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files, std::shared_ptr<SharedWeights> shared = nullptr);
 
   ~Model();
 
@@ -157,7 +159,7 @@ class Model {
 
   ModelDesc desc_;
   std::unique_ptr<Backend> backend_;
-  std::vector<std::unique_ptr<os::File>> files_;
+  ModelFiles files_;
   std::unique_ptr<Weight> embed_, output_;  // output_ is null when tied to embed_
   std::vector<float> output_norm_;
   std::vector<Layer> layers_;

@@ -298,7 +298,7 @@ void FileWriter::finish() {
 
 namespace {
 
-constexpr std::size_t page_bytes = 4096, huge_page = std::size_t{2} << 20;
+constexpr std::size_t page_bytes = 4096;
 
 [[noreturn]] void refuse_memory(std::size_t bytes, const std::string& why) {
   throw Error(Code::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes: " + why,

@@ -7,6 +7,8 @@
 
 namespace octavo::os {
 
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
 // A file opened for reading. Reads are positional and checked: a file cut short under us gives model_invalid, never a
 // signal.
 class File {

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -22,7 +21,6 @@ namespace octavo::os {
 
 namespace {
 
-constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr const char* memory_name = "octavo-weights";
 // Numbers of Linux's interface (memfd_create, fcntl, madvise) that older headers lack.
 constexpr unsigned memfd_cloexec = 1, memfd_allow_sealing = 2, memfd_noexec_seal = 8;
@@ -179,6 +177,5 @@ std::unique_ptr<PrivateFolder::Lock> PrivateFolder::try_lock(const std::string& 
 PrivateFolder::Lock::~Lock() { ::close(descriptor_); }
 
 int process_id() { return static_cast<int>(::getpid()); }
-bool process_lives(int process) { return ::kill(process, 0) == 0 || errno == EPERM; }
 
 }  // namespace octavo::os

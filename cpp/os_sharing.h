@@ -71,6 +71,5 @@ class PrivateFolder {
 };
 
 int process_id();
-bool process_lives(int process);
 
 }  // namespace octavo::os

@@ -86,6 +86,10 @@ void check_sampler_params(const SamplerParams& p) {
   need(p.vocabulary >= 0, "vocabulary", static_cast<float>(p.vocabulary), "0 for all ids, or how many there are");
 }
 
+bool has_penalties(const SamplerParams& p) {
+  return p.repetition_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0;
+}
+
 namespace {
 
 Row scan(float* logits, int vocab, SamplerScratch& scratch) {
@@ -123,10 +127,6 @@ class Changes {
   std::vector<std::pair<std::int32_t, float>>& changed_;
   bool keep_raw_;
 };
-
-bool has_penalties(const SamplerParams& p) {
-  return p.repetition_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0;
-}
 
 void check_tokens(const SamplerParams& p, const SampleRow& row, int vocab) {
   for (const auto& [token, value] : p.bias) {

@@ -60,6 +60,8 @@ struct SamplerScratch {
 };
 // Throws invalid_argument naming the parameter that is out of its range; sample_row checks likewise.
 void check_sampler_params(const SamplerParams& params);
+// Whether the draw depends on the tokens before (SampleRow::history).
+bool has_penalties(const SamplerParams& params);
 void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratch);
 
 // The noise: Gumbel(0, 1), independent for every (seed, position, token), made of two hashes (cpp/gumbel.h).

@@ -11,8 +11,6 @@ namespace octavo {
 
 namespace {
 
-using Files = std::vector<std::unique_ptr<os::File>>;
-
 // The lock of one model is held while its weights are allocated: others that want the same one wait, nobody else does.
 struct Entry {
   std::mutex mutex;
@@ -28,14 +26,8 @@ Registry& registry() {
   return *instance;
 }
 
-Files open_files(const ModelDesc& desc) {
-  Files files;
-  for (const std::string& path : desc.files) files.push_back(std::make_unique<os::File>(path));
-  return files;
-}
-
 // Everything that decides what the weights and the forward pass are. Texts are written with their length in front.
-std::string key_of(const ModelRequest& request, const Files& files, bool with_isa = true) {
+std::string key_of(const ModelRequest& request, const ModelFiles& files, bool with_isa = true) {
   const ModelDesc& d = request.desc;
   std::ostringstream key;
   key << std::hexfloat;
@@ -87,7 +79,7 @@ std::uint64_t capacity_bytes(const ModelDesc& desc) {
 }
 
 // With weights in an image of several processes. Null while another one fills it.
-std::shared_ptr<Model> make_shared_between_processes(const ModelRequest& request, Files& files) {
+std::shared_ptr<Model> make_shared_between_processes(const ModelRequest& request, ModelFiles& files) {
   const std::string key = key_of(request, files, false);
   const auto image = SharedWeights::find_or_begin(request.sharing_folder, key, capacity_bytes(request.desc));
   if (!image) return nullptr;
@@ -109,7 +101,7 @@ std::shared_ptr<Model> share_model(const ModelRequest& request, bool* found) {
 }
 
 std::shared_ptr<Model> try_share_model(const ModelRequest& request, bool* found, std::string* reason) {
-  Files files = open_files(request.desc);
+  ModelFiles files = open_files(request.desc);
   const std::shared_ptr<Entry> entry = entry_of(key_of(request, files));
   const std::lock_guard lock(entry->mutex);
   std::shared_ptr<Model> model = entry->model.lock();

@@ -21,7 +21,7 @@ namespace {
 constexpr char magic[8] = {'o', 'c', 't', 'a', 'v', 'o', 'W', 's'};
 // Another one whenever a layout of cpp/cpu/kernels.h or packed.h changes, or the order in which a model creates its weights.
 constexpr std::uint64_t layout_version = 1;
-constexpr std::size_t weights_at = std::size_t{2} << 20;  // a huge page: the head is small, and what it leaves is never touched
+constexpr std::size_t weights_at = os::huge_page;  // the head is small, and what it leaves is never touched
 constexpr std::size_t line = 64;
 
 std::string hexadecimal(std::uint64_t value) {
@@ -111,9 +111,8 @@ void SharedWeights::prepare_pages() {
   const std::size_t end = weights_at + arena_->used_bytes();
   try {
     pages_ = std::thread([this, end] {
-      constexpr std::size_t step = std::size_t{2} << 20;
-      for (std::size_t at = weights_at; at < end && !pages_stop_.load(std::memory_order_relaxed); at += step)
-        memory_->use_huge_pages(at, step);
+      for (std::size_t at = weights_at; at < end && !pages_stop_.load(std::memory_order_relaxed); at += os::huge_page)
+        memory_->use_huge_pages(at, os::huge_page);
     });
   } catch (const std::system_error&) {
     // No thread to be had: small pages do as well.

@@ -13,18 +13,9 @@ SIMD_FN __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
   return acc;
 }
 SIMD_FN i32x16 dot_step(i32x16 acc, Codes w, Quad x) { return {dot_half(acc.a, w.a, x), dot_half(acc.b, w.b, x)}; }
-
-using SmallDot = i32x16;
-SIMD_FN SmallDot small_begin(int start) { return i_set(start); }
-SIMD_FN SmallDot small_dot(SmallDot acc, Codes w, Quad x) { return dot_step(acc, w, x); }
-SIMD_FN i32x16 small_end(SmallDot acc, int) { return acc; }
-
 constexpr int byte_offset = 128;
-using Bytes = Codes;
-SIMD_FN Bytes bytes_prepare(Codes c) { return c; }
-SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad x) { return dot_step(acc, w, x); }
-
-SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad x) { return dot_step(acc, w, x); }  // codes 0..127
+SIMD_FN Codes bytes_prepare(Codes c) { return c; }
+#include "cpu/dots_wide.h"
 
 // 12 independent chains of vpdpbusd, 64 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

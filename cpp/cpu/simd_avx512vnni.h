@@ -121,18 +121,11 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) { return _mm512_loadu_si512(p); 
 SIMD_FN Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 SIMD_FN Codes codes_high(Codes c) { return _mm512_and_si512(_mm512_srli_epi16(c, 4), _mm512_set1_epi8(15)); }
 
-using SmallDot = i32x16;
-SIMD_FN SmallDot small_begin(int start) { return _mm512_set1_epi32(start); }
-SIMD_FN SmallDot small_dot(SmallDot acc, Codes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
-SIMD_FN i32x16 small_end(SmallDot acc, int) { return acc; }
-
+SIMD_FN i32x16 dot_step(i32x16 acc, Codes w, Quad x) { return _mm512_dpbusd_epi32(acc, w, x); }
 constexpr int byte_offset = 128;
-using Bytes = Codes;
-SIMD_FN Bytes bytes_prepare(Codes c) { return c; }
-SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
+SIMD_FN Codes bytes_prepare(Codes c) { return c; }
+#include "cpu/dots_wide.h"
 
-// codes 0..127
-SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad a) { return _mm512_dpbusd_epi32(acc, w, a); }
 // codes | (bits moved up by `shift` & mask): the mask keeps what comes from a neighbouring byte out.
 template <int shift, int mask>
 SIMD_FN Codes codes_with_bits(Codes codes, Codes bits) {

@@ -207,20 +207,13 @@ SIMD_FN Codes codes_high(Codes x) {
 SIMD_FN i32x16 dot_step(i32x16 acc, Codes w, Quad x) {
   return {vdotq_s32(acc.a, w.a, x), vdotq_s32(acc.b, w.b, x), vdotq_s32(acc.c, w.c, x), vdotq_s32(acc.d, w.d, x)};
 }
-using SmallDot = i32x16;
-SIMD_FN SmallDot small_begin(int start) { return i_set(start); }
-SIMD_FN SmallDot small_dot(SmallDot acc, Codes w, Quad x) { return dot_step(acc, w, x); }
-SIMD_FN i32x16 small_end(SmallDot acc, int) { return acc; }
-
 constexpr int byte_offset = 0;
-using Bytes = Codes;
-SIMD_FN Bytes bytes_prepare(Codes x) {
+SIMD_FN Codes bytes_prepare(Codes x) {
   const int8x16_t flip = vdupq_n_s8(-128);
   return {veorq_s8(x.a, flip), veorq_s8(x.b, flip), veorq_s8(x.c, flip), veorq_s8(x.d, flip)};
 }
-SIMD_FN i32x16 byte_dot(i32x16 acc, Bytes w, Quad x) { return dot_step(acc, w, x); }
+#include "cpu/dots_wide.h"
 
-SIMD_FN i32x16 unsigned_dot(i32x16 acc, Codes w, Quad x) { return dot_step(acc, w, x); }  // codes 0..127
 // codes | (bits moved up by `shift` & mask)
 template <int shift, int mask>
 SIMD_FN int8x16_t with_bits_quarter(int8x16_t codes, int8x16_t bits) {
