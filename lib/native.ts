@@ -196,7 +196,7 @@ export interface NativeEngineOptions {
 
 /** How operations walk through their work; results never depend on it. See cpp/backend.h. */
 export interface Tuning {
-  /** Steps of so many tokens or more fetch the next tile of a weight before it is needed; 2^31 - 1: none do. */
+  /** Steps of so many tokens or more fetch the next tile of a weight before it is needed; Infinity: none do. */
   prefetchFromTokens: number
   /** That the measurement took; 0: nothing was measured (none was asked for, or caches hold the weights). */
   seconds: number
@@ -286,7 +286,8 @@ export interface Native {
   limits(threads: number): MachineLimits
   /** Bytes of this process that lie in huge pages; 0 where the system does not say. */
   hugePageBytes(): number
-  ggufRead(path: string): GgufFile
+  /** `texts` false (default true): arrays of texts come with their length and nothing in them, which spares most of the time. */
+  ggufRead(path: string, texts?: boolean): GgufFile
   /** Writes a GGUF file: metadata, then each tensor from the synthetic generator. `onTensor` is called before each one. */
   ggufSynthesize(
     path: string,

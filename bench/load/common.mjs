@@ -1,8 +1,13 @@
 // What the load benchmarks share: arguments, the size of a KV cache, an engine without a host, results written as JSON.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { deserialize } from 'node:v8'
+import { Engine } from 'octavo'
 import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
+import { drive } from '../../dist/load/drive.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { kvBytes as bytesOf } from '../../dist/model/memory.js'
 import { native } from '../../dist/native.js'
@@ -24,6 +29,36 @@ export const threads = () => native().cpu().cpus
 
 /** Bytes of a KV cache for so many tokens, and one block to spare. */
 export const kvBytes = (model, tokens) => bytesOf(openCheckpoint(model).desc, tokens + kvBlockTokens, 'f16')
+
+/**
+ * `total` requests of a closed loop against an engine that records its steps. `before(engine)` runs ahead of them, `after(engine)`
+ * behind; what it returns comes back with the run and the record.
+ */
+export async function recordedRun({ model, workload, kvTokens, clients, total, seed, random, before, after }) {
+  const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+  try {
+    const recordFile = join(folder, 'steps')
+    const engine = await Engine.load({
+      model,
+      contextTokens: workload.contextTokens,
+      kv: { memory: kvBytes(model, kvTokens) },
+      prefixCache: false,
+      internal: { recordFile },
+    })
+    await before?.(engine)
+    const run = await drive(engine, workload, {
+      arrivals: { clients },
+      ...{ warmupSeconds: 0, seconds: 3600, requests: Number.POSITIVE_INFINITY, total },
+      options: { temperature: 0.8, seed },
+      random,
+    })
+    const told = await after?.(engine)
+    await engine.close()
+    return { run, told, record: deserialize(readFileSync(recordFile)) }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
 
 /** An engine without a host: `use` drives it, then it is closed. */
 export function withNative(model, tokens, use) {

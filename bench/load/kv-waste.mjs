@@ -4,19 +4,13 @@
 // Sequences count from their first output on; what prompts under way have reserved and not yet filled is told apart.
 //
 //   node bench/load/kv-waste.mjs [--model synthetic:smollm2-135m] [--clients 32] [--rounds 3] [--scale 0.55] [--seed 1]
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { deserialize } from 'node:v8'
-import { Engine } from 'octavo'
 import { replayOp } from '../../dist/host/step-recorder.js'
 import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
-import { drive } from '../../dist/load/drive.js'
 import { Random } from '../../dist/load/random.js'
 import { createWorkload } from '../../dist/load/workload.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { segmentStride } from '../../dist/native.js'
-import { args, kvBytes, machine, round, save, threads } from './common.mjs'
+import { args, machine, recordedRun, round, save, threads } from './common.mjs'
 
 /** Walks a record; calls `use(sequences)` after each step with what every sequence holds: { tokens, blocks, drew }. */
 function walk(ops, use) {
@@ -65,27 +59,14 @@ const { desc } = openCheckpoint(flags.model)
 const random = new Random(flags.seed)
 const shape = { scale: flags.scale, promptTokens: 0, sharedTokens: 0, outputTokens: 0, vocabulary: desc.vocabulary }
 const workload = createWorkload('sharegpt', { ...shape, random: random.child(-1) })
-const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
-const recordFile = join(folder, 'steps')
-const kvTokens = Math.max(2 * workload.contextTokens, 2 * flags.clients * workload.meanTokens)
-const engine = await Engine.load({
-  model: flags.model,
-  contextTokens: workload.contextTokens,
-  kv: { memory: kvBytes(flags.model, kvTokens) },
-  prefixCache: false,
-  internal: { recordFile },
-})
 const total = flags.clients * flags.rounds
-await drive(engine, workload, {
-  arrivals: { clients: flags.clients },
-  ...{ warmupSeconds: 0, seconds: 3600, requests: Number.POSITIVE_INFINITY, total },
-  options: { temperature: 0.8, seed: flags.seed },
-  random,
+const { record } = await recordedRun({
+  ...{ model: flags.model, workload, clients: flags.clients, total, seed: flags.seed, random },
+  kvTokens: Math.max(2 * workload.contextTokens, 2 * flags.clients * workload.meanTokens),
 })
-await engine.close()
 
 let [steps, held, tokens, inBlocks, worst, ahead] = [0, 0, 0, 0, 0, 0]
-walk(deserialize(readFileSync(recordFile)).ops, (sequences) => {
+walk(record.ops, (sequences) => {
   steps++
   for (const sequence of sequences) {
     const unfilled = sequence.blocks * kvBlockTokens - sequence.tokens
@@ -99,7 +80,6 @@ walk(deserialize(readFileSync(recordFile)).ops, (sequences) => {
     worst = Math.max(worst, unfilled)
   }
 })
-rmSync(folder, { recursive: true })
 const result = {
   ...{ flags, machine: machine(threads()), requests: total, steps },
   meanTokens: tokens / held,

@@ -4,20 +4,14 @@
 // the same run.
 //
 //   node bench/load/throughput.mjs [--model synthetic:smollm2-135m] [--clients 64] [--rounds 4] [--scale 0.4] [--seed 1]
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { deserialize } from 'node:v8'
-import { Engine } from 'octavo'
 import { bestLimits, passCost } from '../../dist/cli/bounds.js'
-import { drive } from '../../dist/load/drive.js'
 import { Random } from '../../dist/load/random.js'
 import { summarise } from '../../dist/load/report.js'
 import { createWorkload } from '../../dist/load/workload.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { native } from '../../dist/native.js'
 import { largestBatch, staticBatches } from './batches.mjs'
-import { args, kvBytes, machine, round, save, threads, withNative } from './common.mjs'
+import { args, machine, recordedRun, round, save, threads, withNative } from './common.mjs'
 
 const flags = args({ model: 'synthetic:smollm2-135m', clients: 64, rounds: 4, scale: 0.4, seed: 1, alone: 12 })
 const { desc } = openCheckpoint(flags.model)
@@ -37,34 +31,25 @@ const noted = {
 }
 
 const kvTokens = Math.max(2 * workload.contextTokens, Math.ceil(1.6 * flags.clients * workload.meanTokens))
-const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
-const recordFile = join(folder, 'steps')
 const limitsBefore = native().limits(threads())
-const engine = await Engine.load({
-  model: flags.model,
-  contextTokens: workload.contextTokens,
-  kv: { memory: kvBytes(flags.model, kvTokens) },
-  prefixCache: false,
-  internal: { recordFile },
-})
-await engine.generate({ prompt: [1000, 1001], maxTokens: 8, ignoreEos: true }).result
-engine.startTrace()
 const total = flags.clients * flags.rounds
-const result = await drive(engine, noted, {
-  arrivals: { clients: flags.clients },
-  ...{ warmupSeconds: 0, seconds: 3600, requests: Number.POSITIVE_INFINITY, total },
-  options: { temperature: 0.8, seed: flags.seed },
-  random,
+const {
+  run: result,
+  told: trace,
+  record,
+} = await recordedRun({
+  ...{ model: flags.model, workload: noted, kvTokens, clients: flags.clients, total, seed: flags.seed, random },
+  before: async (engine) => {
+    await engine.generate({ prompt: [1000, 1001], maxTokens: 8, ignoreEos: true }).result
+    engine.startTrace()
+  },
+  after: async (engine) => (await engine.stopTrace()).otherData,
 })
-const trace = (await engine.stopTrace()).otherData
-await engine.close()
 const report = summarise(result, { firstTokenMs: 5000, interTokenMs: 500 }, workload.contextTokens)
 const outputTokens = requests.reduce((sum, request) => sum + request.outputTokens, 0)
 const promptTokens = requests.reduce((sum, request) => sum + request.promptTokens, 0)
 
 const live = { seconds: result.spanSeconds, steps: trace.steps, perSecond: outputTokens / result.spanSeconds }
-const record = deserialize(readFileSync(recordFile))
-rmSync(folder, { recursive: true })
 const some = requests.slice(0, flags.alone)
 const someTokens = some.reduce((sum, request) => sum + request.outputTokens, 0)
 const poolTokens = Math.max(kvTokens + 64, largestBatch(requests, flags.clients))

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstdio>
+#include <limits>
 #include <optional>
 
 #include "cpu/limits.h"
@@ -203,7 +204,9 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return guarded(info.Env(), [&]() -> Napi::Value {
       const Tuning tuning = get().model().backend().tuning();
       const Napi::Object o = Napi::Object::New(info.Env());
-      o.Set("prefetchFromTokens", tuning.prefetch_from_tokens);
+      const int tokens = tuning.prefetch_from_tokens;
+      const bool never = tokens == std::numeric_limits<int>::max();
+      o.Set("prefetchFromTokens", never ? std::numeric_limits<double>::infinity() : tokens);
       o.Set("seconds", tuning.seconds);
       return o;
     });

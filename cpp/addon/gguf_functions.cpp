@@ -17,10 +17,12 @@ Napi::Value integer_value(Napi::Env env, std::int64_t v) {
   return Napi::Number::New(env, static_cast<double>(v));
 }
 
-Napi::Value gguf_array(Napi::Env env, const GgufArray& a) {
+// texts: false leaves the places of texts empty.
+Napi::Value gguf_array(Napi::Env env, const GgufArray& a, bool texts) {
   using Kind = GgufArray::Kind;
   const std::size_t n = a.kind == Kind::strings ? a.strings.size() : a.kind == Kind::numbers ? a.numbers.size() : a.integers.size();
   Napi::Array out = Napi::Array::New(env, n);
+  if (a.kind == Kind::strings && !texts) return out;
   for (std::size_t i = 0; i < n; ++i) {
     const Napi::HandleScope scope(env);  // a vocabulary has 150,000 strings
     Napi::Value value;
@@ -37,6 +39,7 @@ Napi::Value gguf_array(Napi::Env env, const GgufArray& a) {
 
 struct GgufValueToJs {
   Napi::Env env;
+  bool texts;
   Napi::Value operator()(bool v) const { return Napi::Boolean::New(env, v); }
   Napi::Value operator()(std::uint64_t v) const {
     if (v > static_cast<std::uint64_t>(largest_exact_integer)) return Napi::BigInt::New(env, v);
@@ -45,7 +48,7 @@ struct GgufValueToJs {
   Napi::Value operator()(std::int64_t v) const { return integer_value(env, v); }
   Napi::Value operator()(double v) const { return Napi::Number::New(env, v); }
   Napi::Value operator()(const std::string& v) const { return Napi::String::New(env, v); }
-  Napi::Value operator()(const GgufArray& v) const { return gguf_array(env, v); }
+  Napi::Value operator()(const GgufArray& v) const { return gguf_array(env, v, texts); }
 };
 
 }  // namespace
@@ -54,6 +57,7 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const os::File file(text(info[0], "path"));
+    const bool texts = !info[1].IsBoolean() || info[1].As<Napi::Boolean>().Value();
     const GgufFile gguf = octavo::gguf_read(file);
     Napi::Object out = Napi::Object::New(env);
     out.Set("version", Napi::Number::New(env, gguf.version));
@@ -64,7 +68,7 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
     constexpr auto plain = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
     for (const auto& [key, value] : gguf.metadata)
       metadata.DefineProperty(
-          Napi::PropertyDescriptor::Value(Napi::String::New(env, key), std::visit(GgufValueToJs{env}, value), plain));
+          Napi::PropertyDescriptor::Value(Napi::String::New(env, key), std::visit(GgufValueToJs{env, texts}, value), plain));
     out.Set("metadata", metadata);
     Napi::Array tensors = Napi::Array::New(env, gguf.tensors.size());
     for (std::size_t i = 0; i < gguf.tensors.size(); ++i) {

@@ -5,7 +5,8 @@
  */
 import { OctavoError } from '../errors.ts'
 import { Engine } from '../index.ts'
-import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
+import { kvBlockTokens } from '../kv-blocks.ts'
+import { kvBytes } from '../model/memory.ts'
 import type { MachineLimits, ModelDesc } from '../native.ts'
 import { batchBound, passCost } from './bounds.ts'
 import { median } from './output.ts'
@@ -28,7 +29,6 @@ export interface ParallelRun {
 export async function measureParallel(model: string, desc: ModelDesc, plan: ParallelPlan): Promise<ParallelRun[]> {
   const contextTokens = promptTokens + plan.tokens + 1
   const most = Math.max(...plan.counts)
-  const heldTokens = kvBlockTokens * (blocksFor(contextTokens) + 1)
   const engine = await Engine.load({
     model,
     threads: plan.threads,
@@ -36,7 +36,7 @@ export async function measureParallel(model: string, desc: ModelDesc, plan: Para
     prefixCache: false,
     // Prompts first: as long as possible all requests decode.
     objective: 'throughput',
-    kv: { memory: most * heldTokens * passCost(desc).kvBytesPerToken },
+    kv: { memory: most * kvBytes(desc, contextTokens + kvBlockTokens, 'f16') },
   })
   try {
     const runs = plan.counts.map((requests): ParallelRun => ({ requests, tokensPerSecond: [] }))

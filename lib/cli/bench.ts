@@ -258,7 +258,7 @@ function summarise(
 }
 
 function tuningLine({ prefetchFromTokens, seconds }: Tuning): string {
-  const steps = { 1: 'every step prefetches', [2 ** 31 - 1]: 'no step prefetches' }[prefetchFromTokens]
+  const steps = { 1: 'every step prefetches', Infinity: 'no step prefetches' }[prefetchFromTokens]
   const measured = seconds > 0 ? `measured in ${(1000 * seconds).toFixed(0)} ms` : 'not measured'
   return `tuning: ${steps ?? `steps of ${prefetchFromTokens} tokens or more prefetch`} weights (${measured})`
 }

@@ -31,7 +31,7 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     port.post({ type: 'progress', progress: { phase, loadedBytes, totalBytes, fraction } })
 
   progress('open', 0, 0, 0)
-  const checkpoint = openCheckpoint(options.model)
+  const checkpoint = openCheckpoint(options.model, { texts: false })
   const { desc } = checkpoint
   const totalBytes = Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0)
   const startedMs = performance.now()

@@ -94,21 +94,27 @@ function textVocabulary(tokens: string[], types: Uint8Array): Record<string, num
   return vocabulary
 }
 
-/** "left right" strings, checked: parts and results are tokens, and no part is empty (which would make a merge a cycle). */
+/**
+ * "left right" strings, checked: parts and results are tokens, and no part is empty (which would make a merge a cycle). Those that
+ * make what no text may become are left out.
+ */
 function parseMerges(lines: string[], tokens: string[], vocabulary: Record<string, number>): Merge[] {
-  const all = new Set(tokens)
+  /** Whether text may become the token. One lookup for each of a hundred thousand texts: a Map, not the vocabulary's object. */
+  const wanted = new Map(tokens.map((text) => [text, false]))
+  for (const text of Object.keys(vocabulary)) wanted.set(text, true)
   const merges: Merge[] = []
   lines.forEach((line, index) => {
     const space = line.indexOf(' ', 1)
     const merge: Merge = [line.slice(0, Math.max(space, 0)), line.slice(space + 1)]
     const [left, right] = merge
-    if (space < 0 || right === '' || !all.has(left) || !all.has(right) || !all.has(left + right)) {
+    const result = wanted.get(left + right)
+    if (space < 0 || right === '' || result === undefined || !wanted.has(left) || !wanted.has(right)) {
       throw invalid(
         `tokenizer.ggml.merges: entry ${index} is ${short(line)}, expected two tokens whose concatenation is a token.`,
         { index, merge: line.slice(0, 80) },
       )
     }
-    if (left + right in vocabulary) merges.push(merge)
+    if (result) merges.push(merge)
   })
   return merges
 }

@@ -78,32 +78,53 @@ export const byteOfCharacter: ReadonlyMap<string, number> = new Map(
   characterOfByte.map((character, byte) => [character, byte]),
 )
 
+/** The byte that a character of GPT-2's alphabet stands for, by its code unit; -1 for others. */
+const byteOfCodeUnit = Int16Array.from(
+  { length: 0x144 },
+  (_, unit) => byteOfCharacter.get(String.fromCharCode(unit)) ?? -1,
+)
+
 const encoder = new TextEncoder()
 
 /** Lone surrogates have no UTF-8 form: they become U+FFFD, as everywhere in JavaScript. */
 export const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd')
 
-function bytesOf(text: string, type: number, spelling: Vocabulary['spelling']): Uint8Array | undefined {
-  if (type === tokenType.control || type === tokenType.unknown) return undefined
-  if (type === tokenType.byte) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16))
-  if (type === tokenType.userDefined) return encoder.encode(text)
-  if (spelling === 'spaces') return encoder.encode(text.replaceAll('▁', ' '))
-  const bytes = Uint8Array.from(text, (character) => byteOfCharacter.get(character) ?? 0)
-  return [...text].every((character) => byteOfCharacter.has(character)) ? bytes : encoder.encode(text)
+/** Writes the bytes that `text` spells in GPT-2's alphabet, and says how many; -1 when a character is none of it. */
+function spellBytes(text: string, out: Uint8Array, at: number): number {
+  for (let i = 0; i < text.length; i++) {
+    const byte = byteOfCodeUnit[text.charCodeAt(i)] ?? -1
+    if (byte < 0) return -1
+    out[at + i] = byte
+  }
+  return text.length
+}
+
+/** Writes a token's bytes to `out`, which has three for each code unit, and says how many there are. */
+function writeBytes(text: string, type: number, spelling: Vocabulary['spelling'], out: Uint8Array, at: number): number {
+  if (type === tokenType.control || type === tokenType.unknown) return 0
+  if (type === tokenType.byte) {
+    out[at] = Number.parseInt(text.slice(3, 5), 16)
+    return 1
+  }
+  if (type !== tokenType.userDefined && spelling === 'bytes') {
+    const length = spellBytes(text, out, at)
+    if (length >= 0) return length
+  }
+  const written = type !== tokenType.userDefined && spelling === 'spaces' ? text.replaceAll('▁', ' ') : text
+  return encoder.encodeInto(written, out.subarray(at)).written
 }
 
 /** Control and unknown tokens have no bytes. */
 export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
   const { tokens, types, spelling } = vocabulary
-  const parts = tokens.map((text, id) => bytesOf(text, types[id]!, spelling))
   const offsets = new Uint32Array(new SharedArrayBuffer(4 * (tokens.length + 1)))
-  parts.forEach((part, id) => {
-    offsets[id + 1] = offsets[id]! + (part?.length ?? 0)
+  const all = new Uint8Array(3 * tokens.reduce((sum, text) => sum + text.length, 0))
+  tokens.forEach((text, id) => {
+    offsets[id + 1] = offsets[id]! + writeBytes(text, types[id]!, spelling, all, offsets[id]!)
   })
-  const bytes = new Uint8Array(new SharedArrayBuffer(offsets[tokens.length]!))
-  parts.forEach((part, id) => {
-    if (part) bytes.set(part, offsets[id])
-  })
+  const length = offsets[tokens.length]!
+  const bytes = new Uint8Array(new SharedArrayBuffer(length))
+  bytes.set(all.subarray(0, length))
   return { bytes, offsets }
 }
 
