@@ -185,6 +185,12 @@ const checks = [
     run: () => ['node', 'test/deep/fairness.mjs'],
   },
   {
+    name: 'busy-core',
+    what: 'decode with two threads while another program keeps one of the cores busy, against one thread undisturbed (0.8)',
+    skip: () => (has('taskset') ? '' : 'taskset is not installed'),
+    run: () => ['node', 'bench/busy-core.mjs'],
+  },
+  {
     name: 'kv-quality-smollm2',
     what: 'perplexity and needles with the KV cache in bf16, fp8 and int8 against f16 on SmolLM2-135M (limit 0.3%)',
     skip: needsSmol,
