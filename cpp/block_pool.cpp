@@ -1,21 +1,16 @@
 // Intrusive lists over block numbers: a stack of free blocks, one doubly linked list of cached blocks in eviction
-// order, one singly linked chain per hash bucket. The finaliser in the hash is SplitMix64's (Steele, Lea, Flood
-// 2014).
+// order, one singly linked chain per hash bucket.
 #include "block_pool.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
+#include "splitmix.h"
+
 namespace octavo {
 
 namespace {
-
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
 
 std::string broken(const char* what, long long block, long long found, long long expected) {
   return std::string(what) + ": block " + std::to_string(block) + " has " + std::to_string(found) + ", expected " +
@@ -110,11 +105,12 @@ void BlockPool::root_close(int slot) {
 
 // The address of the table keys the hash, so that nobody outside can choose tokens that share a bucket.
 std::size_t BlockPool::bucket(std::uint64_t parent, const std::int32_t* tokens) const {
-  std::uint64_t h = mix(parent + static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(buckets.data())));
+  const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(buckets.data()));
+  std::uint64_t h = splitmix_finalise(parent + address);
   for (int i = 0; i < kv_tokens; i += 2) {
     std::uint64_t pair;
     std::memcpy(&pair, tokens + i, sizeof(pair));
-    h = mix((h ^ pair) + 0x9E3779B97F4A7C15ull);
+    h = splitmix_finalise((h ^ pair) + splitmix_step);
   }
   return static_cast<std::size_t>(h) & (buckets.size() - 1);
 }

@@ -1,12 +1,13 @@
 // A 64-bit hash of a stream of bytes, taken while they pass on their way into memory: it tells one file's content from
-// another's, and costs little beside reading. Four lanes, each x = (x ^ word) * odd, rotated; so a change of any single word
-// changes its lane. Not made against somebody who looks for two contents with one hash. The finaliser is SplitMix64's (Steele,
-// Lea, Flood 2014).
+// another's, and costs little beside reading. Four lanes, each x = (x ^ word) * odd, rotated; so a change of any single
+// word changes its lane. Not made against somebody who looks for two contents with one hash.
 #pragma once
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "splitmix.h"
 
 namespace octavo {
 
@@ -26,12 +27,7 @@ class ContentHash {
 
   std::uint64_t value() const {
     std::uint64_t h = length_;
-    for (const std::uint64_t lane : lanes_) {
-      h = (h ^ lane) + 0x9E3779B97F4A7C15ull;
-      h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9ull;
-      h = (h ^ (h >> 27)) * 0x94D049BB133111EBull;
-      h ^= h >> 31;
-    }
+    for (const std::uint64_t lane : lanes_) h = splitmix_finalise((h ^ lane) + splitmix_step);
     return h;
   }
 

@@ -7,23 +7,18 @@
 // Exp(1), and one hash tells how far the noise of a whole group can reach: a draw computes a handful of tokens
 // instead of all.
 //
-// Hash: SplitMix64's counter and finaliser (Steele, Lea, Flood 2014) under keys derived from seed and position.
+// Hash: SplitMix64's counter and finaliser (splitmix.h) under keys derived from seed and position.
 // Uniforms are (k + 1/2) / 2^52, never 0 or 1, so the noise lies within [-5, 41].
 #pragma once
 #include <bit>
 #include <cstdint>
 
 #include "exact_math.h"
+#include "splitmix.h"
 
 namespace octavo {
 
 inline constexpr int noise_group = 64;
-
-inline std::uint64_t noise_mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
 
 inline double noise_uniform(std::uint64_t hash) {
   return (static_cast<double>(hash >> 12) + 0.5) * 0x1p-52;
@@ -32,11 +27,11 @@ inline double noise_uniform(std::uint64_t hash) {
 class Noise {
  public:
   Noise(std::uint64_t seed, std::uint32_t position)
-      : token_key_(noise_mix(noise_mix(seed + golden) + (position + 1ull) * golden)),
-        group_key_(noise_mix(token_key_ ^ 0x6A09E667F3BCC909ull)) {}
+      : token_key_(hash(splitmix_finalise(seed + splitmix_step), position)),
+        group_key_(splitmix_finalise(token_key_ ^ 0x6A09E667F3BCC909ull)) {}
 
-  std::uint64_t group_hash(std::uint32_t group) const { return noise_mix(group_key_ + (group + 1ull) * golden); }
-  std::uint64_t token_hash(std::uint32_t token) const { return noise_mix(token_key_ + (token + 1ull) * golden); }
+  std::uint64_t group_hash(std::uint32_t group) const { return hash(group_key_, group); }
+  std::uint64_t token_hash(std::uint32_t token) const { return hash(token_key_, token); }
 
   // Exp(1) of a token whose group has this hash.
   double exponential(std::uint32_t token, std::uint64_t group_hash) const {
@@ -65,7 +60,11 @@ class Noise {
   }
 
  private:
-  static constexpr std::uint64_t golden = 0x9E3779B97F4A7C15ull;
+  // The number after `index` others of the generator that begins at `key`.
+  static std::uint64_t hash(std::uint64_t key, std::uint32_t index) {
+    return splitmix_finalise(key + (index + 1ull) * splitmix_step);
+  }
+
   std::uint64_t token_key_, group_key_;
 };
 

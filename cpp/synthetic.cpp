@@ -8,25 +8,20 @@
 #include <cmath>
 #include <cstring>
 
+#include "splitmix.h"
+
 namespace octavo {
 
 namespace {
 
-constexpr std::uint64_t weyl = 0x9E3779B97F4A7C15ull;  // 2^64 / golden ratio
-
-std::uint64_t mix(std::uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
-}
-
 struct Stream {
   std::uint64_t state;
-  std::uint64_t next() { return mix(state += weyl); }
+  std::uint64_t next() { return splitmix_finalise(state += splitmix_step); }
 };
 
 Stream row_stream(std::uint64_t seed, std::uint32_t tensor, std::int64_t row) {
-  return {mix(mix(seed ^ weyl) + mix((std::uint64_t{tensor} << 40) ^ static_cast<std::uint64_t>(row)))};
+  return {splitmix_finalise(splitmix_finalise(seed ^ splitmix_step) +
+                            splitmix_finalise((std::uint64_t{tensor} << 40) ^ static_cast<std::uint64_t>(row)))};
 }
 
 // Standard deviations of the codes below, for unit scale.

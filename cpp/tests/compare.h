@@ -15,6 +15,7 @@
 
 #include "backend.h"
 #include "quant.h"
+#include "splitmix.h"
 
 namespace octavo::testing {
 
@@ -39,10 +40,7 @@ class Rng {
  public:
   explicit Rng(std::uint64_t seed) : state_(seed) {}
   std::uint64_t next() {
-    std::uint64_t z = state_ += 0x9E3779B97F4A7C15ull;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    return z ^ (z >> 31);
+    return splitmix_finalise(state_ += splitmix_step);
   }
   int below(int n) { return static_cast<int>(next() % static_cast<std::uint64_t>(n)); }
   int between(int low, int high) { return low + below(high - low + 1); }
