@@ -76,15 +76,30 @@ describe('the budget of a step', () => {
     expect(bench.engine.stepSizes).toEqual([256])
   })
 
-  it('is at least a block of a prompt, however slow steps are', () => {
+  it('is at least eight tokens of a prompt, however slow steps are', () => {
     const bench = new Bench(256, 400, false, 32, { stepMs: () => 500, maxStepMs: 10 })
     bench.add(generating(1))
     for (let i = 0; i < 10; i++) bench.step()
     bench.add(spec(2, prompt(2, 160), 3, 2))
     bench.step()
-    expect(bench.engine.stepSizes.at(-1)).toBe(17)
+    expect(bench.engine.stepSizes.at(-1)).toBe(9)
     bench.run()
     bench.expectSolo(2)
+  })
+
+  it('grows by half at most from one limited step to the next, when prompts become cheap at once', () => {
+    let dear = true
+    const stepMs = (tokens: number) => 2 + (dear ? 1 : 0.05) * tokens
+    const bench = new Bench(512, 400, false, 32, { stepMs, maxStepMs: 50 })
+    bench.checked = false
+    bench.add(generating(1))
+    for (let id = 2; id < 12; id++) bench.add(spec(id, prompt(id, 250), 1, id))
+    for (let i = 0; i < 6; i++) bench.step()
+    dear = false
+    for (let i = 0; i < 8; i++) bench.step()
+    const sizes = bench.engine.stepSizes.slice(4, 14).map((size) => size - 1)
+    for (const [i, size] of sizes.slice(1).entries()) expect(size).toBeLessThanOrEqual(Math.ceil(1.5 * sizes[i]!))
+    expect(sizes.at(-1)).toBeGreaterThan(4 * sizes[0]!)
   })
 
   it('with the objective of throughput is full, and prompts come first', () => {

@@ -1,7 +1,6 @@
 /** Who goes first: priorities with aging within a tenant, weights between tenants, and what a flood does to others. */
 import { describe, expect, it } from 'vitest'
 import type { RequestSpec } from '../lib/host/protocol.ts'
-import { Tenants } from '../lib/host/tenants.ts'
 import { Bench, type BenchOptions, prompt, random, spec } from './scheduler-bench.ts'
 
 const request = (id: number, more: Partial<RequestSpec> = {}, length = 40, output = 4): RequestSpec => ({
@@ -84,21 +83,38 @@ describe('between tenants', () => {
     expect(order(bench).indexOf(20)).toBeLessThan(2)
   })
 
-  it('a tenant that was away has no claim saved up', () => {
-    const tenants = new Tenants({})
+  it('a tenant that was away, or lives below its share, goes first for so many tokens, then takes turns', () => {
     const bench = new Bench(64, 400, false, 8)
+    bench.checked = false
     bench.add(request(0, { tenant: 'b' }))
     bench.run()
-    for (let id = 1; id < 40; id++) bench.add(request(id, { tenant: 'a' }))
-    for (let i = 0; i < 30; i++) bench.step()
-    for (let id = 40; id < 80; id++) bench.add(request(id, { tenant: 'b' }))
-    for (let id = 80; id < 120; id++) bench.add(request(id, { tenant: 'a' }))
-    const before = bench.scheduler.tenants.stats()
-    for (let i = 0; i < 30; i++) bench.step()
-    const after = bench.scheduler.tenants.stats()
-    const gained = (name: string) => after[name]!.promptTokens - before[name]!.promptTokens
-    expect(gained('b') / gained('a')).toBeLessThan(1.6)
-    expect(tenants.stats()).toEqual({})
+    for (let id = 1; id < 200; id++) bench.add(request(id, { tenant: 'a' }))
+    while (bench.scheduler.tenants.stats().a!.promptTokens < 5000) bench.step()
+    for (let id = 200; id < 500; id++) bench.add(request(id, { tenant: 'b' }))
+    for (let id = 500; id < 800; id++) bench.add(request(id, { tenant: 'a' }))
+    const count = (name: string) => {
+      const { promptTokens, generatedTokens } = bench.scheduler.tenants.stats()[name]!
+      return promptTokens + generatedTokens
+    }
+    const [a, b] = [count('a'), count('b')]
+    while (count('b') - b < 3500) bench.step()
+    expect(count('a') - a).toBeLessThan(300)
+    while (count('b') - b < 8000) bench.step()
+    expect(count('b') - b - (count('a') - a)).toBeGreaterThan(3600)
+    expect(count('b') - b - (count('a') - a)).toBeLessThan(4600)
+  })
+
+  it('requests of one tenant that arrive together beside a flood do not take turns with it', () => {
+    const bench = new Bench(64, 400, false, 8)
+    bench.checked = false
+    for (let id = 0; id < 100; id++) bench.add(request(id, { tenant: 'loud' }))
+    for (let i = 0; i < 40; i++) bench.step()
+    const started = () => [...bench.tokenTimes].filter(([id, times]) => id < 100 && times.length > 0).length
+    const before = started()
+    for (let id = 100; id < 110; id++) bench.add(request(id, { tenant: 'quiet' }))
+    while (bench.tokenTimes.get(109)!.length === 0) bench.step()
+    // Those that had begun already may come first.
+    expect(started() - before).toBeLessThanOrEqual(2)
   })
 
   it('a cached prompt is free', () => {

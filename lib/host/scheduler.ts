@@ -11,7 +11,6 @@
  * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
  */
 import type { ErrorData } from '../errors.ts'
-import { kvBlockTokens } from '../kv-blocks.ts'
 import { segmentStride } from '../native.ts'
 import { Admission } from './admission.ts'
 import { CostModel } from './cost-model.ts'
@@ -35,8 +34,13 @@ export interface SchedulerOptions {
   drafter?: Drafter | undefined
 }
 
-/** A prompt gets on by so many tokens in every step, however long that takes. */
-const leastChunk = kvBlockTokens
+/**
+ * A prompt gets on by so many tokens in every step, however long that takes: few, because behind a context of thousands each one costs
+ * a tenth of a step, and many enough that a long prompt does not read that context for every single token.
+ */
+const leastChunk = 8
+/** After a step that had no time for more, the next has so many times its prompt tokens at most: costs may be misjudged. */
+const growth = 1.5
 
 /** What a step brought; the arrays that `NativeEngine.wait` filled. */
 export interface StepResults {
@@ -61,6 +65,8 @@ export class Scheduler {
   /** Running requests that lack more than one token, up to #nGaps: collected anew in each step. */
   readonly #gaps: HostRequest[] = []
   #nGaps = 0
+  /** Prompt tokens that the next step may have, so that it does not outgrow the last. */
+  #mostGaps = Number.POSITIVE_INFINITY
   readonly #byId = new Map<number, HostRequest>()
   #ended: HostRequest[] = []
   #arrivals = 0
@@ -189,7 +195,9 @@ export class Scheduler {
     this.#steps++
     this.cost.observe(plan.nTokens, plan.attended, plan.nSegments, results.ms)
     this.admission.observeStep(plan.nTokens, results.ms)
-    if (plan.limited) this.#margin.observe(results.ms, this.#options.policy.maxStepMs)
+    const gaps = plan.nTokens - plan.decoding
+    this.#mostGaps = plan.limited ? Math.ceil(growth * gaps) : Number.POSITIVE_INFINITY
+    if (plan.limited && gaps > leastChunk) this.#margin.observe(results.ms, this.#options.policy.maxStepMs)
     let row = 0
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
@@ -319,10 +327,11 @@ export class Scheduler {
     const { objective, maxStepMs } = this.#options.policy
     const most = Math.min(plan.room, count)
     if (objective === 'throughput' || plan.decoding === 0 || maxStepMs === Number.POSITIVE_INFINITY) return most
-    const { nTokens, attended, nSegments } = plan
-    const fits = this.cost.fit(nTokens, attended, nSegments, context, most, this.#margin.share * maxStepMs)
-    plan.limited ||= fits < most && fits >= leastChunk
-    return nTokens > plan.decoding ? fits : Math.max(fits, Math.min(most, leastChunk))
+    const { nTokens, attended, nSegments, decoding } = plan
+    const may = Math.min(most, this.#mostGaps - (nTokens - decoding))
+    const fits = this.cost.fit(nTokens, attended, nSegments, context, may, this.#margin.share * maxStepMs)
+    plan.limited ||= fits < most
+    return nTokens > decoding ? fits : Math.max(fits, Math.min(most, leastChunk))
   }
 
   #draft(plan: StepPlan, request: HostRequest): number {
