@@ -124,7 +124,7 @@ const load = [
   waste &&
     `- \`node bench/load/kv-waste.mjs\`, sequences of ${waste.meanTokens.toFixed(0)} tokens on average over ${waste.steps} steps: ${(100 * waste.unfilledShare).toFixed(2)}% of the KV blocks they hold is unfilled (${waste.unfilledTokensPerSequence.toFixed(1)} tokens a sequence, ${waste.mostUnfilledTokens} at most); a contiguous reservation of ${waste.reservedTokens} tokens each: ${percent(waste.contiguousUnfilledShare)}.`,
   fairness &&
-    `- \`node bench/load/fairness.mjs\`: a tenant that floods with ${fairness.flags.flood}x its share makes another one's p99 first token ${fairness.ratio.toFixed(2)}x what it is without (median; the rounds: ${fairness.rounds.map(({ ratio }) => ratio.toFixed(2)).join(', ')}).`,
+    `- \`node bench/load/fairness.mjs\`: a tenant that floods with ${fairness.flags.flood}x its share makes another one's p99 first token ${fairness.ratio.toFixed(2)}x what it is without (${ms(fairness.flooded.p99)}, calm ${ms(fairness.calm.p99)}, ${fairness.flooded.requests} requests each; the rounds: ${fairness.rounds.map(({ ratio }) => ratio.toFixed(2)).join(', ')}).`,
   busyCore &&
     `- \`npm run bench:busy-core\`: two threads decode ${busyCore.ratio.toFixed(2)}x as fast as one undisturbed thread while another program keeps one of the two cores busy (one thread ${speed(busyCore.tokensPerSecond.oneThread)}, two ${speed(busyCore.tokensPerSecond.twoThreads)}, two beside the loop ${speed(busyCore.tokensPerSecond.twoThreadsBusyCore)} tokens/s).`,
 ]

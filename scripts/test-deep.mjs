@@ -172,17 +172,17 @@ const checks = [
   {
     name: 'stall',
     what: 'a prompt of 4,000 tokens among 16 streams: time between their tokens',
-    run: () => ['node', 'test/deep/stall.mjs'],
+    run: () => ['node', 'bench/load/stall.mjs'],
   },
   {
     name: 'shared-prefix',
     what: '64 clients with a system prompt of 1,000 tokens, prefix cache on and off',
-    run: () => ['node', 'test/deep/shared-prefix.mjs'],
+    run: () => ['node', 'bench/load/prefix.mjs'],
   },
   {
     name: 'fairness',
     what: 'time to first token beside a tenant that floods ten times its share',
-    run: () => ['node', 'test/deep/fairness.mjs'],
+    run: () => ['node', 'bench/load/fairness.mjs'],
   },
   {
     name: 'busy-core',

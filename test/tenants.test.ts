@@ -117,6 +117,27 @@ describe('between tenants', () => {
     expect(started() - before).toBeLessThanOrEqual(2)
   })
 
+  it('prompts of a flood fill half a step beside another tenant, and none that holds a prompt of it', () => {
+    const bench = new Bench(128, 800, false, 64)
+    bench.checked = false
+    const prompts = () => {
+      const from = new Map([...bench.requests].map(([id, { planned }]) => [id, planned] as const))
+      bench.step()
+      const sizes: Record<string, number> = { loud: 0, quiet: 0 }
+      for (const [id, { planned, promptLength, spec }] of bench.requests)
+        sizes[spec.tenant!]! += Math.min(planned, promptLength) - Math.min(from.get(id)!, promptLength)
+      return sizes
+    }
+    for (let id = 0; id < 200; id++) bench.add(request(id, { tenant: 'loud' }, 40, 40))
+    expect(prompts()).toEqual({ loud: 128, quiet: 0 })
+    for (let i = 0; i < 40; i++) bench.step()
+    bench.add(request(200, { tenant: 'quiet' }, 40, 40))
+    expect(prompts()).toEqual({ loud: 0, quiet: 40 })
+    const beside = Array.from({ length: 20 }, prompts)
+    expect(Math.max(...beside.map(({ loud }) => loud!))).toBeGreaterThan(16)
+    expect(Math.max(...beside.map(({ loud }) => loud!))).toBeLessThanOrEqual(64)
+  })
+
   it('a cached prompt is free', () => {
     const bench = new Bench(256, 400, true, 4)
     const shared = prompt(77, 160)

@@ -1,5 +1,5 @@
 // 64 clients that share a system prompt of 1,000 tokens, 50 tokens of their own each, 32 generated: throughput and time to the
-// first token with the prefix cache on and off, and whether the tokens are identical.
+// first token with the prefix cache on and off (five times are promised), and whether the tokens are identical.
 //
 //   node bench/load/prefix.mjs [--model synthetic:smollm2-135m] [--clients 64] [--rounds 1] [--shared 1000] [--seed 1]
 import { Engine } from 'octavo'
@@ -56,10 +56,11 @@ for (const [name, { report }] of [
       `p50 ${round(p50)}, p99 ${round(p99)}; ${round(100 * report.lengths.cachedShare)}% of prompt tokens found`,
   )
 }
+const kept = identical && ratios.throughput >= 5 && ratios.firstTokenMean >= 5
 console.log(
-  `throughput ${round(ratios.throughput, 2)}x, first token ${round(ratios.firstTokenMean, 2)}x sooner on average ` +
+  `summary: throughput ${round(ratios.throughput, 2)}x, first token ${round(ratios.firstTokenMean, 2)}x sooner on average ` +
     `(p50 ${round(ratios.firstTokenP50, 2)}x, p99 ${round(ratios.firstTokenP99, 2)}x); ` +
-    `${on.answers.size} answers ${identical ? 'identical' : 'DIFFERENT'}`,
+    `${on.answers.size} answers ${identical ? 'identical' : 'DIFFERENT'}; ${kept ? 'at least 5x' : 'LESS THAN 5x'}`,
 )
 save('prefix', { flags, machine: machine(threads()), ratios, identical, on: on.report, off: off.report })
-process.exitCode = identical ? 0 : 1
+process.exitCode = kept ? 0 : 1

@@ -277,12 +277,21 @@ export class Scheduler {
   #planGaps(plan: StepPlan, nowMs: number): void {
     this.#collectGaps()
     let admitting = true
+    let first: HostRequest | undefined
     while (plan.room > 0) {
       const running = this.#nextGap()
       const waiting = admitting ? this.#running.nextWaiting() : undefined
-      if (waiting !== undefined && (running === undefined || goesBefore(waiting, running))) {
-        admitting = this.#admit(plan, waiting, nowMs)
-      } else if (running === undefined || !this.#planChunk(plan, running)) return
+      const admits = waiting !== undefined && (running === undefined || goesBefore(waiting, running))
+      const next = admits ? waiting : running
+      // A step with a prompt of a tenant that is behind is not made longer for others.
+      if (
+        next === undefined ||
+        (first !== undefined && first.tenant !== next.tenant && this.tenants.crowds(next.tenant))
+      )
+        return
+      if (admits) admitting = this.#admit(plan, next, nowMs)
+      else if (!this.#planChunk(plan, next)) return
+      if (next.step === this.#running.step) first ??= next
     }
   }
 
@@ -308,7 +317,8 @@ export class Scheduler {
 
   /** False when nobody else can be admitted now. */
   #admit(plan: StepPlan, request: HostRequest, nowMs: number): boolean {
-    if (this.#affordable(plan, 0, request.target) === 0 || !this.#running.admit(plan, request, nowMs)) return false
+    if (this.#affordable(plan, request, 0, request.target) === 0 || !this.#running.admit(plan, request, nowMs))
+      return false
     if (request.end !== undefined) this.#fail(request)
     else this.#planChunk(plan, request)
     return true
@@ -316,16 +326,19 @@ export class Scheduler {
 
   /** False when this step has no room for it. */
   #planChunk(plan: StepPlan, request: HostRequest): boolean {
-    const count = this.#affordable(plan, request.planned, request.gap)
+    const count = this.#affordable(plan, request, request.planned, request.gap)
     if (count === 0) return false
     if (this.#running.makeRoom(plan, request, count)) this.#add(plan, request, count, 0)
     return true
   }
 
-  /** How many of `count` tokens after `context` others the step can take. */
-  #affordable(plan: StepPlan, context: number, count: number): number {
+  /** How many of `count` tokens of a request after `context` others the step can take. */
+  #affordable(plan: StepPlan, { tenant }: HostRequest, context: number, count: number): number {
     const { objective, maxStepMs } = this.#options.policy
-    const most = Math.min(plan.room, count)
+    // Others arrive while the step runs: they wait for half a step instead of a whole one.
+    const halved = objective === 'latency' && this.tenants.crowds(tenant)
+    const room = halved ? Math.ceil((plan.room - (plan.nTokens - plan.decoding)) / 2) : plan.room
+    const most = Math.max(0, Math.min(room, count))
     if (objective === 'throughput' || plan.decoding === 0 || maxStepMs === Number.POSITIVE_INFINITY) return most
     const { nTokens, attended, nSegments, decoding } = plan
     const may = Math.min(most, this.#mostGaps - (nTokens - decoding))

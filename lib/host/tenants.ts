@@ -86,6 +86,13 @@ export class Tenants {
     return tenant.weight / (this.#activeWeight + (tenant.requests > 0 ? 0 : tenant.weight))
   }
 
+  /** Whether a tenant has more waiting although another one, which has requests, is behind it. */
+  crowds(tenant: Tenant): boolean {
+    if (tenant.queue.length < 2) return false
+    for (let i = 0; i < this.active.length; i++) if (this.active[i]!.virtualTime < tenant.virtualTime) return true
+    return false
+  }
+
   of(name: string): Tenant {
     let tenant = this.#byName.get(name)
     if (tenant === undefined) {
