@@ -79,14 +79,15 @@ const peers = Object.entries(results)
 const kvDecode = Object.entries(results)
   .filter(([name]) => name.startsWith('kv-decode'))
   .map(([, { flags, steps, api }]) => {
-    const row = (what, { tokensPerSecond, shareOfBound, ratio, boundRatio }) => [
+    const row = (what, { tokensPerSecond, shareOfBound, ratio, boundRatio, target }) => [
       ...[what, speed(tokensPerSecond), percent(shareOfBound), `${ratio.toFixed(2)}x`, `${boundRatio.toFixed(2)}x`],
+      target ? `${target.toFixed(2)}x, ${ratio >= target ? 'kept' : 'NOT kept'}` : '-',
     ]
     const rows = [
       ...Object.entries(steps).map(([dtype, figures]) => row(`${dtype}, steps`, figures)),
       ...Object.entries(api ?? {}).map(([dtype, figures]) => row(`${dtype}, public API`, figures)),
     ]
-    const head = ['KV cache', 'tokens/s', '% of bound', 'to f16', 'bounds to f16']
+    const head = ['KV cache', 'tokens/s', '% of bound', 'to f16', 'bounds to f16', 'target']
     return `\`npm run bench:kv-decode\`: ${flags.sequences} sequences of ${flags.context} tokens each, ${flags.model}, types of the KV cache in turns; medians of the rounds:\n\n${table(head, rows)}`
   })
   .join('\n\n')

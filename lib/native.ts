@@ -276,6 +276,8 @@ export interface MachineLimits {
   readBytesPerSecond: number
   /** int8 multiply-add operations (2 per pair) per second with the widest instruction. */
   int8OpsPerSecond: number
+  /** f32 fused multiply-add operations (2 each) per second. */
+  fmaOpsPerSecond: number
   /** Median seconds of an empty parallel operation. */
   barrierSeconds: number
 }

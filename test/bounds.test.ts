@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bestLimits, decodeBound, passCost, prefillShare } from '../lib/cli/bounds.ts'
+import { attentionCost, batchBound, bestLimits, decodeBound, passCost, prefillShare } from '../lib/cli/bounds.ts'
 import type { MachineLimits, ModelDesc, TensorSource } from '../lib/native.ts'
 
 const matrix = (rows: number, width: number): TensorSource => ({
@@ -46,7 +46,12 @@ function tinyDesc(tied: boolean): ModelDesc {
 }
 
 const layerWeights = 64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3
-const limits: MachineLimits = { readBytesPerSecond: 1e9, int8OpsPerSecond: 1e12, barrierSeconds: 1e-6 }
+const limits: MachineLimits = {
+  readBytesPerSecond: 1e9,
+  int8OpsPerSecond: 1e12,
+  fmaOpsPerSecond: 1e11,
+  barrierSeconds: 1e-6,
+}
 
 describe('bounds of a forward pass', () => {
   it('counts every matrix of the layers once, the head, and the KV cache of a token', () => {
@@ -71,13 +76,29 @@ describe('bounds of a forward pass', () => {
     expect(decodeBound(cost, 100, slow)).toBeCloseTo(0.8e6 / (cost.layerOpsPerToken + cost.headOpsPerToken), 6)
   })
 
+  it('counts the attention of a decode step as FMAs, for int8 as two passes of integers, where it is asked to', () => {
+    const cost = passCost(tinyDesc(true))
+    const fast = { ...limits, readBytesPerSecond: 1e15 }
+    const linear = (cost.layerOpsPerToken + cost.headOpsPerToken) / 1e12
+    const ops = 1000 * 4 * 2 * 32
+    const bound = (dtype: 'f16' | 'fp8' | 'int8') =>
+      batchBound(cost, 4, 1000, fast, attentionCost(tinyDesc(true), dtype))
+    expect(bound('f16')).toBeCloseTo(0.8 / (linear + ops / 1e11), 3)
+    expect(bound('fp8')).toBe(bound('f16'))
+    expect(bound('int8')).toBeCloseTo(0.8 / (linear + (2 * ops) / 1e12), 3)
+    expect(batchBound(cost, 4, 1000, fast)).toBeCloseTo(0.8 / linear, 3)
+  })
+
   it('counts the head for one token of a prefill only', () => {
     const cost = passCost(tinyDesc(true))
     expect(prefillShare(cost, 10, 1, limits)).toBeCloseTo((10 * 2 * layerWeights + 2 * 320 * 64) / 1e12, 15)
   })
 
   it('keeps the better of two measurements of each limit', () => {
-    const other: MachineLimits = { readBytesPerSecond: 2e9, int8OpsPerSecond: 1e11, barrierSeconds: 2e-6 }
-    expect(bestLimits(limits, other)).toEqual({ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12, barrierSeconds: 1e-6 })
+    const other = { readBytesPerSecond: 2e9, int8OpsPerSecond: 1e11, fmaOpsPerSecond: 3e11, barrierSeconds: 2e-6 }
+    expect(bestLimits(limits, other)).toEqual({
+      ...{ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12 },
+      ...{ fmaOpsPerSecond: 3e11, barrierSeconds: 1e-6 },
+    })
   })
 })

@@ -122,21 +122,19 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
   }
 }
 
-// Vector instructions that take 64 stored numbers of keys or values to what `rows` query rows make of them: the
-// conversion to f32 (fp8: shifts, masks and halves first) and an FMA for 16 of them, or two integer dots for all 64.
-double vector_steps(KvDtype dtype, int rows) {
-  switch (dtype) {
-    case KvDtype::f16:
-    case KvDtype::bf16: return 4 + 4 * rows;
-    case KvDtype::fp8: return 11 + 4 * rows;
-    case KvDtype::int8: return 2 * rows;
-  }
-  return 0;
+// Operations that take 64 stored numbers of keys or values to what `rows` query rows make of them: an FMA for each, or
+// for int8 two integer multiply-adds. Conversions to f32 (instructions for 64 numbers: f16, bf16 two for 16; fp8 nine)
+// count where FMAs leave them no room: a core issues two vector instructions in the time of an FMA.
+double attention_operations(KvDtype dtype, int rows) {
+  constexpr double fma = 32;  // operations of 16 lanes
+  if (dtype == KvDtype::int8) return 64 * 2 * 2 * rows;
+  const double fmas = 4 * rows, conversions = dtype == KvDtype::fp8 ? 9 : 8;
+  return fma * std::max(fmas, (fmas + conversions) / 2);
 }
 
 // `sequences` sequences of `context` keys, blocks scattered over the pool; each computes `count` tokens at its end.
-// percentBound counts 80% of the vector instructions per second that the int8 peak stands for (128 operations each; an
-// FMA is one such instruction).
+// percentBound counts the bytes against the read bandwidth or the operations against 80% of the FMA peak (int8: of the
+// int8 peak), whichever takes longer.
 void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads, int head_size, int sequences,
                      int context, int count) {
   const std::string name = "attention " + std::string(traits(dtype).name) + " heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
@@ -167,15 +165,16 @@ void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads,
       [&](int i) { bench.backend->attention(out.data(), q.data(), width, *kv, i % layers, plan, params); });
   const double pairs = static_cast<double>(sequences) * kv_heads *
                        (static_cast<double>(context) * count - 0.5 * count * (count - 1));  // (token, key) per kv head
-  const double steps = 2 * pairs * head_size / 64 * vector_steps(dtype, heads / kv_heads * count) / count;
+  const double operations = 2 * pairs * head_size / 64 * attention_operations(dtype, heads / kv_heads * count) / count;
+  const double peak = dtype == KvDtype::int8 ? bench.limits.int8_ops_per_second : bench.limits.fma_ops_per_second;
   const double read_seconds = static_cast<double>(layer_bytes) / bench.limits.read_bytes_per_second,
-               step_seconds = steps * 128 / (0.8 * bench.limits.int8_ops_per_second);
+               op_seconds = operations / (0.8 * peak);
   std::printf(
       "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,"
-      "\"gflopPerSecond\":%.1f,\"percentSteps\":%.1f,\"percentBound\":%.1f}\n",
+      "\"gflopPerSecond\":%.1f,\"percentOps\":%.1f,\"percentBound\":%.1f}\n",
       name.c_str(), bench.backend->isa(), bench.options.threads, seconds * 1e6, layer_bytes / seconds / 1e9,
       100 * read_seconds / seconds, 4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9,
-      100 * step_seconds / seconds, 100 * std::max(read_seconds, step_seconds) / seconds);
+      100 * op_seconds / seconds, 100 * std::max(read_seconds, op_seconds) / seconds);
   std::fflush(stdout);
 }
 
@@ -231,9 +230,9 @@ int main(int argc, char** argv) {
   bench.backend->set_tuning(bench.options.tuning);
   bench.limits = measure_limits(bench.options.threads);
   std::printf(
-      "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",
+      "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"fmaGopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",
       bench.options.threads, bench.limits.read_bytes_per_second / 1e9, bench.limits.int8_ops_per_second / 1e9,
-      bench.limits.barrier_seconds * 1e9);
+      bench.limits.fma_ops_per_second / 1e9, bench.limits.barrier_seconds * 1e9);
   const int shapes[][2] = {{576, 576},   {960, 576},   {3072, 576},   {576, 1536},  {49152, 576},
                            {2560, 2048}, {2048, 2048}, {11264, 2048}, {2048, 5632}, {32000, 2048}};
   for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0, Format::f16})

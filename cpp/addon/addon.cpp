@@ -386,6 +386,7 @@ Napi::Value machine_limits(const Napi::CallbackInfo& info) {
     Napi::Object out = Napi::Object::New(env);
     out.Set("readBytesPerSecond", limits.read_bytes_per_second);
     out.Set("int8OpsPerSecond", limits.int8_ops_per_second);
+    out.Set("fmaOpsPerSecond", limits.fma_ops_per_second);
     out.Set("barrierSeconds", limits.barrier_seconds);
     return out;
   });

@@ -99,10 +99,11 @@ struct Kernels {
                           int head_size);
   void (*attention_finish)(float* out, const float* state, float max, float sum, const float* sink_logit,
                            int head_size);
-  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 multiply-adds on registers only, returns operations
-  // done.
+  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 and f32 multiply-adds on registers only, return
+  // operations done.
   std::uint32_t (*read_memory)(const void* data, std::size_t bytes);
   double (*int8_operations)(std::int64_t rounds);
+  double (*fma_operations)(std::int64_t rounds);
 };
 
 extern const Kernels kernels_baseline;

@@ -2,9 +2,8 @@
 // (16 bf16 each) exist in the 8-bit types only. Every 64 bytes are one vector's worth that a kernel takes as a whole:
 //   f16, bf16  keys [D][16 tokens]: a vector is one dimension of 16 keys; values [16 tokens][D]
 //   fp8, int8  keys [D / 4][64]: 4 dimensions of 16 keys; values [token / 4][D / 16][64]: 4 tokens x 16 dimensions.
-//              Member v of 4 in lane i of 16 lies at byte
-//                int8  4 i + v, its sign bit flipped: a dword is what one step of an integer dot product takes
-//                fp8   2 (16 (v % 2) + i) + v / 2: 32 words, whose low bytes are members 0 and 1, high bytes 2 and 3
+//              Member v of 4 in lane i of 16 lies at byte 4 i + v (of int8 with its sign bit flipped): a dword is what
+//              one step of an integer dot product takes.
 #pragma once
 #include "backend.h"
 #include "os.h"

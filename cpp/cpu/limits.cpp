@@ -41,14 +41,14 @@ double measure_read(ThreadPool& pool, const cpu::Kernels& kernels, int threads) 
   return best;
 }
 
-double measure_operations(ThreadPool& pool, const cpu::Kernels& kernels, int threads) {
+double measure_operations(ThreadPool& pool, double (*operations)(std::int64_t rounds), int threads) {
   double best = 0;
   std::vector<double> done(static_cast<std::size_t>(threads) * 8);  // one cache line a tile
   for (int pass = 0; pass < operation_passes; ++pass) {
     const double start = seconds();
     parallel(pool, threads, threads, [&](int begin, int end, int) {
       for (int i = begin; i < end; ++i)
-        done[static_cast<std::size_t>(i) * 8] = kernels.int8_operations(operation_rounds);
+        done[static_cast<std::size_t>(i) * 8] = operations(operation_rounds);
     });
     double total = 0;
     for (double n : done) total += n;
@@ -77,8 +77,8 @@ MachineLimits measure_limits(int threads) {
   const Lease turn;
   const cpu::Kernels& kernels = *cpu::kernels_find(nullptr);
   ThreadPool& pool = thread_pool();
-  return {measure_read(pool, kernels, threads), measure_operations(pool, kernels, threads),
-          measure_barrier(pool, threads)};
+  return {measure_read(pool, kernels, threads), measure_operations(pool, kernels.int8_operations, threads),
+          measure_operations(pool, kernels.fma_operations, threads), measure_barrier(pool, threads)};
 }
 
 }  // namespace octavo

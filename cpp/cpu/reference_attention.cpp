@@ -7,6 +7,7 @@ namespace octavo::reference {
 namespace {
 
 constexpr float smallest_amax = 1e-30f;
+constexpr float fp8_lift = 0x1p56f, fp8_lowered = 0x1p-112f;  // codes are multiplied lowered, both other factors lifted
 constexpr int query_steps = 16256, weight_steps = 16383;  // int8: largest integer of a query and of a weight
 
 float to_f16(float x) {
@@ -92,10 +93,12 @@ float score(const View& view, int j) {
       dot += static_cast<int>(c[d]) * view.query.n[static_cast<std::size_t>(d)];
     t = static_cast<float>(dot) * ((params.scale * view.query.step) * view.scale(j, KvRows::key));
   } else {
+    const bool fp8 = view.dtype() == KvDtype::fp8;
+    const float lift = fp8 ? fp8_lift : 1.0f, lowered = fp8 ? fp8_lowered : 1.0f;
     float even = 0, odd = 0;
-    for (int d = 0; d < view.D(); d += 2) even = std::fma(c[d], view.q[d], even);
-    for (int d = 1; d < view.D(); d += 2) odd = std::fma(c[d], view.q[d], odd);
-    t = (even + odd) * (view.dtype() == KvDtype::fp8 ? params.scale * view.scale(j, KvRows::key) : params.scale);
+    for (int d = 0; d < view.D(); d += 2) even = std::fma(c[d] * lowered, view.q[d] * lift, even);
+    for (int d = 1; d < view.D(); d += 2) odd = std::fma(c[d] * lowered, view.q[d] * lift, odd);
+    t = ((even + odd) * lift) * (fp8 ? params.scale * view.scale(j, KvRows::key) : params.scale);
   }
   return params.soft_cap > 0 ? softcap_spec(t, params.soft_cap) : t;
 }
@@ -104,20 +107,22 @@ float score(const View& view, int j) {
 std::vector<float> weighted_values(const View& view, const std::vector<int>& keys, const std::vector<float>& p) {
   std::vector<float> o(static_cast<std::size_t>(view.D())), w = p;
   const KvDtype dtype = view.dtype();
-  if (dtype == KvDtype::fp8 || dtype == KvDtype::int8)
-    for (std::size_t i = 0; i < keys.size(); ++i) w[i] = p[i] * view.scale(keys[i], KvRows::value);
+  const bool fp8 = dtype == KvDtype::fp8;
+  if (fp8 || dtype == KvDtype::int8)
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      w[i] = (fp8 ? p[i] * fp8_lift : p[i]) * view.scale(keys[i], KvRows::value);
   const Integers weights = to_integers(w, weight_steps);
   std::vector<int> sums(o.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
     const float* c = view.codes(keys[i], KvRows::value);
     for (std::size_t d = 0; d < o.size(); ++d) {
       if (dtype == KvDtype::int8) sums[d] += weights.n[i] * static_cast<int>(c[d]);
-      else o[d] = std::fma(w[i], c[d], o[d]);
+      else o[d] = std::fma(w[i], fp8 ? c[d] * fp8_lowered : c[d], o[d]);
     }
   }
   for (std::size_t d = 0; d < o.size(); ++d) {
     if (dtype == KvDtype::int8) o[d] = static_cast<float>(sums[d]) * weights.step;
-    if (dtype == KvDtype::fp8) o[d] = o[d] + 0.0f;
+    if (fp8) o[d] = o[d] * fp8_lift + 0.0f;
   }
   return o;
 }

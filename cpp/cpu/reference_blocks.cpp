@@ -51,8 +51,7 @@ std::size_t code_at(KvDtype dtype, int D, KvRows::Part part, int token, int d) {
   }
   const int member = part == KvRows::key ? d % 4 : token % 4, lane = part == KvRows::key ? token : d % 16;
   const int vector = part == KvRows::key ? 64 * (d / 4) : half + token / 4 * 4 * D + 64 * (d / 16);
-  const int place = dtype == KvDtype::int8 ? 4 * lane + member : 2 * (16 * (member % 2) + lane) + member / 2;
-  return static_cast<std::size_t>(vector + place);
+  return static_cast<std::size_t>(vector + 4 * lane + member);
 }
 
 std::size_t scale_at(int D, KvRows::Part part, int token) {

@@ -55,19 +55,21 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
 }
-// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
-// the f16 s 0eeee mmm0000000, subnormals included.
-SIMD_FN f32x16 wide_fp8(__m256i doubled) {
-  const __m256i halves = _mm256_and_si256(_mm256_srai_epi16(doubled, 1), _mm256_set1_epi16(static_cast<short>(0xBF80)));
-  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+// 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
+// f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
+SIMD_FN __m256 upper_fp8(__m256i words) {
+  return _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(static_cast<int>(0x87F00000u))));
 }
+SIMD_FN __m256 lower_fp8(__m256i words) { return upper_fp8(_mm256_slli_epi32(words, 16)); }
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
   const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
                 b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32));
-  out[0] = wide_fp8(_mm256_slli_epi16(a, 8));
-  out[1] = wide_fp8(_mm256_slli_epi16(b, 8));
-  out[2] = wide_fp8(a);
-  out[3] = wide_fp8(b);
+  const __m256i even_a = _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 4), odd_a = _mm256_srai_epi16(a, 4),
+                even_b = _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 4), odd_b = _mm256_srai_epi16(b, 4);
+  out[0] = {lower_fp8(even_a), lower_fp8(even_b)};
+  out[1] = {lower_fp8(odd_a), lower_fp8(odd_b)};
+  out[2] = {upper_fp8(even_a), upper_fp8(even_b)};
+  out[3] = {upper_fp8(odd_a), upper_fp8(odd_b)};
 }
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN __m128i saturated_halves(__m256 v) {
@@ -204,6 +206,6 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 
 // 16 registers: half a tile at a time, and few tokens.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
-constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2;
+constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2, fma_chains = 6;
 
 }  // namespace

@@ -37,16 +37,15 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
-// the f16 s 0eeee mmm0000000, subnormals included.
+// 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
+// f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
-  const __m512i words = _mm512_loadu_si512(p), mask = _mm512_set1_epi16(static_cast<short>(0xBF80));
-  const __m512i low = _mm512_and_si512(_mm512_srai_epi16(_mm512_slli_epi16(words, 8), 1), mask);
-  const __m512i high = _mm512_and_si512(_mm512_srai_epi16(words, 1), mask);
-  out[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(low));
-  out[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(low, 1));
-  out[2] = _mm512_cvtph_ps(_mm512_castsi512_si256(high));
-  out[3] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(high, 1));
+  const __m512i x = _mm512_loadu_si512(p), mask = _mm512_set1_epi32(static_cast<int>(0x87F00000u));
+  const __m512i even = _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 4), odd = _mm512_srai_epi16(x, 4);
+  out[0] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(even, 16), mask));
+  out[1] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(odd, 16), mask));
+  out[2] = _mm512_castsi512_ps(_mm512_and_si512(even, mask));
+  out[3] = _mm512_castsi512_ps(_mm512_and_si512(odd, mask));
 }
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN void f_store_f16(std::uint16_t* p, f32x16 v) {
@@ -141,7 +140,7 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 
 // Register blocking, measured: 32 rows x 5 tokens are 10 integer and 10 float accumulators of 32 registers.
 constexpr int small_panel = 8, medium_panel = 6, large_panel = 5, float_panel_tokens = 8, float_tiles_at_once = 4;
-constexpr int halves_at_once = 2, attention_rows = 8, attention_int8_rows = 8;
+constexpr int halves_at_once = 2, attention_rows = 8, attention_int8_rows = 8, fma_chains = 12;
 
 // 12 independent chains of vpdpbusd, 128 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

@@ -52,13 +52,15 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) { return f_each([&](int i) { ret
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return f_each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
 }
-// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
-// the f16 s 0eeee mmm0000000, subnormals included.
+// 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
+// f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
-  for (int m = 0; m < 4; ++m)
-    out[m] = f_each([&](int i) {
-      const unsigned code = p[2 * (16 * (m % 2) + i) + m / 2];
-      return octavo::f16_to_f32(static_cast<std::uint16_t>((code & 128) << 8 | (code & 127) << 7));
+  for (int v = 0; v < 4; ++v)
+    out[v] = f_each([&](int i) {
+      const std::uint32_t code = p[4 * i + v], bits = (code & 128) << 24 | (code & 127) << 20;
+      float x;
+      std::memcpy(&x, &bits, 4);
+      return x;
     });
 }
 // Saturates at 65504; comparisons are false for a NaN, which keeps it.
@@ -204,7 +206,7 @@ SIMD_FN Codes codes_lookup(const Codes& nibbles, const std::uint8_t* table16) {
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
-constexpr int halves_at_once = 1, attention_rows = 1, attention_int8_rows = 1;
+constexpr int halves_at_once = 1, attention_rows = 1, attention_int8_rows = 1, fma_chains = 1;
 
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   i32x16 acc = i_set(0);

@@ -70,21 +70,25 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
 }
-// 64 codes of fp8 (32 words: low bytes are out[0] and out[1], high bytes out[2] and out[3]), exactly: s eeee mmm becomes
-// the f16 s 0eeee mmm0000000, subnormals included.
-SIMD_FN f32x16 wide_fp8(int16x8_t x, int16x8_t y) {
-  const int16x8_t mask = vdupq_n_s16(static_cast<std::int16_t>(0xBF80));
-  const float16x8_t a = vreinterpretq_f16_s16(vandq_s16(vshrq_n_s16(x, 1), mask)),
-                    b = vreinterpretq_f16_s16(vandq_s16(vshrq_n_s16(y, 1), mask));
-  return {vcvt_f32_f16(vget_low_f16(a)), vcvt_high_f32_f16(a), vcvt_f32_f16(vget_low_f16(b)), vcvt_high_f32_f16(b)};
+// 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
+// f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
+SIMD_FN float32x4_t upper_fp8(int16x8_t words) {
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_s16(words), vdupq_n_u32(0x87F00000u)));
+}
+SIMD_FN float32x4_t lower_fp8(int16x8_t words) {
+  return upper_fp8(vreinterpretq_s16_s32(vshlq_n_s32(vreinterpretq_s32_s16(words), 16)));
 }
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
-  const int16x8_t a = vreinterpretq_s16_u8(vld1q_u8(p)), b = vreinterpretq_s16_u8(vld1q_u8(p + 16)),
-                  c = vreinterpretq_s16_u8(vld1q_u8(p + 32)), d = vreinterpretq_s16_u8(vld1q_u8(p + 48));
-  out[0] = wide_fp8(vshlq_n_s16(a, 8), vshlq_n_s16(b, 8));
-  out[1] = wide_fp8(vshlq_n_s16(c, 8), vshlq_n_s16(d, 8));
-  out[2] = wide_fp8(a, b);
-  out[3] = wide_fp8(c, d);
+  int16x8_t even[4], odd[4];
+  for (int i = 0; i < 4; ++i) {
+    const int16x8_t x = vreinterpretq_s16_u8(vld1q_u8(p + 16 * i));
+    even[i] = vshrq_n_s16(vshlq_n_s16(x, 8), 4);
+    odd[i] = vshrq_n_s16(x, 4);
+  }
+  out[0] = {lower_fp8(even[0]), lower_fp8(even[1]), lower_fp8(even[2]), lower_fp8(even[3])};
+  out[1] = {lower_fp8(odd[0]), lower_fp8(odd[1]), lower_fp8(odd[2]), lower_fp8(odd[3])};
+  out[2] = {upper_fp8(even[0]), upper_fp8(even[1]), upper_fp8(even[2]), upper_fp8(even[3])};
+  out[3] = {upper_fp8(odd[0]), upper_fp8(odd[1]), upper_fp8(odd[2]), upper_fp8(odd[3])};
 }
 // Saturates at 65504; vminq and vmaxq keep a NaN.
 SIMD_FN void store_saturated_halves(std::uint16_t* p, float32x4_t v) {
@@ -238,7 +242,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 // 32 registers: half a tile at a time, 4 tokens are 16 integer accumulators.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
-constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3;
+constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3, fma_chains = 6;
 
 #if !defined(OCTAVO_ISA_NEON_I8MM)
 // 16 independent chains of sdot, 32 operations each.

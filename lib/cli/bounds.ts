@@ -3,12 +3,14 @@
  * on the same machine in the same run.
  *
  *   decode   tokens/s <= min(read bandwidth / bytes streamed per token, 0.8 x int8 peak / operations per token)
+ *   attention of a decode step over a full cache (bench/kv-decode.mjs) counts its operations as well: f32 multiply-adds
+ *            against 0.8 x FMA peak, for int8 keys and values integer ones against 0.8 x int8 peak
  *   prefill  operations of the linear layers / (seconds x int8 peak): a share; attention is not counted, so it costs
  *
  * 0.8: scaling a group's integer dot (a multiplication and an fma) shares issue ports with the dot: 8 of 10 slots remain.
  */
 import { kvBytesPerToken } from '../model/memory.ts'
-import type { MachineLimits, ModelDesc, TensorSource } from '../native.ts'
+import type { KvDtype, MachineLimits, ModelDesc, TensorSource } from '../native.ts'
 
 const layerMatrices = ['q', 'k', 'v', 'attnOut', 'gate', 'up', 'down']
 const reachableShareOfPeak = 0.8
@@ -46,18 +48,38 @@ export function passCost(desc: ModelDesc): PassCost {
   }
 }
 
+/** Operations of one token's attention over one cached token, all layers: q.k and p.v, for int8 in two passes. */
+export interface AttentionCost {
+  opsPerCachedToken: number
+  peak: 'int8OpsPerSecond' | 'fmaOpsPerSecond'
+}
+
+export function attentionCost({ layers, heads, headSize }: ModelDesc, kvDtype: KvDtype): AttentionCost {
+  const ops = 2 * 2 * layers * heads * headSize
+  return kvDtype === 'int8'
+    ? { opsPerCachedToken: 2 * ops, peak: 'int8OpsPerSecond' }
+    : { opsPerCachedToken: ops, peak: 'fmaOpsPerSecond' }
+}
+
 /** The most tokens per second that one sequence with `context` cached tokens can decode. */
 export function decodeBound(cost: PassCost, context: number, limits: MachineLimits): number {
   return batchBound(cost, 1, context, limits)
 }
 
-/** The same for `sequences` together: they share one pass over the weights. */
-export function batchBound(cost: PassCost, sequences: number, context: number, limits: MachineLimits): number {
+/** The same for `sequences` together: they share one pass over the weights. With `attention` its operations count as well. */
+export function batchBound(
+  cost: PassCost,
+  sequences: number,
+  context: number,
+  limits: MachineLimits,
+  attention?: AttentionCost,
+): number {
   const bytes = cost.layerBytes + cost.headBytes + sequences * context * cost.kvBytesPerToken
   const ops = cost.layerOpsPerToken + cost.headOpsPerToken
+  const attentionSeconds = attention ? (context * attention.opsPerCachedToken) / limits[attention.peak] : 0
   return Math.min(
     (sequences * limits.readBytesPerSecond) / bytes,
-    (reachableShareOfPeak * limits.int8OpsPerSecond) / ops,
+    reachableShareOfPeak / (ops / limits.int8OpsPerSecond + attentionSeconds),
   )
 }
 
@@ -71,6 +93,7 @@ export function bestLimits(a: MachineLimits, b: MachineLimits): MachineLimits {
   return {
     readBytesPerSecond: Math.max(a.readBytesPerSecond, b.readBytesPerSecond),
     int8OpsPerSecond: Math.max(a.int8OpsPerSecond, b.int8OpsPerSecond),
+    fmaOpsPerSecond: Math.max(a.fmaOpsPerSecond, b.fmaOpsPerSecond),
     barrierSeconds: Math.min(a.barrierSeconds, b.barrierSeconds),
   }
 }
