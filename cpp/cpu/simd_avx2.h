@@ -207,5 +207,6 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 // 16 registers: half a tile at a time, and few tokens.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2, fma_chains = 6;
+constexpr int one_token_chains = 1;
 
 }  // namespace

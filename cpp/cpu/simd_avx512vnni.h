@@ -147,6 +147,7 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 // Register blocking, measured: 32 rows x 5 tokens are 10 integer and 10 float accumulators of 32 registers.
 constexpr int small_panel = 8, medium_panel = 6, large_panel = 5, float_panel_tokens = 8, float_tiles_at_once = 4;
 constexpr int halves_at_once = 2, attention_rows = 8, attention_int8_rows = 8, fma_chains = 12;
+constexpr int one_token_chains = 2;
 
 // 12 independent chains of vpdpbusd, 128 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

@@ -243,6 +243,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 // 32 registers: half a tile at a time, 4 tokens are 16 integer accumulators.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3, fma_chains = 6;
+constexpr int one_token_chains = 1;
 
 #if !defined(OCTAVO_ISA_NEON_I8MM)
 // 16 independent chains of sdot, 32 operations each.
