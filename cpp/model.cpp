@@ -119,6 +119,7 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files,
     add_projection(layer.attn_out, prefix, {{"attnOut", d.width}}, attended);
     add_vector(layer.ffn_norm, prefix + "ffnNorm", d.width, true);
     add_projection(layer.gate_up, prefix, {{"gate", d.feed_forward}, {"up", d.feed_forward}}, d.width);
+    if (layer.gate_up.parts.size() == 1) layer.gate_up.parts[0].weight->pair_halves();
     add_projection(layer.down, prefix, {{"down", d.width}}, d.feed_forward);
   }
   add_vector(output_norm_, "outputNorm", d.width, true);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr char magic[8] = {'o', 'c', 't', 'a', 'v', 'o', 'W', 's'};
 // Another one whenever a layout of cpp/cpu/kernels.h or packed.h changes, or the order in which a model creates its weights.
-constexpr std::uint64_t layout_version = 1;
+constexpr std::uint64_t layout_version = 2;
 constexpr std::size_t weights_at = os::huge_page;  // the head is small, and what it leaves is never touched
 constexpr std::size_t line = 64;
 

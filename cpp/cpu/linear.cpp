@@ -16,7 +16,7 @@ constexpr std::int64_t resident_panel_bytes = 400000;
 constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
 // A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish together.
 constexpr double shortest_claim_us = 2, longest_claim_us = 500;
-// Fewer tokens are bound by reading, and one stream of weights is read faster than two.
+// Fewer tokens are bound by reading, and one stream of weights is read faster than two: where gates and ups lie apart.
 constexpr int fused_from_tokens = 6;
 
 // Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
@@ -104,7 +104,8 @@ class TileTimesPanels {
 };
 
 Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
-  return {weight.tile(0), weight.tile_bytes(), static_cast<int>(weight.tiles()) / at_once};
+  const bool side_by_side = weight.paired() && at_once == 2;
+  return {weight.placed(0), weight.tile_bytes() * (side_by_side ? 2 : 1), static_cast<int>(weight.tiles()) / at_once};
 }
 
 // What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first afterwards.
@@ -130,9 +131,10 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         for (int i = begin; i < end; ++i) {
-          const int block = i / work.tiles, tile = i % work.tiles, row = tile * tile_rows;
+          const int block = i / work.tiles, place = i % work.tiles;
+          const int tile = static_cast<int>(weight.tile_at(place)), row = tile * tile_rows;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          TileTimesPanels job(kernels, weight, tile, fetch ? ahead.during(i, thread, weight.tile(tile + 1)) : nullptr,
+          TileTimesPanels job(kernels, weight, tile, fetch ? ahead.during(i, thread, weight.placed(place + 1)) : nullptr,
                               end_panel - first_panel);
           job.to(call.bias ? call.bias + row : nullptr, call.out_ld, call.add);
           for (int p = first_panel; p < end_panel; ++p) {
@@ -211,7 +213,8 @@ void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, co
 
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
   const CpuWeight &gate_up = call.gate_up, &down = call.down;
-  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || call.tokens < fused_from_tokens) return false;
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || (call.tokens < fused_from_tokens && !gate_up.paired()))
+    return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
   const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;

@@ -17,11 +17,20 @@ class CpuWeight final : public Weight {
   CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena);
   std::size_t resident_bytes() const override { return bytes_; }
 
+  void pair_halves() override { paired_ = is_quantised(format) && n % (2 * tile_rows) == 0; }
+  // Whether the tiles of both halves take turns in memory.
+  bool paired() const { return paired_; }
+
   std::int64_t tiles() const { return (n + tile_rows - 1) / tile_rows; }
   std::size_t tile_bytes() const { return block_bytes(format) * static_cast<std::size_t>(k / group_size); }
-  std::uint8_t* tile(std::int64_t i) const {
-    return memory_.get() + static_cast<std::size_t>(i) * tile_bytes();
+  // Places are tiles in the order of memory: the tile at one, and the other way round.
+  std::int64_t tile_at(std::int64_t place) const { return paired_ ? place % 2 * (tiles() / 2) + place / 2 : place; }
+  std::int64_t place_of(std::int64_t tile) const {
+    const std::int64_t half = tiles() / 2;
+    return !paired_ ? tile : tile < half ? 2 * tile : 2 * (tile - half) + 1;
   }
+  std::uint8_t* placed(std::int64_t place) const { return memory_.get() + static_cast<std::size_t>(place) * tile_bytes(); }
+  std::uint8_t* tile(std::int64_t i) const { return placed(place_of(i)); }
 
   // Backend::weight_load.
   void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows);
@@ -33,6 +42,7 @@ class CpuWeight final : public Weight {
   void load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows);
 
   std::size_t bytes_;
+  bool paired_ = false;
   std::shared_ptr<std::uint8_t> memory_;
 };
 
