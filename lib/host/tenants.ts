@@ -2,8 +2,8 @@
  * Fair shares between tenants, by start-time fair queueing (Goyal, Vin, Cheng 1996) of tokens, as Sheng et al. 2024 do it for
  * language models: each tenant has a virtual time that advances by computed tokens / weight; who is behind goes first. A tenant for
  * which nothing waits falls behind the one served last by `headStart` at most, as the Linux scheduler CFS lets a task that slept: so
- * requests of one that uses less than its share do not queue for each other, and nobody saves up more than that. Prompts are charged when they are
- * admitted (what the prefix cache gave is free), outputs as they are drawn, nothing twice.
+ * requests of one that uses less than its share do not queue for each other, and nobody saves up more than that. Prompts are charged
+ * when they are admitted (what the prefix cache gave is free), outputs as they are drawn, nothing twice.
  *
  * Within a tenant requests wait in the order of urgency: the time of arrival, one second earlier for each level of priority. That is
  * aging, in an order that never changes: whatever comes later than the head start of others waits behind.
