@@ -1,8 +1,9 @@
 // Decode with a full KV cache in each of its types, side by side on the same weights: tokens per second of all sequences together,
 // the ratio to f16, and the ratio that the bounds allow (bytes of weights and KV a step / read bandwidth, or operations of matrices
 // and attention / 0.8 x peak: int8 for matrices and int8 KV, FMA for the other types). An 8-bit type shall decode 1.4 times as fast
-// as f16, or reach 85% of the ratio of the bounds where that is lower. One sequence is computed, its blocks are copied into the others, so that each reads blocks of its own. The types take
-// turns, round by round; a ratio is the median of the rounds' ratios. Steps are driven from C++'s surface and then through the
+// as f16, or reach 85% of the ratio of the bounds where that is lower. One sequence is computed, its blocks are copied into the
+// others, so that each reads blocks of its own. The types take turns, round by round; the limits are measured around each round; every
+// figure is the median of the rounds'. Steps are driven from C++'s surface and then through the
 // public API, where the saved conversation is restored once for each sequence.
 //
 //   npm run bench:kv-decode -- [--model synthetic:smollm2-135m] [--sequences 8] [--context 4096] [--steps 6] [--rounds 12]
@@ -12,7 +13,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
-import { attentionCost, batchBound, bestLimits, passCost } from '../dist/cli/bounds.js'
+import { attentionCost, batchBound, passCost } from '../dist/cli/bounds.js'
+import { LimitsBeside, medianLimits } from '../dist/cli/limits-beside.js'
 import { kvBlockTokens } from '../dist/kv-blocks.js'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { kvBytesPerToken } from '../dist/model/memory.js'
@@ -91,16 +93,20 @@ class Filled {
   }
 }
 
-/** Rounds of all types in turns: type -> tokens per second of each round. */
-async function inTurns(rounds, decode) {
-  const speeds = Object.fromEntries(dtypes.map((dtype) => [dtype, []]))
-  for (let i = -1; i < rounds; i++) {
-    for (const dtype of i % 2 === 0 ? dtypes : dtypes.toReversed()) {
-      const speed = await decode(dtype)
-      if (i >= 0) speeds[dtype].push(speed)
-    }
+const limits = new LimitsBeside(threads())
+
+/** Rounds of all types in turns: tokens per second by type, and the limits. */
+async function inTurns(count, decode) {
+  const rounds = []
+  for (let i = -1; i < count; i++) {
+    const round = await limits.of(async () => {
+      const speeds = {}
+      for (const dtype of i % 2 === 0 ? dtypes : dtypes.toReversed()) speeds[dtype] = await decode(dtype)
+      return { speeds }
+    })
+    if (i >= 0) rounds.push(round)
   }
-  return speeds
+  return rounds
 }
 
 async function throughNative() {
@@ -108,10 +114,10 @@ async function throughNative() {
   for (let i = 0; i < model.tensorCount; i++) model.loadTensor(i)
   model.finishLoad()
   const filled = Object.fromEntries(dtypes.map((dtype) => [dtype, new Filled(model, dtype)]))
-  const speeds = await inTurns(flags.rounds, (dtype) => filled[dtype].decode(flags.steps))
+  const rounds = await inTurns(flags.rounds, (dtype) => filled[dtype].decode(flags.steps))
   for (const { engine } of Object.values(filled)) engine.close()
   model.close()
-  return speeds
+  return rounds
 }
 
 /** A session per sequence, restored from one file, so that none shares a block with another. */
@@ -162,40 +168,40 @@ async function throughApi() {
   const restored = {}
   for (const dtype of dtypes) restored[dtype] = await restoredSessions(dtype, folder)
   rmSync(folder, { recursive: true })
-  const speeds = await inTurns(flags.apiRounds, (dtype) => decodeTogether(restored[dtype]))
+  const rounds = await inTurns(flags.apiRounds, (dtype) => decodeTogether(restored[dtype]))
   for (const { engine } of Object.values(restored)) await engine.close()
-  return speeds
+  return rounds
 }
 
-function summarise(speeds, limits) {
-  const bounds = Object.fromEntries(
-    dtypes.map((dtype) => {
-      const cost = { ...passCost(desc), kvBytesPerToken: kvBytesPerToken(desc, dtype) }
-      const attention = attentionCost(desc, dtype)
-      return [dtype, batchBound(cost, flags.sequences, flags.context, limits, attention)]
-    }),
-  )
+function boundOf(dtype, limits) {
+  const cost = { ...passCost(desc), kvBytesPerToken: kvBytesPerToken(desc, dtype) }
+  return batchBound(cost, flags.sequences, flags.context, limits, attentionCost(desc, dtype))
+}
+
+function summarise(rounds) {
   return Object.fromEntries(
     dtypes.map((dtype) => {
-      const tokensPerSecond = median(speeds[dtype])
-      const ratio = median(speeds[dtype].map((speed, i) => speed / speeds.f16[i]))
-      const boundRatio = bounds[dtype] / bounds.f16
-      const target = dtype in wanted ? Math.min(wanted[dtype], wantedShareOfBounds * boundRatio) : undefined
-      const shareOfBound = tokensPerSecond / bounds[dtype]
-      const figures = { tokensPerSecond, bound: bounds[dtype], shareOfBound, ratio, boundRatio, target }
-      return [dtype, { ...figures, runs: speeds[dtype] }]
+      const of = (figure) => median(rounds.map(({ speeds, limits }) => figure(speeds, (type) => boundOf(type, limits))))
+      const boundRatio = of((_, bound) => bound(dtype) / bound('f16'))
+      const figures = {
+        tokensPerSecond: of((speeds) => speeds[dtype]),
+        bound: of((_, bound) => bound(dtype)),
+        shareOfBound: of((speeds, bound) => speeds[dtype] / bound(dtype)),
+        ratio: of((speeds) => speeds[dtype] / speeds.f16),
+        boundRatio,
+        target: dtype in wanted ? Math.min(wanted[dtype], wantedShareOfBounds * boundRatio) : undefined,
+      }
+      return [dtype, { ...figures, runs: rounds.map(({ speeds }) => speeds[dtype]) }]
     }),
   )
 }
 
-const before = native().limits(threads())
 const steps = await throughNative()
-const between = native().limits(threads())
 const api = flags.api === 'yes' ? await throughApi() : undefined
-const limits = bestLimits(bestLimits(before, between), native().limits(threads()))
+const measured = [...steps, ...(api ?? [])].map((round) => round.limits)
 const result = {
-  ...{ flags, machine: machine(threads()), limits, steps: summarise(steps, limits) },
-  api: api ? summarise(api, limits) : null,
+  ...{ flags, machine: machine(threads()), limits: medianLimits(measured) },
+  ...{ steps: summarise(steps), api: api ? summarise(api) : null, limitsOfRounds: measured },
 }
 const shown = (table) =>
   Object.fromEntries(

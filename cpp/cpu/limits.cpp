@@ -17,10 +17,9 @@ namespace {
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // The best of many short measurements: what other work on the machine takes away is not a limit of the machine.
-constexpr std::size_t read_bytes = std::size_t{512} << 20;   // far beyond any cache
-constexpr std::size_t read_window = std::size_t{32} << 20;  // about a millisecond
+constexpr std::size_t read_bytes = std::size_t{512} << 20;  // far beyond any cache; some ten milliseconds
 constexpr std::size_t read_tile = std::size_t{1} << 20;
-constexpr int read_passes = 6;
+constexpr int read_passes = 5;
 constexpr std::int64_t operation_rounds = 100000;  // about half a millisecond
 constexpr int operation_passes = 40;
 constexpr int barriers = 2001;
@@ -30,13 +29,12 @@ double measure_read(ThreadPool& pool, const cpu::Kernels& kernels, int threads) 
   const char* const data = static_cast<const char*>(memory.data());
   std::atomic<std::uint32_t> sink{0};
   double best = 0;
-  for (std::size_t window = 0; window < read_passes * read_bytes; window += read_window) {
-    const char* const from = data + window % read_bytes;
+  for (int pass = 0; pass < read_passes; ++pass) {
     const double start = seconds();
-    parallel(pool, threads, static_cast<int>(read_window / read_tile), [&](int begin, int end, int) {
-      sink += kernels.read_memory(from + begin * read_tile, static_cast<std::size_t>(end - begin) * read_tile);
+    parallel(pool, threads, static_cast<int>(read_bytes / read_tile), [&](int begin, int end, int) {
+      sink += kernels.read_memory(data + begin * read_tile, static_cast<std::size_t>(end - begin) * read_tile);
     });
-    best = std::max(best, static_cast<double>(read_window) / (seconds() - start));
+    best = std::max(best, static_cast<double>(read_bytes) / (seconds() - start));
   }
   return best;
 }

@@ -9,6 +9,7 @@ import { kvBlockTokens } from '../kv-blocks.ts'
 import { kvBytes } from '../model/memory.ts'
 import type { MachineLimits, ModelDesc } from '../native.ts'
 import { batchBound, passCost } from './bounds.ts'
+import type { LimitsBeside } from './limits-beside.ts'
 import { median } from './output.ts'
 
 export interface ParallelPlan {
@@ -20,13 +21,18 @@ export interface ParallelPlan {
 
 const promptTokens = 64
 
-/** Tokens per second of all requests together, one number a repetition. */
+/** Tokens per second of all requests together, in each repetition, with the limits beside it. */
 export interface ParallelRun {
   requests: number
-  tokensPerSecond: number[]
+  runs: { tokensPerSecond: number; limits: MachineLimits }[]
 }
 
-export async function measureParallel(model: string, desc: ModelDesc, plan: ParallelPlan): Promise<ParallelRun[]> {
+export async function measureParallel(
+  model: string,
+  desc: ModelDesc,
+  plan: ParallelPlan,
+  limits: LimitsBeside,
+): Promise<ParallelRun[]> {
   const contextTokens = promptTokens + plan.tokens + 1
   const most = Math.max(...plan.counts)
   const engine = await Engine.load({
@@ -39,12 +45,14 @@ export async function measureParallel(model: string, desc: ModelDesc, plan: Para
     kv: { memory: most * kvBytes(desc, contextTokens + kvBlockTokens, 'f16') },
   })
   try {
-    const runs = plan.counts.map((requests): ParallelRun => ({ requests, tokensPerSecond: [] }))
+    const runs = plan.counts.map((requests): ParallelRun => ({ requests, runs: [] }))
     // Interleaved; repetition -1 warms up.
     for (let i = -1; i < plan.repetitions; i++) {
       for (const run of runs) {
-        const speed = await decodeTogether(engine, desc, run.requests, plan.tokens)
-        if (i >= 0) run.tokensPerSecond.push(speed)
+        const timing = await limits.of(async () => ({
+          tokensPerSecond: await decodeTogether(engine, desc, run.requests, plan.tokens),
+        }))
+        if (i >= 0) run.runs.push(timing)
       }
     }
     return runs
@@ -74,22 +82,23 @@ async function decodeTogether(engine: Engine, desc: ModelDesc, requests: number,
   return (within.reduce((sum, { tokens }) => sum + tokens, 0) * 1000) / (to - from)
 }
 
-/** Medians, and their shares of what the hardware allows. */
-export function summariseParallel(runs: ParallelRun[], desc: ModelDesc, tokens: number, limits: MachineLimits) {
+/** Medians of the speeds and of their shares of what the hardware allowed at that time. */
+export function summariseParallel(parallel: ParallelRun[], desc: ModelDesc, tokens: number) {
   const cost = passCost(desc)
   const context = promptTokens + tokens / 2
-  return runs.map((run) => {
-    const tokensPerSecond = median(run.tokensPerSecond)
-    const ops = cost.layerOpsPerToken + cost.headOpsPerToken
-    const bound = batchBound(cost, run.requests, context, limits)
+  const ops = cost.layerOpsPerToken + cost.headOpsPerToken
+  return parallel.map(({ requests, runs }) => {
+    const bounds = runs.map(({ limits }) => batchBound(cost, requests, context, limits))
     return {
-      requests: run.requests,
+      requests,
       context,
-      tokensPerSecond,
-      bound,
-      shareOfBound: tokensPerSecond / bound,
-      shareOfInt8Peak: (tokensPerSecond * ops) / limits.int8OpsPerSecond,
-      runs: run.tokensPerSecond,
+      tokensPerSecond: median(runs.map(({ tokensPerSecond }) => tokensPerSecond)),
+      bound: median(bounds),
+      shareOfBound: median(runs.map(({ tokensPerSecond }, i) => tokensPerSecond / bounds[i]!)),
+      shareOfInt8Peak: median(
+        runs.map(({ tokensPerSecond, limits }) => (tokensPerSecond * ops) / limits.int8OpsPerSecond),
+      ),
+      runs,
     }
   })
 }

@@ -1,6 +1,6 @@
 /**
- * `octavo bench <model>`: prefill (pp) and decode (tg) speed as a table, each with its share of the limits measured in the same
- * run. Decode is timed twice, interleaved: driven from C++ and through the public API (engine thread, messages, async
+ * `octavo bench <model>`: prefill (pp) and decode (tg) speed as a table, each with its share of the limits measured beside it.
+ * Decode is timed twice, interleaved: driven from C++ and through the public API (engine thread, messages, async
  * iterator, detokeniser), with the same tokens, half of the runs sampled; the ratio is what the JavaScript side costs.
  */
 import type { Command } from 'commander'
@@ -18,8 +18,9 @@ import {
   type Tuning,
 } from '../native.ts'
 import { measureParallel, type ParallelRun, summariseParallel } from './bench-parallel.ts'
-import { bestLimits, decodeBound, passCost, prefillShare } from './bounds.ts'
+import { decodeBound, passCost, prefillShare } from './bounds.ts'
 import { positive } from './flags.ts'
+import { LimitsBeside, medianLimits } from './limits-beside.ts'
 import {
   clearStatusLine,
   formatBytes,
@@ -51,8 +52,9 @@ interface Plan {
   isa: string | null
 }
 
-/** One repetition, in seconds; `apiSeconds` is absent with --no-api. */
+/** One repetition, in seconds, with the limits beside it; `apiSeconds` is absent with --no-api. */
 interface Run {
+  limits: MachineLimits
   sampled: boolean
   prefillSeconds: number
   decodeSeconds: number
@@ -90,7 +92,7 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
   const { desc, name } = openCheckpoint(model)
   const context = Math.max(plan.promptTokens + 1, plan.decodeTokens + 2)
   statusLine('measuring the limits')
-  const before = native().limits(plan.threads)
+  const limits = new LimitsBeside(plan.threads)
   statusLine(`loading ${model}`)
   const { nativeModel, nativeEngine } = loadNative(desc, plan, context)
   const engine =
@@ -98,10 +100,9 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
       ? await Engine.load({ model, threads: plan.threads, contextTokens: context, prefixCache: false })
       : undefined
   try {
-    const runs = await measure(plan, desc, nativeEngine, engine)
-    const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel) : []
-    const limits = bestLimits(before, native().limits(plan.threads))
-    const report = summarise(name, plan, desc, nativeModel, nativeEngine.tuning, runs, parallel, limits)
+    const runs = await measure(plan, desc, nativeEngine, engine, limits)
+    const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel, limits) : []
+    const report = summarise(name, plan, desc, nativeModel, nativeEngine.tuning, runs, parallel)
     clearStatusLine()
     if (flags.json) await printJson(report)
     else await printReport(report)
@@ -112,10 +113,16 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
   }
 }
 
-function parallelRuns(model: string, desc: ModelDesc, plan: Plan, counts: number[]): Promise<ParallelRun[]> {
+function parallelRuns(
+  model: string,
+  desc: ModelDesc,
+  plan: Plan,
+  counts: number[],
+  limits: LimitsBeside,
+): Promise<ParallelRun[]> {
   statusLine(`measuring ${counts.join(', ')} requests at once`)
   const { decodeTokens: tokens, repetitions, threads } = plan
-  return measureParallel(model, desc, { counts, tokens, repetitions, threads })
+  return measureParallel(model, desc, { counts, tokens, repetitions, threads }, limits)
 }
 
 function loadNative(
@@ -171,6 +178,7 @@ async function measure(
   desc: ModelDesc,
   nativeEngine: NativeEngine,
   engine: Engine | undefined,
+  limits: LimitsBeside,
 ): Promise<Run[]> {
   const long = Int32Array.from(promptIds(plan.promptTokens, desc.vocabulary))
   const one = promptIds(1, desc.vocabulary)
@@ -184,15 +192,17 @@ async function measure(
     statusLine(`measuring, run ${Math.max(1, i + 1)} of ${plan.repetitions}`)
     const sampled = (i & 1) === 1
     const apiFirst = (i & 2) === 2
-    const { prefillSeconds } = native().benchDecode(nativeEngine, long, 1, {
-      ...nativeSampling(false),
-      promptLength: long.length,
+    const run = await limits.of(async () => {
+      const { prefillSeconds } = native().benchDecode(nativeEngine, long, 1, {
+        ...nativeSampling(false),
+        promptLength: long.length,
+      })
+      const early = engine && apiFirst ? await decodeThroughApi(engine, one, plan.decodeTokens, sampled) : undefined
+      const decodeSeconds = decode(sampled)
+      const apiSeconds = early ?? (engine && (await decodeThroughApi(engine, one, plan.decodeTokens, sampled)))
+      return { sampled, prefillSeconds, decodeSeconds, ...(apiSeconds === undefined ? {} : { apiSeconds }) }
     })
-    const early = engine && apiFirst ? await decodeThroughApi(engine, one, plan.decodeTokens, sampled) : undefined
-    const decodeSeconds = decode(sampled)
-    const apiSeconds = early ?? (engine && (await decodeThroughApi(engine, one, plan.decodeTokens, sampled)))
-    if (i < 0) continue
-    runs.push({ sampled, prefillSeconds, decodeSeconds, ...(apiSeconds === undefined ? {} : { apiSeconds }) })
+    if (i >= 0) runs.push(run)
   }
   return runs
 }
@@ -222,14 +232,13 @@ function summarise(
   tuning: Tuning,
   runs: Run[],
   parallel: ParallelRun[],
-  limits: MachineLimits,
 ) {
   const cost = passCost(desc)
-  const bound = decodeBound(cost, plan.decodeTokens / 2, limits)
-  const prefillSeconds = median(runs.map((run) => run.prefillSeconds))
-  const decode = plan.decodeTokens / median(runs.map((run) => run.decodeSeconds))
-  const apiRuns = runs.filter((run) => run.apiSeconds !== undefined)
-  const api = apiRuns.length > 0 ? plan.decodeTokens / median(apiRuns.map((run) => run.apiSeconds!)) : undefined
+  const bounds = runs.map(({ limits }) => decodeBound(cost, plan.decodeTokens / 2, limits))
+  const speeds = runs.map(({ decodeSeconds }) => plan.decodeTokens / decodeSeconds)
+  const shareOfBound = (speeds: number[]) => median(speeds.map((speed, i) => speed / bounds[i]!))
+  const apiSeconds = runs.flatMap((run) => run.apiSeconds ?? [])
+  const apiSpeeds = apiSeconds.map((seconds) => plan.decodeTokens / seconds)
   return {
     model: { name, architecture: desc.architecture, parameters: parameters(desc), residentBytes: model.residentBytes },
     cpu: native().cpu().model,
@@ -237,22 +246,30 @@ function summarise(
     threads: plan.threads,
     hugePageBytes: native().hugePageBytes(),
     tuning,
-    limits,
+    /** Medians over the repetitions; a share is the median of the repetitions' shares, each of the limits beside it. */
+    limits: medianLimits(runs.map(({ limits }) => limits)),
     prefill: {
       tokens: plan.promptTokens,
-      tokensPerSecond: plan.promptTokens / prefillSeconds,
-      shareOfInt8Peak: prefillShare(cost, plan.promptTokens, prefillSeconds, limits),
+      tokensPerSecond: median(runs.map(({ prefillSeconds }) => plan.promptTokens / prefillSeconds)),
+      shareOfInt8Peak: median(
+        runs.map(({ prefillSeconds, limits }) => prefillShare(cost, plan.promptTokens, prefillSeconds, limits)),
+      ),
     },
-    decode: { tokens: plan.decodeTokens, tokensPerSecond: decode, bound, shareOfBound: decode / bound },
+    decode: {
+      tokens: plan.decodeTokens,
+      tokensPerSecond: median(speeds),
+      bound: median(bounds),
+      shareOfBound: shareOfBound(speeds),
+    },
     api:
-      api === undefined
+      apiSeconds.length === 0
         ? null
         : {
-            tokensPerSecond: api,
-            shareOfBound: api / bound,
-            ratioToNative: median(apiRuns.map((run) => run.decodeSeconds / run.apiSeconds!)),
+            tokensPerSecond: median(apiSpeeds),
+            shareOfBound: shareOfBound(apiSpeeds),
+            ratioToNative: median(apiSpeeds.map((speed, i) => speed / speeds[i]!)),
           },
-    parallel: summariseParallel(parallel, desc, plan.decodeTokens, limits),
+    parallel: summariseParallel(parallel, desc, plan.decodeTokens),
     runs,
   }
 }
