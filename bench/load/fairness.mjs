@@ -1,11 +1,11 @@
 // Two tenants with equal weights: one, the guest, keeps to its share, the other first does, too, then sends ten times as much. The
 // guest's time to the first token in both cases: the p99 beside the flood may be twice the calm one.
 //
-// A share is half of what the engine serves. Who keeps to its share sends four fifths of it (--kept), so that nothing piles up when
-// the machine is somewhat slower than a moment before; a flood is ten times that. A p99 of few requests is the longest disturbance
-// of the machine in a phase: so a round is several pairs of short phases, calm and flooded (the first one alternates), with the same
-// arrivals of the guest and the capacity measured just before, and percentiles are of all requests of a round. The verdict is on
-// those of all rounds.
+// A share is half of what the engine serves while it is flooded: who sends, and who is refused, lives in the same process and takes
+// CPU time, too. Who keeps to its share sends four fifths of it (--kept), so that nothing piles up when the machine is somewhat slower
+// than a moment before; a flood is ten times that. A p99 of few requests is the longest disturbance of the machine in a phase: so a
+// round is several pairs of short phases, calm and flooded (the first one alternates), with the same arrivals of the guest and the
+// capacity measured just before, and percentiles are of all requests of a round. The verdict is on those of all rounds.
 //
 //   node bench/load/fairness.mjs [--model stories] [--rounds 3] [--pairs 6] [--seconds 2] [--flood 10] [--kept 0.8]
 import { setMaxListeners } from 'node:events'
@@ -49,9 +49,19 @@ const load = (tenant, arrivals, seconds, seed, signal) =>
     random: new Random(seed),
   })
 
-async function requestsPerSecond() {
-  const { counts, spanSeconds } = await load('capacity', { clients: 48 }, flags.seconds / 2, flags.seed)
-  return counts.generatedTokens / flags.tokens / spanSeconds
+const generated = () => Object.values(engine.stats().tenants).reduce((sum, tenant) => sum + tenant.generatedTokens, 0)
+
+/** Requests a second of both tenants together while the other one sends `perSecond` and the guest as much as is served. */
+async function capacity(perSecond) {
+  const over = new AbortController()
+  setMaxListeners(0, over.signal)
+  const other = load('other', { perSecond }, flags.seconds, flags.seed + 1, over.signal)
+  const [tokens, startedMs] = [generated(), performance.now()]
+  await load('guest', { clients: 48 }, flags.seconds / 2, flags.seed)
+  const served = (1000 * (generated() - tokens)) / flags.tokens / (performance.now() - startedMs)
+  over.abort()
+  await other
+  return served
 }
 
 const firstTokens = ({ samples }) =>
@@ -71,7 +81,7 @@ async function phase(share, perSecond, seed) {
 async function oneRound(number) {
   const phases = { shares: [], calm: [], flooded: [] }
   for (let i = 0; i < flags.pairs; i++) {
-    const share = (flags.kept * (await requestsPerSecond())) / 2
+    const share = await shareOf(guessed)
     phases.shares.push(share)
     const order = i % 2 === 0 ? ['calm', 'flooded'] : ['flooded', 'calm']
     for (const name of order) {
@@ -89,11 +99,15 @@ const seen = (phases) => ({
   refused: phases.reduce((sum, { refused }) => sum + refused, 0),
 })
 const line = ({ p50, p90, p99, requests, others, refused }) =>
-  `p50 ${round(p50)} ms, p90 ${round(p90)}, p99 ${round(p99)} (${requests} requests; the other's: ${others}, ${refused} refused)`
+  `p50 ${round(p50)} ms, p90 ${round(p90)}, p99 ${round(p99)} (${requests} requests; of the other's ${others} were served meanwhile, ${refused} refused)`
 const compared = (rounds) => {
   const [calm, flooded] = [seen(rounds.flatMap((one) => one.calm)), seen(rounds.flatMap((one) => one.flooded))]
   return { calm, flooded, ratio: flooded.p99 / calm.p99 }
 }
+
+const shareOf = async (guess) => (flags.kept * (await capacity(flags.flood * guess))) / 2
+/** What a flood is, before anything was measured; it warms up as well. */
+const guessed = await shareOf(50)
 
 const measured = []
 const rounds = []
