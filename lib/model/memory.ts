@@ -53,7 +53,7 @@ export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number
  * About what the vocabulary takes in the heaps of the threads that know it: texts, merges, and what reading them left behind.
  * Measured (test/deep/load-memory.mjs): 1.0 to 1.3 KiB a token on Node 20, for BPE and for SentencePiece vocabularies.
  */
-export const textBytes = (desc: ModelDesc): number => 1120 * desc.vocabulary
+export const textBytes = (desc: ModelDesc): number => 1060 * desc.vocabulary
 
 /** Activations of a step of up to `stepTokens` tokens. */
 export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
