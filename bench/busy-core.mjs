@@ -5,11 +5,9 @@
 //   npm run bench:busy-core -- [--model synthetic:smollm2-135m] [--tokens 256] [--rounds 9] [--least 0.8]
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
-import { args, machine, round, threads } from './load/common.mjs'
+import { args, machine, round, save, threads } from './load/common.mjs'
 import { median } from './median.mjs'
 
 const flags = args({ model: 'synthetic:smollm2-135m', tokens: 256, rounds: 9, least: 0.8 })
@@ -71,5 +69,5 @@ console.log(
   `summary: two threads with a core kept busy decode ${round(ratio, 2)}x as fast as one thread undisturbed ` +
     `(rounds: ${ratios.map((one) => round(one, 2)).join(', ')}): ${ratio >= flags.least ? 'kept' : `LESS THAN ${flags.least}`}`,
 )
-writeFileSync(fileURLToPath(new URL('results/busy-core.json', import.meta.url)), `${JSON.stringify(result, null, 1)}\n`)
+save('busy-core', result)
 process.exitCode = ratio >= flags.least ? 0 : 1

@@ -8,10 +8,9 @@
 //
 //   npm run bench:kv-decode -- [--model synthetic:smollm2-135m] [--sequences 8] [--context 4096] [--steps 6] [--rounds 12]
 //                              [--api yes|no] [--apiRounds 5] [--apiTokens 32] [--name 135m]
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
 import { attentionCost, batchBound, passCost } from '../dist/cli/bounds.js'
 import { LimitsBeside, medianLimits } from '../dist/cli/limits-beside.js'
@@ -20,7 +19,7 @@ import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { kvBytesPerToken } from '../dist/model/memory.js'
 import { native, segmentMode, segmentStride, statIndex } from '../dist/native.js'
 import { sampler } from './load/batches.mjs'
-import { args, machine, round, threads } from './load/common.mjs'
+import { args, machine, round, save, threads } from './load/common.mjs'
 import { median } from './median.mjs'
 import { promptIds } from './peers/workload.mjs'
 
@@ -223,6 +222,4 @@ if (result.api) {
   console.log('through the public API, every other request sampled:')
   console.table(shown(result.api))
 }
-const file = fileURLToPath(new URL(`results/kv-decode-${flags.name}.json`, import.meta.url))
-writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`)
-console.log(file)
+save(`kv-decode-${flags.name}`, result)

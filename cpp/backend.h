@@ -26,8 +26,8 @@ class Weight {
   Weight(Format format, std::int64_t n, std::int64_t k) : format(format), n(n), k(k) {}
   virtual ~Weight() = default;
   virtual std::size_t resident_bytes() const = 0;
-  // Before rows are loaded: a row of the first half and the same one of the second are used together (FeedForward's gate_up),
-  // so a backend may keep them side by side. Results never depend on it.
+  // Before rows are loaded: a row of the first half and the same one of the second are used together (FeedForward's
+  // gate_up), so a backend may keep them side by side. Results never depend on it.
   virtual void pair_halves() {}
   const Format format;
   const std::int64_t n, k;

@@ -76,11 +76,12 @@ export function withNative(model, tokens, use) {
   }
 }
 
+/** As bench/results/<name>.json. */
 export function save(name, result) {
   const folder = fileURLToPath(new URL('../results/', import.meta.url))
   mkdirSync(folder, { recursive: true })
-  writeFileSync(`${folder}load-${name}.json`, `${JSON.stringify(result, null, 1)}\n`)
-  console.log(`bench/results/load-${name}.json`)
+  writeFileSync(`${folder}${name}.json`, `${JSON.stringify(result, null, 1)}\n`)
+  console.log(`bench/results/${name}.json`)
 }
 
 export const round = (value, digits = 1) => Number(value.toFixed(digits))

@@ -49,33 +49,32 @@ const load = (tenant, arrivals, seconds, seed, signal) =>
     random: new Random(seed),
   })
 
-const generated = () => Object.values(engine.stats().tenants).reduce((sum, tenant) => sum + tenant.generatedTokens, 0)
+/** The guest's load while the other tenant sends `perSecond`; what the other one has waiting at the end is given up. */
+async function beside(perSecond, arrivals, seconds, seed) {
+  const over = new AbortController()
+  setMaxListeners(0, over.signal)
+  const other = load('other', { perSecond }, flags.seconds, seed + 1, over.signal)
+  const guest = await load('guest', arrivals, seconds, seed)
+  over.abort()
+  return { guest, other: await other }
+}
 
 /** Requests a second of both tenants together while the other one sends `perSecond` and the guest as much as is served. */
 async function capacity(perSecond) {
-  const over = new AbortController()
-  setMaxListeners(0, over.signal)
-  const other = load('other', { perSecond }, flags.seconds, flags.seed + 1, over.signal)
-  const [tokens, startedMs] = [generated(), performance.now()]
-  await load('guest', { clients: 48 }, flags.seconds / 2, flags.seed)
-  const served = (1000 * (generated() - tokens)) / flags.tokens / (performance.now() - startedMs)
-  over.abort()
-  await other
-  return served
+  const [tokens, startedMs] = [engine.stats().generatedTokens, performance.now()]
+  await beside(perSecond, { clients: 48 }, flags.seconds / 2, flags.seed)
+  const generated = engine.stats().generatedTokens - tokens
+  return (1000 * generated) / flags.tokens / (performance.now() - startedMs)
 }
 
 const firstTokens = ({ samples }) =>
   samples.filter(({ firstTokenMs, startMs }) => firstTokenMs > startMs).map((s) => s.firstTokenMs - s.startMs)
 
-/** The first tokens of both tenants while the other one sends `perSecond`. What waits at the end of a flood is given up. */
+/** The first tokens of both tenants while the guest keeps to its share and the other one sends `perSecond`. */
 async function phase(share, perSecond, seed) {
-  const over = new AbortController()
-  setMaxListeners(0, over.signal)
-  const other = load('other', { perSecond }, flags.seconds, seed + 1, over.signal)
-  const guest = await load('guest', { perSecond: share }, flags.seconds, seed)
-  over.abort()
-  const refused = (await other).samples.filter(({ error }) => error === 'OVERLOADED').length
-  return { guest: firstTokens(guest), other: firstTokens(await other), refused }
+  const { guest, other } = await beside(perSecond, { perSecond: share }, flags.seconds, seed)
+  const refused = other.samples.filter(({ error }) => error === 'OVERLOADED').length
+  return { guest: firstTokens(guest), other: firstTokens(other), refused }
 }
 
 async function oneRound(number) {
@@ -128,5 +127,5 @@ console.log(
     `(${calm.requests} and ${flooded.requests} requests): ${round(ratio, 2)}x, ${kept ? 'at most 2x' : 'MORE THAN 2x'}; ` +
     `rounds ${rounds.map((one) => round(one.ratio, 2)).join(', ')}`,
 )
-save('fairness', { flags, machine: machine(threads()), rounds, calm, flooded, ratio, kept })
+save('load-fairness', { flags, machine: machine(threads()), rounds, calm, flooded, ratio, kept })
 process.exitCode = kept ? 0 : 1

@@ -97,4 +97,4 @@ console.log(
     `prompts under way hold ${round(100 * result.aheadShare, 2)}% ahead; ` +
     `${workload.contextTokens} tokens reserved for each: ${round(100 * result.contiguousUnfilledShare)}%`,
 )
-save('kv-waste', result)
+save('load-kv-waste', result)

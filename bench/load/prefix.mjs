@@ -62,5 +62,5 @@ console.log(
     `(p50 ${round(ratios.firstTokenP50, 2)}x, p99 ${round(ratios.firstTokenP99, 2)}x); ` +
     `${on.answers.size} answers ${identical ? 'identical' : 'DIFFERENT'}; ${kept ? 'at least 5x' : 'LESS THAN 5x'}`,
 )
-save('prefix', { flags, machine: machine(threads()), ratios, identical, on: on.report, off: off.report })
+save('load-prefix', { flags, machine: machine(threads()), ratios, identical, on: on.report, off: off.report })
 process.exitCode = kept ? 0 : 1

@@ -110,7 +110,7 @@ console.log(
     `${round(before.p99)} ms; bound ${round(bound)} ms: ${kept ? 'kept' : 'NOT KEPT'}; longest ${round(after.max)} ms; its first token ` +
     `after ${runs.map((run) => round(run.firstTokenMs, 0)).join(', ')} ms`,
 )
-save('stall', {
+save('load-stall', {
   ...{ flags, machine: machine(threads()), quiet: before, during: after, boundMs: bound, kept },
   firstTokenMs: runs.map((run) => run.firstTokenMs),
   histogram: {

@@ -99,7 +99,7 @@ console.log(
   `KV cache: ${round(100 * kv.unfilledShare, 2)}% unfilled, ${round(kv.unfilledTokensPerSequence)} tokens a sequence; ` +
     `${workload.contextTokens} tokens reserved for each: ${round(100 * kv.contiguousUnfilledShare)}%`,
 )
-save('throughput', {
+save('load-throughput', {
   ...{ flags, machine: machine(threads()), limits, requests: total, promptTokens, outputTokens },
   ...{ live, sameSteps, padded, unpadded, alone, ratios, trace, kv },
   ...{ firstTokenMs: report.firstTokenMs, interTokenMs: report.interTokenMs, endToEndMs: report.endToEndMs },

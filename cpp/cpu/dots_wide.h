@@ -1,5 +1,5 @@
-// Integer dots of cpp/cpu/simd.h where one instruction adds four products of bytes to a 32-bit sum: all of them are dot_step,
-// which the set that includes this defines before, with bytes_prepare.
+// Integer dots of cpp/cpu/simd.h where one instruction adds four products of bytes to a 32-bit sum: all of them are
+// dot_step, which the set that includes this defines before, with bytes_prepare.
 
 using SmallDot = i32x16;
 SIMD_FN SmallDot small_begin(int start) { return i_set(start); }

@@ -2,8 +2,9 @@
 // the weight and activation layouts they share.
 //
 // Weights: blocks of 32 output rows x one 32-wide K group, K groups of a tile consecutive, tiles consecutive over N,
-// the last tile padded with zeros; of a weight whose halves are a pair (Weight::pair_halves), the tiles of both take turns: the
-// gates and ups of a feed-forward block are one stream. A lane is a row, so no result depends on the vector width, on T or on the threads.
+// the last tile padded with zeros; of a weight whose halves are a pair (Weight::pair_halves), the tiles of both take
+// turns: the gates and ups of a feed-forward block are one stream. A lane is a row, so no result depends on the vector
+// width, on T or on the threads.
 //   q4    8 x 64 bytes [j 0..3][half 0..1][row 16][4]: byte i of a dword holds codes k = 4j + i (low) and 16 + 4j + i
 //   (high),
 //         then 32 f16 scales, then for q4_1 32 f16 minima

@@ -213,8 +213,8 @@ void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, co
 
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
   const CpuWeight &gate_up = call.gate_up, &down = call.down;
-  if (!is_quantised(gate_up.format) || !is_quantised(down.format) || (call.tokens < fused_from_tokens && !gate_up.paired()))
-    return false;
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format)) return false;
+  if (call.tokens < fused_from_tokens && !gate_up.paired()) return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
   const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;

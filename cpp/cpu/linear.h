@@ -32,7 +32,8 @@ struct FeedForwardCall {
 
 // out += down(act(gate) * up). A thread that has computed a tile of gates computes the same rows of ups, gates and
 // quantises them while they are in its L1 cache: what threads hand each other is a tenth of the floats, and needs no
-// operation of its own. False, and nothing done, where a weight is not quantised, or for few tokens where gates and ups lie apart.
+// operation of its own. False, and nothing done, where a weight is not quantised, or for few tokens where gates and ups
+// lie apart.
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call);
 
 }  // namespace octavo::cpu

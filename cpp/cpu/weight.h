@@ -29,7 +29,9 @@ class CpuWeight final : public Weight {
     const std::int64_t half = tiles() / 2;
     return !paired_ ? tile : tile < half ? 2 * tile : 2 * (tile - half) + 1;
   }
-  std::uint8_t* placed(std::int64_t place) const { return memory_.get() + static_cast<std::size_t>(place) * tile_bytes(); }
+  std::uint8_t* placed(std::int64_t place) const {
+    return memory_.get() + static_cast<std::size_t>(place) * tile_bytes();
+  }
   std::uint8_t* tile(std::int64_t i) const { return placed(place_of(i)); }
 
   // Backend::weight_load.

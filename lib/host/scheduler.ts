@@ -335,7 +335,7 @@ export class Scheduler {
   /** How many of `count` tokens of a request after `context` others the step can take. */
   #affordable(plan: StepPlan, { tenant }: HostRequest, context: number, count: number): number {
     const { objective, maxStepMs } = this.#options.policy
-    // Others arrive while the step runs: they wait for half a step instead of a whole one.
+    // Others arrive while the step runs: they wait for half of a full step's tokens.
     const halved = objective === 'latency' && this.tenants.crowds(tenant)
     const room = halved ? Math.ceil((plan.room - (plan.nTokens - plan.decoding)) / 2) : plan.room
     const most = Math.max(0, Math.min(room, count))
