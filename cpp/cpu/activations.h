@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/kernels.h"
+#include "cpu/kv_ahead.h"
 #include "cpu/team.h"
 #include "cpu/weight.h"
 
@@ -46,6 +47,7 @@ class Followers {
 struct LinearScratch {
   Tuning tuning;
   Followers followers;
+  KvAhead kv_ahead;
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
   Scratch gated;   // panels between the two linears of a feed-forward block

@@ -192,6 +192,30 @@ int plan_groups(const Run& run, const AttentionCall& call, AttentionScratch& scr
   return slots;
 }
 
+// What each thread reads first in the next layer: that of its groups in this one, the heads of a block together.
+void list_ahead(const Run& run, const AttentionCall& call, const std::vector<Group>& groups, int threads) {
+  const KvShape& shape = call.kv.shape;
+  const int count = static_cast<int>(groups.size());
+  KvAhead& ahead = *call.ahead;
+  ahead.clear(threads);
+  for (int thread = 0; thread < threads; ++thread) {
+    const int end = ThreadPool::share_begin(count, threads, thread + 1);
+    for (int i = ThreadPool::share_begin(count, threads, thread), next; i < end; i = next) {
+      const Group& g = groups[static_cast<std::size_t>(i)];
+      int end_head = g.kv_head + 1;
+      for (next = i + 1; next < end && groups[static_cast<std::size_t>(next)].segment == g.segment; ++next)
+        end_head = groups[static_cast<std::size_t>(next)].kv_head + 1;
+      const Keys keys = run.keys_of(*g.segment, g.row);
+      for (int block = keys.first / kv_block_tokens; block * kv_block_tokens < keys.end; ++block)
+        ahead.add(thread,
+                  call.kv.block_stride() * static_cast<std::size_t>(g.segment->table[block]) +
+                      kv_head_bytes(shape) * static_cast<std::size_t>(g.kv_head),
+                  kv_head_bytes(shape) * static_cast<std::size_t>(end_head - g.kv_head));
+    }
+  }
+  ahead.begin(call.layer + 1 < shape.layers ? call.kv.block(call.layer + 1, 0) : nullptr, call.layer == 0);
+}
+
 }  // namespace
 
 void attention(const Kernels& kernels, const Team& team, AttentionScratch& scratch, const AttentionCall& call) {
@@ -241,6 +265,7 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
         run.finish(g, total);
       }
     });
+    if (call.ahead) list_ahead(run, call, scratch.groups, team.threads);
     return;
   }
   // A run's first chunk is waited for, so runs are long: some three a thread.
@@ -258,6 +283,7 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
       run.finish(g, total);
     }
   });
+  if (call.ahead) call.ahead->begin(nullptr, true);
 }
 
 }  // namespace octavo::cpu

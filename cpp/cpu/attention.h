@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/kernels.h"
+#include "cpu/kv_ahead.h"
 #include "cpu/kv_store.h"
 #include "cpu/team.h"
 
@@ -22,6 +23,7 @@ struct AttentionCall {
   const AttentionParams& params;
   const NewRows* made = nullptr;   // rows to turn and store first, or null where that is done
   CpuKvStore* store = nullptr;     // kv, with made
+  KvAhead* ahead = nullptr;        // told what the next layer reads
 };
 
 // Reused between calls.

@@ -140,7 +140,7 @@ class CpuBackend final : public Backend {
   void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
               const AttentionParams& params) override {
     CpuKvStore& store = static_cast<CpuKvStore&>(kv);
-    cpu::attention(kernels_, team_, attention_, {out, rows.q, rows.ld, store, layer, plan, params, &rows, &store});
+    cpu::attention(kernels_, team_, attention_, {out, rows.q, rows.ld, store, layer, plan, params, &rows, &store, &linear_.kv_ahead});
   }
 
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override {

@@ -43,9 +43,10 @@ struct LinearTile {
   std::ptrdiff_t out_ld = 0;
   const float* bias = nullptr;            // [rows] or null
   bool add = false;                       // out = out + y
-  const std::uint8_t* prefetch =
-      nullptr;  // memory wanted soon: `prefetch_lines` cache lines of it are touched per K group
-  int prefetch_lines = 0;
+  // Memory wanted soon: per K group so many cache lines of it are fetched, the next weights in `prefetch` and something
+  // else in `beside`.
+  const std::uint8_t *prefetch = nullptr, *beside = nullptr;
+  int prefetch_lines = 0, beside_lines = 0;
 };
 using LinearKernel = void (*)(const LinearTile&);
 

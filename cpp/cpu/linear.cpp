@@ -85,11 +85,13 @@ class TileTimesPanels {
   }
   // bias: of the tile's first row, or null; add: out = out + y.
   void to(const float* bias, int out_ld, bool add) { job_.bias = bias, job_.out_ld = out_ld, job_.add = add; }
-  void times(const std::uint8_t* panel, int tokens, float* out) {
+  void times(const std::uint8_t* panel, int tokens, float* out, KvAhead::Lines beside) {
     job_.activations = panel;
     job_.tokens = tokens;
     job_.out = out;
     job_.prefetch_lines = std::min(lines_, lines_left_);
+    job_.beside = beside.first;
+    job_.beside_lines = beside.per_group;
     kernel_(job_);
     job_.prefetch += groups_ * static_cast<std::size_t>(job_.prefetch_lines) * 64;
     lines_left_ -= job_.prefetch_lines;
@@ -126,6 +128,7 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const Work& work = plan.work;
   const Ahead ahead{work, scratch.followers.read(tiles_of(weight, 1)), team.threads};
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
+  const int groups = static_cast<int>(weight.k / group_size);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -140,7 +143,8 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
           for (int p = first_panel; p < end_panel; ++p) {
             const int first = panels.begin(p);
             job.times(quantised + activations.offset(first), panels.size(p),
-                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row);
+                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row,
+                      fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
           }
         }
       },
@@ -223,6 +227,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Activations between(kernels, scratch, scratch.gated, down, panels);
   const Ahead ahead{work, scratch.followers.read(tiles_of(gate_up, 2)), team.threads};
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
+  const int groups = static_cast<int>(gate_up.k / group_size);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -240,11 +245,12 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
           const std::uint8_t *const next = fetch ? ahead.during(i, thread, gate_up.tile(tile + 1)) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
           if (next != nullptr) next_up = next == gate_up.tile(tile + 1) ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
+          const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
           TileTimesPanels gate = job_of(tile, next), up = job_of(tiles + tile, next_up);
           for (int p = first_panel; p < end_panel; ++p) {
             const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
-            gate.times(panel, panels.size(p), made);
-            up.times(panel, panels.size(p), made + tile_rows);
+            gate.times(panel, panels.size(p), made, beside());
+            up.times(panel, panels.size(p), made + tile_rows, beside());
             between.put_gated(p, tile, made, call.act);
           }
         }
