@@ -57,12 +57,18 @@ struct KvShape {
   KvDtype dtype;
 };
 
-// The KV pool's storage, laid out as the backend likes it. Allocated and touched at creation, zeroed.
+// The KV pool's storage, laid out as the backend likes it, zeroed. Memory for all of it is there at creation; a backend may take
+// it into use later.
 class KvStore {
  public:
   explicit KvStore(const KvShape& shape) : shape(shape) {}
   virtual ~KvStore() = default;
-  virtual std::size_t resident_bytes() const = 0;
+  // Sees to memory for the blocks [0, blocks), and for some more where there is enough: how many have it now.
+  virtual int provide(int) { return shape.blocks; }
+  // Between two steps: has memory of the blocks provided handed out ahead of steps of so many tokens, a little at a time.
+  virtual void touch_ahead(int) {}
+  virtual std::size_t bytes() const = 0;
+  virtual std::size_t touched_bytes() const { return bytes(); }
   const KvShape shape;
 };
 // Keys and values of one block, layer and head: the codes, then the scales.

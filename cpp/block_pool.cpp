@@ -1,4 +1,4 @@
-// Intrusive lists over block numbers: a stack of free blocks, one doubly linked list of cached blocks in eviction
+// Intrusive lists over block numbers: a stack of free blocks beside those never used, one doubly linked list of cached blocks in eviction
 // order, one singly linked chain per hash bucket.
 #include "block_pool.h"
 
@@ -19,11 +19,10 @@ std::string broken(const char* what, long long block, long long found, long long
 
 }  // namespace
 
-BlockPool::BlockPool(int total, int bucket_count) {
+BlockPool::BlockPool(int total, int bucket_count) : provided(total) {
   const std::size_t n = static_cast<std::size_t>(total);
   blocks.resize(n);
   free.reserve(n);
-  for (int b = total - 1; b >= 0; --b) free.push_back(b);
   buckets.assign(std::bit_ceil(bucket_count > 0 ? static_cast<std::size_t>(bucket_count) : 2 * n), -1);
 }
 
@@ -32,6 +31,8 @@ int BlockPool::take() {
   if (!free.empty()) {
     b = free.back();
     free.pop_back();
+  } else if (fresh < provided) {
+    b = fresh++;
   } else {
     b = oldest;
     lru_remove(b);
@@ -160,6 +161,11 @@ std::string BlockPool::check_lists(const std::vector<int>& references) const {
     if (b < 0 || b >= n) return "free stack holds block " + std::to_string(b) + " of " + std::to_string(n);
     if (seen[b]) return "free block " + std::to_string(b) + " is referenced or listed twice";
     if (blocks[b].id != 0) return "free block " + std::to_string(b) + " is in the index";
+    seen[b] = 1;
+  }
+  if (fresh < 0 || fresh > provided || provided > n) return broken("blocks never used", fresh, provided, n);
+  for (int b = fresh; b < n; ++b) {
+    if (seen[b] || blocks[b].id != 0) return "block " + std::to_string(b) + " is in use before its turn";
     seen[b] = 1;
   }
   int count = 0, previous = -1;

@@ -39,9 +39,11 @@ struct BlockPool {
   BlockPool(int total, int buckets);
 
   int total() const { return static_cast<int>(blocks.size()); }
-  int available() const { return static_cast<int>(free.size()) + cached; }
+  int unowned() const { return static_cast<int>(free.size()) + provided - fresh; }
+  int available() const { return unowned() + cached; }
 
-  // A block with one reference, free or else the least recently used cached one. available() > 0 is the caller's duty.
+  // A block with one reference: the free one given back last, the first that was never used, or else the least recently used
+  // cached one. available() > 0 is the caller's duty.
   int take();
   void retain(int block);
   // One reference less; the last one makes an indexed block cached (most recently used), another free.
@@ -64,6 +66,8 @@ struct BlockPool {
 
   std::vector<Block> blocks;
   std::vector<std::int32_t> free;     // a stack: the block given back last is the warmest
+  int fresh = 0;                      // blocks from here on were never used: free, and not on the stack
+  int provided;                       // blocks from here on have no memory yet, and are none of the free ones
   std::vector<std::int32_t> buckets;  // first block of each chain; a power of two
   std::vector<Root> roots;
   std::vector<std::int32_t> free_roots;

@@ -57,7 +57,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
       interrupt_(std::make_shared<std::atomic<bool>>(false)),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
                                           model_->desc().head_size, options.kv_dtype})),
-      kv_(options.kv_blocks, options.prefix_cache),
+      kv_(options.kv_blocks, options.prefix_cache, 0, [this](int blocks) { return store_->provide(blocks); }),
       scratch_(model_->desc(), options.max_step_tokens),
       id_(registered_and_tuned()) {}
 
@@ -172,6 +172,7 @@ bool Engine::wait() {
   if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
   pending_ = false;
   const auto started = std::chrono::steady_clock::now();
+  store_->touch_ahead(static_cast<int>(step_.tokens.size()));
   const auto turn = model_->backend().begin_step(options_.threads, interrupt_.get());
   make_copies();
   try {

@@ -30,7 +30,8 @@ class Engine {
   KvCache& kv() { return kv_; }
   const Model& model() const { return *model_; }
   const EngineOptions& options() const { return options_; }
-  std::size_t kv_bytes() const { return store_->resident_bytes(); }
+  std::size_t kv_bytes() const { return store_->bytes(); }
+  std::size_t kv_touched_bytes() const { return store_->touched_bytes(); }
   std::size_t block_bytes() const { return kv_block_bytes(store_->shape); }
   std::size_t scratch_bytes() const { return scratch_.bytes(); }
 

@@ -50,8 +50,22 @@ struct KvCache::Impl {
   std::deque<Sequence> slots;  // a deque: references to tokens and tables survive create and fork
   std::vector<int> free_slots;
   std::vector<KvCopy> copies;
+  const KvProvider provider;
+  bool refused = false;  // the last time that more blocks were asked for, there was no memory
 
-  Impl(int total, bool prefix_index, int buckets) : pool(total, buckets), indexing(prefix_index) {}
+  Impl(int total, bool prefix_index, int buckets, KvProvider blocks_provider)
+      : pool(total, buckets), indexing(prefix_index), provider(std::move(blocks_provider)) {
+    if (provider) pool.provided = std::min(total, provider(0));
+  }
+
+  // Asks for the new blocks that `needed` ones would use, as far as those given back do not do.
+  void provide(std::int64_t needed) {
+    const std::int64_t reach = pool.fresh + needed - static_cast<std::int64_t>(pool.free.size());
+    if (!provider || reach <= pool.fresh || pool.provided == pool.total()) return;
+    const int wanted = static_cast<int>(std::min<std::int64_t>(pool.total(), reach));
+    pool.provided = std::min(pool.total(), provider(wanted));
+    refused = pool.provided < wanted;
+  }
 
   Sequence& get(const char* op, int handle) {
     const int slot = handle & (slot_limit - 1);
@@ -117,10 +131,10 @@ struct KvCache::Impl {
   std::string check_sequence(int slot, const Sequence& s, std::vector<int>& references) const;
 };
 
-KvCache::KvCache(int total_blocks, bool prefix_index, int index_buckets) {
+KvCache::KvCache(int total_blocks, bool prefix_index, int index_buckets, KvProvider provider) {
   if (total_blocks < 1) throw bad("KvCache", "total_blocks", total_blocks, "at least 1");
   try {
-    impl_ = std::make_unique<Impl>(total_blocks, prefix_index, index_buckets);
+    impl_ = std::make_unique<Impl>(total_blocks, prefix_index, index_buckets, std::move(provider));
   } catch (const std::bad_alloc&) {
     throw Error(Code::out_of_memory, "KvCache: no memory to manage " + std::to_string(total_blocks) + " blocks");
   }
@@ -170,6 +184,8 @@ bool KvCache::reserve(int sequence, int count) {
   if (count < 0) throw bad("reserve", "count", count, "at least 0");
   BlockPool& pool = impl_->pool;
   const std::int64_t needed = impl_->needed(s, count);
+  if (needed > pool.available() + pool.total() - pool.provided) return false;
+  impl_->provide(needed);
   if (needed > pool.available() || count > std::numeric_limits<int>::max() - s.length()) return false;
   const std::size_t size = static_cast<std::size_t>(blocks_for(static_cast<std::int64_t>(s.length()) + count));
   if (s.table.capacity() < size) s.table.reserve(std::max(size, 2 * s.table.capacity()));
@@ -245,7 +261,7 @@ const std::vector<std::int32_t>& KvCache::table(int sequence) const { return imp
 
 KvStats KvCache::stats() const {
   const BlockPool& pool = impl_->pool;
-  const int free = static_cast<int>(pool.free.size());
+  const int free = pool.unowned() + (impl_->refused ? 0 : pool.total() - pool.provided);
   return {pool.total(), free, pool.cached, pool.total() - free - pool.cached};
 }
 

@@ -18,6 +18,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -299,6 +300,10 @@ void FileWriter::finish() {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
+// The system promises more than it has: touching beyond that ends the process. Smaller amounts do not ask: that takes 0.2 ms.
+constexpr std::size_t ask_from = std::size_t{32} << 20;
+
+std::size_t page_multiple(std::size_t bytes) { return (bytes + page_bytes - 1) / page_bytes * page_bytes; }
 
 [[noreturn]] void refuse_memory(std::size_t bytes, const std::string& why) {
   throw Error(Code::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes: " + why,
@@ -317,11 +322,12 @@ char* map_pages(std::size_t bytes, std::size_t alignment) {
   return begin + skip;
 }
 
-void touch_part(char* begin, std::size_t bytes) {
+void touch_pages(char* begin, std::size_t bytes) {
 #ifdef MADV_POPULATE_WRITE
   if (::madvise(begin, bytes, MADV_POPULATE_WRITE) == 0) return;
 #endif
-  for (std::size_t i = 0; i < bytes; i += page_bytes) static_cast<volatile char*>(begin)[i] = 0;
+  volatile char* const page = begin;
+  for (std::size_t i = 0; i < bytes; i += page_bytes) page[i] = page[i];
 }
 
 // Has the system hand out the pages now, so that later use cannot fail. On a virtual machine a fresh GiB takes seconds: large
@@ -334,12 +340,12 @@ void touch(char* begin, std::size_t bytes) {
   std::size_t at = 0;
   for (; helpers.size() + 1 < parts && at + share < bytes; at += share) {
     try {
-      helpers.emplace_back(touch_part, begin + at, share);
+      helpers.emplace_back(touch_pages, begin + at, share);
     } catch (const std::system_error&) {
       break;  // no thread to be had: this one does the rest
     }
   }
-  touch_part(begin + at, bytes - at);
+  touch_pages(begin + at, bytes - at);
   for (std::thread& helper : helpers) helper.join();
 }
 
@@ -348,11 +354,9 @@ void touch(char* begin, std::size_t bytes) {
 Memory::Memory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   if (bytes > SIZE_MAX / 2) refuse_memory(bytes, "more than the address space");
-  // The system promises more than it has: touching beyond that ends the process. Small ones do not ask: that takes 0.2 ms.
-  if (bytes >= (std::size_t{32} << 20) && bytes > memory_available())
-    refuse_memory(bytes, "more than is available");
+  if (bytes >= ask_from && bytes > memory_available()) refuse_memory(bytes, "more than is available");
   const bool large = bytes >= huge_page;
-  const std::size_t wanted = (bytes + page_bytes - 1) / page_bytes * page_bytes;
+  const std::size_t wanted = page_multiple(bytes);
   char* const begin = map_pages(wanted, large ? huge_page : page_bytes);
   if (large) ::madvise(begin, wanted, MADV_HUGEPAGE);
   data_ = begin;
@@ -371,6 +375,46 @@ Memory& Memory::operator=(Memory&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   std::swap(mapped_, other.mapped_);
   return *this;
+}
+
+namespace {
+
+// Bytes of all reserves that are not touched yet.
+std::atomic<std::uint64_t> set_aside{0};
+
+std::uint64_t system_memory(const std::string& root) {
+  std::uint64_t kib = 0;
+  const std::string info = slurp(root + "/proc/meminfo");
+  const bool known = find_number(info, "MemAvailable", &kib) || find_number(info, "MemFree", &kib);
+  return std::min(known ? kib * 1024 : UINT64_MAX, cgroup_memory_left(root));
+}
+
+}  // namespace
+
+Reserve::Reserve(std::size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  if (bytes > SIZE_MAX / 2) refuse_memory(bytes, "more than the address space");
+  if (bytes >= ask_from && bytes > memory_available()) refuse_memory(bytes, "more than is available");
+  data_ = map_pages(page_multiple(bytes), huge_page);
+  if (bytes >= huge_page) ::madvise(data_, page_multiple(bytes), MADV_HUGEPAGE);
+  untouched_ = bytes;
+  set_aside += bytes;
+}
+
+Reserve::~Reserve() {
+  if (data_ == nullptr) return;
+  set_aside -= untouched_;
+  ::munmap(data_, page_multiple(bytes_));
+}
+
+bool Reserve::backed(std::size_t bytes) { return bytes <= system_memory(""); }
+
+void Reserve::touch(std::size_t begin, std::size_t bytes) {
+  const std::size_t first = begin / page_bytes * page_bytes;
+  touch_pages(data_ + first, page_multiple(begin + bytes - first));
+  bytes = std::min(bytes, untouched_);
+  untouched_ -= bytes;
+  set_aside -= bytes;
 }
 
 struct Arena::Chunk {
@@ -426,10 +470,8 @@ std::uint64_t huge_page_bytes() {
 // ---- limits --------------------------------------------------------------------------------------------------------
 
 std::uint64_t memory_available(const std::string& root) {
-  std::uint64_t kib = 0;
-  const std::string info = slurp(root + "/proc/meminfo");
-  const bool known = find_number(info, "MemAvailable", &kib) || find_number(info, "MemFree", &kib);
-  return std::min(known ? kib * 1024 : UINT64_MAX, cgroup_memory_left(root));
+  const std::uint64_t there = system_memory(root), taken = root.empty() ? set_aside.load() : 0;
+  return there - std::min(there, taken);
 }
 
 int cpus_available(const std::string& root) { return std::max(1, std::min(affinity_cpus(), cgroup_cpus(root))); }

@@ -62,6 +62,27 @@ class Memory {
   std::size_t bytes_ = 0, mapped_ = 0;
 };
 
+// Zeroed memory, aligned to huge pages, that is set aside as a whole and handed out bit by bit: what touch() has not asked for
+// is not resident yet, but memory_available() of this process counts it as taken. Not for several threads at once.
+class Reserve {
+ public:
+  // Throws out_of_memory when there is less than `bytes` today.
+  explicit Reserve(std::size_t bytes);
+  ~Reserve();
+  Reserve(const Reserve&) = delete;
+  Reserve& operator=(const Reserve&) = delete;
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  // Whether the system has `bytes` now: others may have taken what was there when this was made.
+  static bool backed(std::size_t bytes);
+  // Has the system hand out the pages of [begin, begin + bytes), as huge ones where it grants them; contents stay. A part that is
+  // written without was touched then. Each part is counted once: touch none twice.
+  void touch(std::size_t begin, std::size_t bytes);
+ private:
+  char* data_ = nullptr;
+  std::size_t bytes_ = 0, untouched_ = 0;
+};
+
 // Zeroed blocks, 64-byte aligned, side by side: small ones share huge pages too. Pages are taken when they are written
 // first, so that threads that fill them also have them handed out. A block lives as long as its pointer. Not for several
 // threads at once.
@@ -87,8 +108,8 @@ class Arena {
 // Bytes of this process's memory that lie in huge pages; 0 where the system does not say.
 std::uint64_t huge_page_bytes();
 
-// Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left. root: prefix of /proc
-// and /sys, for tests.
+// Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left, less what it set aside and has
+// not touched yet (Reserve). root: prefix of /proc and /sys, for tests, which nothing is taken off.
 std::uint64_t memory_available(const std::string& root = "");
 // CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1.
 int cpus_available(const std::string& root = "");

@@ -134,8 +134,8 @@ export class Engine {
 
   /**
    * Starts a generation. Option errors throw here; what comes later rejects the result and the iterator: CONTEXT_OVERFLOW when the
-   * prompt leaves no room for a token, TEMPLATE_ERROR, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the
-   * context ends with finishReason 'length'.
+   * prompt leaves no room for a token, TEMPLATE_ERROR, OUT_OF_MEMORY when other programs took the memory that the KV cache was
+   * promised, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends with finishReason 'length'.
    */
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)

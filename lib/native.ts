@@ -208,7 +208,9 @@ export const statIndex = { total: 0, free: 1, cached: 2, owned: 3, sequences: 4 
 export interface NativeEngine {
   /** Process-wide id for `native.interrupt(id)`. */
   readonly id: number
+  /** Of the whole pool, and of what is in use or was touched ahead of that. */
   readonly kvBytes: number
+  readonly kvTouchedBytes: number
   readonly kvBlockBytes: number
   readonly scratchBytes: number
   readonly tuning: Tuning

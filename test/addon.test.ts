@@ -45,7 +45,7 @@ describe('what could go wrong if', () => {
       expect(() => (disguised as never as NativeModel)[property]).toThrow(invalid)
     Object.setPrototypeOf(disguised, Engine.prototype)
     const model2 = Object.setPrototypeOf(newModel(), Engine.prototype) as NativeEngine
-    for (const property of ['id', 'kvBytes', 'scratchBytes', 'stepSeconds'] as const)
+    for (const property of ['id', 'kvBytes', 'kvTouchedBytes', 'scratchBytes', 'stepSeconds'] as const)
       expect(() => model2[property]).toThrow(invalid)
     disguised.close()
     expect(() => Model.prototype.finishLoad.call(engine)).toThrow()

@@ -63,12 +63,15 @@ let engines = 0
 export class FakeNativeEngine implements NativeEngine {
   readonly id = ++engines
   readonly kvBytes = 0
+  readonly kvTouchedBytes = 0
   readonly kvBlockBytes = 1024
   readonly scratchBytes = 0
   readonly tuning = { prefetchFromTokens: 6, seconds: 0 }
   stepSeconds = 0
   readonly vocabulary: number
   closed = false
+  /** Blocks that the system has no memory for. */
+  withheld = 0
   /** Tokens computed in all committed steps, and those of each step. */
   computedTokens = 0
   readonly stepSizes: number[] = []
@@ -120,7 +123,7 @@ export class FakeNativeEngine implements NativeEngine {
   sequenceReserve(id: number, count: number): boolean {
     const sequence = this.#sequence(id)
     const needed = Math.ceil((sequence.tokens.length + count) / blockTokens) - sequence.table.length
-    if (needed > this.#free.length + this.#cached.size) return false
+    if (needed > this.#free.length + this.#cached.size - this.withheld) return false
     for (let i = 0; i < needed; i++) sequence.table.push(this.#take())
     return true
   }

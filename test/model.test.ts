@@ -7,7 +7,7 @@ import type { OctavoError } from '../lib/errors.ts'
 import { architectures } from '../lib/model/architectures.ts'
 import { type CheckpointPart, describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
-import { kvBytes, kvBytesPerToken, memoryNeeds, scratchBytes, weightBytes } from '../lib/model/memory.ts'
+import { kvBytes, kvBytesAtLoad, kvBytesPerToken, memoryNeeds, scratchBytes, weightBytes } from '../lib/model/memory.ts'
 import { presetNames, presets } from '../lib/model/presets.ts'
 import { llama3Divisors } from '../lib/model/rope-scaling.ts'
 import { planParts, planSynthesis } from '../lib/model/synthesize.ts'
@@ -474,6 +474,11 @@ describe('memory', () => {
     expect(kvBytesPerToken(desc, 'bf16')).toBe(2 * 2 * 2 * 2 * 16)
     for (const dtype of ['fp8', 'int8'] as const) expect(kvBytesPerToken(desc, dtype)).toBe(2 * 2 * 2 * (16 + 2))
     expect(kvBytes(desc, 17, 'f16')).toBe(32 * kvBytesPerToken(desc, 'f16'))
+    // 1024 blocks of a layer fill a huge page.
+    expect(kvBytesAtLoad(desc, 1000, 'f16')).toBe(1000 * 16 * kvBytesPerToken(desc, 'f16'))
+    expect(kvBytesAtLoad(desc, 4096, 'f16')).toBe(2 * 2 ** 21)
+    // The second layer begins in the middle of one.
+    expect(kvBytesAtLoad(desc, 5000, 'f16')).toBe(3 * 2 ** 21)
     expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 16 + 64 + 40))
     const needs = memoryNeeds(desc, 17, 'int8', 8)
     expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17, 'int8') + scratchBytes(desc, 8))

@@ -81,6 +81,27 @@ describe('scheduler', () => {
     expect(bench.output.get(2)!.tokens).toEqual(solo(fits).tokens)
   })
 
+  it('ends a request that finds no memory even alone, before it starts or while it runs; others go on', () => {
+    const bench = new Bench(64, 12)
+    bench.engine.withheld = 8
+    const large = spec(1, prompt(1, 70), 10)
+    const grows = spec(2, prompt(2, 20), 100, 52)
+    const fits = spec(3, prompt(3, 40), 5, 53)
+    for (const request of [large, grows, fits]) bench.add(request)
+    bench.run()
+    for (const id of [1, 2]) expect(bench.output.get(id)!.end).toMatchObject({ error: { code: 'OUT_OF_MEMORY' } })
+    const { tokens } = bench.output.get(2)!
+    expect(tokens.length).toBeGreaterThan(40)
+    expect(tokens).toEqual(solo(grows).tokens.slice(0, tokens.length))
+    expect(bench.output.get(3)!.tokens).toEqual(solo(fits).tokens)
+    bench.engine.withheld = 0
+    const again = { ...large, id: 4 }
+    bench.add(again)
+    bench.run()
+    expect(bench.output.get(4)!.tokens).toEqual(solo(again).tokens)
+    bench.expectIdle()
+  })
+
   it('skips paused requests, which keep their blocks', () => {
     const bench = new Bench(64, 64)
     for (const id of [1, 2]) bench.add(spec(id, prompt(id, 20), 40, id + 50))

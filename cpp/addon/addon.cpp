@@ -146,6 +146,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return DefineClass(
         env, "Engine",
         {accessor<JsEngine, &JsEngine::id>("id"), accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
+         accessor<JsEngine, &JsEngine::kv_touched_bytes>("kvTouchedBytes"),
          accessor<JsEngine, &JsEngine::block_bytes>("kvBlockBytes"),
          accessor<JsEngine, &JsEngine::tuning>("tuning"),
          accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"), accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
@@ -196,6 +197,9 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   }
   Napi::Value kv_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().kv_bytes(); });
+  }
+  Napi::Value kv_touched_bytes(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().kv_touched_bytes(); });
   }
   Napi::Value block_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().block_bytes(); });

@@ -4,6 +4,8 @@
 //   fp8, int8  keys [D / 4][64]: 4 dimensions of 16 keys; values [token / 4][D / 16][64]: 4 tokens x 16 dimensions.
 //              Member v of 4 in lane i of 16 lies at byte 4 i + v (of int8 with its sign bit flipped): a dword is what
 //              one step of an integer dot product takes.
+// The pool is set aside as a whole and touched as it fills, in shares: the blocks that fit into one huge page of a layer, of all
+// layers. Block numbers are handed out from 0 on, so what was never used lies at the end of each layer.
 #pragma once
 #include "backend.h"
 #include "os.h"
@@ -12,9 +14,12 @@ namespace octavo::cpu {
 
 class CpuKvStore final : public KvStore {
  public:
-  explicit CpuKvStore(const KvShape& shape)
-      : KvStore(shape), memory_(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)) {}
-  std::size_t resident_bytes() const override { return memory_.bytes(); }
+  // The first share is touched.
+  explicit CpuKvStore(const KvShape& shape);
+  int provide(int blocks) override;
+  void touch_ahead(int tokens) override;
+  std::size_t bytes() const override { return memory_.bytes(); }
+  std::size_t touched_bytes() const override;
 
   // Bytes between a head and the same head of the next block.
   std::size_t block_stride() const { return kv_head_bytes(shape) * shape.kv_heads; }
@@ -25,7 +30,14 @@ class CpuKvStore final : public KvStore {
   std::uint8_t* head(int layer, int index, int head) const { return block(layer, index) + kv_head_bytes(shape) * head; }
 
  private:
-  os::Memory memory_;
+  std::size_t share_bytes(int first, int end) const;  // of the blocks [first, end)
+  void touch_piece();
+
+  os::Reserve memory_;
+  const int share_;       // blocks
+  int provided_ = 0;      // blocks
+  int touched_ = 0;       // blocks touched in every layer; and beyond these
+  int touched_layers_ = 0;  // the next share in so many layers
 };
 
 }  // namespace octavo::cpu

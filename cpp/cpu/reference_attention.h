@@ -10,7 +10,7 @@ namespace octavo::reference {
 class KvRows final : public KvStore {
  public:
   explicit KvRows(const KvShape& shape);
-  std::size_t resident_bytes() const override { return (codes_.size() + scales_.size()) * sizeof(float); }
+  std::size_t bytes() const override { return (codes_.size() + scales_.size()) * sizeof(float); }
 
   enum Part { key, value };
   void write(int layer, int slot, int head, Part part, const float* x);

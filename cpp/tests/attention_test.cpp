@@ -351,7 +351,7 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
       CAPTURE(label);
       CAPTURE(traits(dtype).name);
       const auto kv = backend.kv_create({3, 4, G, D, dtype});
-      CHECK(kv->resident_bytes() >= kv_block_bytes(kv->shape) * 4);
+      CHECK(kv->bytes() >= kv_block_bytes(kv->shape) * 4);
       std::vector<std::int32_t> slots;
       for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
       const std::vector<float> keys(16 * G * D, 0.5f);
@@ -366,6 +366,30 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
     check(reference(), "reference");
     on_every_cpu(check);
   }
+}
+
+TEST_CASE("the pool is touched as it fills, a share ahead of the blocks in use") {
+  const auto backend = make_cpu_backend(nullptr);
+  // 256 blocks of a layer fill a huge page.
+  const auto kv = backend->kv_create({2, 1000, 1, 128, KvDtype::f16});
+  const std::size_t block = kv_block_bytes(kv->shape);
+  CHECK(block == 2 * 8192);
+  CHECK(kv->bytes() == 1000 * block);
+  CHECK(kv->touched_bytes() == 256 * block);
+  CHECK(kv->provide(1) == 256);
+  CHECK(kv->provide(128) == 256);
+  kv->touch_ahead(1);
+  CHECK(kv->touched_bytes() == 256 * block);  // nothing else was provided
+  CHECK(kv->provide(129) == 512);
+  CHECK(kv->touched_bytes() == 256 * block);
+  kv->touch_ahead(1);
+  CHECK(kv->touched_bytes() == 384 * block);  // one of two layers
+  kv->touch_ahead(1);
+  CHECK(kv->touched_bytes() == 512 * block);
+  CHECK(kv->provide(1000) == 1000);
+  kv->touch_ahead(2000 * kv_block_tokens);
+  CHECK(kv->touched_bytes() == kv->bytes());
+  CHECK(backend->kv_create({2, 9, 1, 128, KvDtype::f16})->touched_bytes() == 9 * block);
 }
 
 TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and nothing else") {

@@ -419,6 +419,40 @@ TEST_CASE("kv: what a caller may not do is refused with expectation and value, a
   CHECK_STATS(kv, 6, 0, 2);
 }
 
+TEST_CASE("kv: blocks are provided as they are needed, lowest first; without memory cached ones are taken, then there is no room") {
+  int has = 2, asked = 0;  // blocks that the system has memory for; the most that was asked for
+  KvCache kv(8, true, 0, [&](int n) {
+    asked = std::max(asked, n);
+    return std::min(has, n + 1);
+  });
+  CHECK_STATS(kv, 8, 0, 0);
+  const int a = filled(kv, range(0, 32));
+  CHECK(kv.table(a) == Tokens{0, 1});
+  CHECK(asked == 2);
+  CHECK_STATS(kv, 6, 0, 2);
+  const int b = kv.create("");
+  CHECK_FALSE(kv.reserve(b, 16));  // nothing cached
+  CHECK_STATS(kv, 0, 0, 8);        // what the system has no memory for is none of the free blocks
+  kv.release(a);
+  CHECK_STATS(kv, 0, 2, 6);
+  CHECK(kv.reserve(b, 16));  // evicts
+  CHECK_STATS(kv, 0, 1, 7);
+  has = 8;  // there is memory again
+  CHECK(kv.reserve(b, 32));
+  CHECK(kv.table(b) == Tokens{1, 2});
+  CHECK_STATS(kv, 5, 1, 2);
+  has = 4;  // and others take it: what was provided stays
+  CHECK_FALSE(kv.reserve(b, 100 * 16));
+  CHECK(asked == 3);  // what no memory could hold is not asked for
+  CHECK(kv.reserve(b, 3 * 16));
+  CHECK(kv.reserve(b, 4 * 16));
+  CHECK(kv.table(b) == Tokens{1, 2, 3, 0});
+  CHECK_FALSE(kv.reserve(b, 5 * 16));
+  kv.release(b);
+  CHECK_STATS(kv, 4, 0, 4);
+  CHECK(kv.check() == "");
+}
+
 TEST_CASE("kv: check sees faults in tables and tokens") {
   KvCache kv(8);
   const int a = filled(kv, range(0, 40)), b = kv.fork(a);
@@ -457,7 +491,9 @@ TEST_CASE("kv: check sees faults in counts, lists and index") {
       held.push_back(b);
     }
     pool.drop(held[2]);
-    pool.drop(held[1]);  // 0 owned, 1 and 2 cached, 3 to 5 free
+    pool.drop(held[1]);
+    const int again[] = {pool.take(), pool.take()};
+    for (const int b : again) pool.drop(b);  // 0 owned, 1 and 2 cached, 3 and 4 free, 5 never used
     const std::vector<int> references{1, 0, 0, 0, 0, 0};
     REQUIRE(pool.check(references, {1}) == "");
     change(pool);
@@ -469,6 +505,10 @@ TEST_CASE("kv: check sees faults in counts, lists and index") {
   faulty([](BlockPool& p) { p.free.back() = p.free.front(); });
   faulty([](BlockPool& p) { p.free.back() = 0; });
   faulty([](BlockPool& p) { p.free.back() = 6; });
+  faulty([](BlockPool& p) { p.free.push_back(5); });
+  faulty([](BlockPool& p) { ++p.fresh; });
+  faulty([](BlockPool& p) { --p.fresh; });
+  faulty([](BlockPool& p) { p.provided = 4; });
   faulty([](BlockPool& p) { ++p.cached; });
   faulty([](BlockPool& p) { p.oldest = p.newest; });
   faulty([](BlockPool& p) { p.blocks[p.newest].older = -1; });

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -136,6 +137,34 @@ TEST_CASE("os::Memory is zeroed, aligned and movable; too much is out_of_memory"
   CHECK(os::Memory(0).data() == nullptr);
   CHECK(code_of([] { os::Memory m(SIZE_MAX); }) == Code::out_of_memory);
   CHECK(code_of([] { os::Memory m(std::size_t{1} << 46); }) == Code::out_of_memory);
+}
+
+TEST_CASE("os::Reserve is zeroed memory that counts as taken before it is touched") {
+  constexpr std::size_t bytes = (std::size_t{8} << 20) + 5;
+  {
+    os::Reserve reserve(bytes);
+    unsigned char* const p = static_cast<unsigned char*>(reserve.data());
+    CHECK(reserve.bytes() == bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(p) % os::huge_page == 0);
+    p[5] = 7;  // before its page was touched
+    reserve.touch(0, 3);
+    reserve.touch(3, 5000);
+    reserve.touch(bytes - 1, 1);
+    CHECK((p[0] == 0 && p[5] == 7 && p[5001] == 0 && p[bytes - 1] == 0));
+  }
+  CHECK(os::Reserve(0).data() == nullptr);
+  CHECK(code_of([] { os::Reserve r(SIZE_MAX); }) == Code::out_of_memory);
+  CHECK(code_of([] { os::Reserve r(std::size_t{1} << 46); }) == Code::out_of_memory);
+  CHECK(os::Reserve::backed(1 << 20));
+  CHECK_FALSE(os::Reserve::backed(std::size_t{1} << 46));
+
+  const std::size_t most = os::memory_available() / 10 * 7;  // others may take and give back meanwhile
+  auto first = std::make_unique<os::Reserve>(most);
+  CHECK(os::memory_available() < most);
+  CHECK(code_of([&] { os::Reserve second(most); }) == Code::out_of_memory);
+  CHECK(code_of([&] { os::Memory second(most); }) == Code::out_of_memory);
+  first.reset();
+  CHECK(os::Reserve(most).bytes() == most);
 }
 
 TEST_CASE("limits of this machine are plausible") {

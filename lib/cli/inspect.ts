@@ -8,7 +8,7 @@ import { planMemory } from '../host/memory-plan.ts'
 import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
-import { memoryNeeds, textBytes } from '../model/memory.ts'
+import { kvBytesAtLoad as kvBytesAtLoadOf, memoryNeeds, textBytes } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
 import { type GgufTensor, type KvDtype, type ModelDesc, native } from '../native.ts'
 import { kvDtypeOption, positive } from './flags.ts'
@@ -106,12 +106,17 @@ function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
   }
 }
 
-/** Of an engine with default options where nothing is short: its pool has room for several requests. */
+/**
+ * Of an engine with default options where nothing is short: its pool has room for several requests, and is taken into use as it
+ * fills.
+ */
 function engineMemory(desc: ModelDesc, contextTokens: number, kvDtype: KvDtype) {
   const plenty = { memoryAvailable: Number.POSITIVE_INFINITY, kvMemoryBytes: undefined, kvDtype }
   const kvTokens = kvBlockTokens * planMemory({ desc, stepTokens, contextTokens, ...plenty }).kvBlocks
   const needs = { kvTokens, ...memoryNeeds(desc, kvTokens, kvDtype, stepTokens), textBytes: textBytes(desc) }
-  return { ...needs, totalBytes: needs.totalBytes + needs.textBytes }
+  const totalBytes = needs.totalBytes + needs.textBytes
+  const kvBytesAtLoad = kvBytesAtLoadOf(desc, kvTokens / kvBlockTokens, kvDtype)
+  return { ...needs, totalBytes, kvBytesAtLoad, totalBytesAtLoad: totalBytes - needs.kvBytes + kvBytesAtLoad }
 }
 
 const typeName = ({ type, typeName: name }: GgufTensor): string => name ?? `type ${type}`
@@ -200,6 +205,7 @@ function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
     [`activations, ${stepTokens} tokens a step`, formatBytes(memory.scratchBytes)],
     ['vocabulary, about', formatBytes(memory.textBytes)],
     ['total', formatBytes(memory.totalBytes)],
+    [`total after load, of the KV cache ${formatBytes(memory.kvBytesAtLoad)}`, formatBytes(memory.totalBytesAtLoad)],
   ]
   return markdownTable(['memory', 'bytes'], rows, ['bytes'])
 }

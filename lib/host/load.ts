@@ -13,7 +13,7 @@ import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from '.
 import { controlIndex } from './protocol.ts'
 import { recorded } from './step-recorder.ts'
 
-/** Reading the weights is nearly all of the work; the pool is touched once. */
+/** Reading the weights is nearly all of the work; the pool is touched as it fills. */
 const weightsShare = 0.95
 /** While weights are read: each costs both threads some microseconds. */
 const mostProgressMessages = 400
@@ -100,7 +100,7 @@ function report(
     ? ', shared with another engine'
     : { own: '', offered: ', offered to other processes', adopted: ', adopted from another process' }[model.origin]
   const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${origin}`
-  const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens`
+  const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens (${mebibytes(engine.kvTouchedBytes)} in use so far)`
   const lines = [
     `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.`,
   ]

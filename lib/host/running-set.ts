@@ -3,7 +3,7 @@
  * Blocks for all tokens that a request has are reserved when it starts, all or nothing; after that only its output asks for more,
  * and who makes way then is said in claims.ts. A sequence that a step in flight still computes is freed when that step has landed.
  */
-import { OctavoError, toErrorData } from '../errors.ts'
+import { type ErrorData, toErrorData } from '../errors.ts'
 import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { Admission } from './admission.ts'
 import { leastUrgent, yielding } from './claims.ts'
@@ -57,7 +57,7 @@ export class RunningSet {
 
   /**
    * Takes a waiting request in. False when it does not fit: then nobody else is admitted before it. True also when it ended: its
-   * parameters were refused, or it cannot be on time.
+   * parameters were refused, it cannot be on time, or there is no memory for it even alone.
    */
   admit(plan: StepPlan, request: HostRequest, nowMs: number): boolean {
     if (request.blockedAt === this.releases) return false
@@ -84,11 +84,17 @@ export class RunningSet {
     return true
   }
 
-  /** The same at the cost of less urgent ones; false when it has to make way itself, or must wait for a step in flight. */
+  /**
+   * The same at the cost of less urgent ones; false when it has to make way itself, must wait for a step in flight, or ended: alone,
+   * it found no memory.
+   */
   makeRoom(plan: StepPlan, request: HostRequest, count: number): boolean {
     while (!this.reserve(request, count)) {
       const victim = leastUrgent(this.requests)
-      if (this.inFlight === 0 && (victim === undefined || this.requests.length === 1)) throw noRoom(request)
+      if (this.inFlight === 0 && (victim === undefined || this.requests.length === 1)) {
+        request.fail(noMemory(request))
+        return false
+      }
       if (victim === undefined) return false
       this.#preempt(plan, victim)
       if (victim === request) return false
@@ -148,7 +154,10 @@ export class RunningSet {
 
   #startOrClaim(plan: StepPlan, request: HostRequest, nowMs: number): boolean {
     while (!this.#start(request, nowMs)) {
-      if (this.requests.length === 0 && this.inFlight === 0) throw noRoom(request)
+      if (this.requests.length === 0 && this.inFlight === 0) {
+        request.fail(noMemory(request))
+        return true
+      }
       if (!this.#claim(plan, request, 'tokens')) return false
     }
     return true
@@ -216,10 +225,12 @@ export class RunningSet {
   }
 }
 
-function noRoom(request: HostRequest): OctavoError {
-  return new OctavoError('INTERNAL', 'A request that runs alone found no KV blocks, although its maximum fits.', {
-    computed: request.computed,
-    target: request.target,
-    limit: request.limit,
-  })
+/** Its maximum fits the pool: what lacks is memory that was there when the engine was loaded. */
+function noMemory({ computed, target, limit }: HostRequest): ErrorData {
+  return {
+    code: 'OUT_OF_MEMORY',
+    message:
+      'A request that runs alone found no memory for its keys and values: what was free when the engine was loaded is in use by other programs.',
+    details: { computed, target, limit },
+  }
 }

@@ -270,6 +270,7 @@ export class Scheduler {
       // Guesses take nobody's place.
       if (drafts > 0 && running.reserve(request, 1 + drafts)) this.#add(plan, request, 1 + drafts, drafts)
       else if (running.makeRoom(plan, request, 1)) this.#add(plan, request, 1, 0)
+      else if (request.end !== undefined) this.#fail(request)
     }
   }
 
@@ -329,6 +330,7 @@ export class Scheduler {
     const count = this.#affordable(plan, request, request.planned, request.gap)
     if (count === 0) return false
     if (this.#running.makeRoom(plan, request, count)) this.#add(plan, request, count, 0)
+    else if (request.end !== undefined) this.#fail(request)
     return true
   }
 

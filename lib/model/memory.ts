@@ -14,6 +14,7 @@ const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
   fp8: (headSize) => headSize + 2,
   int8: (headSize) => headSize + 2,
 }
+const hugePageBytes = 2 ** 21
 /** Rows of logits that exist at once. */
 const maxLogitRows = 64
 
@@ -47,6 +48,23 @@ export function kvBytesPerToken(desc: ModelDesc, dtype: KvDtype): number {
 /** Of a pool that holds `tokens` tokens of one sequence. */
 export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number {
   return blocksFor(tokens) * kvBlockTokens * kvBytesPerToken(desc, dtype)
+}
+
+/**
+ * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/kv_store.h): of each layer the blocks that fit into one huge page,
+ * which lie in one or two of them.
+ */
+export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): number {
+  const stride = (kvBytesPerToken(desc, dtype) * kvBlockTokens) / desc.layers
+  const share = Math.max(1, Math.floor(hugePageBytes / stride))
+  if (blocks <= share) return blocks * stride * desc.layers
+  const pages = new Set<number>()
+  for (let layer = 0; layer < desc.layers; layer++) {
+    const first = layer * blocks * stride
+    for (let page = Math.floor(first / hugePageBytes); page * hugePageBytes < first + share * stride; page++)
+      pages.add(page)
+  }
+  return Math.min(pages.size * hugePageBytes, blocks * stride * desc.layers)
 }
 
 /**
