@@ -35,7 +35,7 @@ function readAll(bufferAt) {
 }
 
 function loadModel() {
-  const model = new (native().Model)(openCheckpoint(file).desc, 'cpu', null)
+  const model = new (native().Model)(openCheckpoint(file, { texts: false }).desc, 'cpu', null)
   const { tensorCount } = model
   for (let i = 0; i < tensorCount; i++) model.loadTensor(i)
   model.finishLoad()

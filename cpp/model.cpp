@@ -134,7 +134,7 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files,
   if (shared_) adopt_or_prepare();
 }
 
-Model::~Model() { stop_pipeline(); }
+Model::~Model() { stop_helpers(); }
 
 const TensorSource* Model::find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const {
   const auto it = desc_.tensors.find(role);

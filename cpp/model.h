@@ -5,13 +5,13 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "backend.h"
@@ -137,18 +137,16 @@ class Model {
   void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k);
   void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
   std::uint64_t task_bytes(const Task& task) const;
-  void set_progress(Task& task, Progress progress);
-  void load_alone(Task& task);
+  bool help(std::unique_lock<std::mutex>& lock);
+  void load_task(Task& task, std::unique_lock<std::mutex>& lock);
   void read_rows(const Task& task, std::vector<std::uint8_t>& rows) const;
   void store_rows(Task& task, const std::vector<std::uint8_t>& rows);
   std::vector<std::span<float>> vectors();
   void adopt_or_prepare();
   void complete(std::uint64_t content_hash);
-  void start_pipeline();
-  void stop_pipeline();
-  void read_along();
-  void repack_along();
-  void repack_ready(std::unique_lock<std::mutex>& lock);
+  void start_helpers();
+  void stop_helpers();
+  void load_along();
   const Weight& head() const { return output_ ? *output_ : *embed_; }
   void project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
   void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
@@ -164,14 +162,14 @@ class Model {
   std::vector<float> output_norm_;
   std::vector<Layer> layers_;
   std::vector<Task> tasks_;
-  // What several loaders share, under load_mutex_: progress of the tasks, files_, and pieces on their way.
-  struct Pipeline {
+  // What several loaders share, under load_mutex_: progress of the tasks, files_, and what helpers need.
+  struct Help {
     std::vector<std::thread> threads;
-    std::deque<std::pair<Task*, std::vector<std::uint8_t>>> ready;  // read, not repacked
-    std::vector<std::vector<std::uint8_t>> spare;                   // buffers to read into
-    bool started = false, reading = false, stop = false;
+    std::vector<std::vector<std::uint8_t>> spare;  // buffers to read into
+    std::size_t next = 0;                          // no task before it is to be helped with
+    bool started = false, stop = false;
   };
-  Pipeline pipeline_;
+  Help help_;
   std::mutex load_mutex_;
   std::condition_variable changed_;
   std::shared_ptr<SharedWeights> shared_;

@@ -290,7 +290,10 @@ export interface Native {
   limits(threads: number): MachineLimits
   /** Bytes of this process that lie in huge pages; 0 where the system does not say. */
   hugePageBytes(): number
-  /** `texts` false (default true): arrays of texts come with their length and nothing in them, which spares most of the time. */
+  /**
+   * `texts` false (default true): arrays of texts, and others of more than 4096 elements, come with their length and nothing in
+   * them, which spares most of the time.
+   */
   ggufRead(path: string, texts?: boolean): GgufFile
   /** Writes a GGUF file: metadata, then each tensor from the synthetic generator. `onTensor` is called before each one. */
   ggufSynthesize(

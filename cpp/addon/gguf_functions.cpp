@@ -17,12 +17,15 @@ Napi::Value integer_value(Napi::Env env, std::int64_t v) {
   return Napi::Number::New(env, static_cast<double>(v));
 }
 
-// texts: false leaves the places of texts empty.
+// Arrays that are longer have something for each token, not for each layer.
+constexpr std::size_t most_layers = 4096;
+
+// texts: false leaves the places of texts empty, and those of whatever else belongs to the vocabulary.
 Napi::Value gguf_array(Napi::Env env, const GgufArray& a, bool texts) {
   using Kind = GgufArray::Kind;
   const std::size_t n = a.kind == Kind::strings ? a.strings.size() : a.kind == Kind::numbers ? a.numbers.size() : a.integers.size();
   Napi::Array out = Napi::Array::New(env, n);
-  if (a.kind == Kind::strings && !texts) return out;
+  if (!texts && (a.kind == Kind::strings || n > most_layers)) return out;
   for (std::size_t i = 0; i < n; ++i) {
     const Napi::HandleScope scope(env);  // a vocabulary has 150,000 strings
     Napi::Value value;

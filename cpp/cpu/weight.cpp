@@ -33,6 +33,25 @@ void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, st
 // Where a row's dword j lies in a quantised block.
 std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
 
+// One tile of a weight whose groups are stored as `halves` f16 (scale, minimum) and then `dwords` of codes, of which `flip` bits
+// are turned over: rows[lanes] of `stride` bytes each.
+template <int dwords, int halves, std::uint32_t flip>
+void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::size_t stride, std::int64_t first_row, std::int64_t groups) {
+  constexpr std::size_t stored = 2 * halves + 4 * dwords, codes_bytes = std::size_t{128} * dwords;
+  for (std::int64_t g = 0; g < groups; ++g, rows += stored, block += codes_bytes + halves * tile_halves_bytes)
+    for (int lane = 0; lane < lanes; ++lane) {
+      const std::uint8_t* from = rows + static_cast<std::size_t>(lane) * stride;
+      for (int h = 0; h < halves; ++h, from += 2)
+        copy_scale(block + codes_bytes + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, from, first_row + lane, g);
+      for (int j = 0; j < dwords; ++j) {
+        std::uint32_t dword;
+        std::memcpy(&dword, from + 4 * j, 4);
+        dword ^= flip;
+        std::memcpy(block + dword_offset(lane, j), &dword, 4);
+      }
+    }
+}
+
 std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
   const std::int64_t multiple = std::max<std::int64_t>(group_size, traits(format).group);
   if (n < 1 || k < 1 || k % multiple != 0)
@@ -69,43 +88,27 @@ void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* r
       (count % tile_rows != 0 && row + count != n))
     throw Error(Code::invalid_argument, "rows of a weight are loaded in whole tiles",
                 {{"row", std::to_string(row)}, {"count", std::to_string(count)}, {"rows", std::to_string(n)}});
-  const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
-  for (std::int64_t first = 0; first < count; first += tile_rows) {
-    std::uint8_t* block = tile((row + first) / tile_rows);
-    if (is_packed(format)) {
-      load_packed(block, row + first, static_cast<int>(std::min<std::int64_t>(tile_rows, count - first)),
-                  rows + static_cast<std::size_t>(first) * row_stride);
-      continue;
-    }
-    const int lanes = static_cast<int>(std::min<std::int64_t>(tile_rows, count - first));
-    for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format)) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        const std::uint8_t* from = rows + static_cast<std::size_t>(first + lane) * row_stride;
-        if (!is_quantised(format)) {
-          const std::size_t size = stored;
-          from += static_cast<std::size_t>(g) * group_size * size;
-          for (int i = 0; i < group_size; ++i)
-            std::memcpy(block + (static_cast<std::size_t>(i) * tile_rows + lane) * size, from + i * size, size);
-          continue;
-        }
-        from += static_cast<std::size_t>(g) * stored;
-        const bool wide = format == Format::q8_0;
-        std::uint8_t* const scales = block + (wide ? q8_codes_bytes : q4_codes_bytes);
-        copy_scale(scales + 2 * lane, from, row + first + lane, g);
-        from += 2;
-        if (format == Format::q4_1) {
-          copy_scale(scales + tile_halves_bytes + 2 * lane, from, row + first + lane, g);
-          from += 2;
-        }
-        for (int j = 0; j < (wide ? 8 : 4); ++j) {
-          std::uint32_t dword;
-          std::memcpy(&dword, from + 4 * j, 4);
-          if (wide) dword ^= 0x80808080u;
-          std::memcpy(block + dword_offset(lane, j), &dword, 4);
-        }
-      }
+  const std::size_t stride = row_bytes(format, static_cast<std::size_t>(k));
+  const std::int64_t groups = k / group_size;
+  for (; count > 0; row += tile_rows, count -= tile_rows, rows += tile_rows * stride) {
+    std::uint8_t* const block = tile(row / tile_rows);
+    const int lanes = static_cast<int>(std::min<std::int64_t>(tile_rows, count));
+    switch (format) {
+      case Format::q4_0: load_tile<4, 1, 0>(block, rows, lanes, stride, row, groups); break;
+      case Format::q4_1: load_tile<4, 2, 0>(block, rows, lanes, stride, row, groups); break;
+      case Format::q8_0: load_tile<8, 1, 0x80808080u>(block, rows, lanes, stride, row, groups); break;
+      default:
+        if (is_quantised(format)) load_packed(block, row, lanes, rows);
+        else load_float(block, lanes, rows);
     }
   }
+}
+
+void CpuWeight::load_float(std::uint8_t* block, int lanes, const std::uint8_t* rows) {
+  const std::size_t stride = row_bytes(format, static_cast<std::size_t>(k)), size = traits(format).group_bytes;
+  for (std::int64_t i = 0; i < k; ++i, block += tile_rows * size, rows += size)
+    for (int lane = 0; lane < lanes; ++lane)
+      std::memcpy(block + static_cast<std::size_t>(lane) * size, rows + static_cast<std::size_t>(lane) * stride, size);
 }
 
 void CpuWeight::load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows) {

@@ -40,7 +40,8 @@ class CpuWeight final : public Weight {
   void read_row(std::int64_t row, float* out) const;
 
  private:
-  // The rows of one tile of a format of cpp/cpu/packed.h.
+  // The rows of one tile: of a float format, and of one of cpp/cpu/packed.h.
+  void load_float(std::uint8_t* to, int lanes, const std::uint8_t* rows);
   void load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows);
 
   std::size_t bytes_;

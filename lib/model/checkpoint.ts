@@ -60,8 +60,8 @@ export interface CheckpointPart {
 const maxSize = 2 ** 28
 
 /**
- * Reads the headers of a model's files. Synchronous: some ten ms for a vocabulary of 128,000 tokens, a third of that without the
- * `texts` of the metadata's arrays, which then have a length alone.
+ * Reads the headers of a model's files. Synchronous: some ten ms for a vocabulary of 128,000 tokens, a quarter of that without the
+ * `texts` of the metadata's arrays: these and others of a vocabulary's length then have a length alone.
  */
 export function openCheckpoint(model: string | ModelLocation, { texts } = { texts: true }): Checkpoint {
   const location = typeof model === 'string' ? locateModel(model) : model
