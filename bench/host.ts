@@ -46,7 +46,7 @@ function decoding(sequences: number) {
     scheduler.add(new HostRequest({ id, tokens: Int32Array.of(1 + id), ...rest, stop: [] }, 65536, new Set()), 0)
   }
   const results = {
-    ...{ tokens: new Int32Array(stepTokens).fill(7), logprobs: new Float32Array(stepTokens), ms: 10 },
+    ...{ tokens: new Int32Array(stepTokens).fill(7), logprobs: new Float32Array(stepTokens), steps: 1, ms: 10 },
     top: () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) }),
   }
   return () => {

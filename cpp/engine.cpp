@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <chrono>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -10,10 +11,10 @@ namespace octavo {
 
 namespace {
 
-// Flags of living engines by id. A function-local static: engines of several threads come and go until the process ends.
+// Signals of living engines by id. A function-local static: engines of several threads come and go until the process ends.
 struct Registry {
   std::mutex mutex;
-  std::unordered_map<std::uint32_t, std::shared_ptr<std::atomic<bool>>> flags;
+  std::unordered_map<std::uint32_t, std::shared_ptr<Signals>> signals;
   std::uint32_t next_id = 1;
 };
 Registry& registry() {
@@ -21,11 +22,18 @@ Registry& registry() {
   return *instance;
 }
 
-std::uint32_t register_flag(const std::shared_ptr<std::atomic<bool>>& flag) {
+std::uint32_t register_signals(const std::shared_ptr<Signals>& signals) {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
-  r.flags[r.next_id] = flag;
+  r.signals[r.next_id] = signals;
   return r.next_id++;
+}
+
+void set_signal(std::uint32_t id, std::atomic<bool> Signals::*signal) {
+  Registry& r = registry();
+  const std::lock_guard lock(r.mutex);
+  const auto it = r.signals.find(id);
+  if (it != r.signals.end()) ((*it->second).*signal).store(true, std::memory_order_release);
 }
 
 [[noreturn]] void bad_segment(std::size_t index, const std::string& what, const std::string& expected, long long found) {
@@ -44,17 +52,13 @@ int drafts(const Segment& s) { return s.score || s.rows == 0 ? 0 : s.rows - 1; }
 
 }  // namespace
 
-void interrupt_engine(std::uint32_t id) {
-  Registry& r = registry();
-  const std::lock_guard lock(r.mutex);
-  const auto it = r.flags.find(id);
-  if (it != r.flags.end()) it->second->store(true, std::memory_order_release);
-}
+void interrupt_engine(std::uint32_t id) { set_signal(id, &Signals::interrupt); }
+void nudge_engine(std::uint32_t id) { set_signal(id, &Signals::nudge); }
 
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
     : model_(require_loaded(std::move(model))),
       options_(options),
-      interrupt_(std::make_shared<std::atomic<bool>>(false)),
+      signals_(std::make_shared<Signals>()),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
                                           model_->desc().head_size, options.kv_dtype})),
       kv_(options.kv_blocks, options.prefix_cache, 0, [this](int blocks) { return store_->provide(blocks); }),
@@ -63,13 +67,13 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
 
 std::uint32_t Engine::registered_and_tuned() const {
   if (options_.tune) model_->tune(options_.threads);
-  return register_flag(interrupt_);
+  return register_signals(signals_);
 }
 
 Engine::~Engine() {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
-  r.flags.erase(id_);
+  r.signals.erase(id_);
 }
 
 void Engine::set_sampler(int sequence, SamplerParams params) {
@@ -168,21 +172,20 @@ std::size_t Engine::result_rows() const {
   return rows;
 }
 
-bool Engine::wait() {
-  if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
-  pending_ = false;
-  const auto started = std::chrono::steady_clock::now();
+// The stored step. False: discarded.
+bool Engine::compute() {
+  std::atomic<bool>& interrupt = signals_->interrupt;
   store_->touch_ahead(static_cast<int>(step_.tokens.size()));
-  const auto turn = model_->backend().begin_step(options_.threads, interrupt_.get());
+  const auto turn = model_->backend().begin_step(options_.threads, &interrupt);
   make_copies();
   try {
-    if (interrupt_->load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
+    if (interrupt.load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
     // A sequence may have been truncated or released since submit().
     for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
     model_->forward(step_, step_samplers_, kv_, *store_, scratch_, result_);
   } catch (const Error& e) {
     if (e.code() != Code::interrupted) throw;
-    interrupt_->store(false, std::memory_order_release);
+    interrupt.store(false, std::memory_order_release);
     return false;
   }
   const std::int32_t* tokens = step_.tokens.data();
@@ -190,7 +193,46 @@ bool Engine::wait() {
     kv_.commit(segment.sequence, tokens, segment.count - drafts(segment));
     tokens += segment.count;
   }
-  result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return true;
+}
+
+// Whether the draws of the step just computed may be followed by another step.
+bool Engine::goes_on() const {
+  if (signals_->nudge.load(std::memory_order_acquire)) return false;
+  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
+    const Segment& s = step_.segments[i];
+    if (s.score || s.count != 1 || s.rows != 1) return false;
+    const std::int32_t token = result_.rows[i].token;
+    if (token < 0 || end_tokens_.contains(token) || kv_.room(s.sequence) < 1) return false;
+  }
+  return true;
+}
+
+bool Engine::wait(const Run& run) {
+  using Clock = std::chrono::steady_clock;
+  if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
+  pending_ = false;
+  const Clock::time_point started = Clock::now();
+  if (!compute()) return false;
+  const Clock::time_point first = Clock::now();
+  Clock::time_point last = first;
+  Clock::duration took = first - started;
+  std::vector<SampleRow> earlier;  // of a run's steps before the last
+  for (int steps = 1; steps < run.steps && goes_on(); ++steps) {
+    if (std::chrono::duration<double>(last - first + took).count() > run.seconds) break;
+    for (std::size_t i = 0; i < step_.tokens.size(); ++i) step_.tokens[i] = result_.rows[i].token;
+    std::move(result_.rows.begin(), result_.rows.end(), std::back_inserter(earlier));
+    if (!compute()) {
+      result_.rows.clear();
+      break;
+    }
+    const Clock::time_point now = Clock::now();
+    took = now - last;
+    last = now;
+  }
+  result_.rows.insert(result_.rows.begin(), std::make_move_iterator(earlier.begin()), std::make_move_iterator(earlier.end()));
+  signals_->nudge.store(false, std::memory_order_release);
+  result_.seconds = std::chrono::duration<double>(last - started).count();
   return true;
 }
 

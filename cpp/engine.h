@@ -1,9 +1,10 @@
-// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt() may come from any thread.
+// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt and nudge may come from any thread.
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "kv_cache.h"
@@ -16,6 +17,12 @@ struct EngineOptions {
   bool prefix_cache;
   KvDtype kv_dtype = KvDtype::f16;
   bool tune = false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
+};
+
+// What other threads may tell an engine.
+struct Signals {
+  std::atomic<bool> interrupt{false};  // the step in flight, or the next one, is discarded
+  std::atomic<bool> nudge{false};      // the run in flight, or the next one, ends after its step
 };
 
 class Engine {
@@ -49,8 +56,10 @@ class Engine {
   // Result rows of the stored step; 0 without one.
   std::size_t result_rows() const;
   // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by interrupt,
-  // nothing committed.
-  bool wait();
+  // nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
+  bool wait(const Run& run = {});
+  // Tokens after which no run goes on.
+  void set_end_tokens(const std::vector<std::int32_t>& tokens) { end_tokens_ = {tokens.begin(), tokens.end()}; }
   // Commits the drafts of the last step that turned out right, the first `count` after what is committed.
   void accept(int sequence, const std::int32_t* tokens, int count);
   const StepResult& result() const { return result_; }
@@ -58,11 +67,13 @@ class Engine {
  private:
   void check_room(std::size_t index, const Segment& segment) const;
   void make_copies();
+  bool compute();
+  bool goes_on() const;
   std::uint32_t registered_and_tuned() const;
 
   const std::shared_ptr<const Model> model_;
   const EngineOptions options_;
-  const std::shared_ptr<std::atomic<bool>> interrupt_;
+  const std::shared_ptr<Signals> signals_;
   std::unique_ptr<KvStore> store_;  // before kv_: it asks what memory there is, the block manager only takes
   KvCache kv_;
   Scratch scratch_;
@@ -70,11 +81,13 @@ class Engine {
   std::unordered_map<int, SamplerParams> samplers_;
   Step step_;
   std::vector<const SamplerParams*> step_samplers_;
+  std::unordered_set<std::int32_t> end_tokens_;
   bool pending_ = false;
   StepResult result_;
 };
 
-// Sets the flag of engine `id`; does nothing for an id that is gone. Thread-safe.
+// Set a signal of engine `id`; do nothing for an id that is gone. Thread-safe.
 void interrupt_engine(std::uint32_t id);
+void nudge_engine(std::uint32_t id);
 
 }  // namespace octavo

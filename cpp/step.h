@@ -24,8 +24,16 @@ struct Step {
   std::vector<std::int32_t> tokens;  // of all segments, in order
 };
 
+// How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens: what is
+// done between two steps outside costs as much as a twentieth of a short one. It ends after a step that drew an end token or no
+// token, when a sequence has no room left, or when it is nudged: nothing that happens outside waits for more than one step.
+struct Run {
+  int steps = 1;       // at most, the first included
+  double seconds = 0;  // a further step is begun when it is expected to end within this time of the end of the first
+};
+
 struct StepResult {
-  std::vector<SampleRow> rows;  // in order of segments; a scored segment without `next` has one row less
+  std::vector<SampleRow> rows;  // in order of segments; a scored segment without `next` has one row less; of a run: step by step
   double seconds = 0;           // of forward and sampling
 };
 

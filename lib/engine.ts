@@ -229,7 +229,7 @@ export class Engine {
     return this.#text.detokenize(checked).catch(rethrowAt(site))
   }
 
-  /** Counts as of the last step. */
+  /** Counts: exact when a request has just ended or nothing runs, else at most some 20 ms old, or as old as the step that runs. */
   stats(): EngineStats {
     return this.#host.stats!
   }

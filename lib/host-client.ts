@@ -198,7 +198,7 @@ export class HostClient {
         else this.#count(0)
         return
       case 'step':
-        this.#stats = message.stats
+        this.#stats = message.stats ?? this.#stats
         for (const part of message.parts) this.#route(part)
         return
       case 'trace':

@@ -236,17 +236,24 @@ export interface NativeEngine {
    */
   kvImport(sequence: number, tokens: Int32Array, blocks: Uint8Array): boolean
   setSampler(sequence: number, params: SamplerParams): void
+  /** Tokens after which no run of steps goes on. */
+  setEndTokens(tokens: Int32Array): void
   /** Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. */
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
   /**
    * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row)
    * and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the
    * number of rows, or -1 when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
+   *
+   * With `steps` above 1 a step in which every segment is one token with a draw is the first of a run: the draws are the next step's
+   * tokens, and so on, up to `steps` steps of which the last is expected to end within `seconds` of the end of the first. A run
+   * ends early with an end token, a row without a token, a sequence without room, a `nudge`; an interrupt discards the step it
+   * hits. Rows come step after step. A sequence may go on past a token that the caller takes for its end: free it then.
    */
-  wait(tokens: Int32Array, logprobs: Float32Array): number
-  /** The n most likely tokens of a row of the last step (sampler's `logprobs` n > 0), most likely first. */
+  wait(tokens: Int32Array, logprobs: Float32Array, steps?: number, seconds?: number): number
+  /** The n most likely tokens of a row of the last `wait` (sampler's `logprobs` n > 0), most likely first. */
   topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array }
-  /** Seconds the last step took inside native code. */
+  /** Seconds the last `wait` took inside native code. */
   readonly stepSeconds: number
   stats(out: Int32Array): void
   /** Empty, or the first broken invariant of the block manager in words. */
@@ -316,6 +323,8 @@ export interface Native {
   ) => NativeEngine
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void
+  /** Ends the run of steps that engine `id` is computing, or the next one, after its step; from any thread. */
+  nudge(id: number): void
   /** Runs prefill and decode of one sequence inside C++, sampling with `params`; for the API-overhead comparison. */
   benchDecode(engine: NativeEngine, prompt: Int32Array, tokens: number, params: SamplerParams): NativeBench
   /** Does again what lib/host/step-recorder.ts recorded, on an engine whose pool is large enough. */

@@ -134,7 +134,7 @@ function pushStep(
   }
   const name = step[stepField.discarded] === 1 ? 'discarded step' : 'step'
   const args = {
-    ...{ promptTokens, decodeTokens, nativeMs: step[stepField.nativeMs]! },
+    ...{ promptTokens, decodeTokens, nativeMs: step[stepField.nativeMs]!, steps: step[stepField.steps]! },
     prompts: Object.fromEntries(prompts.map(({ request, tokens, from }) => [request, `${from}..${from + tokens}`])),
   }
   span(name, step[stepField.begin]!, step[stepField.posted]!, args)
@@ -175,7 +175,7 @@ function pushRequest(
 export function summariseTrace(records: StepRecords): TraceSummary {
   const known = new Map(records.requests.map((request) => [request.id, request.promptTokens]))
   const times = { step: 0, native: 0, plan: 0, commit: 0, post: 0, between: 0 }
-  const counts = { discarded: 0, prompt: 0, decode: 0 }
+  const counts = { steps: 0, discarded: 0, prompt: 0, decode: 0 }
   let previous: Float64Array | undefined
   forEachStep(records, (step, chunks) => {
     const spent = (from: keyof typeof stepField, to: keyof typeof stepField) =>
@@ -188,6 +188,7 @@ export function summariseTrace(records: StepRecords): TraceSummary {
     if (previous !== undefined && previous[stepField.running]! > 0)
       times.between += step[stepField.begin]! - previous[stepField.posted]!
     previous = step
+    counts.steps += step[stepField.steps]!
     counts.discarded += step[stepField.discarded]!
     for (const chunk of chunks) {
       const prompt = isPromptOf(known.get(chunk.request) ?? 0, chunk)
@@ -196,7 +197,7 @@ export function summariseTrace(records: StepRecords): TraceSummary {
   })
   const busyMs = times.step + times.between
   return {
-    steps: records.steps.length / stepFields,
+    steps: counts.steps,
     ...{ discardedSteps: counts.discarded, lostSteps: records.lostSteps },
     ...{ promptTokens: counts.prompt, decodeTokens: counts.decode },
     seconds: (records.endedAtMs - records.beganAtMs) / 1000,

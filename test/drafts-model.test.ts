@@ -44,7 +44,7 @@ function run(drafter?: Drafter) {
     scheduler.add(request, 0)
     outputs.set(id, { tokens: [], logprobs: [] })
   }
-  const results = { tokens: new Int32Array(stepTokens), logprobs: new Float32Array(stepTokens), ms: 1 }
+  const results = { tokens: new Int32Array(stepTokens), logprobs: new Float32Array(stepTokens), steps: 1, ms: 1 }
   const top = (row: number) => engine.topLogprobs(row)
   let steps = 0
   for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(steps)) {

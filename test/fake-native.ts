@@ -75,6 +75,8 @@ export class FakeNativeEngine implements NativeEngine {
   /** Tokens computed in all committed steps, and those of each step. */
   computedTokens = 0
   readonly stepSizes: number[] = []
+  /** Steps of each wait. */
+  readonly runs: number[] = []
   readonly #options: FakeOptions
   readonly #blocks: Block[]
   readonly #sequences = new Map<number, Sequence>()
@@ -87,6 +89,8 @@ export class FakeNativeEngine implements NativeEngine {
   #nextSequence = 0
   #submitted: { segments: Int32Array; tokens: Int32Array } | undefined
   #tops: number[][] = []
+  #endTokens = new Set<number>()
+  #nudged = false
   /** Of the last step. */
   readonly #drafts = new Map<number, number[]>()
 
@@ -188,17 +192,57 @@ export class FakeNativeEngine implements NativeEngine {
     if (total !== nTokens) throw new Error('submit: counts do not add up')
   }
 
-  wait(drawn: Int32Array, logprobs: Float32Array): number {
+  setEndTokens(tokens: Int32Array): void {
+    this.#endTokens = new Set(tokens)
+  }
+
+  /** The run in flight, or the next one, ends after its step. */
+  nudge(): void {
+    this.#nudged = true
+  }
+
+  wait(drawn: Int32Array, logprobs: Float32Array, steps = 1, seconds = 0): number {
     if (this.#submitted === undefined) throw new Error('wait: nothing was submitted')
     const { segments, tokens } = this.#submitted
     this.#submitted = undefined
-    if (this.#options.onWait?.(this)) return -1
     this.#tops = []
+    this.stepSeconds = 0
+    let rows = this.#step(segments, tokens, drawn, logprobs, 0)
+    if (rows < 0) return -1
+    const first = this.stepSeconds
+    let last = first
+    this.runs.push(1)
+    for (let step = 1; step < steps && this.#goesOn(segments, drawn, rows); step++) {
+      if (this.stepSeconds - first + last > seconds) break
+      const before = this.stepSeconds
+      const next = this.#step(segments, drawn.slice(rows - tokens.length, rows), drawn, logprobs, rows)
+      if (next < 0) break
+      rows = next
+      last = this.stepSeconds - before
+      this.runs[this.runs.length - 1]!++
+    }
+    this.#nudged = false
+    return rows
+  }
+
+  #goesOn(segments: Int32Array, drawn: Int32Array, rows: number): boolean {
+    if (this.#nudged) return false
+    for (let s = 0, row = rows - segments.length / segmentStride; s < segments.length; s += segmentStride, row++) {
+      const [id, count, nRows, mode] = segments.subarray(s, s + segmentStride) as unknown as number[]
+      if (mode !== segmentMode.draw || count !== 1 || nRows !== 1 || this.#endTokens.has(drawn[row]!)) return false
+      const { tokens, table } = this.#sequence(id!)
+      if (tokens.length >= table.length * blockTokens) return false
+    }
+    return true
+  }
+
+  /** Rows from `row` on; -1: discarded. */
+  #step(segments: Int32Array, tokens: Int32Array, drawn: Int32Array, logprobs: Float32Array, row: number): number {
+    if (this.#options.onWait?.(this)) return -1
     this.#drafts.clear()
-    this.stepSeconds =
+    this.stepSeconds +=
       (this.#options.stepMs?.(tokens.length, this.#attended(segments), segments.length / segmentStride) ?? 0) / 1000
     let at = 0
-    let row = 0
     for (let s = 0; s < segments.length; s += segmentStride) {
       const [id, count, rows, mode, next] = segments.subarray(s, s + segmentStride) as unknown as number[]
       const sequence = this.#sequence(id!)

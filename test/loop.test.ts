@@ -125,7 +125,7 @@ describe('loop', () => {
     expect(host.posted.length).toBe(host.engine.stepSizes.length)
     expect(host.idleBlocks).toBe(64)
     const last = host.posted.at(-1) as Extract<FromHost, { type: 'step' }>
-    expect(unpackStats(last.stats)).toMatchObject({ requests: { running: 0, waiting: 0 }, promptTokens: 3 })
+    expect(unpackStats(last.stats!)).toMatchObject({ requests: { running: 0, waiting: 0 }, promptTokens: 3 })
   })
 
   it('ends at the end-of-text token, which is in neither tokens nor text, unless it is ignored', () => {
@@ -295,5 +295,155 @@ describe('loop', () => {
     host.send(request(1, Array(50).fill(1), 2, { ignoreEos: true }))
     expect(seen).toEqual([32, 18, 1])
     expect(host.control[controlIndex.stepTokens]).toBe(0)
+  })
+})
+
+describe('runs of short steps', () => {
+  /** A fake whose steps take `ms` of the host's clock too, and a host that has seen enough steps to know that. */
+  const hostOf = (ms: number, options: Partial<FakeOptions> = {}, eosIds = [eos]): Host => {
+    const stepped = {
+      stepMs: () => ms,
+      onWait: (engine: FakeNativeEngine) => {
+        host.clock += ms
+        return options.onWait?.(engine) ?? false
+      },
+    }
+    const host: Host = new Host({ ...options, ...stepped }, 32, eosIds)
+    return host
+  }
+  const parts = (host: Host, id: number) =>
+    host.posted.flatMap((m) => (m.type === 'step' ? m.parts.filter((part) => part.id === id) : []))
+  const lastStats = (host: Host) =>
+    unpackStats((host.posted.findLast((m) => m.type === 'step') as Extract<FromHost, { type: 'step' }>).stats!)
+  const long = { ignoreEos: true }
+
+  it('tells the first token at once, then what each run brought in one part, whole and in order', () => {
+    const host = hostOf(2.3, {}, [])
+    host.send(request(1, [1, 2, 3], 100, long))
+    const tokens = answer([1, 2, 3], 100, true)
+    expect(host.output(1)).toMatchObject({ tokens, text: text(tokens), end: { reason: 'length' } })
+    const sizes = parts(host, 1).map((part) => part.tokens.length)
+    expect(sizes[0]).toBe(1)
+    // After some steps their cost is known: the first of four waits 6.9 ms for the last, of five it would wait 9.2.
+    expect(new Set(sizes.slice(5, -1))).toEqual(new Set([4]))
+    expect(host.posted.length).toBe(host.engine.runs.length)
+    expect(lastStats(host)).toMatchObject({
+      steps: 100,
+      generatedTokens: 100,
+      promptTokens: 3,
+      requests: { running: 0 },
+    })
+    expect(host.idleBlocks).toBe(64)
+  })
+
+  it('are single steps where these take long', () => {
+    const host = hostOf(8.5)
+    host.send(request(1, [1, 2, 3], 50, long))
+    expect(new Set(host.engine.runs)).toEqual(new Set([1]))
+    expect(parts(host, 1).length).toBe(50)
+  })
+
+  it('end at the end-of-text token, and give what each request gives alone', () => {
+    const prompts = Array.from({ length: 6 }, (_, i) => [i, 3 * i, 7])
+    const host = hostOf(1)
+    host.send(...prompts.map((prompt, i) => request(i, prompt, 60)))
+    for (const [i, prompt] of prompts.entries()) expect(host.output(i).tokens).toEqual(answer(prompt, 60))
+    expect(Math.max(...host.engine.runs)).toBeGreaterThan(4)
+    expect(host.idleBlocks).toBe(64)
+    const generated = prompts.reduce((sum, prompt) => {
+      const tokens = answer(prompt, 60)
+      return sum + tokens.length + (tokens.length < 60 ? 1 : 0)
+    }, 0)
+    expect(lastStats(host).generatedTokens).toBe(generated)
+  })
+
+  it('say nothing of what was computed beyond a stop string', () => {
+    const prompt = Array.from({ length: 100 }, (_, i) => [i % 7, 4, i % 5]).find((p) => answer(p, 40).length === 40)!
+    const whole = text(answer(prompt, 40))
+    for (let at = 20; at < 30; at++) {
+      const stop = whole.slice(at, at + 4)
+      const host = hostOf(1)
+      host.send(request(1, prompt, 40, { stop: [stop] }), request(2, [5], 60, long))
+      expect(host.output(1)).toMatchObject({ text: whole.slice(0, whole.indexOf(stop)), end: { reason: 'stop' } })
+      expect(host.output(2).tokens).toEqual(answer([5], 60, true))
+      expect(host.idleBlocks).toBe(64)
+    }
+  })
+
+  it('end after the step in which a message comes', () => {
+    let steps = 0
+    const host = hostOf(1, {
+      onWait: (engine) => {
+        if (++steps === 40) {
+          host.inbox.push(request(2, [4], 3, long))
+          engine.nudge()
+        }
+        return false
+      },
+    })
+    host.send(request(1, [1, 2], 120, long))
+    let before = 0
+    const at = host.engine.runs.findIndex((run) => {
+      before += run
+      return before >= 40
+    })
+    expect(before).toBe(40)
+    // Its prompt is in the next step, alone and with an answer at once.
+    expect(host.engine.runs[at + 1]).toBe(1)
+    expect(parts(host, 2)[0]!.tokens.length).toBe(1)
+    expect(host.output(2).tokens).toEqual(answer([4], 3, true))
+    expect(host.output(1).tokens).toEqual(answer([1, 2], 120, true))
+  })
+
+  it('keep what came before an interrupt', () => {
+    let steps = 0
+    const host = hostOf(1, { onWait: () => ++steps % 7 === 0 })
+    host.send(request(1, [1, 2], 120, long))
+    expect(host.output(1).tokens).toEqual(answer([1, 2], 120, true))
+    expect(lastStats(host)).toMatchObject({ steps: 120, generatedTokens: 120 })
+  })
+
+  it('take no blocks from others: a full pool makes single steps', () => {
+    const prompts = Array.from({ length: 8 }, (_, i) => [i, 2, 3])
+    const host = hostOf(1, { kvBlocks: 25 })
+    host.send(...prompts.map((prompt, i) => request(i, prompt, 60, long)))
+    for (const [i, prompt] of prompts.entries()) expect(host.output(i).tokens).toEqual(answer(prompt, 60, true))
+    expect(host.idleBlocks).toBe(25)
+  })
+
+  it('tell statistics now and then, and exact ones with every end', () => {
+    const host = hostOf(2)
+    host.send(request(1, [1, 2], 30, long), request(2, [3], 100, long))
+    const steps = host.posted.filter((m) => m.type === 'step')
+    const told = steps.filter((m) => m.stats !== undefined)
+    // 200 ms, and the host's clock goes on a little between runs.
+    expect(told.length).toBeGreaterThan(8)
+    expect(told.length).toBeLessThan(steps.length / 2)
+    const ends = steps.filter((m) => m.parts.some((part) => part.end !== undefined))
+    expect(ends.map((m) => unpackStats(m.stats!))).toMatchObject([
+      { generatedTokens: 60, requests: { running: 1 } },
+      { generatedTokens: 130, requests: { running: 0 } },
+    ])
+  })
+
+  it('leave no statistics untold when everybody is paused', () => {
+    let steps = 0
+    const host = hostOf(2, {
+      onWait: () => {
+        if (++steps === 3) host.inbox.push({ type: 'pause', id: 1 })
+        return false
+      },
+    })
+    host.send(request(1, [1, 2], 100, long))
+    expect(lastStats(host)).toMatchObject({ generatedTokens: 3, requests: { running: 1, paused: 1 } })
+  })
+
+  it('count the time between tokens by the steps that drew them', () => {
+    const host = hostOf(2)
+    host.send(request(1, [1, 2], 100, long))
+    const { timings } = host.output(1).end as Extract<RequestEnd, { timings: unknown }>
+    expect(timings.interTokenMs.p50).toBeCloseTo(2, 6)
+    // The host's clock goes on by a few readings between two runs.
+    expect(timings.interTokenMs.p99).toBeLessThan(8)
   })
 })

@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { NativeKv } from '../lib/host/loop.ts'
 import type { RequestSpec, SchedulingPolicy } from '../lib/host/protocol.ts'
 import { HostRequest } from '../lib/host/request.ts'
-import { Scheduler, type StepResults } from '../lib/host/scheduler.ts'
+import { longestHoldMs, Scheduler, type StepResults } from '../lib/host/scheduler.ts'
 import type { Drafter } from '../lib/host/speculation.ts'
 import { statIndex } from '../lib/native.ts'
 import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'
@@ -105,7 +105,7 @@ export class Bench {
     const options = { stepTokens, maxSequences, prefixCache, drafter, policy: { ...policy, ...rest } }
     this.scheduler = new Scheduler(new NativeKv(this.engine), options)
     const [tokens, logprobs] = [new Int32Array(stepTokens), new Float32Array(stepTokens)]
-    this.results = { tokens, logprobs, top: (row) => this.engine.topLogprobs(row), ms: 0 }
+    this.results = { tokens, logprobs, top: (row) => this.engine.topLogprobs(row), steps: 1, ms: 0 }
   }
 
   add(request: RequestSpec): void {
@@ -135,7 +135,9 @@ export class Bench {
     const requests = plan.requests.slice(0, plan.nSegments)
     expect(requests.every((r) => !r.paused)).toBe(true)
     this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    if (this.engine.wait(this.results.tokens, this.results.logprobs) >= 0) {
+    const rows = this.engine.wait(this.results.tokens, this.results.logprobs, plan.steps, longestHoldMs / 1000)
+    if (rows >= 0) {
+      this.results.steps = plan.steps === 1 ? 1 : rows / plan.nSegments
       this.results.ms = this.engine.stepSeconds * 1000
       this.now += this.results.ms
       this.scheduler.commit(plan, this.results, this.now++)

@@ -156,7 +156,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
          InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
          InstanceMethod<&JsEngine::sequence_free>("sequenceFree"),
          InstanceMethod<&JsEngine::kv_export>("kvExport"), InstanceMethod<&JsEngine::kv_import>("kvImport"),
-         InstanceMethod<&JsEngine::set_sampler>("setSampler"),
+         InstanceMethod<&JsEngine::set_sampler>("setSampler"), InstanceMethod<&JsEngine::set_end_tokens>("setEndTokens"),
          InstanceMethod<&JsEngine::submit>("submit"), InstanceMethod<&JsEngine::wait>("wait"),
          InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"), InstanceMethod<&JsEngine::stats>("stats"),
          InstanceMethod<&JsEngine::check>("check"), InstanceMethod<&JsEngine::clear_prefix_cache>("clearPrefixCache"),
@@ -263,6 +263,10 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     });
   }
 
+  void set_end_tokens(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().set_end_tokens(copied(info[0], "tokens")); });
+  }
+
   void submit(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] {
       const Napi::Int32Array segments = ints(info[0], "segments"), tokens = ints(info[2], "tokens");
@@ -283,11 +287,13 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return number_of(info, [&]() -> int {
       Napi::Int32Array tokens = ints(info[0], "tokens");
       Napi::Float32Array logprobs = floats(info[1], "logprobs");
+      const Run run{info[2].IsUndefined() ? 1 : small(info[2], "steps"), info[3].IsUndefined() ? 0 : number(info[3], "seconds")};
+      if (run.steps < 1) bad_argument("steps", "at least 1");
       // Before the step: afterwards its tokens would be committed and its results lost.
-      const std::size_t expected = get().result_rows();
+      const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
       if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())
         bad_argument("tokens, logprobs", "room for every result row");
-      if (!get().wait()) return -1;
+      if (!get().wait(run)) return -1;
       const auto& rows = get().result().rows;
       for (std::size_t i = 0; i < rows.size(); ++i) {
         tokens.Data()[i] = rows[i].token;
@@ -465,6 +471,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("dequantise", Napi::Function::New<dequantise>(env));
   exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });
+              }));
+  exports.Set("nudge", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                guarded(info.Env(), [&] { nudge_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });
               }));
   return exports;
 }

@@ -1,7 +1,8 @@
 /**
  * The engine thread's loop: drain the inbox, plan a step, submit, wait, commit, post. It never returns to the event loop while
- * there is work: messages are taken from the port between two steps, everything a step brought leaves in one message. Without
- * work it returns, and the next message wakes it.
+ * there is work: messages are taken from the port between two steps, everything a step brought leaves in one message. Short steps
+ * that only decode run on in native code, as many as the plan allows; who posts a message ends such a run (thread-wire.ts). Without
+ * work the loop returns, and the next message wakes it.
  */
 import { OctavoError, toErrorData } from '../errors.ts'
 import type { NativeEngine } from '../native.ts'
@@ -14,7 +15,7 @@ import { PreemptionWatch } from './preemption-watch.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
-import { Scheduler, type SchedulerOptions, type StepResults } from './scheduler.ts'
+import { longestHoldMs, Scheduler, type SchedulerOptions, type StepResults } from './scheduler.ts'
 import { packStats } from './stats.ts'
 import type { StepPlan } from './step-plan.ts'
 import { StepTrace } from './step-trace.ts'
@@ -30,6 +31,9 @@ export interface LoopOptions extends SchedulerOptions {
   release: () => void
 }
 
+/** Statistics are half of what a message costs: while requests run, they are told so often, and with every end. */
+const statsEveryMs = 20
+
 export class HostLoop {
   readonly #port: HostPort
   readonly #engine: NativeEngine
@@ -43,6 +47,9 @@ export class HostLoop {
   readonly #preemptions = new PreemptionWatch()
   #closed = false
   #discarded = false
+  /** When statistics were told last; whether steps came since. */
+  #toldAtMs = Number.NEGATIVE_INFINITY
+  #untold = false
   #eosIds: ReadonlySet<number> = new Set()
   #table: TokenTable | undefined
   #trace: StepTrace | undefined
@@ -55,7 +62,7 @@ export class HostLoop {
     this.#scheduler = new Scheduler(this.#kv, options)
     this.#transfers = new KvTransfers(engine)
     const [tokens, logprobs] = [new Int32Array(options.stepTokens), new Float32Array(options.stepTokens)]
-    this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), ms: 0 }
+    this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), steps: 1, ms: 0 }
   }
 
   get closed(): boolean {
@@ -73,8 +80,8 @@ export class HostLoop {
     this.#port.wakeAt(this.#closed ? Number.POSITIVE_INFINITY : this.#scheduler.nextExpiryMs)
   }
 
-  stats(): EngineStats {
-    return snapshot(this.#kv, this.#scheduler, this.#options.now())
+  stats(nowMs = this.#options.now()): EngineStats {
+    return snapshot(this.#kv, this.#scheduler, nowMs)
   }
 
   /** False once closed. */
@@ -99,7 +106,7 @@ export class HostLoop {
     if (this.#options.checkBlocks) this.#check()
     if (end !== undefined) {
       // The counts first: they are to be true when the caller goes on.
-      this.#post(true)
+      this.#tell()
       this.#port.post({ type: 'kvDone', ...end })
     }
     return true
@@ -108,29 +115,31 @@ export class HostLoop {
   /** One step; false when there was nothing to compute. A discarded step counts as one: the same work is planned again. */
   #step(): boolean {
     // What already ended must not wait for the step that comes now.
-    this.#post()
+    if (this.#outbox.length > 0) this.#tell()
     if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
     this.#trace?.mark('begin')
     const plan = this.#scheduler.plan(this.#options.now())
     for (const request of this.#scheduler.takeEnded()) this.#collect(request)
     if (plan === undefined) {
-      this.#post()
+      if (this.#untold || this.#outbox.length > 0) this.#tell()
       return false
     }
     this.#trace?.planned(plan)
     const rows = this.#compute(plan)
-    this.#trace?.computed(this.#engine.stepSeconds)
+    this.#results.steps = plan.steps === 1 || rows < 0 ? 1 : rows / plan.nSegments
+    this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps)
     if (rows < 0) {
       this.#traceStep(true)
       this.#scheduler.discard(plan)
       return true
     }
     this.#results.ms = this.#engine.stepSeconds * 1000
-    this.#scheduler.commit(plan, this.#results, this.#options.now())
+    const nowMs = this.#options.now()
+    this.#scheduler.commit(plan, this.#results, nowMs)
     this.#trace?.mark('committed')
     if (this.#options.checkBlocks) this.#check()
     for (let i = 0; i < plan.nSegments; i++) this.#collect(plan.requests[i]!)
-    this.#post(true)
+    this.#post(nowMs)
     const { steps, preemptions } = this.#scheduler.counts
     const message = this.#preemptions.look(steps, preemptions)
     if (message !== undefined) this.#port.post({ type: 'log', message })
@@ -152,7 +161,8 @@ export class HostLoop {
     this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
-      const rows = this.#engine.wait(this.#results.tokens, this.#results.logprobs)
+      const { tokens, logprobs } = this.#results
+      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestHoldMs / 1000)
       this.#discarded = rows < 0
       return rows
     } finally {
@@ -175,17 +185,31 @@ export class HostLoop {
     this.#outbox.push(part)
   }
 
-  #post(always = false): void {
-    if (!always && this.#outbox.length === 0) return
+  /** What a step brought. */
+  #post(nowMs: number): void {
+    this.#untold = true
+    if (nowMs - this.#toldAtMs >= statsEveryMs || this.#outbox.some((part) => part.end !== undefined)) this.#tell(nowMs)
+    else if (this.#outbox.length > 0) this.#port.post({ type: 'step', parts: this.#taken() })
+  }
+
+  /** All there is to tell, statistics too. */
+  #tell(nowMs = this.#options.now()): void {
+    this.#toldAtMs = nowMs
+    this.#untold = false
+    this.#port.post({ type: 'step', parts: this.#taken(), stats: packStats(this.stats(nowMs)) })
+  }
+
+  #taken(): StepPart[] {
     const parts = this.#outbox
     this.#outbox = []
-    this.#port.post({ type: 'step', parts, stats: packStats(this.stats()) })
+    return parts
   }
 
   #handle(message: ToHost): void {
     switch (message.type) {
       case 'vocabulary':
         this.#eosIds = new Set(message.vocabulary.eosIds)
+        this.#engine.setEndTokens(Int32Array.from(message.vocabulary.eosIds))
         this.#table = new TokenTable(message.vocabulary.tokenBytes)
         return
       case 'request':

@@ -1,6 +1,7 @@
 /**
  * Messages between the main thread and the engine thread (the host). Plain data only, so that the same protocol can cross a
- * thread or a process border. The host answers with one `step` message per step, which carries all tokens of all requests.
+ * thread or a process border. The host answers with one `step` message per step, or run of short ones, which carries all tokens
+ * of all requests.
  * Besides messages the two share a few words of memory (`Control`), for what must be seen in the middle of a step.
  */
 import type { ErrorData } from '../errors.ts'
@@ -229,7 +230,8 @@ export type FromHost =
   | { type: 'progress'; progress: LoadProgress }
   | { type: 'log'; message: string }
   | { type: 'loaded'; info: LoadedInfo }
-  | { type: 'step'; parts: StepPart[]; stats: StatsRow }
+  /** Statistics come with every end, with the last message before the host idles, and now and then between. */
+  | { type: 'step'; parts: StepPart[]; stats?: StatsRow }
   /** Load failed, or the engine cannot go on; the host ends by itself after it. */
   | { type: 'failed'; error: ErrorData }
   | { type: 'trace'; records: StepRecords }

@@ -42,14 +42,24 @@ const leastChunk = 8
 /** After a step that had no time for more, the next has so many times its prompt tokens at most: costs may be misjudged. */
 const growth = 1.5
 
-/** What a step brought; the arrays that `NativeEngine.wait` filled. */
+/**
+ * The first token of a run of steps waits this long at most for the last one: half of the time for which a screen shows a picture. What
+ * happens between two runs (planning, a message, the main thread at work on a CPU of the step that follows) costs some 0.3 ms.
+ */
+export const longestHoldMs = 8
+/** Of a run: a part of an output is no longer, however fast steps are, and readers that fall behind are noticed in time. */
+const mostRunSteps = 16
+
+/** What a step, or a run of steps, brought; the arrays that `NativeEngine.wait` filled. */
 export interface StepResults {
-  /** By row; -1: no finite logit. */
+  /** Steps of the run. */
+  steps: number
+  /** By row, step after step; -1: no finite logit. */
   tokens: Int32Array
   logprobs: Float32Array
   /** The most likely tokens of a row. */
   top: (row: number) => TopLogprobs
-  /** What the step took. */
+  /** What they took together. */
   ms: number
 }
 
@@ -185,6 +195,7 @@ export class Scheduler {
       return undefined
     }
     plan.fill()
+    plan.steps = this.#runLength(plan)
     plan.number = running.step
     running.inFlight++
     return plan
@@ -192,9 +203,12 @@ export class Scheduler {
 
   /** Takes a step's results. Requests that ended or lost their place since it was planned drop theirs. */
   commit(plan: StepPlan, results: StepResults, nowMs: number): void {
-    this.#steps++
-    this.cost.observe(plan.nTokens, plan.attended, plan.nSegments, results.ms)
-    this.admission.observeStep(plan.nTokens, results.ms)
+    const { steps } = results
+    this.#steps += steps
+    for (let s = 0; s < steps; s++) {
+      this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
+      this.admission.observeStep(plan.nTokens, results.ms / steps)
+    }
     const gaps = plan.nTokens - plan.decoding
     this.#mostGaps = plan.limited ? Math.ceil(growth * gaps) : Number.POSITIVE_INFINITY
     if (plan.limited && gaps > leastChunk) this.#margin.observe(results.ms, this.#options.policy.maxStepMs)
@@ -202,7 +216,8 @@ export class Scheduler {
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
       if (request.end === undefined && request.sequence === plan.segments[i * segmentStride]) {
-        this.#accept(plan, i, row, results, nowMs)
+        if (steps > 1) this.#acceptRun(plan, i, results, nowMs)
+        else this.#accept(plan, i, row, results, nowMs)
         if (request.end !== undefined) this.#retire(request)
         else this.#running.sharing.advance(request)
       }
@@ -243,6 +258,18 @@ export class Scheduler {
     if (right > 0) this.#running.acceptDrafts(request, from + certain, right)
   }
 
+  /** One token of each step, until it ends: what was drawn after that is nobody's. */
+  #acceptRun(plan: StepPlan, i: number, results: StepResults, nowMs: number): void {
+    const request = plan.requests[i]!
+    const { steps, ms } = results
+    request.planned = request.computed += steps
+    request.room -= steps
+    for (let s = 0; s < steps && request.end === undefined; s++) {
+      const atMs = nowMs - ((steps - 1 - s) * ms) / steps
+      this.#acceptDraws(request, s * plan.nSegments + i, 1, results, atMs)
+    }
+  }
+
   /** Rows after the first count as long as the draft before them equals the draw. Returns how many drafts were right. */
   #acceptDraws(request: HostRequest, row: number, rows: number, results: StepResults, nowMs: number): number {
     const wanted = request.spec.sampling.logprobs > 0
@@ -258,6 +285,20 @@ export class Scheduler {
       if (request.end !== undefined || d === rows - 1 || token !== request.drafts[d]) return d
     }
     return 0
+  }
+
+  /** How many steps like this one may follow each other: short ones, with room for the tokens, of requests that will not end before. */
+  #runLength(plan: StepPlan): number {
+    const running = this.#running
+    const { stepTokens, drafter, policy } = this.#options
+    if (!plan.decodes || running.inFlight > 0 || drafter !== undefined || !this.cost.ready) return 1
+    const ms = this.cost.stepMs(plan.nTokens, plan.attended, plan.nSegments)
+    let most = Math.min(mostRunSteps, 1 + longestHoldMs / ms, policy.maxStepMs / ms, stepTokens / plan.nSegments)
+    for (let i = 0; i < plan.nSegments; i++) most = Math.min(most, plan.requests[i]!.limit - plan.requests[i]!.length)
+    const steps = Math.floor(most)
+    if (steps < 2) return 1
+    for (let i = 0; i < plan.nSegments; i++) if (!running.reserve(plan.requests[i]!, steps - 1)) return 1
+    return steps
   }
 
   /** Requests that lack one token. */

@@ -1,4 +1,4 @@
-/** EngineStats as it travels: rows of values, because one goes out with every step and names cost more than values. */
+/** EngineStats as it travels: rows of values, because they go out often and names cost more than values. */
 import type { EngineStats, TenantStats } from './protocol.ts'
 
 export interface StatsRow {

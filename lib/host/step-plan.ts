@@ -23,6 +23,8 @@ export class StepPlan {
   decoding = 0
   /** Whether it would have more tokens if there were no limit on its time. */
   limited = false
+  /** Steps that it may be the first of: with the tokens drawn, as far as every request goes on (`NativeEngine.wait`). */
+  steps = 1
   /** Ordinal of the step while it is in flight; 0 when the buffer is free. */
   number = 0
 
@@ -44,6 +46,7 @@ export class StepPlan {
   clear(): void {
     this.nSegments = this.nTokens = this.attended = this.decoding = 0
     this.limited = false
+    this.steps = 1
   }
 
   /** `count` tokens after those planned so far, the last `drafts` of them on trial. */
@@ -54,6 +57,11 @@ export class StepPlan {
     this.nTokens += count
     this.attended += attention(request.planned, count)
     if (generates(request, count - drafts)) this.decoding++
+  }
+
+  /** Whether every request generates and has no drafts. */
+  get decodes(): boolean {
+    return this.decoding === this.nSegments && this.nTokens === this.nSegments
   }
 
   remove(request: HostRequest): void {

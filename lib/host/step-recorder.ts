@@ -21,6 +21,8 @@ export interface StepRecord {
 export function recorded(engine: NativeEngine, file: string): NativeEngine {
   const ops: number[] = []
   const samplers: SamplerParams[] = []
+  /** The last step without its tokens. */
+  let step: number[] = []
   const overrides: Partial<NativeEngine> = {
     sequenceCreate: (salt) => {
       const sequence = engine.sequenceCreate(salt)
@@ -55,10 +57,20 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
       engine.setSampler(sequence, params)
     },
     submit: (segments, nSegments, tokens, nTokens) => {
-      ops.push(replayOp.step, nSegments, nTokens)
-      for (let i = 0; i < nSegments * segmentStride; i++) ops.push(segments[i]!)
+      step = [replayOp.step, nSegments, nTokens, ...segments.subarray(0, nSegments * segmentStride)]
+      ops.push(...step)
       for (let i = 0; i < nTokens; i++) ops.push(tokens[i]!)
       engine.submit(segments, nSegments, tokens, nTokens)
+    },
+    wait: (tokens, logprobs, steps = 1, seconds = 0) => {
+      const rows = engine.wait(tokens, logprobs, steps, seconds)
+      // The steps of a run after the first: with one token for each segment, drawn in the step before.
+      const width = steps === 1 ? rows : step[1]!
+      for (let row = 0; row + width < rows; row += width) {
+        ops.push(...step)
+        for (let i = 0; i < width; i++) ops.push(tokens[row + i]!)
+      }
+      return rows
     },
     close: () => {
       writeFileSync(file, serialize({ ops: Int32Array.from(ops), samplers } satisfies StepRecord))

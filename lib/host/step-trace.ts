@@ -22,8 +22,10 @@ export const stepField = {
   segments: 10,
   /** 1: a cancel discarded it, nothing was committed. */
   discarded: 11,
+  /** Steps of the run that it was the first of; its segments have the tokens of all. */
+  steps: 12,
 } as const
-export const stepFields = 12
+export const stepFields = 13
 
 /** Offsets in a row of StepRecords.segments: whose, its tokens in this step, those computed before, result rows. */
 export const segmentField = { request: 0, tokens: 1, from: 2, rows: 3 } as const
@@ -104,9 +106,17 @@ export class StepTrace {
     this.#steps[this.#nSteps * stepFields + stepField.segments] = nSegments
   }
 
-  computed(nativeSeconds: number): void {
+  computed(nativeSeconds: number, steps: number): void {
     this.mark('computed')
-    this.#steps[this.#nSteps * stepFields + stepField.nativeMs] = nativeSeconds * 1000
+    const at = this.#nSteps * stepFields
+    this.#steps[at + stepField.nativeMs] = nativeSeconds * 1000
+    this.#steps[at + stepField.steps] = steps
+    if (steps === 1) return
+    for (let i = 0; i < this.#steps[at + stepField.segments]!; i++) {
+      const segment = (this.#nSegments + i) * segmentFields
+      this.#segments[segment + segmentField.tokens] = steps
+      this.#segments[segment + segmentField.rows] = steps
+    }
   }
 
   /** The step is over. */

@@ -1,11 +1,11 @@
 /**
  * Starts the engine thread (worker.ts), which begins to load at once, and is the other end of its wire. What must be seen in the
- * middle of a step does not travel as a message: the shared control words, and `native.interrupt`.
+ * middle of a step does not travel as a message: the shared control words, `native.interrupt` and `native.nudge`.
  */
 import { Worker } from 'node:worker_threads'
 import type { ErrorData } from '../errors.ts'
 import { native } from '../native.ts'
-import { controlBytes, controlIndex, type FromHost, type HostData, type HostOptions } from './protocol.ts'
+import { controlBytes, controlIndex, type FromHost, type HostData, type HostOptions, type ToHost } from './protocol.ts'
 import type { HostWire } from './wire.ts'
 
 /** Prompt chunks make a step long; a step with fewer tokens is not worth discarding for a cancelled request. */
@@ -21,9 +21,6 @@ export function threadWire(options: HostOptions): HostWire {
   const worker = new Worker(new URL('./worker.js', import.meta.url), thread)
   let engineId: number | undefined
   let fatal: ErrorData | undefined
-  worker.on('message', (message: FromHost) => {
-    if (message.type === 'loaded') engineId = message.info.engineId
-  })
   worker.on('error', (error) => {
     const message = `The engine thread died: ${error.message}`
     fatal = { code: 'ENGINE_FAILED', message, details: { cause: error.stack ?? String(error) } }
@@ -31,14 +28,23 @@ export function threadWire(options: HostOptions): HostWire {
   const interrupt = () => {
     if (engineId !== undefined) native().interrupt(engineId)
   }
+  const post = (message: ToHost) => {
+    worker.postMessage(message)
+    // It is read after the step that is computed, not after a run of them.
+    if (engineId !== undefined) native().nudge(engineId)
+  }
   const halt = () => {
     Atomics.store(control, controlIndex.halt, 1)
     interrupt()
   }
   return {
-    post: (message) => worker.postMessage(message),
+    post,
     setRef: (ref) => (ref ? worker.ref() : worker.unref()),
-    onMessage: (listener) => void worker.on('message', listener),
+    onMessage: (listener) =>
+      void worker.on('message', (message: FromHost) => {
+        if (message.type === 'loaded') engineId = message.info.engineId
+        listener(message)
+      }),
     onExit: (listener) => void worker.on('exit', () => listener(fatal)),
     halt,
     discardLongStep: () => {
