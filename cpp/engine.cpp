@@ -1,7 +1,6 @@
 #include "engine.h"
 
 #include <chrono>
-#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -217,11 +216,14 @@ bool Engine::wait(const Run& run) {
   const Clock::time_point first = Clock::now();
   Clock::time_point last = first;
   Clock::duration took = first - started;
-  std::vector<SampleRow> earlier;  // of a run's steps before the last
+  std::vector<SampleRow> rows;  // of a run's steps, if there is more than one
+  const auto keep = [&] {
+    for (SampleRow& row : result_.rows) rows.push_back(std::move(row));
+  };
   for (int steps = 1; steps < run.steps && goes_on(); ++steps) {
     if (std::chrono::duration<double>(last - first + took).count() > run.seconds) break;
     for (std::size_t i = 0; i < step_.tokens.size(); ++i) step_.tokens[i] = result_.rows[i].token;
-    std::move(result_.rows.begin(), result_.rows.end(), std::back_inserter(earlier));
+    keep();
     if (!compute()) {
       result_.rows.clear();
       break;
@@ -230,7 +232,10 @@ bool Engine::wait(const Run& run) {
     took = now - last;
     last = now;
   }
-  result_.rows.insert(result_.rows.begin(), std::make_move_iterator(earlier.begin()), std::make_move_iterator(earlier.end()));
+  if (!rows.empty()) {
+    keep();
+    result_.rows = std::move(rows);
+  }
   signals_->nudge.store(false, std::memory_order_release);
   result_.seconds = std::chrono::duration<double>(last - started).count();
   return true;

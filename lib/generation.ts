@@ -1,6 +1,6 @@
 /**
  * One running request as its caller sees it: an async iterable of parts, and a promise of the result. Both may be used, either,
- * or none. Backpressure begins with the first `next()`: from then on, parts that pile up unread pause this generation (not the
+ * or none. Backpressure begins with the first `next()`: from then on, tokens that pile up unread pause this generation (not the
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
@@ -67,9 +67,9 @@ export interface Stream {
   fail(error: ErrorData): void
 }
 
-/** Unread parts at which a generation is paused, and at which it goes on: enough to smooth out, too few to matter in memory. */
-export const pauseParts = 32
-const resumeParts = 8
+/** Unread tokens at which a generation is paused, and at which it goes on: enough to smooth out, too few to matter in memory. */
+export const pauseTokens = 32
+const resumeTokens = 8
 
 type Waiter = { resolve: (result: IteratorResult<GenerationPart>) => void; reject: (error: unknown) => void }
 
@@ -91,6 +91,8 @@ export class RunningGeneration implements Generation, Stream {
   readonly #logprobs: TokenLogprob[] = []
   #text = ''
   #queue: GenerationPart[] = []
+  /** Tokens in the queue. */
+  #unread = 0
   #waiters: Waiter[] = []
   #control: StreamControl | undefined
   #promptTokens = 0
@@ -186,6 +188,7 @@ export class RunningGeneration implements Generation, Stream {
         this.cancel()
         this.#left = true
         this.#queue = []
+        this.#unread = 0
         this.#failure = undefined
         await this.result.catch(() => {})
         return { done: true, value: undefined }
@@ -197,7 +200,8 @@ export class RunningGeneration implements Generation, Stream {
     this.#iterating = true
     const part = this.#queue.shift()
     if (part !== undefined) {
-      if (this.#paused && this.#queue.length <= resumeParts) {
+      this.#unread -= part.tokens.length
+      if (this.#paused && this.#unread <= resumeTokens) {
         this.#paused = false
         if (!this.#ended) this.#control?.resume()
       }
@@ -215,11 +219,14 @@ export class RunningGeneration implements Generation, Stream {
   #deliver(part: GenerationPart): void {
     const waiter = this.#waiters.shift()
     if (waiter !== undefined) waiter.resolve({ done: false, value: part })
-    else if (!this.#left) this.#queue.push(part)
+    else if (!this.#left) {
+      this.#queue.push(part)
+      this.#unread += part.tokens.length
+    }
   }
 
   #pauseIfUnread(): void {
-    if (!this.#iterating || this.#paused || this.#cancelled || this.#queue.length <= pauseParts) return
+    if (!this.#iterating || this.#paused || this.#cancelled || this.#unread <= pauseTokens) return
     this.#paused = true
     this.#control?.pause()
   }
@@ -227,6 +234,7 @@ export class RunningGeneration implements Generation, Stream {
   #abort(): void {
     if (this.#ended) return
     this.#queue = []
+    this.#unread = 0
     this.reject(this.#setup.signal!.reason)
     this.#control?.cancel()
   }

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { CallSite } from '../lib/call-site.ts'
 import type { GenerationPart, GenerationSetup } from '../lib/generation.ts'
-import { pauseParts, RunningGeneration } from '../lib/generation.ts'
+import { pauseTokens, RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason, StepPart } from '../lib/host/protocol.ts'
 import { expectNothingUnhandled, tick } from './unhandled.ts'
 
@@ -222,15 +222,15 @@ describe('endings', () => {
 describe('backpressure', () => {
   it('does not begin before the first next()', () => {
     const host = new FakeHost()
-    host.send(pauseParts * 10)
+    host.send(pauseTokens * 10)
     expect(host.asked).toEqual([])
   })
 
-  it('pauses when parts pile up unread, and goes on when they were read', async () => {
+  it('pauses when tokens pile up unread, and goes on when they were read', async () => {
     const host = new FakeHost()
     const iterator = host.generation[Symbol.asyncIterator]()
     const first = iterator.next()
-    host.send(1 + pauseParts)
+    host.send(1 + pauseTokens)
     expect(host.asked).toEqual([])
     host.send(20)
     expect(host.asked).toEqual(['pause'])
@@ -242,14 +242,30 @@ describe('backpressure', () => {
     let count = 0
     while (!(await iterator.next()).done) count++
     expect(count).toBeGreaterThan(1)
-    expect((await host.generation.result).tokens.length).toBe(pauseParts + 22)
+    expect((await host.generation.result).tokens.length).toBe(pauseTokens + 22)
+  })
+
+  it('counts tokens, however many come in a part', async () => {
+    const host = new FakeHost()
+    const iterator = host.generation[Symbol.asyncIterator]()
+    const first = iterator.next()
+    const part = { text: 'x', tokens: Array(pauseTokens / 4).fill(1) }
+    for (let i = 0; i < 1 + 4; i++) host.part(part)
+    expect(host.asked).toEqual([])
+    host.part(part)
+    expect(host.asked).toEqual(['pause'])
+    await first
+    for (let i = 0; i < 3; i++) await iterator.next()
+    expect(host.asked).toEqual(['pause'])
+    await iterator.next()
+    expect(host.asked).toEqual(['pause', 'resume'])
   })
 
   it('does not pause what was cancelled: its end must come', async () => {
     const host = new FakeHost()
     const iterator = host.generation[Symbol.asyncIterator]()
     const first = iterator.next()
-    host.send(1 + pauseParts)
+    host.send(1 + pauseTokens)
     host.generation.cancel()
     host.send(5)
     await first
