@@ -45,8 +45,10 @@ struct KvTraits {
   const char* name;
   int value_bytes;  // of one number of a key or a value
   bool scaled;      // whether a token's key and value have a scale each (bf16) per head
+  bool rounds_by_queries;  // whether what is kept of a key depends on the queries of its token
 };
-inline constexpr KvTraits kv_table[] = {{"f16", 2, false}, {"bf16", 2, false}, {"fp8", 1, true}, {"int8", 1, true}};
+inline constexpr KvTraits kv_table[] = {
+    {"f16", 2, false, false}, {"bf16", 2, false, false}, {"fp8", 1, true, true}, {"int8", 1, true, false}};
 inline const KvTraits& traits(KvDtype dtype) { return kv_table[static_cast<std::size_t>(dtype)]; }
 
 inline constexpr int kv_block_tokens = 16;    // tokens in a KV block: one vector of keys in the token-minor K layout
@@ -198,8 +200,10 @@ class Backend {
   }
   // In place on `heads` heads of D at x[t * ld ..]; cos_sin[T, dims / 2, 2] holds (cos, sin) pairs; dims <= D, even.
   virtual void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) = 0;
-  // Writes k and v (G heads of D at k[t * ld ..], v[t * ld ..]) of one layer to slots[t] = block * 16 + offset.
-  virtual void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots, int T) = 0;
+  // Writes k and v (G heads of D at k[t * ld ..], v[t * ld ..]) of one layer to slots[t] = block * 16 + offset. q: the rows'
+  // queries at q[t * ld ..], `heads` of them or none; only a type that rounds_by_queries reads them.
+  virtual void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld,
+                        const std::int32_t* slots, int T) = 0;
   // out[T, H * D] contiguous; q: H heads of D at q[t * q_ld ..]. The rows' own keys are in the cache already.
   virtual void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                          const AttentionParams& params) = 0;
@@ -208,7 +212,7 @@ class Backend {
                       const AttentionParams& params) {
     rope(rows.q, rows.ld, params.heads, kv.shape.head_size, rows.cos_sin, rows.dims, rows.style, plan.rows);
     rope(rows.k, rows.ld, kv.shape.kv_heads, kv.shape.head_size, rows.cos_sin, rows.dims, rows.style, plan.rows);
-    kv_write(kv, layer, rows.k, rows.v, rows.ld, rows.slots, plan.rows);
+    kv_write(kv, layer, rows.q, params.heads, rows.k, rows.v, rows.ld, rows.slots, plan.rows);
     attention(out, rows.q, rows.ld, kv, layer, plan, params);
   }
   // out[T, F] = act(gate_up[t][0..F)) * gate_up[t][F..2F)

@@ -280,7 +280,9 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
     queries_and_keys(layer, s, T);
     if (last && wanted == 0) {  // a prefill chunk without results needs only its keys and values
       backend_->rope(made.k, ld, d.kv_heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
-      return backend_->kv_write(store, i, made.k, made.v, ld, made.slots, T);
+      if (traits(store.shape.dtype).rounds_by_queries)
+        backend_->rope(made.q, ld, d.heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
+      return backend_->kv_write(store, i, made.q, d.heads, made.k, made.v, ld, made.slots, T);
     }
     params.sink_logits = layer.attn_sinks.empty() ? nullptr : layer.attn_sinks.data();
     backend_->attend(s.attended, made, store, i, plan, params);

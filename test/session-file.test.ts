@@ -288,7 +288,7 @@ describe('a file that is not what it should be is refused:', () => {
       copy.set(Buffer.from(value), from)
       return expect(restore(sealed(copy))).rejects.toThrow(message)
     }
-    await section(96, numerics, 'cpu numerics 1', 'keys and values of "cpu numerics 2')
+    await section(96, numerics, 'cpu numerics 1', 'keys and values of "cpu numerics 3')
     const histories: [unknown, string][] = [
       ['', 'a history whose value'],
       [{ tenant: '', overflow: 'error' }, 'messages'],

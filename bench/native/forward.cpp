@@ -2,7 +2,7 @@
 // operation and one per step, with the step's share of what this machine's limits allow (bytes streamed once a step / read
 // bandwidth, integer operations / (0.8 x int8 peak), whichever takes longer).
 //
-//   octavo_forward [--shape 135m|1.1b] [--sequences N] [--context C] [--tokens T] [--threads N] [--steps N] [--isa NAME] [--paced]
+//   octavo_forward [--shape 135m|1.1b] [--sequences N] [--context C] [--tokens T] [--threads N] [--steps N] [--isa NAME] [--kv TYPE] [--paced]
 //
 // N sequences with C tokens in the cache each compute T more; the last token of each is drawn (every other one sampled). --paced: for each line of
 // the standard input computes the steps and prints their median and best in us, so that two builds can be run in turns.
@@ -80,9 +80,9 @@ class TimedBackend final : public ForwardingBackend {
   void rope(float* x, int ld, int h, int size, const float* cos_sin, int dims, RopeStyle style, int T) override {
     timed("rope", [&] { ForwardingBackend::rope(x, ld, h, size, cos_sin, dims, style, T); });
   }
-  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
-                int T) override {
-    timed("kv_write", [&] { ForwardingBackend::kv_write(kv, layer, k, v, ld, slots, T); });
+  void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld,
+                const std::int32_t* slots, int T) override {
+    timed("kv_write", [&] { ForwardingBackend::kv_write(kv, layer, q, heads, k, v, ld, slots, T); });
   }
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
@@ -115,8 +115,16 @@ class TimedBackend final : public ForwardingBackend {
 struct Options {
   std::string shape = "135m", isa;
   int sequences = 1, context = 128, tokens = 1, threads = 2, steps = 40;
+  KvDtype kv = KvDtype::f16;
   bool paced = false;
 };
+
+KvDtype kv_dtype(const std::string& name) {
+  for (std::size_t i = 0; i < std::size(kv_table); ++i)
+    if (name == kv_table[i].name) return static_cast<KvDtype>(i);
+  std::fprintf(stderr, "--kv: expected f16, bf16, fp8 or int8, got %s\n", name.c_str());
+  std::exit(2);
+}
 
 Options parse(int argc, char** argv) {
   Options o;
@@ -126,6 +134,7 @@ Options parse(int argc, char** argv) {
     else if (i + 1 == argc) break;
     else if (flag == "--shape") o.shape = argv[i + 1];
     else if (flag == "--isa") o.isa = argv[i + 1];
+    else if (flag == "--kv") o.kv = kv_dtype(argv[i + 1]);
     else if (flag == "--sequences") o.sequences = std::atoi(argv[i + 1]);
     else if (flag == "--context") o.context = std::atoi(argv[i + 1]);
     else if (flag == "--tokens") o.tokens = std::atoi(argv[i + 1]);
@@ -164,7 +173,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
   model->finish_load();
   const int blocks = o.sequences * ((o.context + o.tokens) / kv_block_tokens + 2);
-  Engine engine(model, {o.threads, blocks, std::max(512, o.sequences * o.tokens), false});
+  Engine engine(model, {o.threads, blocks, std::max(512, o.sequences * o.tokens), false, o.kv});
   Steps steps{engine, {}};
   for (int i = 0; i < o.sequences; ++i) {
     steps.sequences.push_back(engine.kv().create(""));
@@ -217,7 +226,8 @@ int main(int argc, char** argv) {
     if (role.starts_with("layer.") && t.rows > 1) layer_params += static_cast<double>(t.rows) * t.width;
   const double rows = static_cast<double>(o.sequences) * o.tokens;
   const double ops = 2 * (layer_params * rows + head_params * o.sequences);
-  const double kv_bytes = 4.0 * shape.layers * shape.kv_heads * head_size * o.sequences * (o.context + o.tokens);
+  const double kv_bytes = 2.0 * (head_size * traits(o.kv).value_bytes + (traits(o.kv).scaled ? 2 : 0)) * shape.layers *
+                          shape.kv_heads * o.sequences * (o.context + o.tokens);
   const double bytes = (layer_params + head_params) * 18 / 32 + kv_bytes;
   const double bound = std::max(bytes / limits.read_bytes_per_second, ops / (0.8 * limits.int8_ops_per_second));
   for (const auto& [name, s] : seconds)

@@ -73,8 +73,9 @@ class Run {
     const KvShape& shape = call_.kv.shape;
     const int slot = made.slots[row];
     kernels_.kv_write[static_cast<std::size_t>(shape.dtype)](
-        call_.store->head(call_.layer, slot / kv_block_tokens, kv_head), slot % kv_block_tokens, key,
-        made.v + at + kv_head * head_size_, head_size_);
+        call_.store->head(call_.layer, slot / kv_block_tokens, kv_head), slot % kv_block_tokens,
+        {key, made.v + at + kv_head * head_size_, made.q + at + kv_head * heads_per_kv_ * head_size_, heads_per_kv_},
+        head_size_);
   }
   void make(const Group& g) const {
     for (int i = 0; i < g.segment->count; ++i) make(g.segment->row + i, g.kv_head);

@@ -118,16 +118,16 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
-                int T) override {
+  void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld,
+                const std::int32_t* slots, int T) override {
     const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
-    const int D = store.shape.head_size, heads = store.shape.kv_heads;
+    const int D = store.shape.head_size, kv_heads = store.shape.kv_heads, queries = heads / kv_heads;
     const auto write = kernels_.kv_write[static_cast<std::size_t>(store.shape.dtype)];
-    team_.rows(T, 2 * heads * D, [&](int begin, int end) {
+    team_.rows(T, 2 * kv_heads * D, [&](int begin, int end) {
       for (int t = begin; t < end; ++t)
-        for (int h = 0; h < heads; ++h)
-          write(store.head(layer, slots[t] / kv_block_tokens, h), slots[t] % kv_block_tokens, k + at(t, ld) + h * D,
-                v + at(t, ld) + h * D, D);
+        for (int g = 0; g < kv_heads; ++g)
+          write(store.head(layer, slots[t] / kv_block_tokens, g), slots[t] % kv_block_tokens,
+                {k + at(t, ld) + g * D, v + at(t, ld) + g * D, heads == 0 ? nullptr : q + at(t, ld) + g * queries * D, queries}, D);
     });
   }
 

@@ -77,6 +77,12 @@ struct AttentionChunk {
   float *max, *sum, *out;        // partials: [rows], [rows], [rows, D]
 };
 
+// Of one token: a head's key and value [D], and the queries [queries][D] that read the head.
+struct NewKv {
+  const float *k, *v, *q;
+  int queries;
+};
+
 struct Kernels {
   const char* isa;
   // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above,
@@ -93,8 +99,8 @@ struct Kernels {
   void (*gate_silu)(float* out, const float* gate, const float* up, int n);
   void (*rope_interleaved)(float* x, const float* cos_sin, int pairs);
   void (*rope_half)(float* x, const float* cos_sin, int pairs);
-  // Both by KvDtype. kv_write: key and value [D] of token 0..15 of a block, into the block's bytes of a head.
-  void (*kv_write[4])(std::uint8_t* head, int token, const float* k, const float* v, int head_size);
+  // Both by KvDtype. kv_write: token 0..15 of a block, into the block's bytes of a head.
+  void (*kv_write[4])(std::uint8_t* head, int token, const NewKv& made, int head_size);
   void (*attention_chunk[4])(const AttentionChunk&);
   // (max, sum, out[D]) of one row merged with a later chunk's partial; attention_finish divides by the sum, to which
   // *sink_logit (may be null) adds.

@@ -203,15 +203,17 @@ class ReferenceBackend final : public Backend {
     }
   }
 
-  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots,
-                int T) override {
+  void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld,
+                const std::int32_t* slots, int T) override {
+    const int queries = heads / kv.shape.kv_heads;
     auto& store = static_cast<KvRows&>(kv);
     for (int t = 0; t < T; ++t) {
       check_interrupt();
       for (int g = 0; g < kv.shape.kv_heads; ++g) {
         const std::size_t from = static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * kv.shape.head_size;
-        store.write(layer, slots[t], g, KvRows::key, k + from);
-        store.write(layer, slots[t], g, KvRows::value, v + from);
+        const float* const own = heads == 0 ? nullptr : q + static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * queries * kv.shape.head_size;
+        store.write(layer, slots[t], g, KvRows::key, k + from, own, queries);
+        store.write(layer, slots[t], g, KvRows::value, v + from, nullptr, 0);
       }
     }
   }

@@ -8,6 +8,8 @@ namespace {
 
 constexpr float smallest_amax = 1e-30f;
 constexpr float fp8_lift = 0x1p56f, fp8_lowered = 0x1p-112f;  // codes are multiplied lowered, both other factors lifted
+constexpr int most_turned = 4;
+constexpr float own_error_share = 0.03125f;
 constexpr int query_steps = 16256, weight_steps = 16383;  // int8: largest integer of a query and of a weight
 
 float to_f16(float x) {
@@ -28,20 +30,55 @@ float to_fp8(float x) {
   return std::copysign(fp8_magnitude(best), x);
 }
 
-float fp8_scale(float amax) {
-  for (int e = -126; e <= 127; ++e) {
-    const float s = std::ldexp(1.0f, e);
-    if (static_cast<double>(amax) <= 1.75 * static_cast<double>(s)) return s;
-  }
-  return NAN;
-}
-
-// amax / 127 to the next bf16 that is not smaller.
-float int8_scale(float amax) {
-  const float s = amax / 127.0f;
+// amax / largest to the next bf16 that is not smaller.
+float scale_for(float amax, float largest) {
+  const float s = amax / largest;
   std::uint16_t bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(s) >> 16);
   if (bf16_to_f32(bits) < s) ++bits;
   return bf16_to_f32(bits);
+}
+
+// The e4m3 number next to c on y's side of it, or c where y is c or c is the last.
+float beyond_fp8(float c, float y) {
+  if (c == y) return c;
+  int code = 0;
+  while (fp8_magnitude(code) != std::fabs(c)) ++code;
+  code += std::fabs(y) > std::fabs(c) ? 1 : -1;
+  return code > 126 ? c : std::copysign(fp8_magnitude(code), y);
+}
+
+float sum16_products(const std::vector<float>& a, const std::vector<float>& b) {
+  float l[lanes] = {};
+  for (std::size_t d = 0; d < a.size(); ++d) l[d % lanes] = std::fma(a[d], b[d], l[d % lanes]);
+  return tree16(l);
+}
+
+// Changes some of c, the nearest codes of y, for queries [n][D].
+void turn_error(float* c, const std::vector<float>& y, const float* queries, int n) {
+  const std::size_t D = y.size();
+  std::vector<float> error(D), step(D), q(queries, queries + D);
+  for (std::size_t d = 0; d < D; ++d) {
+    error[d] = c[d] - y[d];
+    step[d] = beyond_fp8(c[d], y[d]) - c[d];
+    for (std::size_t h = 1; h < static_cast<std::size_t>(n); ++h) q[d] += queries[h * D + d];
+  }
+  const float own = sum16_products(q, q) * own_error_share;
+  float along = sum16_products(q, error);
+  for (int turned = 0; turned < most_turned; ++turned) {
+    std::size_t best = D;
+    std::uint32_t best_gain = 0;
+    for (std::size_t d = 0; d < D; ++d) {
+      const float slope = std::fma(own, error[d], along * q[d]);
+      const float change = step[d] * std::fma(step[d], std::fma(q[d], q[d], own), slope + slope);
+      const std::uint32_t gain = change < 0 ? std::bit_cast<std::uint32_t>(-change) >> 9 : 0;
+      if (gain > best_gain) best_gain = gain, best = d;
+    }
+    if (best == D) return;
+    along = std::fma(step[best], q[best], along);
+    c[best] += step[best];
+    error[best] += step[best];
+    step[best] = -step[best];
+  }
 }
 
 // Numbers as integers times one step size, as the int8 type quantises queries and weights.
@@ -159,12 +196,12 @@ const float* KvRows::codes(int layer, int slot, int head, Part part) const {
   return &codes_[at(layer, slot, head, part) * shape.head_size];
 }
 
-void KvRows::write(int layer, int slot, int head, Part part, const float* x) {
+void KvRows::write(int layer, int slot, int head, Part part, const float* x, const float* queries, int n) {
   const std::size_t row = at(layer, slot, head, part);
   const float amax = largest_magnitude(x, shape.head_size);
   const bool zero = amax < smallest_amax;
   if (traits(shape.dtype).scaled) {
-    scales_[row] = zero ? 0.0f : shape.dtype == KvDtype::fp8 ? fp8_scale(amax) : int8_scale(amax);
+    scales_[row] = zero ? 0.0f : scale_for(amax, shape.dtype == KvDtype::fp8 ? 1.75f : 127.0f);
     if (!std::isfinite(amax)) scales_[row] = NAN;
   }
   const float s = scales_[row];
@@ -177,6 +214,10 @@ void KvRows::write(int layer, int slot, int head, Part part, const float* x) {
       case KvDtype::int8: to = zero || std::isnan(s) ? 0.0f : std::nearbyint(x[d] * (1.0f / s)); break;
     }
   }
+  if (shape.dtype != KvDtype::fp8 || n == 0 || zero || std::isnan(s)) return;
+  std::vector<float> y(x, x + shape.head_size);
+  for (float& number : y) number *= 1.0f / s;
+  turn_error(&codes_[row * shape.head_size], y, queries, n);
 }
 
 void KvRows::copy_block(int destination, int source) {

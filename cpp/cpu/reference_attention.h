@@ -13,7 +13,8 @@ class KvRows final : public KvStore {
   std::size_t bytes() const override { return (codes_.size() + scales_.size()) * sizeof(float); }
 
   enum Part { key, value };
-  void write(int layer, int slot, int head, Part part, const float* x);
+  // queries [n][D]: of a key's token, those that read the head; n may be 0.
+  void write(int layer, int slot, int head, Part part, const float* x, const float* queries, int n);
   void copy_block(int destination, int source);
   // A block as Backend::kv_export gives it (reference_blocks.cpp).
   void export_block(std::uint8_t* out, int block) const;

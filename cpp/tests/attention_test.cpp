@@ -19,6 +19,7 @@ struct Sequence {
   int queries;
   std::vector<std::int32_t> table;
   std::vector<float> k, v;  // [length, G * D]
+  std::vector<float> q;     // [length, H * D], of a type that rounds by queries
 };
 
 // A pool, what is written to it, and a plan. Everything a backend is given, in the order it is given.
@@ -72,10 +73,17 @@ Scene make_scene(KvDtype dtype, int head_size, int kv_heads, int ratio, int wind
   shuffle(free, rng);
   scene.shape.blocks = blocks;
   for (const auto& [length, queries] : lengths_and_queries) {
-    Sequence s{length, queries, {}, {}, {}};
+    Sequence s{length, queries, {}, {}, {}, {}};
     for (int i = 0; i < (length + 15) / 16; ++i) s.table.push_back(free.back()), free.pop_back();
     s.k = random_cache_values(static_cast<std::size_t>(length * scene.width()), rng);
     s.v = random_cache_values(static_cast<std::size_t>(length * scene.width()), rng);
+    if (traits(dtype).rounds_by_queries) {
+      s.q = random_normals(static_cast<std::size_t>(length * scene.q_width()), rng);
+      static const std::vector<float> query_sizes = {0.0f, 1e-30f, 1e-12f, 100.0f, 1e15f, 1e25f};
+      for (int i = 0; i < length * scene.heads; ++i)
+        if (const float size = rng.pick(query_sizes); rng.chance(12))
+          for (int d = 0; d < head_size; ++d) s.q[static_cast<std::size_t>(i * head_size + d)] *= size;
+    }
     if (rng.chance(3))
       s.v[static_cast<std::size_t>(rng.below(length * scene.width()))] = rng.chance(2) ? 1e6f : -70000.0f;
     // Rows of one token and head of very different sizes, among them those below what the 8-bit types keep.
@@ -109,16 +117,18 @@ std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, R
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
   const std::vector<float> poison(all.size() * static_cast<std::size_t>(scene.width()), NAN);
   for (int layer = 0; layer < scene.shape.layers; ++layer)
-    backend.kv_write(*kv, layer, poison.data(), poison.data(), scene.width(), all.data(), static_cast<int>(all.size()));
+    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), all.data(), static_cast<int>(all.size()));
   for (const Sequence& s : scene.sequences) {
     for (int from = 0; from < s.length; from += piece) {
-      const int count = std::min(piece, s.length - from), ld = scene.width() + rng.below(9);
-      Rows k(count, ld, scene.width(), rng), v = k;
+      const int count = std::min(piece, s.length - from), ld = scene.q_width() + rng.below(9);
+      Rows k(count, ld, scene.width(), rng), v = k, q(count, ld, scene.q_width(), rng);
       for (int t = 0; t < count; ++t) {
         std::copy_n(&s.k[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), k.data() + t * ld);
         std::copy_n(&s.v[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), v.data() + t * ld);
+        if (!s.q.empty())
+          std::copy_n(&s.q[static_cast<std::size_t>((from + t) * scene.q_width())], scene.q_width(), q.data() + t * ld);
       }
-      backend.kv_write(*kv, scene.layer, k.data(), v.data(), ld, slots_of(s, from, count).data(), count);
+      backend.kv_write(*kv, scene.layer, q.data(), scene.heads, k.data(), v.data(), ld, slots_of(s, from, count).data(), count);
     }
   }
   return kv;
@@ -295,10 +305,11 @@ std::vector<float> nearest_stored(KvDtype dtype, const std::vector<float>& x) {
   } else if (dtype == KvDtype::bf16) {
     for (float& v : out) v = bf16_to_f32(f32_to_bf16(v));
   } else if (dtype == KvDtype::fp8) {
-    double scale = std::exp2(-126);
-    while (amax > 448 / 256.0 * scale) scale *= 2;
+    const float exact = static_cast<float>(amax) / 1.75f;
+    float scale = bf16_to_f32(f32_to_bf16(exact));
+    if (scale < exact) scale = bf16_to_f32(static_cast<std::uint16_t>(f32_to_bf16(exact) + 1));
     for (float& v : out) {
-      const double magnitude = std::fabs(v) / scale * 256;  // what e4m3 has to hold
+      const double magnitude = std::fabs(v) / static_cast<double>(scale) * 256;  // what e4m3 has to hold
       const double step = magnitude < std::exp2(-6) ? std::exp2(-9) : std::exp2(std::floor(std::log2(magnitude)) - 3);
       v = static_cast<float>(std::copysign(std::nearbyint(magnitude / step) * step * scale / 256, v));
     }
@@ -355,7 +366,7 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
       std::vector<std::int32_t> slots;
       for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
       const std::vector<float> keys(16 * G * D, 0.5f);
-      for (const int layer : {0, 2}) backend.kv_write(*kv, layer, keys.data(), values.data(), G * D, slots.data(), 16);
+      for (const int layer : {0, 2}) backend.kv_write(*kv, layer, nullptr, 0, keys.data(), values.data(), G * D, slots.data(), 16);
       CHECK(equal(stored(backend, *kv, 2, 2)));
       CHECK(stored(backend, *kv, 1, 2) == std::vector<float>(16 * G * D, 0.0f));
       backend.kv_copy(*kv, 0, 2);
@@ -392,6 +403,37 @@ TEST_CASE("the pool is touched as it fills, a share ahead of the blocks in use")
   CHECK(backend->kv_create({2, 9, 1, 128, KvDtype::f16})->touched_bytes() == 9 * block);
 }
 
+TEST_CASE("kv_write: fp8 keys, rounded by queries, are far nearer to the scores of those") {
+  const int D = 64, count = 200;
+  const auto check = [&](Backend& backend, const std::string& label) {
+    CAPTURE(label);
+    Rng rng(1007);
+    const std::vector<float> zero(D, 0.0f), v(D, 1.75f);  // v is kept exactly
+    const std::vector<std::int32_t> table = {0};
+    const AttentionSegment both{0, 1, 1, table.data()};
+    const auto kv = backend.kv_create({1, 1, 1, D, KvDtype::fp8});
+    double squares[2] = {};  // of the score's error, without and with the query
+    for (int i = 0; i < count; ++i) {
+      const std::vector<float> k = random_normals(D, rng), q = random_normals(D, rng);
+      double score = 0;
+      for (std::size_t d = 0; d < D; ++d) score += static_cast<double>(q[d]) * static_cast<double>(k[d]) / 8;
+      for (const int heads : {0, 1}) {
+        std::vector<float> out(D);
+        const std::int32_t first = 0, second = 1;
+        backend.kv_write(*kv, 0, q.data(), heads, k.data(), v.data(), D, &first, 1);
+        backend.kv_write(*kv, 0, q.data(), heads, zero.data(), zero.data(), D, &second, 1);
+        backend.attention(out.data(), q.data(), D, *kv, 0, {&both, 1, 1}, {1, 0.125f, 0});
+        const double weight = static_cast<double>(out[0]) / 1.75, error = std::log(weight / (1 - weight)) - score;
+        squares[heads] += error * error;
+      }
+    }
+    CHECK(std::sqrt(squares[0] / count) > 0.01);
+    CHECK(squares[1] < squares[0] / 25);
+  };
+  check(reference(), "reference");
+  on_every_cpu(check);
+}
+
 TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and nothing else") {
   const int D = 16;
   const auto check = [&](Backend& backend, const std::string& label) {
@@ -404,7 +446,7 @@ TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and n
         v[D + 5] = broken;
         const std::vector<float> k(3 * D, 0.5f);
         const std::vector<std::int32_t> slots = {0, 1, 2}, table = {0};
-        backend.kv_write(*kv, 0, k.data(), v.data(), D, slots.data(), 3);
+        backend.kv_write(*kv, 0, nullptr, 0, k.data(), v.data(), D, slots.data(), 3);
         const AttentionSegment segment{0, 3, 0, table.data()};
         backend.attention(out.data(), k.data(), D, *kv, 0, {&segment, 1, 3}, {1, 1, 1});
         for (int row = 0; row < 3; ++row)

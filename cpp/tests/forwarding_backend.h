@@ -36,8 +36,9 @@ class ForwardingBackend : public Backend {
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
     inner_->rope(x, ld, heads, head_size, cos_sin, dims, style, T);
   }
-  void kv_write(KvStore& kv, int layer, const float* k, const float* v, int ld, const std::int32_t* slots, int T) override {
-    inner_->kv_write(kv, layer, k, v, ld, slots, T);
+  void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld, const std::int32_t* slots,
+                int T) override {
+    inner_->kv_write(kv, layer, q, heads, k, v, ld, slots, T);
   }
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {

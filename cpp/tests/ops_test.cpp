@@ -515,7 +515,7 @@ TEST_CASE("every operation stops at an interrupt and works again after it") {
         {"norm", [&] { backend.norm(out.data(), W, x.data(), W, x.data(), 1e-5f, T, 1, W); }},
         {"linear", [&] { backend.linear(out.data(), W, x.data(), *w, nullptr, T, Epilogue::store); }},
         {"rope", [&] { backend.rope(out.data(), W, 1, W, table.data(), W, RopeStyle::half, T); }},
-        {"kv_write", [&] { backend.kv_write(*kv, 0, x.data(), x.data(), W, ids.data(), T); }},
+        {"kv_write", [&] { backend.kv_write(*kv, 0, nullptr, 0, x.data(), x.data(), W, ids.data(), T); }},
         {"attention", [&] { backend.attention(out.data(), x.data(), W, *kv, 0, {&segment, 1, T}, {1, 0.125f, 0}); }},
         {"gate", [&] { backend.gate(out.data(), x.data(), W, Activation::silu, T); }},
         {"gather", [&] { backend.gather(out.data(), x.data(), ids.data(), T, W); }},

@@ -21,7 +21,7 @@ const mostProgressMessages = 400
 const sharingPollMs = 10
 const mostSharingWaitMs = 120_000
 /** Of docs/numerics.md: another one where any result is another one. */
-const numericsVersion = 2
+const numericsVersion = 3
 
 /** Undefined when the load was called off: then everything is freed. Throws what cannot be loaded. */
 export function load({ options, control }: HostData, port: HostPort): HostLoop | undefined {
