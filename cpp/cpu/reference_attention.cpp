@@ -30,9 +30,8 @@ float to_fp8(float x) {
   return std::copysign(fp8_magnitude(best), x);
 }
 
-// amax / largest to the next bf16 that is not smaller.
-float scale_for(float amax, float largest) {
-  const float s = amax / largest;
+// The next bf16 that is not smaller.
+float bf16_above(float s) {
   std::uint16_t bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(s) >> 16);
   if (bf16_to_f32(bits) < s) ++bits;
   return bf16_to_f32(bits);
@@ -51,6 +50,19 @@ float sum16_products(const std::vector<float>& a, const std::vector<float>& b) {
   float l[lanes] = {};
   for (std::size_t d = 0; d < a.size(); ++d) l[d % lanes] = std::fma(a[d], b[d], l[d % lanes]);
   return tree16(l);
+}
+
+// The candidate with the smallest squared error of the nearest codes.
+float fp8_scale(const float* x, int D, float amax) {
+  float scale = 0, least = INFINITY;
+  for (int i = 8; i < 16; ++i) {
+    const float steps = static_cast<float>(i), s = bf16_above(amax / 14.0f * steps);
+    std::vector<float> error;
+    for (int d = 0; d < D; ++d) error.push_back(to_fp8(x[d] * (1.0f / s)) - x[d] * (1.0f / s));
+    const float loss = sum16_products(error, error) * (steps * steps);
+    if (loss < least) scale = s, least = loss;
+  }
+  return scale;
 }
 
 // Changes some of c, the nearest codes of y, for queries [n][D].
@@ -201,8 +213,10 @@ void KvRows::write(int layer, int slot, int head, Part part, const float* x, con
   const float amax = largest_magnitude(x, shape.head_size);
   const bool zero = amax < smallest_amax;
   if (traits(shape.dtype).scaled) {
-    scales_[row] = zero ? 0.0f : scale_for(amax, shape.dtype == KvDtype::fp8 ? 1.75f : 127.0f);
-    if (!std::isfinite(amax)) scales_[row] = NAN;
+    const bool fp8 = shape.dtype == KvDtype::fp8;
+    if (!(amax < (fp8 ? 0x1p127f : INFINITY))) scales_[row] = NAN;
+    else if (zero) scales_[row] = 0;
+    else scales_[row] = fp8 ? fp8_scale(x, shape.head_size, amax) : bf16_above(amax / 127.0f);
   }
   const float s = scales_[row];
   for (int d = 0; d < shape.head_size; ++d) {
