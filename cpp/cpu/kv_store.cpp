@@ -1,4 +1,4 @@
-// How the pool takes memory into use (kv_store.h): blocks are provided a share at a time, as far ahead of those in use as half
+// How a large pool takes memory into use (kv_store.h): blocks are provided a share at a time, as far ahead of those in use as half
 // a share, and their pages touched one layer at a time between the steps. So no step waits for a whole share (the first touch of
 // a huge page takes some 0.2 ms, and milliseconds where a virtual machine has to ask its host). Steps that are ahead of that
 // touch pages themselves.
@@ -8,11 +8,18 @@
 
 namespace octavo::cpu {
 
+namespace {
+
+// A pool up to this size is touched at load: some hundred milliseconds at worst, and then no step pays for it.
+constexpr std::size_t small_pool_bytes = std::size_t{256} << 20;
+
+}  // namespace
+
 CpuKvStore::CpuKvStore(const KvShape& shape)
     : KvStore(shape),
       memory_(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)),
       share_(static_cast<int>(std::max<std::size_t>(1, os::huge_page / block_stride()))) {
-  provided_ = std::min(shape.blocks, share_);
+  provided_ = memory_.bytes() <= small_pool_bytes ? shape.blocks : std::min(shape.blocks, share_);
   while (touched_ < provided_) touch_piece();
 }
 

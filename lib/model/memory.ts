@@ -15,6 +15,7 @@ const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
   int8: (headSize) => headSize + 2,
 }
 const hugePageBytes = 2 ** 21
+const smallPoolBytes = 2 ** 28
 /** Rows of logits that exist at once. */
 const maxLogitRows = 64
 
@@ -51,20 +52,21 @@ export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number
 }
 
 /**
- * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/kv_store.h): of each layer the blocks that fit into one huge page,
- * which lie in one or two of them.
+ * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/kv_store.cpp): all of a small one, of a large one the blocks of each
+ * layer that fit into one huge page, which lie in one or two of them.
  */
 export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): number {
   const stride = (kvBytesPerToken(desc, dtype) * kvBlockTokens) / desc.layers
   const share = Math.max(1, Math.floor(hugePageBytes / stride))
-  if (blocks <= share) return blocks * stride * desc.layers
+  const bytes = blocks * stride * desc.layers
+  if (blocks <= share || bytes <= smallPoolBytes) return bytes
   const pages = new Set<number>()
   for (let layer = 0; layer < desc.layers; layer++) {
     const first = layer * blocks * stride
     for (let page = Math.floor(first / hugePageBytes); page * hugePageBytes < first + share * stride; page++)
       pages.add(page)
   }
-  return Math.min(pages.size * hugePageBytes, blocks * stride * desc.layers)
+  return Math.min(pages.size * hugePageBytes, bytes)
 }
 
 /**
