@@ -139,8 +139,8 @@ class Model {
   std::uint64_t task_bytes(const Task& task) const;
   bool help(std::unique_lock<std::mutex>& lock);
   void load_task(Task& task, std::unique_lock<std::mutex>& lock);
-  void read_rows(const Task& task, std::vector<std::uint8_t>& rows) const;
-  void store_rows(Task& task, const std::vector<std::uint8_t>& rows);
+  void read_rows(const Task& task, os::Memory& rows) const;
+  void store_rows(Task& task, const void* rows);
   std::vector<std::span<float>> vectors();
   void adopt_or_prepare();
   void complete(std::uint64_t content_hash);
@@ -165,8 +165,8 @@ class Model {
   // What several loaders share, under load_mutex_: progress of the tasks, files_, and what helpers need.
   struct Help {
     std::vector<std::thread> threads;
-    std::vector<std::vector<std::uint8_t>> spare;  // buffers to read into
-    std::size_t next = 0;                          // no task before it is to be helped with
+    std::vector<os::Memory> spare;  // buffers to read into
+    std::size_t next = 0;           // no task before it is to be helped with
     bool started = false, stop = false;
   };
   Help help_;

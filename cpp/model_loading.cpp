@@ -52,7 +52,7 @@ bool Model::help(std::unique_lock<std::mutex>& lock) {
 
 // Of a piece that nobody has begun. The lock is given up meanwhile.
 void Model::load_task(Task& task, std::unique_lock<std::mutex>& lock) {
-  std::vector<std::uint8_t> rows;
+  os::Memory rows;
   if (!help_.spare.empty()) {
     rows = std::move(help_.spare.back());
     help_.spare.pop_back();
@@ -67,7 +67,7 @@ void Model::load_task(Task& task, std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   try {
     read_rows(task, rows);
-    store_rows(task, rows);
+    store_rows(task, rows.data());
   } catch (...) {
     ended(Progress::untouched);
     throw;
@@ -75,24 +75,25 @@ void Model::load_task(Task& task, std::unique_lock<std::mutex>& lock) {
   ended(Progress::loaded);
 }
 
-void Model::read_rows(const Task& task, std::vector<std::uint8_t>& rows) const {
+// Into a buffer that grows: of pages of its own, which go back to the system after the load, as the heap's may not.
+void Model::read_rows(const Task& task, os::Memory& rows) const {
   const TensorSource& s = *task.source;
-  rows.resize(task_bytes(task));
-  const std::uint64_t stride = rows.size() / static_cast<std::uint64_t>(task.rows);
+  const std::uint64_t bytes = task_bytes(task), stride = bytes / static_cast<std::uint64_t>(task.rows);
+  if (rows.bytes() < bytes) rows = os::Memory(bytes);
   if (s.file >= 0)
-    files_[static_cast<std::size_t>(s.file)]->read(rows.data(), s.offset + stride * static_cast<std::uint64_t>(task.first), rows.size());
+    files_[static_cast<std::size_t>(s.file)]->read(rows.data(), s.offset + stride * static_cast<std::uint64_t>(task.first), bytes);
   else
-    synthetic_rows(s.format, desc_.seed, task.number, task.first, task.rows, s.width, rows.data());
+    synthetic_rows(s.format, desc_.seed, task.number, task.first, task.rows, s.width, static_cast<std::uint8_t*>(rows.data()));
 }
 
-void Model::store_rows(Task& task, const std::vector<std::uint8_t>& rows) {
+void Model::store_rows(Task& task, const void* rows) {
   ContentHash hash;
-  hash.add(rows.data(), rows.size());
+  hash.add(rows, task_bytes(task));
   task.hash = hash.value();
   if (task.weight)
-    backend_->weight_load(*task.weight, task.row, task.rows, rows.data());
+    backend_->weight_load(*task.weight, task.row, task.rows, rows);
   else
-    dequantise_row(task.source->format, rows.data(), static_cast<std::size_t>(task.source->width), task.vector);
+    dequantise_row(task.source->format, rows, static_cast<std::size_t>(task.source->width), task.vector);
 }
 
 void Model::start_helpers() {
