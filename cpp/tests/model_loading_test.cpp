@@ -1,4 +1,4 @@
-// Loading a model that is large enough for the pipeline: every row of every weight arrives once and as the file has it,
+// Loading a model that is large enough for helpers: every row of every weight arrives once and as the file has it,
 // whoever asks in whatever order; failures reach the one who asks; one that is given up in the middle goes away.
 #include <doctest.h>
 #include <unistd.h>
