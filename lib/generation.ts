@@ -10,7 +10,7 @@ import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from '
 
 /**
  * What a step brought this generation: a token, as a rule. Of a small model, whose steps take a few milliseconds, it is what up to 16
- * steps brought; the first of these tokens waited 8 ms at most for the last. The output's very first token is never held back.
+ * of them brought in 16 ms. The output's very first token is never held back.
  */
 export interface GenerationPart {
   /** Empty while a character or a possible stop string is incomplete. The texts joined equal the result's text. */

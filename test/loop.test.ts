@@ -324,8 +324,8 @@ describe('runs of short steps', () => {
     expect(host.output(1)).toMatchObject({ tokens, text: text(tokens), end: { reason: 'length' } })
     const sizes = parts(host, 1).map((part) => part.tokens.length)
     expect(sizes[0]).toBe(1)
-    // After some steps their cost is known: the first of four waits 6.9 ms for the last, of five it would wait 9.2.
-    expect(new Set(sizes.slice(5, -1))).toEqual(new Set([4]))
+    // After some steps their cost is known: six take 13.8 ms, seven would take 16.1.
+    expect(new Set(sizes.slice(5, -1))).toEqual(new Set([6]))
     expect(host.posted.length).toBe(host.engine.runs.length)
     expect(lastStats(host)).toMatchObject({
       steps: 100,
@@ -418,7 +418,7 @@ describe('runs of short steps', () => {
     const told = steps.filter((m) => m.stats !== undefined)
     // 200 ms, and the host's clock goes on a little between runs.
     expect(told.length).toBeGreaterThan(8)
-    expect(told.length).toBeLessThan(steps.length / 2)
+    expect(told.length).toBeLessThan(0.7 * steps.length)
     const ends = steps.filter((m) => m.parts.some((part) => part.end !== undefined))
     expect(ends.map((m) => unpackStats(m.stats!))).toMatchObject([
       { generatedTokens: 60, requests: { running: 1 } },

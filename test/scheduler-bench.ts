@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { NativeKv } from '../lib/host/loop.ts'
 import type { RequestSpec, SchedulingPolicy } from '../lib/host/protocol.ts'
 import { HostRequest } from '../lib/host/request.ts'
-import { longestHoldMs, Scheduler, type StepResults } from '../lib/host/scheduler.ts'
+import { longestRunMs, Scheduler, type StepResults } from '../lib/host/scheduler.ts'
 import type { Drafter } from '../lib/host/speculation.ts'
 import { statIndex } from '../lib/native.ts'
 import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'
@@ -135,7 +135,7 @@ export class Bench {
     const requests = plan.requests.slice(0, plan.nSegments)
     expect(requests.every((r) => !r.paused)).toBe(true)
     this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    const rows = this.engine.wait(this.results.tokens, this.results.logprobs, plan.steps, longestHoldMs / 1000)
+    const rows = this.engine.wait(this.results.tokens, this.results.logprobs, plan.steps, longestRunMs / 1000)
     if (rows >= 0) {
       this.results.steps = plan.steps === 1 ? 1 : rows / plan.nSegments
       this.results.ms = this.engine.stepSeconds * 1000

@@ -15,7 +15,7 @@ import { PreemptionWatch } from './preemption-watch.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './protocol.ts'
 import { controlIndex } from './protocol.ts'
 import { HostRequest } from './request.ts'
-import { longestHoldMs, Scheduler, type SchedulerOptions, type StepResults } from './scheduler.ts'
+import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './scheduler.ts'
 import { packStats } from './stats.ts'
 import type { StepPlan } from './step-plan.ts'
 import { StepTrace } from './step-trace.ts'
@@ -162,7 +162,7 @@ export class HostLoop {
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
       const { tokens, logprobs } = this.#results
-      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestHoldMs / 1000)
+      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000)
       this.#discarded = rows < 0
       return rows
     } finally {

@@ -43,10 +43,10 @@ const leastChunk = 8
 const growth = 1.5
 
 /**
- * The first token of a run of steps waits this long at most for the last one: half of the time for which a screen shows a picture. What
- * happens between two runs (planning, a message, the main thread at work on a CPU of the step that follows) costs some 0.3 ms.
+ * A run of steps takes so long at most, as far as is known: a reader sees sixty parts of an output a second, as many as a screen shows.
+ * What happens between two runs (planning, a message, the main thread at work on a CPU of the step that follows) costs some 0.3 ms.
  */
-export const longestHoldMs = 8
+export const longestRunMs = 16
 /** Of a run: a part of an output is no longer, however fast steps are, and readers that fall behind are noticed in time. */
 const mostRunSteps = 16
 
@@ -293,7 +293,7 @@ export class Scheduler {
     const { stepTokens, drafter, policy } = this.#options
     if (!plan.decodes || running.inFlight > 0 || drafter !== undefined || !this.cost.ready) return 1
     const ms = this.cost.stepMs(plan.nTokens, plan.attended, plan.nSegments)
-    let most = Math.min(mostRunSteps, 1 + longestHoldMs / ms, policy.maxStepMs / ms, stepTokens / plan.nSegments)
+    let most = Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / plan.nSegments)
     for (let i = 0; i < plan.nSegments; i++) most = Math.min(most, plan.requests[i]!.limit - plan.requests[i]!.length)
     const steps = Math.floor(most)
     if (steps < 2) return 1
