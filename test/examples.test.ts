@@ -110,7 +110,8 @@ describe('server', () => {
     const answer = await chat(url, { messages, seed: 1 })
     expect(answer.headers.get('content-type')).toMatch('text/event-stream')
     const events = (await answer.text()).trim().split('\n\n')
-    expect(events.length).toBeGreaterThan(20)
+    // Of so small a model an event has up to 16 tokens, and the answer has more than a hundred.
+    expect(events.length).toBeGreaterThan(6)
     expect(events.at(-1)).toMatch(/^event: done\ndata: .*"finishReason":"stop"/)
     const parts = events.slice(0, -1).map((event) => JSON.parse(/^event: text\ndata: (.*)$/.exec(event)![1]!).text)
     expect(parts.join('')).toMatch(/Luna/)
