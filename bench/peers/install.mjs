@@ -3,11 +3,13 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+const version = '3.22.1'
+
 export function installPeer(folder) {
   if (existsSync(join(folder, 'node_modules', 'node-llama-cpp'))) return
   console.error(`installing node-llama-cpp into ${folder}`)
   writeFileSync(join(folder, 'package.json'), '{"private":true}')
-  const packages = ['node-llama-cpp', `@node-llama-cpp/linux-${process.arch}`]
+  const packages = [`node-llama-cpp@${version}`, `@node-llama-cpp/linux-${process.arch}@${version}`]
   const options = ['--ignore-scripts', '--omit=optional', '--no-audit', '--prefix', folder]
   execFileSync('npm', ['install', ...options, ...packages], { stdio: 'ignore' })
 }

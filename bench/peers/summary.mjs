@@ -1,4 +1,5 @@
 // The rounds of run.mjs as medians and ratios, as a Markdown table and as charts.
+import { median } from '../median.mjs'
 
 /** What is measured, in the order of the table; of load and rss less is better. */
 const measures = {
@@ -13,7 +14,6 @@ const less = new Set(['load', 'rss'])
 /** Each peer counts with the better of its thread counts. */
 const peers = ['node-llama-cpp', 'llama.cpp']
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]
 const rounded = (value) => Number(value.toPrecision(4))
 const mapped = (keys, of) =>
   Object.fromEntries(keys.map((key) => [key, of(key)]).filter(([, value]) => value !== undefined))
