@@ -91,6 +91,19 @@ const kvDecode = Object.entries(results)
     return `\`npm run bench:kv-decode\`: ${flags.sequences} sequences of ${flags.context} tokens each, ${flags.model}, types of the KV cache in turns; medians of the rounds:\n\n${table(head, rows)}`
   })
   .join('\n\n')
+const attention = (results.attention ?? []).filter(({ op }) => op?.endsWith('tokens=1'))
+const decodeAttention = attention.length
+  ? `Decode attention (\`npm run bench:kernels -- --only attention\`), limits measured around every row:\n\n${table(
+      ['KV cache, query / KV heads, head size, sequences, keys', 'us', 'GB/s', '% of bound', 'read GB/s'],
+      attention.map(({ op, us, gbPerSecond, percentBound, readGbPerSecond }) => [
+        op.slice('attention '.length, -' tokens=1'.length).replaceAll(/[a-z]+=/g, ''),
+        us.toFixed(0),
+        gbPerSecond.toFixed(1),
+        `${percentBound.toFixed(0)}%`,
+        readGbPerSecond.toFixed(1),
+      ]),
+    )}`
+  : ''
 const host = results.host
   ? `Host cost (\`npm run bench\`), medians:\n\n${table(
       ['', 'us'],
@@ -151,6 +164,8 @@ ${parallel}
 ${peers.join('\n\n')}
 
 ${kvDecode}
+
+${decodeAttention}
 
 ${coldStart}
 

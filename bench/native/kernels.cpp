@@ -43,6 +43,16 @@ struct Bench {
   MachineLimits limits;
   std::unique_ptr<Backend> backend;
 
+  void measure() { limits = measure_limits(options.threads); }
+  // Afterwards the better of both counts: the CPUs of a virtual machine move.
+  void measure_again() {
+    const MachineLimits before = limits;
+    measure();
+    limits.read_bytes_per_second = std::max(limits.read_bytes_per_second, before.read_bytes_per_second);
+    limits.int8_ops_per_second = std::max(limits.int8_ops_per_second, before.int8_ops_per_second);
+    limits.fma_ops_per_second = std::max(limits.fma_ops_per_second, before.fma_ops_per_second);
+  }
+
   bool wanted(const std::string& name) const { return name.find(options.only) != std::string::npos; }
 
   // Seconds of one call of f(i), i counting up over all calls: the median batch, or with --best the fastest one, which
@@ -135,7 +145,7 @@ double attention_operations(KvDtype dtype, int rows) {
 // `sequences` sequences of `context` keys, blocks scattered over the pool; each computes `count` tokens at its end.
 // percentBound counts the bytes against the read bandwidth or the operations against 80% of the FMA peak (int8: of the
 // int8 peak), whichever takes longer.
-void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads, int head_size, int sequences,
+void bench_attention(Bench& bench, KvDtype dtype, int heads, int kv_heads, int head_size, int sequences,
                      int context, int count) {
   const std::string name = "attention " + std::string(traits(dtype).name) + " heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
                            " size=" + std::to_string(head_size) + " sequences=" + std::to_string(sequences) +
@@ -145,6 +155,9 @@ void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads,
   const std::size_t layer_bytes = kv_block_bytes({1, 1, kv_heads, head_size, dtype}) * static_cast<std::size_t>(blocks);
   const int layers = static_cast<int>(std::clamp<std::size_t>(rotation_bytes / layer_bytes, 1, 256));
   const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, dtype});
+  std::vector<std::uint8_t> codes(kv_block_bytes(kv->shape));
+  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13 & 0x3B);  // numbers in every type
+  for (int b = 0; b < blocks; ++b) bench.backend->kv_import(*kv, b, codes.data());  // memory of its own for every block
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) table[static_cast<std::size_t>(i)] = i;
   std::uint32_t seed = 5;
@@ -161,8 +174,10 @@ void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads,
         {s * count, count, context - count, table.data() + static_cast<std::ptrdiff_t>(s) * sequence_blocks});
   const AttentionPlan plan{segments.data(), sequences, rows};
   const AttentionParams params{heads, 0.125f, 0};
+  bench.measure();
   const double seconds = bench.seconds_of(
       [&](int i) { bench.backend->attention(out.data(), q.data(), width, *kv, i % layers, plan, params); });
+  bench.measure_again();
   const double pairs = static_cast<double>(sequences) * kv_heads *
                        (static_cast<double>(context) * count - 0.5 * count * (count - 1));  // (token, key) per kv head
   const double operations = 2 * pairs * head_size / 64 * attention_operations(dtype, heads / kv_heads * count) / count;
@@ -170,10 +185,10 @@ void bench_attention(const Bench& bench, KvDtype dtype, int heads, int kv_heads,
   const double read_seconds = static_cast<double>(layer_bytes) / bench.limits.read_bytes_per_second,
                op_seconds = operations / (0.8 * peak);
   std::printf(
-      "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"percentRead\":%.1f,"
+      "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"readGbPerSecond\":%.1f,\"percentRead\":%.1f,"
       "\"gflopPerSecond\":%.1f,\"percentOps\":%.1f,\"percentBound\":%.1f}\n",
       name.c_str(), bench.backend->isa(), bench.options.threads, seconds * 1e6, layer_bytes / seconds / 1e9,
-      100 * read_seconds / seconds, 4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9,
+      bench.limits.read_bytes_per_second / 1e9, 100 * read_seconds / seconds, 4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9,
       100 * op_seconds / seconds, 100 * std::max(read_seconds, op_seconds) / seconds);
   std::fflush(stdout);
 }
@@ -228,7 +243,7 @@ int main(int argc, char** argv) {
   bench.backend = make_cpu_backend(bench.options.isa);
   bench.backend->set_threads(bench.options.threads);
   bench.backend->set_tuning(bench.options.tuning);
-  bench.limits = measure_limits(bench.options.threads);
+  bench.measure();
   std::printf(
       "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"fmaGopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",
       bench.options.threads, bench.limits.read_bytes_per_second / 1e9, bench.limits.int8_ops_per_second / 1e9,
