@@ -19,6 +19,7 @@ const smol = join(root, '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const has = (command) => spawnSync('which', [command]).status === 0
 const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status === 0
 const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not beside the project')
+const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
 const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
 
@@ -148,7 +149,7 @@ const checks = [
   {
     name: 'oracle-smollm2',
     what: 'SmolLM2-135M against PyTorch float32',
-    skip: () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
+    skip: needsTorch,
     run: () => ['node', 'scripts/oracle.mjs', smol, '--python', python],
   },
   {
@@ -193,8 +194,8 @@ const checks = [
   {
     name: 'kv-quality-smollm2',
     what: 'perplexity and needles with the KV cache in bf16, fp8 and int8 against f16 on SmolLM2-135M (limit 0.3%)',
-    skip: needsSmol,
-    run: () => ['node', 'scripts/kv-quality.mjs', smol],
+    skip: needsTorch,
+    run: () => ['node', 'scripts/kv-quality.mjs', smol, '--python', python],
   },
   {
     name: 'jammed-main-thread',

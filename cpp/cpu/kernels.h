@@ -43,6 +43,7 @@ struct LinearTile {
   std::ptrdiff_t out_ld = 0;
   const float* bias = nullptr;            // [rows] or null
   bool add = false;                       // out = out + y
+  bool stream = false;                    // store past the caches: out and its rows begin at cache lines
   // Memory wanted soon: per K group so many cache lines of it are fetched, the next weights in `prefetch` and something
   // else in `beside`.
   const std::uint8_t *prefetch = nullptr, *beside = nullptr;
@@ -94,6 +95,7 @@ struct Kernels {
   // Groups [begin, end) of a panel's tokens. offset: see "corrections" above.
   void (*quantise)(const PanelInput& in, std::uint8_t* panel, int begin, int end, int offset);
   LinearKernel linear[format_count];  // by Format
+  void (*finish_streams)();           // what was streamed becomes visible before what follows
   float (*norm_scale)(const float* x, float eps, int width);  // 1 / sqrt(mean(x^2) + eps)
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);
   void (*gate_silu)(float* out, const float* gate, const float* up, int n);

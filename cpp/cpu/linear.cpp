@@ -18,6 +18,9 @@ constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_produc
 constexpr double shortest_claim_us = 2, longest_claim_us = 500;
 // Fewer tokens are bound by reading, and one stream of weights is read faster than two: where gates and ups lie apart.
 constexpr int fused_from_tokens = 6;
+// An output of so much leaves the caches before it is read: stored past them, its lines are not read first, and weights and
+// panels stay.
+constexpr std::size_t streamed_bytes = std::size_t{3} << 20;
 
 // Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
 struct Work {
@@ -68,23 +71,32 @@ Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens,
                      int8_products_per_us, threads)};
 }
 
-// A tile times the panels of a block, one after the other. `next`: the tile that the thread computes afterwards, or null;
-// it is fetched meanwhile, evenly.
+// Tiles of a weight, each times the panels of a block, one after the other.
 class TileTimesPanels {
  public:
-  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, int tile, const std::uint8_t* next, int panels)
+  // bias: [N] or null; add, stream: kernels.h.
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream)
       : kernel_(kernels.linear[static_cast<int>(weight.format)]),
-        groups_(static_cast<std::size_t>(weight.k) / group_size),
-        lines_left_(next ? static_cast<int>(block_bytes(weight.format) / 64) : 0),
-        lines_((lines_left_ + panels - 1) / panels) {
-    const int row = tile * tile_rows;
-    job_.weights = weight.tile(tile);
+        groups_(static_cast<int>(weight.k / group_size)),
+        group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
+        n_(static_cast<int>(weight.n)),
+        bias_(bias) {
     job_.k = static_cast<int>(weight.k);
-    job_.rows = static_cast<int>(std::min<std::int64_t>(tile_rows, weight.n - row));
-    job_.prefetch = next;
+    job_.out_ld = out_ld;
+    job_.add = add;
+    job_.stream = stream;
   }
-  // bias: of the tile's first row, or null; add: out = out + y.
-  void to(const float* bias, int out_ld, bool add) { job_.bias = bias, job_.out_ld = out_ld, job_.add = add; }
+  // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly over the
+  // panels.
+  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
+    const int row = tile * tile_rows;
+    job_.weights = weights;
+    job_.rows = std::min(tile_rows, n_ - row);
+    job_.bias = bias_ ? bias_ + row : nullptr;
+    job_.prefetch = next;
+    lines_left_ = next ? group_lines_ : 0;
+    lines_ = (lines_left_ + panels - 1) / panels;
+  }
   void times(const std::uint8_t* panel, int tokens, float* out, KvAhead::Lines beside) {
     job_.activations = panel;
     job_.tokens = tokens;
@@ -93,17 +105,23 @@ class TileTimesPanels {
     job_.beside = beside.first;
     job_.beside_lines = beside.per_group;
     kernel_(job_);
-    job_.prefetch += groups_ * static_cast<std::size_t>(job_.prefetch_lines) * 64;
+    job_.prefetch += static_cast<std::ptrdiff_t>(groups_) * job_.prefetch_lines * 64;
     lines_left_ -= job_.prefetch_lines;
   }
 
  private:
   const LinearKernel kernel_;
-  const std::size_t groups_;
-  int lines_left_;  // of each K group
-  const int lines_;
+  const int groups_, group_lines_, n_;
+  const float* const bias_;
+  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each panel
   LinearTile job_;
 };
+
+bool streamed(const LinearCall& call) {
+  constexpr std::size_t line_floats = 16;
+  return !call.add && sizeof(float) * static_cast<std::size_t>(call.tokens) * static_cast<std::size_t>(call.out_ld) >= streamed_bytes &&
+         reinterpret_cast<std::uintptr_t>(call.out) % 64 == 0 && static_cast<std::size_t>(call.out_ld) % line_floats == 0;
+}
 
 Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
   const bool side_by_side = weight.paired() && at_once == 2;
@@ -111,14 +129,21 @@ Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
 }
 
 // What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first afterwards.
-struct Ahead {
-  const Work& work;
-  Followers::Tiles next;
-  int threads;
-  const std::uint8_t* during(int i, int thread, const std::uint8_t* next_tile) const {
-    if (i + 1 == ThreadPool::share_begin(work.size(), threads, thread + 1)) return next.of(thread, threads);
-    return i % work.tiles + 1 < work.tiles ? next_tile : nullptr;
+class Ahead {
+ public:
+  Ahead(const Work& work, Followers::Tiles next, int threads, int thread)
+      : tiles_(work.tiles),
+        end_(ThreadPool::share_begin(work.size(), threads, thread + 1)),
+        afterwards_(next.of(thread, threads)) {}
+  // For index i of the work, which is the block's tile at `place`.
+  const std::uint8_t* during(int i, int place, const std::uint8_t* next_tile) const {
+    if (i + 1 == end_) return afterwards_;
+    return place + 1 < tiles_ ? next_tile : nullptr;
   }
+
+ private:
+  const int tiles_, end_;
+  const std::uint8_t* const afterwards_;
 };
 
 // out = or += weight times panels that are made.
@@ -126,27 +151,30 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
               const Activations& activations, const LinearCall& call) {
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
-  const Ahead ahead{work, scratch.followers.read(tiles_of(weight, 1)), team.threads};
+  const Followers::Tiles follower = scratch.followers.read(tiles_of(weight, 1));
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
+  const bool stream = streamed(call);
   const int groups = static_cast<int>(weight.k / group_size);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
+        const Ahead ahead(work, follower, team.threads, thread);
+        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream);
         for (int i = begin; i < end; ++i) {
-          const int block = i / work.tiles, place = i % work.tiles;
-          const int tile = static_cast<int>(weight.tile_at(place)), row = tile * tile_rows;
+          const int block = i / work.tiles, place = i - block * work.tiles;
+          const int tile = static_cast<int>(weight.tile_at(place));
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          TileTimesPanels job(kernels, weight, tile, fetch ? ahead.during(i, thread, weight.placed(place + 1)) : nullptr,
-                              end_panel - first_panel);
-          job.to(call.bias ? call.bias + row : nullptr, call.out_ld, call.add);
+          job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
+                   end_panel - first_panel);
           for (int p = first_panel; p < end_panel; ++p) {
             const int first = panels.begin(p);
             job.times(quantised + activations.offset(first), panels.size(p),
-                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + row,
+                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
                       fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
           }
         }
+        if (stream) kernels.finish_streams();
       },
       plan.runs);
 }
@@ -225,7 +253,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Work& work = plan.work;
   const Activations in(kernels, team, scratch, gate_up, panels, call.in);
   const Activations between(kernels, scratch, scratch.gated, down, panels);
-  const Ahead ahead{work, scratch.followers.read(tiles_of(gate_up, 2)), team.threads};
+  const Followers::Tiles follower = scratch.followers.read(tiles_of(gate_up, 2));
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const int groups = static_cast<int>(gate_up.k / group_size);
   team.tiles(
@@ -234,19 +262,18 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         constexpr int ld = 2 * tile_rows;
         alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
         const std::uint8_t* const quantised = in.of(thread);
+        const Ahead ahead(work, follower, team.threads, thread);
+        TileTimesPanels gate(kernels, gate_up, call.gate_up_bias, ld, false, false), up = gate;
+        const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
-          const int block = i / work.tiles, tile = i % work.tiles;
+          const int block = i / work.tiles, tile = i - block * work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          const auto job_of = [&](int t, const std::uint8_t* next) {
-            TileTimesPanels job(kernels, gate_up, t, next, end_panel - first_panel);
-            job.to(call.gate_up_bias ? call.gate_up_bias + t * tile_rows : nullptr, ld, false);
-            return job;
-          };
-          const std::uint8_t *const next = fetch ? ahead.during(i, thread, gate_up.tile(tile + 1)) : nullptr, *next_up = nullptr;
+          const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
+          const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
-          if (next != nullptr) next_up = next == gate_up.tile(tile + 1) ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
-          const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
-          TileTimesPanels gate = job_of(tile, next), up = job_of(tiles + tile, next_up);
+          if (next != nullptr) next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
+          gate.tile(tile, gate_up.tile(tile), next, end_panel - first_panel);
+          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, end_panel - first_panel);
           for (int p = first_panel; p < end_panel; ++p) {
             const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
             gate.times(panel, panels.size(p), made, beside());

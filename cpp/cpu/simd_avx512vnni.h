@@ -14,6 +14,8 @@ SIMD_FN f32x16 f_zero() { return _mm512_setzero_ps(); }
 SIMD_FN f32x16 f_set(float v) { return _mm512_set1_ps(v); }
 SIMD_FN f32x16 f_load(const float* p) { return _mm512_loadu_ps(p); }
 SIMD_FN void f_store(float* p, f32x16 v) { _mm512_storeu_ps(p, v); }
+SIMD_FN void f_stream(float* p, f32x16 v) { _mm512_stream_ps(p, v); }
+SIMD_FN void stream_fence() { _mm_sfence(); }
 SIMD_FN f32x16 f_add(f32x16 a, f32x16 b) { return _mm512_add_ps(a, b); }
 SIMD_FN f32x16 f_sub(f32x16 a, f32x16 b) { return _mm512_sub_ps(a, b); }
 SIMD_FN f32x16 f_mul(f32x16 a, f32x16 b) { return _mm512_mul_ps(a, b); }

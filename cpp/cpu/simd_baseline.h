@@ -30,6 +30,8 @@ SIMD_FN f32x16 f_set(float x) { return f_each([&](int) { return x; }); }
 SIMD_FN f32x16 f_zero() { return f_set(0.0f); }
 SIMD_FN f32x16 f_load(const float* p) { return f_each([&](int i) { return p[i]; }); }
 SIMD_FN void f_store(float* p, const f32x16& a) { std::memcpy(p, a.v, 64); }
+SIMD_FN void f_stream(float* p, const f32x16& a) { f_store(p, a); }
+SIMD_FN void stream_fence() {}
 SIMD_FN f32x16 f_add(const f32x16& a, const f32x16& b) { return f_each([&](int i) { return a.v[i] + b.v[i]; }); }
 SIMD_FN f32x16 f_sub(const f32x16& a, const f32x16& b) { return f_each([&](int i) { return a.v[i] - b.v[i]; }); }
 SIMD_FN f32x16 f_mul(const f32x16& a, const f32x16& b) { return f_each([&](int i) { return a.v[i] * b.v[i]; }); }

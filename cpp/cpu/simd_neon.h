@@ -23,6 +23,8 @@ SIMD_FN void f_store(float* p, f32x16 v) {
   vst1q_f32(p + 8, v.c);
   vst1q_f32(p + 12, v.d);
 }
+SIMD_FN void f_stream(float* p, f32x16 v) { f_store(p, v); }
+SIMD_FN void stream_fence() {}
 SIMD_FN f32x16 f_add(f32x16 x, f32x16 y) {
   return {vaddq_f32(x.a, y.a), vaddq_f32(x.b, y.b), vaddq_f32(x.c, y.c), vaddq_f32(x.d, y.d)};
 }

@@ -81,7 +81,10 @@ std::size_t block_bytes(Format format) {
 }
 
 CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena)
-    : Weight(format, n, k), bytes_(memory_bytes(format, n, k)), memory_(arena.allocate(bytes_)) {}
+    : Weight(format, n, k),
+      bytes_(memory_bytes(format, n, k)),
+      tile_bytes_(block_bytes(format) * static_cast<std::size_t>(k / group_size)),
+      memory_(arena.allocate(bytes_)) {}
 
 void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
   if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row ||

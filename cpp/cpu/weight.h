@@ -22,7 +22,7 @@ class CpuWeight final : public Weight {
   bool paired() const { return paired_; }
 
   std::int64_t tiles() const { return (n + tile_rows - 1) / tile_rows; }
-  std::size_t tile_bytes() const { return block_bytes(format) * static_cast<std::size_t>(k / group_size); }
+  std::size_t tile_bytes() const { return tile_bytes_; }
   // Places are tiles in the order of memory: the tile at one, and the other way round.
   std::int64_t tile_at(std::int64_t place) const { return paired_ ? place % 2 * (tiles() / 2) + place / 2 : place; }
   std::int64_t place_of(std::int64_t tile) const {
@@ -44,7 +44,7 @@ class CpuWeight final : public Weight {
   void load_float(std::uint8_t* to, int lanes, const std::uint8_t* rows);
   void load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows);
 
-  std::size_t bytes_;
+  const std::size_t bytes_, tile_bytes_;
   bool paired_ = false;
   std::shared_ptr<std::uint8_t> memory_;
 };

@@ -10,6 +10,7 @@
 
 #include "compare.h"
 #include "error.h"
+#include "os.h"
 
 using namespace octavo;
 using namespace octavo::testing;
@@ -246,6 +247,32 @@ TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") 
                         ": ", difference);
         }
       }
+    }
+  }
+}
+
+TEST_CASE("linear: an output too large for the caches is the same wherever it lies") {
+  Rng rng(250);
+  const int M = 9, K = 32, N = 32 * 2740 + 16, floats_a_line = 16;  // 3 MiB and more; the last tile is half a tile
+  for (const Format format : {Format::q4_0, Format::q8_0, Format::q5_0}) {
+    CAPTURE(std::string(traits(format).name));
+    const std::vector<std::uint8_t> rows = random_rows(format, N, K, rng);
+    const std::vector<float> x = random_activations(static_cast<std::size_t>(M) * K, rng);
+    const std::vector<float> bias = random_normals(static_cast<std::size_t>(N), rng);
+    // At a cache line, rows as well; and neither.
+    for (const int shift : {0, 1}) {
+      const int ld = N + shift * 3;
+      os::Memory memory(sizeof(float) * (static_cast<std::size_t>(M) * static_cast<std::size_t>(ld) + floats_a_line));
+      float* const out = static_cast<float*>(memory.data()) + shift;
+      std::vector<float> expected(static_cast<std::size_t>(M) * static_cast<std::size_t>(ld));
+      reference().linear(expected.data(), ld, x.data(), *make_weight(reference(), format, N, K, rows), bias.data(), M, Epilogue::store);
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        std::fill_n(out, expected.size(), -1.0f);
+        backend.linear(out, ld, x.data(), *make_weight(backend, format, N, K, rows), bias.data(), M, Epilogue::store);
+        int different = 0;
+        for (int t = 0; t < M; ++t) different += std::memcmp(out + t * ld, expected.data() + t * ld, sizeof(float) * N) != 0;
+        CHECK_MESSAGE(different == 0, label, ", shift ", shift, ": ", different, " rows differ");
+      });
     }
   }
 }
