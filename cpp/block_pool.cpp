@@ -1,5 +1,5 @@
-// Intrusive lists over block numbers: a stack of free blocks beside those never used, one doubly linked list of cached blocks in eviction
-// order, one singly linked chain per hash bucket.
+// Intrusive lists over block numbers: a stack of free blocks beside those never used, one doubly linked list of cached
+// blocks in eviction order, one singly linked chain per hash bucket.
 #include "block_pool.h"
 
 #include <algorithm>

@@ -42,8 +42,8 @@ struct BlockPool {
   int unowned() const { return static_cast<int>(free.size()) + provided - fresh; }
   int available() const { return unowned() + cached; }
 
-  // A block with one reference: the free one given back last, the first that was never used, or else the least recently used
-  // cached one. available() > 0 is the caller's duty.
+  // A block with one reference: the free one given back last, the first that was never used, or else the least recently
+  // used cached one. available() > 0 is the caller's duty.
   int take();
   void retain(int block);
   // One reference less; the last one makes an indexed block cached (most recently used), another free.

@@ -53,12 +53,14 @@ CudaStatus cuda_status() {
       return status;
     }
     if (device.compute_major < least_compute_major) continue;
-    status.info.push_back({device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
+    status.info.push_back(
+        {device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
   }
   status.devices = static_cast<int>(status.info.size());
   if (status.devices == 0) {
-    status.reason = count == 0 ? "the driver shows no CUDA device"
-                               : "no CUDA device has compute capability " + std::to_string(least_compute_major) + ".0 or more";
+    status.reason = count == 0
+                        ? "the driver shows no CUDA device"
+                        : "no CUDA device has compute capability " + std::to_string(least_compute_major) + ".0 or more";
   }
   status.available = status.devices > 0;
   return status;

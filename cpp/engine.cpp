@@ -10,7 +10,8 @@ namespace octavo {
 
 namespace {
 
-// Signals of living engines by id. A function-local static: engines of several threads come and go until the process ends.
+// Signals of living engines by id. A function-local static: engines of several threads come and go until the process
+// ends.
 struct Registry {
   std::mutex mutex;
   std::unordered_map<std::uint32_t, std::shared_ptr<Signals>> signals;
@@ -35,14 +36,16 @@ void set_signal(std::uint32_t id, std::atomic<bool> Signals::*signal) {
   if (it != r.signals.end()) ((*it->second).*signal).store(true, std::memory_order_release);
 }
 
-[[noreturn]] void bad_segment(std::size_t index, const std::string& what, const std::string& expected, long long found) {
+[[noreturn]] void bad_segment(std::size_t index, const std::string& what, const std::string& expected,
+                              long long found) {
   throw Error(Code::invalid_argument, "segment " + std::to_string(index) + ": " + what,
               {{"expected", expected}, {"found", std::to_string(found)}});
 }
 
 std::shared_ptr<const Model> require_loaded(std::shared_ptr<const Model> model) {
   if (!model->loaded())
-    throw Error(Code::invalid_argument, "the model is not loaded", {{"expected", "finishLoad() before an engine is made"}});
+    throw Error(Code::invalid_argument, "the model is not loaded",
+                {{"expected", "finishLoad() before an engine is made"}});
   return model;
 }
 
@@ -80,8 +83,9 @@ void Engine::set_sampler(int sequence, SamplerParams params) {
   check_sampler_params(params);
   for (const auto& [token, value] : params.bias) {
     if (token < 0 || token >= model_->desc().vocabulary)
-      throw Error(Code::invalid_argument, "logit bias for a token outside the vocabulary",
-                  {{"expected", "0.." + std::to_string(model_->desc().vocabulary - 1)}, {"found", std::to_string(token)}});
+      throw Error(
+          Code::invalid_argument, "logit bias for a token outside the vocabulary",
+          {{"expected", "0.." + std::to_string(model_->desc().vocabulary - 1)}, {"found", std::to_string(token)}});
     // sample_row would refuse it too, but then the whole step is lost.
     if (!(value < std::numeric_limits<float>::infinity()))
       throw Error(Code::invalid_argument, "a logit bias is not a number",
@@ -109,19 +113,24 @@ void Engine::submit(Step step) {
   for (std::size_t i = 0; i < step.segments.size(); ++i) {
     const Segment& s = step.segments[i];
     if (s.count < 1) bad_segment(i, "no tokens", ">= 1", s.count);
-    if (s.rows < 0 || s.rows > s.count) bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
+    if (s.rows < 0 || s.rows > s.count)
+      bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
     check_room(i, s);
-    if (s.score && s.next >= vocabulary) bad_segment(i, "next token outside the vocabulary", "< " + std::to_string(vocabulary), s.next);
+    if (s.score && s.next >= vocabulary)
+      bad_segment(i, "next token outside the vocabulary", "< " + std::to_string(vocabulary), s.next);
     for (std::size_t j = 0; j < i; ++j)
-      if (step.segments[j].sequence == s.sequence) bad_segment(i, "a sequence twice in one step", "distinct sequences", s.sequence);
+      if (step.segments[j].sequence == s.sequence)
+        bad_segment(i, "a sequence twice in one step", "distinct sequences", s.sequence);
     const auto sampler = samplers_.find(s.sequence);
-    if (!s.score && s.rows > 0 && sampler == samplers_.end()) bad_segment(i, "no sampler set", "setSampler before", s.sequence);
+    if (!s.score && s.rows > 0 && sampler == samplers_.end())
+      bad_segment(i, "no sampler set", "setSampler before", s.sequence);
     step_samplers_.push_back(sampler == samplers_.end() ? nullptr : &sampler->second);
     total += static_cast<std::size_t>(s.count);
   }
   if (total != step.tokens.size() || total < 1 || total > static_cast<std::size_t>(options_.max_step_tokens))
     throw Error(Code::invalid_argument, "wrong number of tokens in the step",
-                {{"expected", "1.." + std::to_string(options_.max_step_tokens) + ", the sum of the segments"}, {"found", std::to_string(step.tokens.size())}});
+                {{"expected", "1.." + std::to_string(options_.max_step_tokens) + ", the sum of the segments"},
+                 {"found", std::to_string(step.tokens.size())}});
   for (const std::int32_t token : step.tokens)
     if (token < 0 || token >= vocabulary)
       throw Error(Code::invalid_argument, "token outside the vocabulary",
@@ -143,7 +152,8 @@ void Engine::kv_export(int sequence, int first, int count, std::uint8_t* out) co
   const int full = kv_.length(sequence) / kv_block_tokens;
   if (first < 0 || count < 0 || count > full - first)
     throw Error(Code::invalid_argument, "blocks that are not computed",
-                {{"expected", "up to block " + std::to_string(full)}, {"found", std::to_string(first) + " + " + std::to_string(count)}});
+                {{"expected", "up to block " + std::to_string(full)},
+                 {"found", std::to_string(first) + " + " + std::to_string(count)}});
   const std::vector<std::int32_t>& table = kv_.table(sequence);
   for (int i = first; i < first + count; ++i, out += block_bytes())
     model_->backend().kv_export(out, *store_, table[static_cast<std::size_t>(i)]);
@@ -154,7 +164,8 @@ bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, cons
   if (pending_) throw Error(Code::invalid_argument, "a step is pending: wait for it first", {});
   if (count < 0 || count % kv_block_tokens != 0 || start % kv_block_tokens != 0)
     throw Error(Code::invalid_argument, "not whole blocks of tokens",
-                {{"expected", "multiples of " + std::to_string(kv_block_tokens)}, {"found", std::to_string(start) + " + " + std::to_string(count)}});
+                {{"expected", "multiples of " + std::to_string(kv_block_tokens)},
+                 {"found", std::to_string(start) + " + " + std::to_string(count)}});
   if (!kv_.reserve(sequence, count)) return false;
   make_copies();  // a block taken now may be part of a copy that was queued before
   const std::vector<std::int32_t>& table = kv_.table(sequence);
@@ -167,7 +178,8 @@ bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, cons
 std::size_t Engine::result_rows() const {
   std::size_t rows = 0;
   if (pending_)
-    for (const Segment& s : step_.segments) rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+    for (const Segment& s : step_.segments)
+      rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
   return rows;
 }
 

@@ -1,4 +1,5 @@
-// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt and nudge may come from any thread.
+// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt and nudge may come from any
+// thread.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,7 +17,8 @@ struct EngineOptions {
   int threads, kv_blocks, max_step_tokens;
   bool prefix_cache;
   KvDtype kv_dtype = KvDtype::f16;
-  bool tune = false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
+  bool tune =
+      false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
 };
 
 // What other threads may tell an engine.
@@ -45,18 +47,19 @@ class Engine {
   void set_sampler(int sequence, SamplerParams params);
   void release(int sequence);  // sequence and its sampler
 
-  // Contents of `count` full blocks of a sequence's computed tokens, from its block `first` on: out[count * kv_block_bytes].
+  // Contents of `count` full blocks of a sequence's computed tokens, from its block `first` on: out[count *
+  // kv_block_bytes].
   void kv_export(int sequence, int first, int count, std::uint8_t* out) const;
-  // Appends whole blocks of tokens whose keys and values are known: room, contents and tokens at once. False, and nothing
-  // changed, when the pool has no room. tokens[count], blocks[count / 16 * kv_block_bytes]
+  // Appends whole blocks of tokens whose keys and values are known: room, contents and tokens at once. False, and
+  // nothing changed, when the pool has no room. tokens[count], blocks[count / 16 * kv_block_bytes]
   bool kv_import(int sequence, const std::int32_t* tokens, int count, const std::uint8_t* blocks);
 
   // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
   void submit(Step step);
   // Result rows of the stored step; 0 without one.
   std::size_t result_rows() const;
-  // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by interrupt,
-  // nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
+  // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by
+  // interrupt, nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
   bool wait(const Run& run = {});
   // Tokens after which no run goes on.
   void set_end_tokens(const std::vector<std::int32_t>& tokens) { end_tokens_ = {tokens.begin(), tokens.end()}; }

@@ -1,6 +1,6 @@
 // Double-precision log, exp, sin and cos made of +, -, * and / only: the C library picks different code per CPU, these
-// give the same bits everywhere (docs/numerics.md). Relative error about 2e-16 for exp and log; absolute about 2e-16 for
-// sin and cos with |x| < 1e6. Used where speed does not matter: RoPE angles, sampling noise, log-probabilities.
+// give the same bits everywhere (docs/numerics.md). Relative error about 2e-16 for exp and log; absolute about 2e-16
+// for sin and cos with |x| < 1e6. Used where speed does not matter: RoPE angles, sampling noise, log-probabilities.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -37,7 +37,8 @@ inline void exact_sincos(double x, double* sin_out, double* cos_out) {
   const double t = x * 0.63661977236758134308;
   const long n = static_cast<long>(t + (t < 0 ? -0.5 : 0.5));
   const double k = static_cast<double>(n);
-  const double r = ((x - k * 1.57079632673412561417e+00) - k * 6.07710050630396597660e-11) - k * 2.02226624879595063154e-21;
+  const double r =
+      ((x - k * 1.57079632673412561417e+00) - k * 6.07710050630396597660e-11) - k * 2.02226624879595063154e-21;
   const double z = r * r;
   double s = 1, c = 1;
   for (int i = 8; i >= 1; --i) s = 1 - s * z / ((2 * i) * (2 * i + 1));

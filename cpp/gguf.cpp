@@ -45,8 +45,8 @@ enum ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, strin
 constexpr std::uint32_t value_bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 // What a header may hold. The largest vocabularies in use (262,144 tokens, their scores, types and merges: 1.3 million
-// elements, 16 MB) need a third of it. Without limits a header would be expanded into many times its size in memory: a key
-// takes 14 bytes of file and ten times that once read.
+// elements, 16 MB) need a third of it. Without limits a header would be expanded into many times its size in memory: a
+// key takes 14 bytes of file and ten times that once read.
 constexpr std::uint64_t max_header_bytes = std::uint64_t{64} << 20;
 constexpr std::uint64_t max_array_elements = std::uint64_t{1} << 22;  // of all arrays together
 constexpr std::uint64_t max_keys = 65536, max_tensors = 65536;
@@ -90,7 +90,8 @@ class Cursor {
   }
 
   void at_most(std::uint64_t count, std::uint64_t limit, const std::string& subject) const {
-    if (count > limit) fail(Code::model_unsupported, subject, "at most " + std::to_string(limit), std::to_string(count));
+    if (count > limit)
+      fail(Code::model_unsupported, subject, "at most " + std::to_string(limit), std::to_string(count));
   }
 
   void bytes(void* out, std::size_t n, const std::string& subject) {

@@ -30,7 +30,8 @@ using KvProvider = std::function<int(int n)>;
 class KvCache {
  public:
   // index_buckets: hash buckets, 0 = twice the blocks; results do not depend on it (tests force collisions with 1).
-  // provider: without one, all blocks have memory. Blocks are used from 0 on, and one that has been used before rather than a new one.
+  // provider: without one, all blocks have memory. Blocks are used from 0 on, and one that has been used before rather
+  // than a new one.
   explicit KvCache(int total_blocks, bool prefix_index = true, int index_buckets = 0, KvProvider provider = {});
   ~KvCache();
 
@@ -40,9 +41,9 @@ class KvCache {
   // The sequence must be empty. Returns the tokens attached (a multiple of 16); they count as computed.
   int match(int sequence, const std::int32_t* tokens, int count);
   // Makes room for `count` tokens after length(sequence): takes blocks, copies a shared last block on write. All or
-  // nothing: false (and no change) when there are not enough free and cached blocks. New blocks are asked for before cached ones
-  // are taken; while the system has no memory for them they count as owned. Kept until commit, which uses up
-  // its part; truncate gives the rest back.
+  // nothing: false (and no change) when there are not enough free and cached blocks. New blocks are asked for before
+  // cached ones are taken; while the system has no memory for them they count as owned. Kept until commit, which uses
+  // up its part; truncate gives the rest back.
   bool reserve(int sequence, int count);
   // Blocks reserve(sequence, count) would take from free and cached ones.
   int blocks_needed(int sequence, int count) const;

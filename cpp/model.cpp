@@ -16,32 +16,38 @@ namespace {
 
 constexpr std::int64_t tile_rows = 32;            // rows a backend repacks together (Backend::weight_load)
 constexpr std::int64_t piece_bytes = 1 << 20;      // of a tensor, loaded by one thread: a call-off is seen between two
-constexpr int max_logit_rows = 64;                // a full decode step of 64 sequences samples from one pass over the head
+constexpr int max_logit_rows = 64;  // a full decode step of 64 sequences samples from one pass over the head
 
 [[noreturn]] void invalid(const std::string& what, Error::Details details) {
   throw Error(Code::model_invalid, what, std::move(details));
 }
 
-std::string shape_text(std::int64_t rows, std::int64_t width) { return std::to_string(rows) + " x " + std::to_string(width); }
+std::string shape_text(std::int64_t rows, std::int64_t width) {
+  return std::to_string(rows) + " x " + std::to_string(width);
+}
 
 // Everything the kernels take for granted about sizes.
 void check_sizes(const ModelDesc& d) {
   struct Rule {
     const char* name;
-    std::int64_t value, multiple;
+    std::int64_t value, multiple, most = 1 << 28;
   };
-  const Rule rules[] = {{"layers", d.layers, 1},           {"width", d.width, 32},
-                        {"heads", d.heads, 1},             {"kvHeads", d.kv_heads, 1},
-                        {"headSize", d.head_size, 16},     {"feedForward", d.feed_forward, 32},
-                        {"vocabulary", d.vocabulary, 1},   {"heads * headSize", std::int64_t{d.heads} * d.head_size, 32},
+  const Rule rules[] = {{"layers", d.layers, 1},         {"width", d.width, 32},
+                        {"heads", d.heads, 1},           {"kvHeads", d.kv_heads, 1},
+                        {"headSize", d.head_size, 16, max_head_size},
+                        {"feedForward", d.feed_forward, 32},
+                        {"vocabulary", d.vocabulary, 1}, {"heads * headSize", std::int64_t{d.heads} * d.head_size, 32},
                         {"ropeDims", d.rope_dims, 2}};
   for (const Rule& r : rules) {
-    if (r.value < 1 || r.value > (1 << 28) || r.value % r.multiple != 0)
-      throw Error(Code::model_unsupported, std::string("cannot run a model whose ") + r.name + " is " + std::to_string(r.value),
-                  {{"expected", "a positive multiple of " + std::to_string(r.multiple)}, {"found", std::to_string(r.value)}});
+    if (r.value < 1 || r.value > r.most || r.value % r.multiple != 0)
+      throw Error(Code::model_unsupported,
+                  std::string("cannot run a model whose ") + r.name + " is " + std::to_string(r.value),
+                  {{"expected", "1 to " + std::to_string(r.most) + ", a multiple of " + std::to_string(r.multiple)},
+                   {"found", std::to_string(r.value)}});
   }
   if (static_cast<std::size_t>(d.layers) > d.tensors.size())  // before anything is allocated for them
-    invalid("fewer tensors than layers", {{"expected", std::to_string(d.layers)}, {"found", std::to_string(d.tensors.size())}});
+    invalid("fewer tensors than layers",
+            {{"expected", std::to_string(d.layers)}, {"found", std::to_string(d.tensors.size())}});
   if (d.heads % d.kv_heads != 0)
     throw Error(Code::model_unsupported, "heads is not a multiple of kvHeads",
                 {{"heads", std::to_string(d.heads)}, {"kvHeads", std::to_string(d.kv_heads)}});
@@ -54,7 +60,7 @@ int qkv_width(const ModelDesc& d) { return (d.heads + 2 * d.kv_heads) * d.head_s
 
 }  // namespace
 
-// ---- scratch ---------------------------------------------------------------------------------------------------------
+// ---- scratch --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -62,8 +68,13 @@ namespace {
 std::vector<std::size_t> scratch_layout(const ModelDesc& d, int max_tokens, int logit_rows) {
   const std::size_t T = static_cast<std::size_t>(max_tokens);
   const std::size_t attended = static_cast<std::size_t>(d.heads) * d.head_size;
-  std::vector<std::size_t> sizes = {T * d.width,           T * d.width,        T * qkv_width(d), T * attended, T * 2 * d.feed_forward,
-                                    T * d.rope_dims,    T * std::max<std::size_t>(d.width, attended),
+  std::vector<std::size_t> sizes = {T * d.width,
+                                    T * d.width,
+                                    T * qkv_width(d),
+                                    T * attended,
+                                    T * 2 * d.feed_forward,
+                                    T * d.rope_dims,
+                                    T * std::max<std::size_t>(d.width, attended),
                                     static_cast<std::size_t>(logit_rows) * d.vocabulary};
   for (std::size_t& s : sizes) s = (s + 15) / 16 * 16;
   return sizes;
@@ -78,7 +89,9 @@ std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
 }
 
 Scratch::Scratch(const ModelDesc& desc, int max_tokens)
-    : max_tokens(max_tokens), logit_rows(std::min(max_tokens, max_logit_rows)), memory_(predict_bytes(desc, max_tokens)) {
+    : max_tokens(max_tokens),
+      logit_rows(std::min(max_tokens, max_logit_rows)),
+      memory_(predict_bytes(desc, max_tokens)) {
   float* next = static_cast<float*>(memory_.data());
   float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &cos_sin, &picked, &logits};
   const auto sizes = scratch_layout(desc, max_tokens, logit_rows);
@@ -88,7 +101,7 @@ Scratch::Scratch(const ModelDesc& desc, int max_tokens)
   }
 }
 
-// ---- loading -----------------------------------------------------------------------------------------------------------
+// ---- loading --------------------------------------------------------------------------------------------------------
 
 ModelFiles open_files(const ModelDesc& desc) {
   ModelFiles files;
@@ -147,7 +160,8 @@ const TensorSource* Model::find(const std::string& role, std::int64_t rows, std:
     invalid("tensor " + role + " has the wrong shape",
             {{"tensor", role}, {"expected", shape_text(rows, width)}, {"found", shape_text(s.rows, s.width)}});
   if (s.width % traits(s.format).group != 0)
-    invalid("tensor " + role + " is not a whole number of groups wide", {{"tensor", role}, {"found", shape_text(rows, width)}});
+    invalid("tensor " + role + " is not a whole number of groups wide",
+            {{"tensor", role}, {"found", shape_text(rows, width)}});
   const std::uint64_t bytes = row_bytes(s.format, static_cast<std::size_t>(width)) * static_cast<std::uint64_t>(rows);
   if (s.file >= static_cast<int>(files_.size()) || (s.file >= 0 && s.bytes != bytes))
     invalid("tensor " + role + " has the wrong size in bytes",
@@ -158,10 +172,12 @@ const TensorSource* Model::find(const std::string& role, std::int64_t rows, std:
 void Model::add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector) {
   // A synthetic source keeps its tensor number where a file keeps the offset.
   const std::uint32_t number = static_cast<std::uint32_t>(source->offset);
-  const std::int64_t stride = static_cast<std::int64_t>(row_bytes(source->format, static_cast<std::size_t>(source->width)));
+  const std::int64_t stride =
+      static_cast<std::int64_t>(row_bytes(source->format, static_cast<std::size_t>(source->width)));
   const std::int64_t piece = std::max<std::int64_t>(1, piece_bytes / stride / tile_rows) * tile_rows;
   for (std::int64_t first = 0; first < source->rows; first += piece)
-    tasks_.push_back({source, weight, first, std::min(piece, source->rows - first), row + first, vector, number, Progress::untouched});
+    tasks_.push_back({source, weight, first, std::min(piece, source->rows - first), row + first, vector, number,
+                      Progress::untouched});
 }
 
 void Model::add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required) {
@@ -173,7 +189,8 @@ void Model::add_vector(std::vector<float>& out, const std::string& role, std::in
 
 // Concatenates the outputs of `roles`. Neighbours of one format whose borders fall on tiles share one weight, so that a
 // step quantises its input once and streams one matrix.
-void Model::add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k) {
+void Model::add_projection(Projection& out, const std::string& prefix,
+                           const std::vector<std::pair<std::string, int>>& roles, int k) {
   std::vector<const TensorSource*> sources;
   bool mergeable = true, any_bias = false;
   for (const auto& [role, n] : roles) {
@@ -186,7 +203,8 @@ void Model::add_projection(Projection& out, const std::string& prefix, const std
   int column = 0;
   for (std::size_t i = 0; i < roles.size(); ++i) {
     const auto& [role, n] = roles[i];
-    if (i == 0 || !mergeable) out.parts.push_back({backend_->weight_create(sources[i]->format, mergeable ? out.n : n, k), column});
+    if (i == 0 || !mergeable)
+      out.parts.push_back({backend_->weight_create(sources[i]->format, mergeable ? out.n : n, k), column});
     add_task(sources[i], out.parts.back().weight.get(), column - out.parts.back().column, nullptr);
     if (const TensorSource* bias = find(prefix + role + "Bias", 1, n, false))
       add_task(bias, nullptr, 0, out.bias.data() + column);
@@ -201,7 +219,9 @@ std::size_t Model::resident_bytes() const {
       for (const Projection::Part& part : p->parts) bytes += part.weight->resident_bytes();
       bytes += p->bias.size() * 4;
     }
-    bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size() + layer.attn_sinks.size()) * 4;
+    bytes += (layer.attn_norm.size() + layer.ffn_norm.size() + layer.q_norm.size() + layer.k_norm.size() +
+              layer.attn_sinks.size()) *
+             4;
   }
   return bytes;
 }
@@ -215,7 +235,7 @@ void Model::tune(int threads) const {
   backend_->tune(weights);
 }
 
-// ---- forward -----------------------------------------------------------------------------------------------------------
+// ---- forward --------------------------------------------------------------------------------------------------------
 
 void Model::project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const {
   const float* bias = p.bias.empty() ? nullptr : p.bias.data();
@@ -234,9 +254,11 @@ void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& resul
     for (int i = 0; i < segment.count; ++i) {
       const int position = start + i;
       s.positions.push_back(position);
-      s.slots.push_back(table[static_cast<std::size_t>(position / kv_block_tokens)] * kv_block_tokens + position % kv_block_tokens);
+      s.slots.push_back(table[static_cast<std::size_t>(position / kv_block_tokens)] * kv_block_tokens +
+                        position % kv_block_tokens);
     }
-    const int unscored = segment.score && segment.next < 0 ? 1 : 0;  // the last row of a scored text has nothing to score
+    const int unscored =
+        segment.score && segment.next < 0 ? 1 : 0;  // the last row of a scored text has nothing to score
     for (int i = segment.count - segment.rows; i < segment.count - unscored; ++i) s.wanted.push_back(row + i);
     row += segment.count;
   }
@@ -272,7 +294,8 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
   AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window,
                          d.attention_sinks, d.attention_soft_cap, nullptr};
   float* const keys = s.qkv + attended;
-  const NewRows made{s.qkv, keys, keys + d.kv_heads * d.head_size, ld, s.slots.data(), s.cos_sin, d.rope_dims, d.rope_style};
+  const NewRows made{s.qkv,       keys,        keys + d.kv_heads * d.head_size, ld, s.slots.data(), s.cos_sin,
+                     d.rope_dims, d.rope_style};
   int rows = T;
   for (int i = 0; i < d.layers; ++i) {
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
@@ -299,7 +322,8 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
 }
 
 // Final norm, head and sampling for s.x[wanted], at most logit_rows at a time.
-void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const {
+void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s,
+                    StepResult& result) const {
   const ModelDesc& d = desc_;
   const int total = static_cast<int>(result.rows.size());
   // Histories first: pointers into s.history are set once it has stopped growing.
@@ -322,7 +346,9 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
       SampleRow& r = result.rows[row];
       r.params = segment.score ? nullptr : samplers[g];
       r.history_length = start + i + 1;
-      r.target = !segment.score ? -1 : i + 1 < segment.count ? step.tokens[token + static_cast<std::size_t>(i) + 1] : segment.next;
+      r.target = !segment.score          ? -1
+                 : i + 1 < segment.count ? step.tokens[token + static_cast<std::size_t>(i) + 1]
+                                         : segment.next;
       if (history) history_at[row] = base;
     }
     token += static_cast<std::size_t>(segment.count);
@@ -334,14 +360,14 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
   for (int from = 0; from < total; from += s.logit_rows) {
     const int count = std::min(s.logit_rows, total - from);
     const float* x = s.x + static_cast<std::size_t>(from) * d.width;
-    backend_->linear(s.logits, d.vocabulary, LinearInput::normed(x, output_norm_.data(), d.norm_eps), head(), nullptr, count,
-                     Epilogue::store);
+    backend_->linear(s.logits, d.vocabulary, LinearInput::normed(x, output_norm_.data(), d.norm_eps), head(), nullptr,
+                     count, Epilogue::store);
     backend_->sample(s.logits, d.vocabulary, result.rows.data() + from, count);
   }
 }
 
-void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store, Scratch& s,
-                    StepResult& result) const {
+void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store,
+                    Scratch& s, StepResult& result) const {
   const int T = static_cast<int>(step.tokens.size());
   prepare(step, kv, s, result);
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), T, s.cos_sin);

@@ -1,6 +1,6 @@
 // Weights and the one forward pass. A model is data: ModelDesc (made in lib/model/checkpoint.ts) says sizes, flags and
-// where each tensor's bytes lie; every supported architecture runs through the same forward(). Immutable once loaded, so
-// engines share it (shared_models.h); what a step needs to write lives in its Scratch.
+// where each tensor's bytes lie; every supported architecture runs through the same forward(). Immutable once loaded,
+// so engines share it (shared_models.h); what a step needs to write lives in its Scratch.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -84,19 +84,21 @@ ModelFiles open_files(const ModelDesc& desc);
 
 class Model {
  public:
-  // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported, out_of_memory.
+  // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported,
+  // out_of_memory.
   Model(ModelDesc desc, std::unique_ptr<Backend> backend);
-  // With its files, opened by the caller. shared: where the backend's weights lie when processes share them. Adopted ones are
-  // complete at once, others are published by finish_load().
-  Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files, std::shared_ptr<SharedWeights> shared = nullptr);
+  // With its files, opened by the caller. shared: where the backend's weights lie when processes share them. Adopted
+  // ones are complete at once, others are published by finish_load().
+  Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files,
+        std::shared_ptr<SharedWeights> shared = nullptr);
 
   ~Model();
 
   // Pieces of tensors, in the order of the files.
   int tensor_count() const { return static_cast<int>(tasks_.size()); }
-  // Reads and repacks one tensor; returns its bytes in the file. Several threads may load a model together: one that comes
-  // to a tensor that another one is loading loads others meanwhile, waits for it, takes over when that fails, and passes
-  // what is loaded. The first call for a large model starts threads that load along (cpp/model_loading.cpp).
+  // Reads and repacks one tensor; returns its bytes in the file. Several threads may load a model together: one that
+  // comes to a tensor that another one is loading loads others meanwhile, waits for it, takes over when that fails, and
+  // passes what is loaded. The first call for a large model starts threads that load along (cpp/model_loading.cpp).
   std::uint64_t load_tensor(int index);
   // Closes the files; again does nothing. Throws invalid_argument when a tensor was not loaded.
   void finish_load();
@@ -104,7 +106,8 @@ class Model {
   std::size_t resident_bytes() const;
   // Of the bytes of all tensors as they were loaded, in the order of the files; 0 before.
   std::uint64_t content_hash() const { return content_hash_; }
-  // How the weights came here: read for this process alone, read and offered to others, or adopted from another process.
+  // How the weights came here: read for this process alone, read and offered to others, or adopted from another
+  // process.
   enum class Origin { own, offered, adopted };
   Origin origin() const { return origin_; }
 
@@ -116,8 +119,8 @@ class Model {
 
   // Computes a step whose room is reserved in `kv`: writes keys and values, fills result.rows (samplers[i] belongs to
   // segment i; may be null when the segment has no drawn rows). Does not commit. Throws interrupted.
-  void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store, Scratch& scratch,
-               StepResult& result) const;
+  void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store,
+               Scratch& scratch, StepResult& result) const;
 
  private:
   enum class Progress : std::uint8_t { untouched, loading, loaded };
@@ -134,7 +137,8 @@ class Model {
 
   const TensorSource* find(const std::string& role, std::int64_t rows, std::int64_t width, bool required) const;
   void add_vector(std::vector<float>& out, const std::string& role, std::int64_t width, bool required);
-  void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles, int k);
+  void add_projection(Projection& out, const std::string& prefix, const std::vector<std::pair<std::string, int>>& roles,
+                      int k);
   void add_task(const TensorSource* source, Weight* weight, std::int64_t row, float* vector);
   std::uint64_t task_bytes(const Task& task) const;
   bool help(std::unique_lock<std::mutex>& lock);
@@ -153,7 +157,8 @@ class Model {
   void feed_forward(const Layer& layer, Scratch& s, int T) const;
   void queries_and_keys(const Layer& layer, Scratch& s, int T) const;
   void layers_forward(KvStore& store, Scratch& s, int T) const;
-  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s, StepResult& result) const;
+  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s,
+               StepResult& result) const;
 
   ModelDesc desc_;
   std::unique_ptr<Backend> backend_;

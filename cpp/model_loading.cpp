@@ -1,8 +1,9 @@
-// How the weights of a model get from its files into the backend's layout. Whoever asks for a tensor reads and repacks it
-// piece by piece; for a large model a few helpers do the same, each taking the next piece in the order of the files: the system
-// reads on ahead of them all, and while one waits for it the others repack. A piece is never handed from one thread to another:
-// waking one takes as long as loading a piece. Several loaders may share the work (cpp/shared_models.h). Helpers only make it
-// faster: a piece that they could not load is read by the one who asks for it.
+// How the weights of a model get from its files into the backend's layout. Whoever asks for a tensor reads and repacks
+// it piece by piece; for a large model a few helpers do the same, each taking the next piece in the order of the files:
+// the system reads on ahead of them all, and while one waits for it the others repack. A piece is never handed from one
+// thread to another: waking one takes as long as loading a piece. Several loaders may share the work
+// (cpp/shared_models.h). Helpers only make it faster: a piece that they could not load is read by the one who asks for
+// it.
 #include <algorithm>
 #include <system_error>
 
@@ -22,12 +23,14 @@ constexpr int most_loaders = 8;                 // one loads some 2 GB/s: more t
 }  // namespace
 
 std::uint64_t Model::task_bytes(const Task& task) const {
-  return row_bytes(task.source->format, static_cast<std::size_t>(task.source->width)) * static_cast<std::uint64_t>(task.rows);
+  return row_bytes(task.source->format, static_cast<std::size_t>(task.source->width)) *
+         static_cast<std::uint64_t>(task.rows);
 }
 
 std::uint64_t Model::load_tensor(int index) {
   if (index < 0 || index >= tensor_count())
-    throw Error(Code::invalid_argument, "no such tensor", {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
+    throw Error(Code::invalid_argument, "no such tensor",
+                {{"expected", "0.." + std::to_string(tensor_count() - 1)}, {"found", std::to_string(index)}});
   start_helpers();
   Task& task = tasks_[static_cast<std::size_t>(index)];
   std::unique_lock lock(load_mutex_);
@@ -37,8 +40,8 @@ std::uint64_t Model::load_tensor(int index) {
   return task.source->file >= 0 ? task_bytes(task) : 0;
 }
 
-// Loads the next piece that nobody has begun, whoever wants it; a failure leaves it to them, and is the end of helping. False
-// when there is none. The lock is given up meanwhile.
+// Loads the next piece that nobody has begun, whoever wants it; a failure leaves it to them, and is the end of helping.
+// False when there is none. The lock is given up meanwhile.
 bool Model::help(std::unique_lock<std::mutex>& lock) {
   while (help_.next < tasks_.size() && tasks_[help_.next].progress != Progress::untouched) ++help_.next;
   if (help_.next == tasks_.size()) return false;
@@ -81,9 +84,11 @@ void Model::read_rows(const Task& task, os::Memory& rows) const {
   const std::uint64_t bytes = task_bytes(task), stride = bytes / static_cast<std::uint64_t>(task.rows);
   if (rows.bytes() < bytes) rows = os::Memory(bytes);
   if (s.file >= 0)
-    files_[static_cast<std::size_t>(s.file)]->read(rows.data(), s.offset + stride * static_cast<std::uint64_t>(task.first), bytes);
+    files_[static_cast<std::size_t>(s.file)]->read(rows.data(),
+                                                   s.offset + stride * static_cast<std::uint64_t>(task.first), bytes);
   else
-    synthetic_rows(s.format, desc_.seed, task.number, task.first, task.rows, s.width, static_cast<std::uint8_t*>(rows.data()));
+    synthetic_rows(s.format, desc_.seed, task.number, task.first, task.rows, s.width,
+                   static_cast<std::uint8_t*>(rows.data()));
 }
 
 void Model::store_rows(Task& task, const void* rows) {
@@ -104,7 +109,8 @@ void Model::start_helpers() {
   if (bytes <= alone_bytes) return;
   help_.started = true;
   try {
-    for (int i = 1; i < std::min(os::cpus_available(), most_loaders); ++i) help_.threads.emplace_back(&Model::load_along, this);
+    for (int i = 1; i < std::min(os::cpus_available(), most_loaders); ++i)
+      help_.threads.emplace_back(&Model::load_along, this);
   } catch (const std::system_error&) {
     // No more threads to be had: those that there are do it.
   }
@@ -129,7 +135,8 @@ void Model::finish_load() {
   {
     const std::lock_guard lock(load_mutex_);
     for (std::size_t i = 0; i < tasks_.size(); ++i)
-      if (tasks_[i].progress != Progress::loaded) throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
+      if (tasks_[i].progress != Progress::loaded)
+        throw Error(Code::invalid_argument, "tensor " + std::to_string(i) + " was not loaded", {});
   }
   stop_helpers();
   const std::lock_guard lock(load_mutex_);

@@ -39,8 +39,10 @@ BenchTimes bench_decode(Engine& engine, const std::vector<std::int32_t>& prompt,
   std::int32_t token = -1;
   for (std::size_t from = 0; from < prompt.size(); from += chunk) {
     const std::size_t end = std::min(prompt.size(), from + chunk);
-    token = run_step(engine, guard.sequence, {prompt.begin() + static_cast<std::ptrdiff_t>(from), prompt.begin() + static_cast<std::ptrdiff_t>(end)},
-                     end == prompt.size() ? 1 : 0);
+    token = run_step(
+        engine, guard.sequence,
+        {prompt.begin() + static_cast<std::ptrdiff_t>(from), prompt.begin() + static_cast<std::ptrdiff_t>(end)},
+        end == prompt.size() ? 1 : 0);
   }
   const double prefilled = now();
   for (int i = 1; i < tokens; ++i) token = run_step(engine, guard.sequence, {token}, 1);

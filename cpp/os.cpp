@@ -300,7 +300,8 @@ void FileWriter::finish() {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
-// The system promises more than it has: touching beyond that ends the process. Smaller amounts do not ask: that takes 0.2 ms.
+// The system promises more than it has: touching beyond that ends the process. Smaller amounts do not ask: that takes
+// 0.2 ms.
 constexpr std::size_t ask_from = std::size_t{32} << 20;
 
 std::size_t page_multiple(std::size_t bytes) { return (bytes + page_bytes - 1) / page_bytes * page_bytes; }
@@ -330,11 +331,12 @@ void touch_pages(char* begin, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += page_bytes) page[i] = page[i];
 }
 
-// Has the system hand out the pages now, so that later use cannot fail. On a virtual machine a fresh GiB takes seconds: large
-// pieces are shared among a few threads.
+// Has the system hand out the pages now, so that later use cannot fail. On a virtual machine a fresh GiB takes seconds:
+// large pieces are shared among a few threads.
 void touch(char* begin, std::size_t bytes) {
   constexpr std::size_t per_thread = std::size_t{64} << 20;
-  const std::size_t parts = std::min<std::size_t>({bytes / per_thread + 1, 4, static_cast<std::size_t>(cpus_available())});
+  const std::size_t parts =
+      std::min<std::size_t>({bytes / per_thread + 1, 4, static_cast<std::size_t>(cpus_available())});
   const std::size_t share = (bytes / parts + huge_page - 1) / huge_page * huge_page;
   std::vector<std::thread> helpers;
   std::size_t at = 0;
@@ -426,7 +428,8 @@ struct Arena::Chunk {
 };
 
 Arena::Arena() = default;
-Arena::Arena(std::shared_ptr<std::uint8_t> memory, std::size_t bytes) : given_(std::move(memory)), given_bytes_(bytes) {}
+Arena::Arena(std::shared_ptr<std::uint8_t> memory, std::size_t bytes)
+    : given_(std::move(memory)), given_bytes_(bytes) {}
 Arena::~Arena() = default;
 
 std::shared_ptr<std::uint8_t> Arena::allocate(std::size_t bytes) {

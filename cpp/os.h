@@ -62,8 +62,9 @@ class Memory {
   std::size_t bytes_ = 0, mapped_ = 0;
 };
 
-// Zeroed memory, aligned to huge pages, that is set aside as a whole and handed out bit by bit: what touch() has not asked for
-// is not resident yet, but memory_available() of this process counts it as taken. Not for several threads at once.
+// Zeroed memory, aligned to huge pages, that is set aside as a whole and handed out bit by bit: what touch() has not
+// asked for is not resident yet, but memory_available() of this process counts it as taken. Not for several threads at
+// once.
 class Reserve {
  public:
   // Throws out_of_memory when there is less than `bytes` today.
@@ -75,8 +76,8 @@ class Reserve {
   std::size_t bytes() const { return bytes_; }
   // Whether the system has `bytes` now: others may have taken what was there when this was made.
   static bool backed(std::size_t bytes);
-  // Has the system hand out the pages of [begin, begin + bytes), as huge ones where it grants them; contents stay. A part that is
-  // written without was touched then. Each part is counted once: touch none twice.
+  // Has the system hand out the pages of [begin, begin + bytes), as huge ones where it grants them; contents stay. A
+  // part that is written without was touched then. Each part is counted once: touch none twice.
   void touch(std::size_t begin, std::size_t bytes);
  private:
   char* data_ = nullptr;
@@ -84,8 +85,8 @@ class Reserve {
 };
 
 // Zeroed blocks, 64-byte aligned, side by side: small ones share huge pages too. Pages are taken when they are written
-// first, so that threads that fill them also have them handed out. A block lives as long as its pointer. Not for several
-// threads at once.
+// first, so that threads that fill them also have them handed out. A block lives as long as its pointer. Not for
+// several threads at once.
 class Arena {
  public:
   Arena();
@@ -108,8 +109,8 @@ class Arena {
 // Bytes of this process's memory that lie in huge pages; 0 where the system does not say.
 std::uint64_t huge_page_bytes();
 
-// Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left, less what it set aside and has
-// not touched yet (Reserve). root: prefix of /proc and /sys, for tests, which nothing is taken off.
+// Bytes this process may still take: the smaller of MemAvailable and what its cgroups have left, less what it set aside
+// and has not touched yet (Reserve). root: prefix of /proc and /sys, for tests, which nothing is taken off.
 std::uint64_t memory_available(const std::string& root = "");
 // CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1.
 int cpus_available(const std::string& root = "");
@@ -129,15 +130,17 @@ int current_cpu();
 int thread_id();
 // How often the calling thread lost its CPU to another one.
 std::uint64_t preemptions();
-// Puts the calling thread on another CPU that it may use, now; where it may run stays as it was. False when there is none.
+// Puts the calling thread on another CPU that it may use, now; where it may run stays as it was. False when there is
+// none.
 bool move_away();
-// Lets the calling thread run where thread `like` may, except on the CPUs taken[0, count). False, and nothing changed, when
-// that leaves none.
+// Lets the calling thread run where thread `like` may, except on the CPUs taken[0, count). False, and nothing changed,
+// when that leaves none.
 bool leave_cpus(int like, const int* taken, int count);
 
 // The folder of the shared object (or program) that this function is linked into; empty when the system does not say.
 std::string module_folder();
-// Loads a shared object for the rest of the process's life, its symbols visible to nobody else: a handle, or null and why.
+// Loads a shared object for the rest of the process's life, its symbols visible to nobody else: a handle, or null and
+// why.
 void* library_open(const std::string& path, std::string* reason);
 // Null when there is no such symbol.
 void* library_symbol(void* library, const char* name);

@@ -39,7 +39,8 @@ std::string file_of(int process, int descriptor) {
 }
 
 int create_memory() {
-  int fd = static_cast<int>(::syscall(SYS_memfd_create, memory_name, memfd_cloexec | memfd_allow_sealing | memfd_noexec_seal));
+  int fd = static_cast<int>(
+      ::syscall(SYS_memfd_create, memory_name, memfd_cloexec | memfd_allow_sealing | memfd_noexec_seal));
   if (fd < 0 && errno == EINVAL)  // Linux before 6.3 does not know the last one
     fd = static_cast<int>(::syscall(SYS_memfd_create, memory_name, memfd_cloexec | memfd_allow_sealing));
   return fd;
@@ -57,7 +58,8 @@ SharedMemory::SharedMemory(std::size_t bytes) : bytes_((bytes + huge_page - 1) /
     const std::string reason = std::strerror(errno);
     if (descriptor_ >= 0) ::close(descriptor_);
     if (reservation_) ::munmap(reservation_, reserved_);
-    throw Error(Code::out_of_memory, "cannot " + std::string(what) + " " + std::to_string(bytes) + " bytes of shared memory: " + reason,
+    throw Error(Code::out_of_memory,
+                "cannot " + std::string(what) + " " + std::to_string(bytes) + " bytes of shared memory: " + reason,
                 {{"expected", std::to_string(bytes)}, {"system", reason}});
   };
   descriptor_ = create_memory();
@@ -71,12 +73,14 @@ std::unique_ptr<SharedMemory> SharedMemory::adopt(int process, int descriptor) {
   char target[64];
   const ssize_t length = ::readlink(file_of(process, descriptor).c_str(), target, sizeof target);
   const std::string wanted = std::string("/memfd:") + memory_name;
-  if (length < static_cast<ssize_t>(wanted.size()) || wanted.compare(0, wanted.size(), target, wanted.size()) != 0) return nullptr;
+  if (length < static_cast<ssize_t>(wanted.size()) || wanted.compare(0, wanted.size(), target, wanted.size()) != 0)
+    return nullptr;
   std::unique_ptr<SharedMemory> memory(new SharedMemory);
   memory->descriptor_ = open_read_only(process, descriptor);
   if (memory->descriptor_ < 0) return nullptr;
   struct stat info;
-  if (::fstat(memory->descriptor_, &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != ::geteuid() || info.st_size <= 0)
+  if (::fstat(memory->descriptor_, &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != ::geteuid() ||
+      info.st_size <= 0)
     return nullptr;
   const int seals = ::fcntl(memory->descriptor_, get_seals);
   if (seals < 0 || (seals & all_seals) != all_seals) return nullptr;
@@ -136,14 +140,16 @@ bool huge_pages_allowed() {
 PrivateFolder::PrivateFolder(std::string path) : path_(std::move(path)) {
   if (path_.empty() || path_.find('\0') != std::string::npos)
     throw Error(Code::invalid_argument, "expected a folder's name, found an empty one or one with a zero byte");
-  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) fail_folder(path_, "a folder that can be made", std::strerror(errno));
+  if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST)
+    fail_folder(path_, "a folder that can be made", std::strerror(errno));
   const int fd = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) fail_folder(path_, "a folder and no link", std::strerror(errno));
   struct stat info;
   const bool known = ::fstat(fd, &info) == 0;
   ::close(fd);
   if (!known) fail_folder(path_, "a folder", "one that cannot be examined");
-  if (info.st_uid != ::geteuid()) fail_folder(path_, "a folder of this user", "user " + std::to_string(info.st_uid) + "'s");
+  if (info.st_uid != ::geteuid())
+    fail_folder(path_, "a folder of this user", "user " + std::to_string(info.st_uid) + "'s");
   if ((info.st_mode & 077) != 0) fail_folder(path_, "a folder that only its owner may enter (mode 700)", "others may");
 }
 

@@ -1,6 +1,6 @@
-// What of the operating system processes of one user need to share memory: sealed memory files (Linux's memfd), and a private
-// folder where they tell each other of them. Whatever another process does, a mapping made here cannot be cut short:
-// SharedMemory is sealed against changes of its size before it is mapped.
+// What of the operating system processes of one user need to share memory: sealed memory files (Linux's memfd), and a
+// private folder where they tell each other of them. Whatever another process does, a mapping made here cannot be cut
+// short: SharedMemory is sealed against changes of its size before it is mapped.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +12,11 @@ namespace octavo::os {
 
 class SharedMemory {
  public:
-  // Zeroed memory that this process may write until seal(). Pages are taken when they are written first. Throws out_of_memory.
+  // Zeroed memory that this process may write until seal(). Pages are taken when they are written first. Throws
+  // out_of_memory.
   explicit SharedMemory(std::size_t bytes);
-  // The sealed memory behind an open file of another process, read-only; null unless it is a memory file of this user that
-  // nobody can change any more.
+  // The sealed memory behind an open file of another process, read-only; null unless it is a memory file of this user
+  // that nobody can change any more.
   static std::unique_ptr<SharedMemory> adopt(int process, int descriptor);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
@@ -24,11 +25,11 @@ class SharedMemory {
   std::uint8_t* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   int descriptor() const { return descriptor_; }  // what other processes adopt
-  // Read-only from here on, for everybody and for good; the address stays. Nobody may be writing. False, and still writable,
-  // when the system refuses.
+  // Read-only from here on, for everybody and for good; the address stays. Nobody may be writing. False, and still
+  // writable, when the system refuses.
   bool seal();
-  // Has bytes [from, from + bytes) lie in huge pages where the system can, whether they were written or not. It may fail for
-  // pages that other threads write to meanwhile: those stay as they are.
+  // Has bytes [from, from + bytes) lie in huge pages where the system can, whether they were written or not. It may
+  // fail for pages that other threads write to meanwhile: those stay as they are.
   void use_huge_pages(std::size_t from, std::size_t bytes) const;
 
  private:
@@ -45,8 +46,8 @@ bool huge_pages_allowed();
 // A folder of small files by which processes of one user find each other.
 class PrivateFolder {
  public:
-  // Makes the folder when it is missing. Throws io_error unless it is a folder (not a link) of this user that nobody else may
-  // enter.
+  // Makes the folder when it is missing. Throws io_error unless it is a folder (not a link) of this user that nobody
+  // else may enter.
   explicit PrivateFolder(std::string path);
   std::vector<std::string> names() const;
   void add(const std::string& name) const;  // an empty file; a failure is ignored

@@ -22,7 +22,7 @@ std::uint16_t f32_to_f16(float value) {
   const std::uint16_t sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t mag = bits & 0x7FFFFFFFu;
   if (mag > 0x7F800000u) return static_cast<std::uint16_t>(sign | 0x7E00u | ((mag >> 13) & 0x3FFu));  // NaN stays quiet
-  if (mag >= 0x477FF000u) return static_cast<std::uint16_t>(sign | 0x7C00u);                          // rounds to 65536 and above
+  if (mag >= 0x477FF000u) return static_cast<std::uint16_t>(sign | 0x7C00u);  // rounds to 65536 and above
   if (mag < 0x38800000u) {  // below 2^-14: subnormal; adding 0.5 aligns the last bit with 2^-24 and rounds to even
     const float aligned = std::bit_cast<float>(mag) + 0.5f;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(aligned) - 0x3F000000u));

@@ -1,8 +1,8 @@
 // Weight formats as GGUF stores them: one table row each. Layouts inside a backend are that backend's own. Nothing is
 // approximated: a backend computes with exactly these weights w.
 //
-// Blocks of 32 weights. qs[16]: byte j holds the code of weight j (low nibble) and of weight j + 16 (high). qh: 32 bits,
-// bit i is bit 4 of code i.
+// Blocks of 32 weights. qs[16]: byte j holds the code of weight j (low nibble) and of weight j + 16 (high). qh: 32
+// bits, bit i is bit 4 of code i.
 //   q4_0    f16 d, qs              w = d * (code - 8)
 //   q4_1    f16 d, f16 m, qs       w = d * code + m
 //   q5_0    f16 d, qh, qs          w = d * (code - 16)
@@ -34,9 +34,10 @@ struct FormatTraits {
 };
 
 inline constexpr FormatTraits format_table[] = {
-    {"f32", 0, 1, 4},       {"f16", 1, 1, 2},       {"q4_0", 2, 32, 18},    {"q4_1", 3, 32, 20},   {"q8_0", 8, 32, 34},
-    {"bf16", 30, 1, 2},     {"q5_0", 6, 32, 22},    {"q5_1", 7, 32, 24},    {"q4_k", 12, 256, 144}, {"q5_k", 13, 256, 176},
-    {"q6_k", 14, 256, 210}, {"iq4_nl", 20, 32, 18}, {"mxfp4", 39, 32, 17},
+    {"f32", 0, 1, 4},       {"f16", 1, 1, 2},       {"q4_0", 2, 32, 18},    {"q4_1", 3, 32, 20},
+    {"q8_0", 8, 32, 34},    {"bf16", 30, 1, 2},     {"q5_0", 6, 32, 22},    {"q5_1", 7, 32, 24},
+    {"q4_k", 12, 256, 144}, {"q5_k", 13, 256, 176}, {"q6_k", 14, 256, 210}, {"iq4_nl", 20, 32, 18},
+    {"mxfp4", 39, 32, 17},
 };
 inline constexpr std::size_t format_count = sizeof(format_table) / sizeof(format_table[0]);
 
@@ -65,8 +66,8 @@ float bf16_to_f32(std::uint16_t bits);
 // f32 -> bf16 bits, nearest even.
 std::uint16_t f32_to_bf16(float value);
 
-// 32 consecutive weights of a quantised row: w[i] = scale[i / 16] * code[i] + minimum. Offsets and tables are applied to
-// the codes; the scales are exact products of what is stored, 19 bits at most.
+// 32 consecutive weights of a quantised row: w[i] = scale[i / 16] * code[i] + minimum. Offsets and tables are applied
+// to the codes; the scales are exact products of what is stored, 19 bits at most.
 struct WeightGroup {
   int code[32];
   float scale[2], minimum;

@@ -23,7 +23,7 @@ struct SamplerParams {
   float frequency_penalty = 0;   // subtracted per occurrence in the output
   std::uint64_t seed = 0;
   int logprobs = -1;             // -1 none; n >= 0: the drawn token's and the n most likely tokens' log-probabilities
-  int vocabulary = 0;            // ids from here on are never drawn (a padded model has rows without a token); 0 = all may be
+  int vocabulary = 0;  // ids from here on are never drawn (a padded model has rows without a token); 0 = all may be
   int prompt_length = 0;         // tokens before the output begins; a request that is recomputed keeps its own
   std::vector<std::pair<std::int32_t, float>> bias;  // token, added to its logit; -infinity bans it
 };
@@ -38,7 +38,7 @@ struct SampleRow {
   const SamplerParams* params;
   const std::int32_t* history;  // every token before the one to be drawn: prompt and output
   int history_length;           // = the position of the token to be drawn: the noise's counter
-  std::int32_t target = -1;     // >= 0: no draw, the log-probability of this token instead (scoring); params may be null
+  std::int32_t target = -1;  // >= 0: no draw, the log-probability of this token instead (scoring); params may be null
   // Results
   std::int32_t token = -1;      // -1: the row has no finite logit (NUMERIC_ERROR)
   float logprob = 0;            // log-softmax of the raw logits at `token` (params->logprobs >= 0, or a target)

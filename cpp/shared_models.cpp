@@ -34,14 +34,16 @@ std::string key_of(const ModelRequest& request, const ModelFiles& files, bool wi
   const auto text = [&](const std::string& s) { key << s.size() << ':' << s << ' '; };
   text(request.backend), text(with_isa ? request.isa : ""), text(d.architecture);
   for (const auto& file : files) text(file->identity());
-  for (const int n : {d.layers, d.width, d.heads, d.kv_heads, d.head_size, d.feed_forward, d.vocabulary, d.rope_dims, d.sliding_window,
-                      d.attention_sinks, static_cast<int>(d.activation), static_cast<int>(d.rope_style)})
+  for (const int n :
+       {d.layers, d.width, d.heads, d.kv_heads, d.head_size, d.feed_forward, d.vocabulary, d.rope_dims,
+        d.sliding_window, d.attention_sinks, static_cast<int>(d.activation), static_cast<int>(d.rope_style)})
     key << n << ' ';
   key << d.norm_eps << ' ' << d.attention_soft_cap << ' ' << d.rope_magnitude << ' ' << d.seed << ' ';
   for (const double frequency : d.rope_frequencies) key << frequency << ' ';
   for (const auto& [role, t] : d.tensors) {
     text(role);
-    key << t.file << ' ' << t.offset << ' ' << t.bytes << ' ' << static_cast<int>(t.format) << ' ' << t.rows << ' ' << t.width << ' ';
+    key << t.file << ' ' << t.offset << ' ' << t.bytes << ' ' << static_cast<int>(t.format) << ' ' << t.rows << ' '
+        << t.width << ' ';
   }
   return key.str();
 }
@@ -63,16 +65,19 @@ std::shared_ptr<Entry> entry_of(const std::string& key) {
 
 std::unique_ptr<Backend> make_backend(const ModelRequest& request, std::shared_ptr<os::Arena> weights = nullptr) {
   if (request.backend == "reference") return make_reference_backend();
-  if (request.backend == "cpu") return make_cpu_backend(request.isa.empty() ? nullptr : request.isa.c_str(), std::move(weights));
-  throw Error(Code::invalid_argument, "no such backend", {{"expected", "cpu or reference"}, {"found", request.backend}});
+  if (request.backend == "cpu")
+    return make_cpu_backend(request.isa.empty() ? nullptr : request.isa.c_str(), std::move(weights));
+  throw Error(Code::invalid_argument, "no such backend",
+              {{"expected", "cpu or reference"}, {"found", request.backend}});
 }
 
-// More than a model's weights and vectors take in the backend's layout: rows padded to tiles of 32, blocks that are up to 6%
-// larger than the file's, vectors of two bytes a number that become four.
+// More than a model's weights and vectors take in the backend's layout: rows padded to tiles of 32, blocks that are up
+// to 6% larger than the file's, vectors of two bytes a number that become four.
 std::uint64_t capacity_bytes(const ModelDesc& desc) {
   std::uint64_t bytes = 0;
   for (const auto& [role, t] : desc.tensors) {
-    const std::uint64_t width = static_cast<std::uint64_t>(t.width), rows = (static_cast<std::uint64_t>(t.rows) + 31) / 32 * 32;
+    const std::uint64_t width = static_cast<std::uint64_t>(t.width),
+                        rows = (static_cast<std::uint64_t>(t.rows) + 31) / 32 * 32;
     bytes += rows * row_bytes(t.format, t.width) / 8 * 9 + width * sizeof(float) + 4096;
   }
   return bytes;

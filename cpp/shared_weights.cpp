@@ -19,7 +19,8 @@ struct SharedWeights::Head {
 namespace {
 
 constexpr char magic[8] = {'o', 'c', 't', 'a', 'v', 'o', 'W', 's'};
-// Another one whenever a layout of cpp/cpu/kernels.h or packed.h changes, or the order in which a model creates its weights.
+// Another one whenever a layout of cpp/cpu/kernels.h or packed.h changes, or the order in which a model creates its
+// weights.
 constexpr std::uint64_t layout_version = 2;
 constexpr std::size_t weights_at = os::huge_page;  // the head is small, and what it leaves is never touched
 constexpr std::size_t line = 64;
@@ -67,8 +68,10 @@ const SharedWeights::Head& SharedWeights::head() const { return *reinterpret_cas
 bool SharedWeights::adopt_any() {
   for (const std::string& name : folder_.names()) {
     int process = 0, descriptor = 0, end = 0;
-    const std::string numbers = name.compare(0, name_.size() + 1, name_ + "-") == 0 ? name.substr(name_.size() + 1) : "";
-    if (std::sscanf(numbers.c_str(), "%d-%d%n", &process, &descriptor, &end) != 2 || static_cast<std::size_t>(end) != numbers.size())
+    const std::string numbers =
+        name.compare(0, name_.size() + 1, name_ + "-") == 0 ? name.substr(name_.size() + 1) : "";
+    if (std::sscanf(numbers.c_str(), "%d-%d%n", &process, &descriptor, &end) != 2 ||
+        static_cast<std::size_t>(end) != numbers.size())
       continue;
     if (adopt(process, descriptor)) {
       offer();
@@ -85,8 +88,9 @@ bool SharedWeights::adopt(int process, int descriptor) {
   memory_ = std::move(memory);
   const Head& h = head();
   const std::uint64_t room = memory_->bytes() - weights_at;
-  const bool fits = std::memcmp(h.magic, magic, sizeof magic) == 0 && h.version == layout_version && h.key_bytes == key_.size() &&
-                    h.key_bytes <= weights_at - sizeof(Head) && h.weights_bytes <= room && h.vectors_bytes <= room - h.weights_bytes &&
+  const bool fits = std::memcmp(h.magic, magic, sizeof magic) == 0 && h.version == layout_version &&
+                    h.key_bytes == key_.size() && h.key_bytes <= weights_at - sizeof(Head) && h.weights_bytes <= room &&
+                    h.vectors_bytes <= room - h.weights_bytes &&
                     std::memcmp(memory_->data() + sizeof(Head), key_.data(), key_.size()) == 0;
   ContentHash sum;
   if (fits) sum.add(memory_->data() + weights_at, static_cast<std::size_t>(h.weights_bytes + h.vectors_bytes));
@@ -101,9 +105,11 @@ bool SharedWeights::adopt(int process, int descriptor) {
 }
 
 void SharedWeights::begin(std::uint64_t capacity_bytes) {
-  if (key_.size() > weights_at - sizeof(Head)) throw Error(Code::model_unsupported, "the description of a model is too long to be shared", {});
+  if (key_.size() > weights_at - sizeof(Head))
+    throw Error(Code::model_unsupported, "the description of a model is too long to be shared", {});
   memory_ = std::make_shared<os::SharedMemory>(weights_at + lines(capacity_bytes));
-  arena_ = std::make_shared<os::Arena>(std::shared_ptr<std::uint8_t>(memory_, memory_->data() + weights_at), lines(capacity_bytes));
+  arena_ = std::make_shared<os::Arena>(std::shared_ptr<std::uint8_t>(memory_, memory_->data() + weights_at),
+                                       lines(capacity_bytes));
 }
 
 void SharedWeights::prepare_pages() {
@@ -137,7 +143,8 @@ bool SharedWeights::publish(const Vectors& vectors, std::uint64_t content_hash) 
   const std::size_t weights = arena_->used_bytes(), floats = total_bytes(vectors);
   std::uint8_t* to = memory_->data() + weights_at + weights;
   if (weights + floats > memory_->bytes() - weights_at)
-    throw Error(Code::internal, "shared weights are larger than was reckoned", {{"found", std::to_string(weights + floats)}});
+    throw Error(Code::internal, "shared weights are larger than was reckoned",
+                {{"found", std::to_string(weights + floats)}});
   for (const std::span<float> vector : vectors) {
     std::memcpy(to, vector.data(), vector.size_bytes());
     to += vector.size_bytes();

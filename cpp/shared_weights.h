@@ -1,9 +1,9 @@
 // The weights of a model as processes of one user share them: an image of the backend's own layout in sealed memory
-// (os_sharing.h). The first process to load a model fills an image while it loads, others adopt it once nobody can change it
-// any more, and offer it in their turn, so that it lives as long as one of them does. They find each other by empty files in a
-// private folder, "<key>-<process>-<descriptor>"; a name that leads nowhere (its process was killed) is removed by whoever
-// meets it. Nothing in the folder is believed: an image counts only when it is sealed, of this user, whole by its checksum,
-// and made of the very same description and files.
+// (os_sharing.h). The first process to load a model fills an image while it loads, others adopt it once nobody can
+// change it any more, and offer it in their turn, so that it lives as long as one of them does. They find each other by
+// empty files in a private folder, "<key>-<process>-<descriptor>"; a name that leads nowhere (its process was killed)
+// is removed by whoever meets it. Nothing in the folder is believed: an image counts only when it is sealed, of this
+// user, whole by its checksum, and made of the very same description and files.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -20,9 +20,10 @@ namespace octavo {
 
 class SharedWeights {
  public:
-  // The image of `key` that another process offers, or one for this process to fill; null while another one is filling one.
-  // capacity_bytes: at least what the weights will need. Throws io_error (os::PrivateFolder), out_of_memory.
-  static std::shared_ptr<SharedWeights> find_or_begin(const std::string& folder, const std::string& key, std::uint64_t capacity_bytes);
+  // The image of `key` that another process offers, or one for this process to fill; null while another one is filling
+  // one. capacity_bytes: at least what the weights will need. Throws io_error (os::PrivateFolder), out_of_memory.
+  static std::shared_ptr<SharedWeights> find_or_begin(const std::string& folder, const std::string& key,
+                                                      std::uint64_t capacity_bytes);
   ~SharedWeights();
 
   bool adopted() const { return adopted_; }
@@ -35,13 +36,14 @@ class SharedWeights {
   void prepare_pages();
   // Of an adopted image: fills the vectors, returns the content hash.
   std::uint64_t take(const Vectors& vectors) const;
-  // Of one that was filled: nobody writes to it from here on, and others find it. False when the system does not seal it: it
-  // then serves this process alone.
+  // Of one that was filled: nobody writes to it from here on, and others find it. False when the system does not seal
+  // it: it then serves this process alone.
   bool publish(const Vectors& vectors, std::uint64_t content_hash);
 
  private:
   struct Head;
-  SharedWeights(os::PrivateFolder folder, std::string name, std::string key) : folder_(std::move(folder)), name_(std::move(name)), key_(std::move(key)) {}
+  SharedWeights(os::PrivateFolder folder, std::string name, std::string key)
+      : folder_(std::move(folder)), name_(std::move(name)), key_(std::move(key)) {}
   bool adopt_any();
   bool adopt(int process, int descriptor);
   void begin(std::uint64_t capacity_bytes);

@@ -1,5 +1,5 @@
-// A recorded run of the engine, done again from C++: the same sequences, reservations and steps, without a scheduler, messages
-// or text around them. What it takes is what the hardware and the kernels allow for these steps.
+// A recorded run of the engine, done again from C++: the same sequences, reservations and steps, without a scheduler,
+// messages or text around them. What it takes is what the hardware and the kernels allow for these steps.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -20,8 +20,9 @@ struct ReplayTimes {
   std::int64_t steps, tokens;
 };
 
-// Throws invalid_argument for a stream that is no record, out_of_memory when a reservation fails that did not fail when recorded.
-// Frees every sequence that the record leaves open.
-ReplayTimes replay_steps(Engine& engine, const std::vector<std::int32_t>& record, const std::vector<SamplerParams>& samplers);
+// Throws invalid_argument for a stream that is no record, out_of_memory when a reservation fails that did not fail when
+// recorded. Frees every sequence that the record leaves open.
+ReplayTimes replay_steps(Engine& engine, const std::vector<std::int32_t>& record,
+                         const std::vector<SamplerParams>& samplers);
 
 }  // namespace octavo

@@ -120,7 +120,8 @@ std::uint8_t power_of_two_scale(Stream& s, double mean) {
   return static_cast<std::uint8_t>(exponent - 1 + 128 + (next ? 1 : 0));
 }
 
-// q4_k, q5_k and q6_k: 256 weights in the layouts of quant.h. Eight (sixteen) scales 40..55; a minimum is 8 (16) scales.
+// q4_k, q5_k and q6_k: 256 weights in the layouts of quant.h. Eight (sixteen) scales 40..55; a minimum is 8 (16)
+// scales.
 void put_block_of_256(Format format, Stream& s, const Scales& scales, std::uint8_t* out) {
   const std::size_t d = s.next() >> 58;
   std::memset(out, 0, traits(format).group_bytes);

@@ -180,7 +180,13 @@ describe('a header that is not sound is refused', () => {
       'a head size of 8',
       { metadata: { 'llama.attention.head_count': 8 } },
       'MODEL_UNSUPPORTED',
-      /multiple of 16, found 8/,
+      /multiple of 16, at most 512, found 8/,
+    ],
+    [
+      'a head size of 528',
+      { metadata: { 'llama.attention.key_length': 528, 'llama.attention.value_length': 528 } },
+      'MODEL_UNSUPPORTED',
+      /multiple of 16, at most 512, found 528/,
     ],
     [
       'layers that differ',

@@ -1,11 +1,13 @@
-// Where a step's time goes: whole steps of a model shape with random weights, every operation timed. Prints one JSON line per
-// operation and one per step, with the step's share of what this machine's limits allow (bytes streamed once a step / read
-// bandwidth, integer operations / (0.8 x int8 peak), whichever takes longer).
+// Where a step's time goes: whole steps of a model shape with random weights, every operation timed. Prints one JSON
+// line per operation and one per step, with the step's share of what this machine's limits allow (bytes streamed once a
+// step / read bandwidth, integer operations / (0.8 x int8 peak), whichever takes longer).
 //
-//   octavo_forward [--shape 135m|1.1b] [--sequences N] [--context C] [--tokens T] [--threads N] [--steps N] [--isa NAME] [--kv TYPE] [--paced]
+//   octavo_forward [--shape 135m|1.1b] [--sequences N] [--context C] [--tokens T] [--threads N]
+//                  [--steps N] [--isa NAME] [--kv TYPE] [--paced]
 //
-// N sequences with C tokens in the cache each compute T more; the last token of each is drawn (every other one sampled). --paced: for each line of
-// the standard input computes the steps and prints their median and best in us, so that two builds can be run in turns.
+// N sequences with C tokens in the cache each compute T more; the last token of each is drawn (every other one
+// sampled). --paced: for each line of the standard input computes the steps and prints their median and best in us, so
+// that two builds can be run in turns.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -70,7 +72,8 @@ class TimedBackend final : public ForwardingBackend {
   void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int h, int n) override {
     timed("norm", [&] { ForwardingBackend::norm(out, out_ld, x, x_ld, w, eps, T, h, n); });
   }
-  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue e) override {
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T,
+              Epilogue e) override {
     timed("linear " + std::to_string(w.n) + "x" + std::to_string(w.k),
           [&] { ForwardingBackend::linear(out, out_ld, in, w, bias, T, e); });
   }
@@ -126,20 +129,45 @@ KvDtype kv_dtype(const std::string& name) {
   std::exit(2);
 }
 
+int whole_number(const std::string& flag, const char* text, int least) {
+  char* end = nullptr;
+  const long n = std::strtol(text, &end, 10);
+  if (end != text && *end == 0 && n >= least && n <= 1 << 20) return static_cast<int>(n);
+  std::fprintf(stderr, "%s: expected a whole number from %d to %d, got %s\n", flag.c_str(), least, 1 << 20, text);
+  std::exit(2);
+}
+
 Options parse(int argc, char** argv) {
   Options o;
-  for (int i = 1; i < argc; i += 2) {
+  const std::map<std::string, std::pair<int*, int>> numbers{
+      {"--sequences", {&o.sequences, 1}}, {"--context", {&o.context, 0}}, {"--tokens", {&o.tokens, 1}},
+      {"--threads", {&o.threads, 1}},     {"--steps", {&o.steps, 1}},
+  };
+  for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
-    if (flag == "--paced") o.paced = i-- > 0;
-    else if (i + 1 == argc) break;
-    else if (flag == "--shape") o.shape = argv[i + 1];
-    else if (flag == "--isa") o.isa = argv[i + 1];
-    else if (flag == "--kv") o.kv = kv_dtype(argv[i + 1]);
-    else if (flag == "--sequences") o.sequences = std::atoi(argv[i + 1]);
-    else if (flag == "--context") o.context = std::atoi(argv[i + 1]);
-    else if (flag == "--tokens") o.tokens = std::atoi(argv[i + 1]);
-    else if (flag == "--threads") o.threads = std::atoi(argv[i + 1]);
-    else if (flag == "--steps") o.steps = std::atoi(argv[i + 1]);
+    if (flag == "--paced") {
+      o.paced = true;
+      continue;
+    }
+    const auto number = numbers.find(flag);
+    const bool known = number != numbers.end() || flag == "--shape" || flag == "--isa" || flag == "--kv";
+    if (!known || i + 1 == argc) {
+      std::fprintf(stderr,
+                   known ? "%s: expected a value after it\n"
+                         : "%s: expected --shape 135m|1.1b, --isa, --kv, --sequences, --context, --tokens, --threads, "
+                           "--steps, each with a value, or --paced\n",
+                   flag.c_str());
+      std::exit(2);
+    }
+    const char* const value = argv[++i];
+    if (number != numbers.end()) *number->second.first = whole_number(flag, value, number->second.second);
+    else if (flag == "--shape") o.shape = value;
+    else if (flag == "--isa") o.isa = value;
+    else o.kv = kv_dtype(value);
+  }
+  if (o.shape != "135m" && o.shape != "1.1b") {
+    std::fprintf(stderr, "--shape: expected 135m or 1.1b, got %s\n", o.shape.c_str());
+    std::exit(2);
   }
   return o;
 }
@@ -231,10 +259,12 @@ int main(int argc, char** argv) {
   const double bytes = (layer_params + head_params) * 18 / 32 + kv_bytes;
   const double bound = std::max(bytes / limits.read_bytes_per_second, ops / (0.8 * limits.int8_ops_per_second));
   for (const auto& [name, s] : seconds)
-    std::printf("{\"op\":\"%s\",\"us\":%.1f,\"percent\":%.1f}\n", name.c_str(), s / o.steps * 1e6, 100 * s / o.steps / step);
+    std::printf("{\"op\":\"%s\",\"us\":%.1f,\"percent\":%.1f}\n", name.c_str(), s / o.steps * 1e6,
+                100 * s / o.steps / step);
   std::printf(
       "{\"step\":true,\"shape\":\"%s\",\"sequences\":%d,\"tokens\":%d,\"context\":%d,\"us\":%.1f,\"bestUs\":%.1f,"
-      "\"tokensPerSecond\":%.0f,\"percentPeak\":%.1f,\"percentBound\":%.1f,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,"
+      "\"tokensPerSecond\":%.0f,\"percentPeak\":%.1f,\"percentBound\":%.1f,\"readGbPerSecond\":%.1f,"
+      "\"int8GopPerSecond\":%.0f,"
       "\"barrierNs\":%.0f}\n",
       shape.name, o.sequences, o.tokens, o.context, step * 1e6, times[0] * 1e6, rows / step,
       100 * ops / step / limits.int8_ops_per_second, 100 * bound / step, limits.read_bytes_per_second / 1e9,

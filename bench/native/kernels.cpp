@@ -89,8 +89,8 @@ struct Bench {
         "\"gopPerSecond\":%.1f,"
         "\"percentPeak\":%.1f,\"percentBound\":%.1f}\n",
         name.c_str(), backend->isa(), options.threads, seconds * 1e6, bytes / seconds / 1e9,
-        (file_bytes > 0 ? file_bytes : bytes) / seconds / 1e9, 100 * byte_seconds / seconds, operations / seconds / 1e9, 100 * op_seconds / seconds,
-        100 * std::max(byte_seconds, op_seconds) / seconds);
+        (file_bytes > 0 ? file_bytes : bytes) / seconds / 1e9, 100 * byte_seconds / seconds, operations / seconds / 1e9,
+        100 * op_seconds / seconds, 100 * std::max(byte_seconds, op_seconds) / seconds);
     std::fflush(stdout);
   }
 };
@@ -147,16 +147,18 @@ double attention_operations(KvDtype dtype, int rows) {
 // int8 peak), whichever takes longer.
 void bench_attention(Bench& bench, KvDtype dtype, int heads, int kv_heads, int head_size, int sequences,
                      int context, int count) {
-  const std::string name = "attention " + std::string(traits(dtype).name) + " heads=" + std::to_string(heads) + "/" + std::to_string(kv_heads) +
-                           " size=" + std::to_string(head_size) + " sequences=" + std::to_string(sequences) +
-                           " keys=" + std::to_string(context) + " tokens=" + std::to_string(count);
+  const std::string name = "attention " + std::string(traits(dtype).name) + " heads=" + std::to_string(heads) + "/" +
+                           std::to_string(kv_heads) + " size=" + std::to_string(head_size) +
+                           " sequences=" + std::to_string(sequences) + " keys=" + std::to_string(context) +
+                           " tokens=" + std::to_string(count);
   if (!bench.wanted(name)) return;
   const int sequence_blocks = (context + kv_block_tokens - 1) / kv_block_tokens, blocks = sequence_blocks * sequences;
   const std::size_t layer_bytes = kv_block_bytes({1, 1, kv_heads, head_size, dtype}) * static_cast<std::size_t>(blocks);
   const int layers = static_cast<int>(std::clamp<std::size_t>(rotation_bytes / layer_bytes, 1, 256));
   const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, dtype});
   std::vector<std::uint8_t> codes(kv_block_bytes(kv->shape));
-  for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13 & 0x3B);  // numbers in every type
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    codes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13 & 0x3B);             // numbers in every type
   for (int b = 0; b < blocks; ++b) bench.backend->kv_import(*kv, b, codes.data());  // memory of its own for every block
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) table[static_cast<std::size_t>(i)] = i;
@@ -185,11 +187,13 @@ void bench_attention(Bench& bench, KvDtype dtype, int heads, int kv_heads, int h
   const double read_seconds = static_cast<double>(layer_bytes) / bench.limits.read_bytes_per_second,
                op_seconds = operations / (0.8 * peak);
   std::printf(
-      "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"readGbPerSecond\":%.1f,\"percentRead\":%.1f,"
+      "{\"op\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"us\":%.2f,\"gbPerSecond\":%.2f,\"readGbPerSecond\":%.1f,"
+      "\"percentRead\":%.1f,"
       "\"gflopPerSecond\":%.1f,\"percentOps\":%.1f,\"percentBound\":%.1f}\n",
       name.c_str(), bench.backend->isa(), bench.options.threads, seconds * 1e6, layer_bytes / seconds / 1e9,
-      bench.limits.read_bytes_per_second / 1e9, 100 * read_seconds / seconds, 4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9,
-      100 * op_seconds / seconds, 100 * std::max(read_seconds, op_seconds) / seconds);
+      bench.limits.read_bytes_per_second / 1e9, 100 * read_seconds / seconds,
+      4 * pairs * (heads / kv_heads) * head_size / seconds / 1e9, 100 * op_seconds / seconds,
+      100 * std::max(read_seconds, op_seconds) / seconds);
   std::fflush(stdout);
 }
 
@@ -245,7 +249,8 @@ int main(int argc, char** argv) {
   bench.backend->set_tuning(bench.options.tuning);
   bench.measure();
   std::printf(
-      "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"fmaGopPerSecond\":%.0f,\"barrierNs\":%.0f}\n",
+      "{\"limits\":true,\"threads\":%d,\"readGbPerSecond\":%.1f,\"int8GopPerSecond\":%.0f,\"fmaGopPerSecond\":%.0f,"
+      "\"barrierNs\":%.0f}\n",
       bench.options.threads, bench.limits.read_bytes_per_second / 1e9, bench.limits.int8_ops_per_second / 1e9,
       bench.limits.fma_ops_per_second / 1e9, bench.limits.barrier_seconds * 1e9);
   const int shapes[][2] = {{576, 576},   {960, 576},   {3072, 576},   {576, 1536},  {49152, 576},

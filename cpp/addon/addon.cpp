@@ -37,7 +37,7 @@ Napi::ClassPropertyDescriptor<T> accessor(const char* name) {
   return Napi::ClassPropertyDescriptor<T>(descriptor);
 }
 
-// ---- model -------------------------------------------------------------------------------------------------------------
+// ---- model ----------------------------------------------------------------------------------------------------------
 
 class JsModel : public Napi::ObjectWrap<JsModel> {
  public:
@@ -45,13 +45,14 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   static constexpr napi_type_tag tag{0x4d6b2a8fd09c4e17, 0xa3f15c7702be8d64};
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Model",
-                       {accessor<JsModel, &JsModel::tensor_count>("tensorCount"), accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
-                        accessor<JsModel, &JsModel::shared>("shared"), accessor<JsModel, &JsModel::isa>("isa"),
-                        accessor<JsModel, &JsModel::content_hash>("contentHash"), accessor<JsModel, &JsModel::origin>("origin"),
-                        accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"), InstanceMethod<&JsModel::claim>("claim"),
-                        InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
-                        InstanceMethod<&JsModel::close>("close")});
+    return DefineClass(
+        env, "Model",
+        {accessor<JsModel, &JsModel::tensor_count>("tensorCount"),
+         accessor<JsModel, &JsModel::resident_bytes>("residentBytes"), accessor<JsModel, &JsModel::shared>("shared"),
+         accessor<JsModel, &JsModel::isa>("isa"), accessor<JsModel, &JsModel::content_hash>("contentHash"),
+         accessor<JsModel, &JsModel::origin>("origin"), accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"),
+         InstanceMethod<&JsModel::claim>("claim"), InstanceMethod<&JsModel::load_tensor>("loadTensor"),
+         InstanceMethod<&JsModel::finish_load>("finishLoad"), InstanceMethod<&JsModel::close>("close")});
   }
 
   explicit JsModel(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsModel>(info) {
@@ -136,31 +137,40 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   std::shared_ptr<Model> model_;
 };
 
-// ---- engine ------------------------------------------------------------------------------------------------------------
+// ---- engine ---------------------------------------------------------------------------------------------------------
 
 class JsEngine : public Napi::ObjectWrap<JsEngine> {
  public:
   static constexpr napi_type_tag tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "Engine",
-        {accessor<JsEngine, &JsEngine::id>("id"), accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
-         accessor<JsEngine, &JsEngine::kv_touched_bytes>("kvTouchedBytes"),
-         accessor<JsEngine, &JsEngine::block_bytes>("kvBlockBytes"),
-         accessor<JsEngine, &JsEngine::tuning>("tuning"),
-         accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"), accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
-         InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"), InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
-         InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"), InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
-         InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"), InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
-         InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
-         InstanceMethod<&JsEngine::sequence_free>("sequenceFree"),
-         InstanceMethod<&JsEngine::kv_export>("kvExport"), InstanceMethod<&JsEngine::kv_import>("kvImport"),
-         InstanceMethod<&JsEngine::set_sampler>("setSampler"), InstanceMethod<&JsEngine::set_end_tokens>("setEndTokens"),
-         InstanceMethod<&JsEngine::submit>("submit"), InstanceMethod<&JsEngine::wait>("wait"),
-         InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"), InstanceMethod<&JsEngine::stats>("stats"),
-         InstanceMethod<&JsEngine::check>("check"), InstanceMethod<&JsEngine::clear_prefix_cache>("clearPrefixCache"),
-         InstanceMethod<&JsEngine::close>("close")});
+    return DefineClass(env, "Engine",
+                       {accessor<JsEngine, &JsEngine::id>("id"),
+                        accessor<JsEngine, &JsEngine::kv_bytes>("kvBytes"),
+                        accessor<JsEngine, &JsEngine::kv_touched_bytes>("kvTouchedBytes"),
+                        accessor<JsEngine, &JsEngine::block_bytes>("kvBlockBytes"),
+                        accessor<JsEngine, &JsEngine::tuning>("tuning"),
+                        accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"),
+                        accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
+                        InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"),
+                        InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
+                        InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"),
+                        InstanceMethod<&JsEngine::sequence_length>("sequenceLength"),
+                        InstanceMethod<&JsEngine::sequence_truncate>("sequenceTruncate"),
+                        InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
+                        InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
+                        InstanceMethod<&JsEngine::sequence_free>("sequenceFree"),
+                        InstanceMethod<&JsEngine::kv_export>("kvExport"),
+                        InstanceMethod<&JsEngine::kv_import>("kvImport"),
+                        InstanceMethod<&JsEngine::set_sampler>("setSampler"),
+                        InstanceMethod<&JsEngine::set_end_tokens>("setEndTokens"),
+                        InstanceMethod<&JsEngine::submit>("submit"),
+                        InstanceMethod<&JsEngine::wait>("wait"),
+                        InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"),
+                        InstanceMethod<&JsEngine::stats>("stats"),
+                        InstanceMethod<&JsEngine::check>("check"),
+                        InstanceMethod<&JsEngine::clear_prefix_cache>("clearPrefixCache"),
+                        InstanceMethod<&JsEngine::close>("close")});
   }
 
   explicit JsEngine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsEngine>(info) {
@@ -189,7 +199,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
  private:
   template <typename Body>
   Napi::Value number_of(const Napi::CallbackInfo& info, Body body) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(body())); });
+    return guarded(info.Env(),
+                   [&]() -> Napi::Value { return Napi::Number::New(info.Env(), static_cast<double>(body())); });
   }
 
   Napi::Value id(const Napi::CallbackInfo& info) {
@@ -245,7 +256,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     guarded(info.Env(), [&] {
       const Napi::Int32Array tokens = ints(info[1], "tokens");
       const int from = small(info[2], "from"), count = small(info[3], "count");
-      if (from < 0 || count < 0 || static_cast<std::size_t>(from) + static_cast<std::size_t>(count) > tokens.ElementLength())
+      if (from < 0 || count < 0 ||
+          static_cast<std::size_t>(from) + static_cast<std::size_t>(count) > tokens.ElementLength())
         bad_argument("from, count", "a part of tokens");
       get().accept(small(info[0], "sequence"), tokens.Data() + from, count);
     });
@@ -272,8 +284,10 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const Napi::Int32Array segments = ints(info[0], "segments"), tokens = ints(info[2], "tokens");
       const int n = small(info[1], "nSegments"), n_tokens = small(info[3], "nTokens");
       constexpr int stride = 5;  // segmentStride in lib/native.ts
-      if (n < 1 || static_cast<std::size_t>(n) * stride > segments.ElementLength()) bad_argument("nSegments", "what the array holds");
-      if (n_tokens < 1 || static_cast<std::size_t>(n_tokens) > tokens.ElementLength()) bad_argument("nTokens", "what the array holds");
+      if (n < 1 || static_cast<std::size_t>(n) * stride > segments.ElementLength())
+        bad_argument("nSegments", "what the array holds");
+      if (n_tokens < 1 || static_cast<std::size_t>(n_tokens) > tokens.ElementLength())
+        bad_argument("nTokens", "what the array holds");
       Step step;
       step.segments.reserve(static_cast<std::size_t>(n));
       const std::int32_t* s = segments.Data();
@@ -287,7 +301,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return number_of(info, [&]() -> int {
       Napi::Int32Array tokens = ints(info[0], "tokens");
       Napi::Float32Array logprobs = floats(info[1], "logprobs");
-      const Run run{info[2].IsUndefined() ? 1 : small(info[2], "steps"), info[3].IsUndefined() ? 0 : number(info[3], "seconds")};
+      const Run run{info[2].IsUndefined() ? 1 : small(info[2], "steps"),
+                    info[3].IsUndefined() ? 0 : number(info[3], "seconds")};
       if (run.steps < 1) bad_argument("steps", "at least 1");
       // Before the step: afterwards its tokens would be committed and its results lost.
       const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
@@ -335,7 +350,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const Napi::Int32Array tokens = ints(info[1], "tokens");
       const auto blocks = typed<Napi::Uint8Array>(info[2], napi_uint8_array, "blocks", "a Uint8Array");
       const std::size_t count = tokens.ElementLength() / kv_block_tokens;
-      if (count > 1u << 27 || blocks.ElementLength() != count * get().block_bytes()) bad_argument("blocks", "the blocks of the tokens");
+      if (count > 1u << 27 || blocks.ElementLength() != count * get().block_bytes())
+        bad_argument("blocks", "the blocks of the tokens");
       return Napi::Boolean::New(info.Env(), get().kv_import(small(info[0], "sequence"), tokens.Data(),
                                                             static_cast<int>(tokens.ElementLength()), blocks.Data()));
     });
@@ -359,7 +375,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   std::unique_ptr<Engine> engine_;
 };
 
-// ---- the machine and measurements --------------------------------------------------------------------------------------
+// ---- the machine and measurements -----------------------------------------------------------------------------------
 
 Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -407,7 +423,8 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
     if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
-    SamplerParams params = sampler_params(object(info[3], "params"));  // may run JavaScript: before all that it could change
+    SamplerParams params =
+        sampler_params(object(info[3], "params"));  // may run JavaScript: before all that it could change
     const BenchTimes times = bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(), copied(info[1], "prompt"),
                                           small(info[2], "tokens"), std::move(params));
     Napi::Object out = Napi::Object::New(env);
@@ -425,7 +442,8 @@ Napi::Value replay(const Napi::CallbackInfo& info) {
     if (!info[2].IsArray()) bad_argument("samplers", "an array");
     const Napi::Array list = info[2].As<Napi::Array>();
     std::vector<SamplerParams> samplers;
-    for (std::uint32_t i = 0; i < list.Length(); ++i) samplers.push_back(sampler_params(object(list.Get(i), "samplers")));
+    for (std::uint32_t i = 0; i < list.Length(); ++i)
+      samplers.push_back(sampler_params(object(list.Get(i), "samplers")));
     const ReplayTimes times =
         replay_steps(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(), copied(info[1], "record"), samplers);
     Napi::Object out = Napi::Object::New(env);
@@ -448,7 +466,8 @@ Napi::Value dequantise(const Napi::CallbackInfo& info) {
     if (rows * stride != bytes.ElementLength()) bad_argument("bytes", "whole rows");
     Napi::Float32Array out = Napi::Float32Array::New(env, rows * static_cast<std::size_t>(width));
     for (std::size_t r = 0; r < rows; ++r)
-      dequantise_row(f, bytes.Data() + r * stride, static_cast<std::size_t>(width), out.Data() + r * static_cast<std::size_t>(width));
+      dequantise_row(f, bytes.Data() + r * stride, static_cast<std::size_t>(width),
+                     out.Data() + r * static_cast<std::size_t>(width));
     return out;
   });
 }

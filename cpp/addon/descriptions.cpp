@@ -41,9 +41,12 @@ RopeScaling rope_scaling(const Napi::Object& o) {
 }
 
 TensorSource tensor_source(const Napi::Object& o, const std::string& name) {
-  return {small(o.Get("file"), name + ".file"), static_cast<std::uint64_t>(integer(o.Get("offset"), name + ".offset")),
-          static_cast<std::uint64_t>(integer(o.Get("bytes"), name + ".bytes")), format(o.Get("format"), name + ".format"),
-          integer(o.Get("rows"), name + ".rows"), integer(o.Get("width"), name + ".width")};
+  return {small(o.Get("file"), name + ".file"),
+          static_cast<std::uint64_t>(integer(o.Get("offset"), name + ".offset")),
+          static_cast<std::uint64_t>(integer(o.Get("bytes"), name + ".bytes")),
+          format(o.Get("format"), name + ".format"),
+          integer(o.Get("rows"), name + ".rows"),
+          integer(o.Get("width"), name + ".width")};
 }
 
 }  // namespace

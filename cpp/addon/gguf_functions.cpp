@@ -8,7 +8,7 @@ namespace octavo::addon {
 
 namespace {
 
-// ---- GGUF values -----------------------------------------------------------------------------------------------------------
+// ---- GGUF values ----------------------------------------------------------------------------------------------------
 
 constexpr std::int64_t largest_exact_integer = 9007199254740992;  // 2^53: beyond it a JavaScript number loses digits
 
@@ -23,7 +23,9 @@ constexpr std::size_t most_layers = 4096;
 // texts: false leaves the places of texts empty, and those of whatever else belongs to the vocabulary.
 Napi::Value gguf_array(Napi::Env env, const GgufArray& a, bool texts) {
   using Kind = GgufArray::Kind;
-  const std::size_t n = a.kind == Kind::strings ? a.strings.size() : a.kind == Kind::numbers ? a.numbers.size() : a.integers.size();
+  const std::size_t n = a.kind == Kind::strings   ? a.strings.size()
+                        : a.kind == Kind::numbers ? a.numbers.size()
+                                                  : a.integers.size();
   Napi::Array out = Napi::Array::New(env, n);
   if (!texts && (a.kind == Kind::strings || n > most_layers)) return out;
   for (std::size_t i = 0; i < n; ++i) {
@@ -70,8 +72,8 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
     // Defined, not set: a key called __proto__ is data like any other.
     constexpr auto plain = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
     for (const auto& [key, value] : gguf.metadata)
-      metadata.DefineProperty(
-          Napi::PropertyDescriptor::Value(Napi::String::New(env, key), std::visit(GgufValueToJs{env, texts}, value), plain));
+      metadata.DefineProperty(Napi::PropertyDescriptor::Value(Napi::String::New(env, key),
+                                                              std::visit(GgufValueToJs{env, texts}, value), plain));
     out.Set("metadata", metadata);
     Napi::Array tensors = Napi::Array::New(env, gguf.tensors.size());
     for (std::size_t i = 0; i < gguf.tensors.size(); ++i) {
@@ -117,7 +119,8 @@ GgufArray gguf_array_from(const Napi::Array& array, const std::string& key) {
       integral = integral && is_integer(out.numbers.back());
     }
   }
-  if (out.kind == Kind::numbers && integral && key.find("scores") == std::string::npos) {  // scores are f32 even when whole
+  if (out.kind == Kind::numbers && integral &&
+      key.find("scores") == std::string::npos) {  // scores are f32 even when whole
     out.kind = Kind::integers;
     out.integers.assign(out.numbers.begin(), out.numbers.end());
     out.numbers.clear();

@@ -12,7 +12,7 @@
 
 namespace octavo::addon {
 
-// ---- errors ------------------------------------------------------------------------------------------------------------
+// ---- errors ---------------------------------------------------------------------------------------------------------
 
 // Runs body; an Error (or anything else thrown) becomes a JavaScript error with `code` and `details`.
 template <typename Body>
@@ -41,7 +41,7 @@ auto guarded(Napi::Env env, Body body) -> decltype(body()) {
   throw Error(Code::invalid_argument, name + ": expected " + expected, {{"expected", expected}});
 }
 
-// ---- reading JavaScript values -------------------------------------------------------------------------------------------
+// ---- reading JavaScript values --------------------------------------------------------------------------------------
 
 inline double number(const Napi::Value& v, const std::string& name) {
   if (!v.IsNumber()) bad_argument(name, "a number");

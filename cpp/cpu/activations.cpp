@@ -111,7 +111,8 @@ void Activations::make(std::uint8_t* base, int panel, int begin, int end) const 
 
 void Activations::put_gated(int panel, int group, const float* gate_up, Activation act) const {
   const int tokens = panels_.size(panel);
-  std::uint8_t* const block = base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * tokens * panel_token_bytes;
+  std::uint8_t* const block =
+      base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * tokens * panel_token_bytes;
   quantise({LinearInput::gated(gate_up, act), group_size, tokens, nullptr}, block, 0, 1);
 }
 

@@ -1,5 +1,5 @@
-// The input of a linear as the kernels read it: rows cut into panels of a few tokens, normalised or gated where the call says
-// so, quantised to int8 in groups of 32 (layout: kernels.h).
+// The input of a linear as the kernels read it: rows cut into panels of a few tokens, normalised or gated where the
+// call says so, quantised to int8 in groups of 32 (layout: kernels.h).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -20,7 +20,9 @@ class Followers {
     std::size_t tile_bytes = 0;
     int count = 0;
     const std::uint8_t* of(int thread, int threads) const {
-      return first == nullptr ? nullptr : first + tile_bytes * static_cast<std::size_t>(ThreadPool::share_begin(count, threads, thread));
+      return first == nullptr
+                 ? nullptr
+                 : first + tile_bytes * static_cast<std::size_t>(ThreadPool::share_begin(count, threads, thread));
     }
   };
   // `now` is read; what followed it the last time.

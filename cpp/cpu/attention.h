@@ -1,8 +1,8 @@
 // attention over threads. The query rows of one kv head (its heads x the tokens of a segment) are cut into groups that
 // share every load of keys and values. Many groups: a thread takes a group through all its chunks. Few groups and long
 // contexts (decoding): chunks are computed apart, by any thread, and merged in order afterwards; the results are the
-// same bits. New rows of decoding sequences are turned and stored by the thread that attends to them next, those of others
-// in a pass before.
+// same bits. New rows of decoding sequences are turned and stored by the thread that attends to them next, those of
+// others in a pass before.
 #pragma once
 #include <vector>
 

@@ -127,7 +127,9 @@ class CpuBackend final : public Backend {
       for (int t = begin; t < end; ++t)
         for (int g = 0; g < kv_heads; ++g)
           write(store.head(layer, slots[t] / kv_block_tokens, g), slots[t] % kv_block_tokens,
-                {k + at(t, ld) + g * D, v + at(t, ld) + g * D, heads == 0 ? nullptr : q + at(t, ld) + g * queries * D, queries}, D);
+                {k + at(t, ld) + g * D, v + at(t, ld) + g * D, heads == 0 ? nullptr : q + at(t, ld) + g * queries * D,
+                 queries},
+                D);
     });
   }
 
@@ -140,7 +142,8 @@ class CpuBackend final : public Backend {
   void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
               const AttentionParams& params) override {
     CpuKvStore& store = static_cast<CpuKvStore&>(kv);
-    cpu::attention(kernels_, team_, attention_, {out, rows.q, rows.ld, store, layer, plan, params, &rows, &store, &linear_.kv_ahead});
+    cpu::attention(kernels_, team_, attention_,
+                   {out, rows.q, rows.ld, store, layer, plan, params, &rows, &store, &linear_.kv_ahead});
   }
 
   void gate(float* out, const float* gate_up, int F, Activation act, int T) override {

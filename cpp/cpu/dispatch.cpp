@@ -24,19 +24,20 @@ struct Candidate {
 #if defined(__clang__) && __clang_major__ < 18  // knows fewer names; every CPU with AVX2 has f16c
 bool has_f16c() { return __builtin_cpu_supports("avx2"); }
 bool has_v4() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 #else
 bool has_f16c() { return __builtin_cpu_supports("f16c"); }
 bool has_v4() { return __builtin_cpu_supports("x86-64-v4"); }
 #endif
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() && __builtin_cpu_supports("bmi2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
+         __builtin_cpu_supports("bmi2");
 }
 bool has_avx512vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
-// Compilers that octavo builds with do not all know its name: bit 4 of EAX in CPUID's leaf 7, subleaf 1. It needs no more
-// of the system than AVX2 does.
+// Compilers that octavo builds with do not all know its name: bit 4 of EAX in CPUID's leaf 7, subleaf 1. It needs no
+// more of the system than AVX2 does.
 bool has_avxvnni() {
   unsigned subleaves = 0, a = 0, b = 0, c = 0, d = 0;
   return has_avx2() && __get_cpuid_count(7, 0, &subleaves, &b, &c, &d) && subleaves >= 1 &&

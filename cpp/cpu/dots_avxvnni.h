@@ -1,6 +1,7 @@
-// Integer dots of cpp/cpu/simd.h on AVX-VNNI: vpdpbusd on 256 bits, as on AVX-512. Included by simd_avx2.h. The instruction
-// is written out, so that one word of it decides how it is encoded: with EVEX in front the very same kernels run on a CPU
-// with AVX-512 VNNI and VL that has no AVX-VNNI. Tests and benchmarks build such a copy (kernels_avxvnni_evex.cpp).
+// Integer dots of cpp/cpu/simd.h on AVX-VNNI: vpdpbusd on 256 bits, as on AVX-512. Included by simd_avx2.h. The
+// instruction is written out, so that one word of it decides how it is encoded: with EVEX in front the very same
+// kernels run on a CPU with AVX-512 VNNI and VL that has no AVX-VNNI. Tests and benchmarks build such a copy
+// (kernels_avxvnni_evex.cpp).
 
 #if defined(OCTAVO_AVXVNNI_EVEX)
 #define OCTAVO_DPBUSD "%{evex%} vpdpbusd"

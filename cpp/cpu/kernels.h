@@ -12,8 +12,8 @@
 //   scales f32, f16, bf16   [k][32 rows] in the stored width
 // The other quantised formats: packed.h.
 // Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's
-// offset times the sum), T f32 scales da, T f32 sa = da * sum. q6_k has two dots a group and no use for sa: corrections of
-// the first 16 elements, and in place of sa those of the other 16.
+// offset times the sum), T f32 scales da, T f32 sa = da * sum. q6_k has two dots a group and no use for sa: corrections
+// of the first 16 elements, and in place of sa those of the other 16.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,6 @@ inline constexpr std::size_t q4_1_block_bytes = q4_codes_bytes + 2 * tile_halves
 inline constexpr std::size_t q8_0_block_bytes = q8_codes_bytes + tile_halves_bytes;
 inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32 int8, correction, da, sa
 inline constexpr int max_panel_tokens = 8;
-inline constexpr int max_head_size = 512;
 
 // One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
 struct LinearTile {

@@ -40,8 +40,8 @@ void KvAhead::begin(const std::uint8_t* layer, bool first) {
   }
   if (!first) groups_ = passed;
   // A quarter more than it takes: a call fetches from one piece only.
-  per_group_ = static_cast<int>(std::clamp<std::int64_t>((5 * lines / 4 + groups_ - 1) / std::max<std::int64_t>(1, groups_), 1,
-                                                         most_per_group));
+  per_group_ = static_cast<int>(
+      std::clamp<std::int64_t>((5 * lines / 4 + groups_ - 1) / std::max<std::int64_t>(1, groups_), 1, most_per_group));
 }
 
 KvAhead::Lines KvAhead::take(int thread, int groups) {

@@ -1,6 +1,6 @@
 // The keys and values that attention reads first in the next layer, fetched into the caches while the linears before it
-// compute: in a step of many tokens they leave the memory idle, and attention waits for it. Each thread fetches what its own
-// share of the attention will read, a few cache lines per K group. Addresses only: no result depends on it.
+// compute: in a step of many tokens they leave the memory idle, and attention waits for it. Each thread fetches what
+// its own share of the attention will read, a few cache lines per K group. Addresses only: no result depends on it.
 #pragma once
 #include <cstddef>
 #include <cstdint>

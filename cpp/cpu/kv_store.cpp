@@ -1,7 +1,7 @@
-// How a large pool takes memory into use (kv_store.h): blocks are provided a share at a time, as far ahead of those in use as half
-// a share, and their pages touched one layer at a time between the steps. So no step waits for a whole share (the first touch of
-// a huge page takes some 0.2 ms, and milliseconds where a virtual machine has to ask its host). Steps that are ahead of that
-// touch pages themselves.
+// How a large pool takes memory into use (kv_store.h): blocks are provided a share at a time, as far ahead of those in
+// use as half a share, and their pages touched one layer at a time between the steps. So no step waits for a whole
+// share (the first touch of a huge page takes some 0.2 ms, and milliseconds where a virtual machine has to ask its
+// host). Steps that are ahead of that touch pages themselves.
 #include "cpu/kv_store.h"
 
 #include <algorithm>
@@ -29,7 +29,8 @@ std::size_t CpuKvStore::share_bytes(int first, int end) const {
 
 std::size_t CpuKvStore::touched_bytes() const {
   const int end = std::min(touched_ + share_, shape.blocks);
-  return share_bytes(0, touched_) + share_bytes(touched_, end) / static_cast<std::size_t>(shape.layers) * static_cast<std::size_t>(touched_layers_);
+  return share_bytes(0, touched_) + share_bytes(touched_, end) / static_cast<std::size_t>(shape.layers) *
+                                        static_cast<std::size_t>(touched_layers_);
 }
 
 int CpuKvStore::provide(int blocks) {
@@ -51,7 +52,9 @@ void CpuKvStore::touch_ahead(int tokens) {
 
 void CpuKvStore::touch_piece() {
   const int end = std::min(touched_ + share_, shape.blocks);
-  const std::size_t begin = (static_cast<std::size_t>(touched_layers_) * static_cast<std::size_t>(shape.blocks) + static_cast<std::size_t>(touched_)) * block_stride();
+  const std::size_t begin = (static_cast<std::size_t>(touched_layers_) * static_cast<std::size_t>(shape.blocks) +
+                             static_cast<std::size_t>(touched_)) *
+                            block_stride();
   memory_.touch(begin, block_stride() * static_cast<std::size_t>(end - touched_));
   if (++touched_layers_ < shape.layers) return;
   touched_ = end;

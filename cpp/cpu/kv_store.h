@@ -4,8 +4,8 @@
 //   fp8, int8  keys [D / 4][64]: 4 dimensions of 16 keys; values [token / 4][D / 16][64]: 4 tokens x 16 dimensions.
 //              Member v of 4 in lane i of 16 lies at byte 4 i + v (of int8 with its sign bit flipped): a dword is what
 //              one step of an integer dot product takes.
-// A large pool is set aside as a whole and touched as it fills, in shares: the blocks that fit into one huge page of a layer, of all
-// layers. Block numbers are handed out from 0 on, so what was never used lies at the end of each layer.
+// A large pool is set aside as a whole and touched as it fills, in shares: the blocks that fit into one huge page of a
+// layer, of all layers. Block numbers are handed out from 0 on, so what was never used lies at the end of each layer.
 #pragma once
 #include "backend.h"
 #include "os.h"

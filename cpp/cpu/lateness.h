@@ -1,8 +1,8 @@
-// Which workers keep the others waiting. Something else may run on a worker's CPU: then the kernel takes it away in mid-tile
-// for milliseconds, and every operation waits for that tile. A worker that made the others lose a fair part of the time sits
-// out for a while. What takes a CPU for some milliseconds now and then (the application's own JavaScript, a collection of its
-// garbage) is no reason: without the worker every step takes longer than with a late one. So it takes a long loss to be sent
-// out, and a short one to be sent out again, for twice as long, soon after the return.
+// Which workers keep the others waiting. Something else may run on a worker's CPU: then the kernel takes it away in
+// mid-tile for milliseconds, and every operation waits for that tile. A worker that made the others lose a fair part of
+// the time sits out for a while. What takes a CPU for some milliseconds now and then (the application's own JavaScript,
+// a collection of its garbage) is no reason: without the worker every step takes longer than with a late one. So it
+// takes a long loss to be sent out, and a short one to be sent out again, for twice as long, soon after the return.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -15,7 +15,8 @@ class Lateness {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr int max_threads = 64;  // workers beyond are never sent out
-  // A wait this long, and longer than the job took until then, is late: a tile takes half a millisecond at most as a rule.
+  // A wait this long, and longer than the job took until then, is late: a tile takes half a millisecond at most as a
+  // rule.
   static constexpr Clock::duration late = std::chrono::microseconds(400);
 
   // By the worker around its tiles.
@@ -54,13 +55,15 @@ class Lateness {
   int present(int n_threads, Clock::time_point now) const {
     int count = n_threads;
     for (int i = 1; i < n_threads && i < max_threads; ++i)
-      count -= workers_[static_cast<std::size_t>(i)].out_until.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+      count -= workers_[static_cast<std::size_t>(i)].out_until.load(std::memory_order_relaxed) >
+               now.time_since_epoch().count();
     return count;
   }
 
  private:
   static constexpr int tolerated = 5;  // a fifth of the time may be lost: more than what two threads are worth at least
-  static constexpr Clock::duration long_loss = std::chrono::milliseconds(60), short_loss = std::chrono::milliseconds(10);
+  static constexpr Clock::duration long_loss = std::chrono::milliseconds(60),
+                                   short_loss = std::chrono::milliseconds(10);
   static constexpr Clock::duration first_pause = std::chrono::milliseconds(50), longest_pause = std::chrono::seconds(1),
                                    pardoned_after = std::chrono::seconds(3);
   // What the worker writes in every job lies apart from what the caller reads in every job.

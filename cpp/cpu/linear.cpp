@@ -14,12 +14,13 @@ namespace {
 constexpr std::int64_t resident_panel_bytes = 400000;
 // Rough speed of one thread, for the length of claims only: bytes of weights and multiply-adds per microsecond.
 constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
-// A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish together.
+// A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish
+// together.
 constexpr double shortest_claim_us = 2, longest_claim_us = 500;
 // Fewer tokens are bound by reading, and one stream of weights is read faster than two: where gates and ups lie apart.
 constexpr int fused_from_tokens = 6;
-// An output of so much leaves the caches before it is read: stored past them, its lines are not read first, and weights and
-// panels stay.
+// An output of so much leaves the caches before it is read: stored past them, its lines are not read first, and weights
+// and panels stay.
 constexpr std::size_t streamed_bytes = std::size_t{3} << 20;
 
 // Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
@@ -64,8 +65,8 @@ struct Plan {
 
 Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int at_once, int threads) {
   const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
-  const Work work = plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes,
-                              threads);
+  const Work work =
+      plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes, threads);
   return {panels, work,
           run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
                      int8_products_per_us, threads)};
@@ -86,8 +87,8 @@ class TileTimesPanels {
     job_.add = add;
     job_.stream = stream;
   }
-  // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly over the
-  // panels.
+  // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
+  // over the panels.
   void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
     const int row = tile * tile_rows;
     job_.weights = weights;
@@ -119,8 +120,11 @@ class TileTimesPanels {
 
 bool streamed(const LinearCall& call) {
   constexpr std::size_t line_floats = 16;
-  return !call.add && sizeof(float) * static_cast<std::size_t>(call.tokens) * static_cast<std::size_t>(call.out_ld) >= streamed_bytes &&
-         reinterpret_cast<std::uintptr_t>(call.out) % 64 == 0 && static_cast<std::size_t>(call.out_ld) % line_floats == 0;
+  return !call.add &&
+         sizeof(float) * static_cast<std::size_t>(call.tokens) * static_cast<std::size_t>(call.out_ld) >=
+             streamed_bytes &&
+         reinterpret_cast<std::uintptr_t>(call.out) % 64 == 0 &&
+         static_cast<std::size_t>(call.out_ld) % line_floats == 0;
 }
 
 Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
@@ -128,7 +132,8 @@ Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
   return {weight.placed(0), weight.tile_bytes() * (side_by_side ? 2 : 1), static_cast<int>(weight.tiles()) / at_once};
 }
 
-// What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first afterwards.
+// What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first
+// afterwards.
 class Ahead {
  public:
   Ahead(const Work& work, Followers::Tiles next, int threads, int thread)
@@ -147,8 +152,8 @@ class Ahead {
 };
 
 // out = or += weight times panels that are made.
-void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan,
-              const Activations& activations, const LinearCall& call) {
+void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+              const Plan& plan, const Activations& activations, const LinearCall& call) {
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
   const Followers::Tiles follower = scratch.followers.read(tiles_of(weight, 1));
@@ -271,7 +276,8 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
           const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
           const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
-          if (next != nullptr) next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
+          if (next != nullptr)
+            next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
           gate.tile(tile, gate_up.tile(tile), next, end_panel - first_panel);
           up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, end_panel - first_panel);
           for (int p = first_panel; p < end_panel; ++p) {

@@ -17,7 +17,8 @@ struct LinearCall {
   bool add;
 };
 
-void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight, const LinearCall& call);
+void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+            const LinearCall& call);
 
 struct FeedForwardCall {
   float* out;  // [tokens, N of down]

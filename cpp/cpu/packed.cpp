@@ -145,7 +145,8 @@ void packed_store(Format f, std::uint8_t* tile, int lane, std::size_t g, const s
 
 void packed_read(Format f, const std::uint8_t* tile, int lane, std::size_t g, float* out) {
   const PackedLayout layout = packed_layout(f);
-  const std::size_t run = g / static_cast<std::size_t>(layout.run_groups), within = g % static_cast<std::size_t>(layout.run_groups);
+  const std::size_t run = g / static_cast<std::size_t>(layout.run_groups),
+                    within = g % static_cast<std::size_t>(layout.run_groups);
   const std::uint8_t* const header = tile + run * layout.run_bytes();
   const std::uint8_t* const group = header + layout.header_bytes + within * layout.group_bytes();
   const std::uint8_t* const scales = group + layout.scales_at();
@@ -166,7 +167,8 @@ void packed_read(Format f, const std::uint8_t* tile, int lane, std::size_t g, fl
     int code = v < 4 ? nibbles & 15 : nibbles >> 4;
     if (bits > 0) {
       const int per_plane = 8 / bits;
-      const std::uint8_t above = group[layout.plane_at() + vector_at(lane, v / per_plane) + static_cast<std::size_t>(k % 4)];
+      const std::uint8_t above =
+          group[layout.plane_at() + vector_at(lane, v / per_plane) + static_cast<std::size_t>(k % 4)];
       code += 16 * (above >> (bits * (v % per_plane)) & ((1 << bits) - 1));
     }
     if (f == Format::iq4_nl) code = iq4_nl_values[code];

@@ -32,7 +32,9 @@ struct PackedLayout {
   constexpr std::size_t plane_at() const { return q4_codes_bytes; }
   constexpr std::size_t scales_at() const { return q4_codes_bytes + static_cast<std::size_t>(planes) * 128; }
   constexpr std::size_t group_bytes() const { return scales_at() + scale_bytes; }
-  constexpr std::size_t run_bytes() const { return header_bytes + static_cast<std::size_t>(run_groups) * group_bytes(); }
+  constexpr std::size_t run_bytes() const {
+    return header_bytes + static_cast<std::size_t>(run_groups) * group_bytes();
+  }
 };
 
 constexpr bool is_packed(Format f) { return f >= Format::q5_0; }

@@ -1,7 +1,8 @@
-// Keeps the pool's threads on CPUs of their own. A kernel that wakes a worker on the CPU of the thread that woke it leaves
-// both there for milliseconds, with another CPU idle: a step then takes three times as long. So a worker that finds itself
-// on the CPU of the caller, or of a worker before it, moves: it may then use what the caller may use except those CPUs.
-// Only a mask is set, never a single CPU, and the caller's own mask stays as it is, so limits put on the process hold.
+// Keeps the pool's threads on CPUs of their own. A kernel that wakes a worker on the CPU of the thread that woke it
+// leaves both there for milliseconds, with another CPU idle: a step then takes three times as long. So a worker that
+// finds itself on the CPU of the caller, or of a worker before it, moves: it may then use what the caller may use
+// except those CPUs. Only a mask is set, never a single CPU, and the caller's own mask stays as it is, so limits put on
+// the process hold.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -17,8 +18,8 @@ class Placement {
  public:
   static constexpr int max_threads = 64;  // workers beyond are left to the kernel
 
-  // By the caller, once a step: leaves a CPU that something else keeps taking away, which the kernel may leave it on although
-  // another one is idle. Not again soon: perhaps all of them are taken.
+  // By the caller, once a step: leaves a CPU that something else keeps taking away, which the kernel may leave it on
+  // although another one is idle. Not again soon: perhaps all of them are taken.
   void look_as_caller() {
     using namespace std::chrono;
     const std::int64_t now_ms = duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();

@@ -211,7 +211,9 @@ class ReferenceBackend final : public Backend {
       check_interrupt();
       for (int g = 0; g < kv.shape.kv_heads; ++g) {
         const std::size_t from = static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * kv.shape.head_size;
-        const float* const own = heads == 0 ? nullptr : q + static_cast<std::size_t>(t) * ld + static_cast<std::size_t>(g) * queries * kv.shape.head_size;
+        const float* const own = heads == 0 ? nullptr
+                                            : q + static_cast<std::size_t>(t) * ld +
+                                                  static_cast<std::size_t>(g) * queries * kv.shape.head_size;
         store.write(layer, slots[t], g, KvRows::key, k + from, own, queries);
         store.write(layer, slots[t], g, KvRows::value, v + from, nullptr, 0);
       }

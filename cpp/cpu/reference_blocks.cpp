@@ -1,4 +1,5 @@
-// The reference's KV blocks as the bytes of Backend::kv_export: what cpp/cpu/kv_store.h says of a head, number by number.
+// The reference's KV blocks as the bytes of Backend::kv_export: what cpp/cpu/kv_store.h says of a head, number by
+// number.
 #include <bit>
 #include <cstring>
 
@@ -55,7 +56,8 @@ std::size_t code_at(KvDtype dtype, int D, KvRows::Part part, int token, int d) {
 }
 
 std::size_t scale_at(int D, KvRows::Part part, int token) {
-  return static_cast<std::size_t>(2 * kv_block_tokens * D + 2 * (part == KvRows::key ? token : kv_block_tokens + token));
+  return static_cast<std::size_t>(2 * kv_block_tokens * D +
+                                  2 * (part == KvRows::key ? token : kv_block_tokens + token));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// What arm64 with int8 matrix products (smmla) adds to simd_neon.h: a product of 2 rows x 8 k with 8 k x 2 tokens has twice
-// the multiplications of a dot product. Two neighbouring code vectors, woven together, are rows of 8 k.
+// What arm64 with int8 matrix products (smmla) adds to simd_neon.h: a product of 2 rows x 8 k with 8 k x 2 tokens has
+// twice the multiplications of a dot product. Two neighbouring code vectors, woven together, are rows of 8 k.
 #pragma once
 
 namespace {

@@ -14,15 +14,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Longer than the serial parts between two operations of a step. Not longer: between two steps the host thread talks to the
-// main thread, which wants a CPU of its own then (measured: 100 us here cost the public API 1-2% on two CPUs).
+// Longer than the serial parts between two operations of a step. Not longer: between two steps the host thread talks to
+// the main thread, which wants a CPU of its own then (measured: 100 us here cost the public API 1-2% on two CPUs).
 constexpr auto spin_time = std::chrono::microseconds(20);
 constexpr int spins_per_look = 64;        // pauses between two looks at the clock
 constexpr auto longest_nap = std::chrono::milliseconds(20);  // of a worker that sits out; closing waits for it
 constexpr int caller_spins = 2000;        // pauses before the caller offers its CPU to a worker that lost its own
 
-// A share's word: 32 bits of epoch, 16 bits of begin, 16 bits of end. A worker would have to lie still for hours of jobs
-// to take an old epoch for a new one.
+// A share's word: 32 bits of epoch, 16 bits of begin, 16 bits of end. A worker would have to lie still for hours of
+// jobs to take an old epoch for a new one.
 constexpr int unit_bits = 16;
 constexpr std::uint32_t most_units = (1u << unit_bits) - 1;
 // So often all words are brought up to date: none is ever so old that it counts as newer than the job.
@@ -210,7 +210,8 @@ bool ThreadPool::steal(const Known& job, int thread) {
                                        std::memory_order_acquire))
         continue;
       // The job cannot end before these are done, and nobody else changes a word with nothing left.
-      shares_[static_cast<std::size_t>(thread)].word.store(word_of(job.epoch, middle, left.end), std::memory_order_release);
+      shares_[static_cast<std::size_t>(thread)].word.store(word_of(job.epoch, middle, left.end),
+                                                           std::memory_order_release);
       return true;
     }
   }
@@ -224,7 +225,8 @@ int ThreadPool::drop_rest(const Known& job) {
     std::atomic<std::uint64_t>& share = shares_[static_cast<std::size_t>(i)].word;
     std::uint64_t word = share.load(std::memory_order_acquire);
     for (Units left = left_of(job, i, word); left.count() > 0; left = left_of(job, i, word)) {
-      if (!share.compare_exchange_weak(word, word_of(job.epoch, 0, 0), std::memory_order_acq_rel, std::memory_order_acquire))
+      if (!share.compare_exchange_weak(word, word_of(job.epoch, 0, 0), std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
         continue;
       dropped += left.count();
       break;
@@ -266,7 +268,8 @@ void ThreadPool::take_part(const Known& job, int index) {
 bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
   const Clock::time_point start = Clock::now();
   for (int spins = 1;; ++spins) {
-    if (const std::uint32_t epoch = job_.epoch.load(std::memory_order_acquire); epoch != seen && epoch != 0) return true;
+    if (const std::uint32_t epoch = job_.epoch.load(std::memory_order_acquire); epoch != seen && epoch != 0)
+      return true;
     if (quit_.load(std::memory_order_acquire)) return false;
     os::cpu_relax();
     if (spins % spins_per_look == 0 && Clock::now() - start > spin_time) break;

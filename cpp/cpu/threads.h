@@ -2,13 +2,13 @@
 // job, then park on a futex.
 //
 // Each thread has a share of a job's tiles, the same part in every job: what it wrote in one operation it mostly reads
-// again in the next, and its part of the weights is one stream. It claims runs from the front of its share; with nothing
-// left it takes the back half of what remains of another one's. A share is one 64-bit word {epoch, begin, end} in a cache
-// line of its own, changed by compare-exchange, so that a claim costs no traffic between cores unless it takes from another.
-// A word of an older epoch stands for the whole share of the current job: publishing a job writes one cache line, Job.
-// A thread that wakes late, holding an older job's description, finds newer words, or older ones that it cannot claim from
-// because the job it knows had been computed: a job is complete when every tile is done, not when every worker has
-// reported, so a worker that was preempted before it claimed anything holds up nobody.
+// again in the next, and its part of the weights is one stream. It claims runs from the front of its share; with
+// nothing left it takes the back half of what remains of another one's. A share is one 64-bit word {epoch, begin, end}
+// in a cache line of its own, changed by compare-exchange, so that a claim costs no traffic between cores unless it
+// takes from another. A word of an older epoch stands for the whole share of the current job: publishing a job writes
+// one cache line, Job. A thread that wakes late, holding an older job's description, finds newer words, or older ones
+// that it cannot claim from because the job it knows had been computed: a job is complete when every tile is done, not
+// when every worker has reported, so a worker that was preempted before it claimed anything holds up nobody.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -59,8 +59,8 @@ class ThreadPool {
   int workers() const { return static_cast<int>(workers_.size()); }
 
  private:
-  // What a worker needs to take part, in one cache line. Written between jobs only, while `epoch` is 0; atomics, because
-  // a late worker may look at any time.
+  // What a worker needs to take part, in one cache line. Written between jobs only, while `epoch` is 0; atomics,
+  // because a late worker may look at any time.
   struct alignas(128) Job {
     std::atomic<std::uint32_t> epoch{0};
     std::atomic<int> n_threads{0}, tiles{0}, unit{1}, shortest{1}, longest{0};

@@ -25,8 +25,8 @@ constexpr int widest = 16384;  // rows of a weight that is measured: bounds the 
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
 constexpr int rounds = 4;
-// What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile shall not
-// decide.
+// What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
+// shall not decide.
 constexpr double margin = 0.05;
 // A caller that lost its CPU more often has measured the others on this machine.
 constexpr std::uint64_t bearable_preemptions = 1;
@@ -83,7 +83,9 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
   Tuning tuning;
   const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
   const bool for_some = sample.prefers_prefetch(token_counts[1], true);
-  tuning.prefetch_from_tokens = for_one && for_some ? 1 : for_some ? tuning.prefetch_from_tokens : std::numeric_limits<int>::max();
+  tuning.prefetch_from_tokens = for_one && for_some ? 1
+                                : for_some          ? tuning.prefetch_from_tokens
+                                                    : std::numeric_limits<int>::max();
   if (os::preemptions() - preemptions > bearable_preemptions) tuning = {};
   tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return tuning;

@@ -33,16 +33,18 @@ void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, st
 // Where a row's dword j lies in a quantised block.
 std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
 
-// One tile of a weight whose groups are stored as `halves` f16 (scale, minimum) and then `dwords` of codes, of which `flip` bits
-// are turned over: rows[lanes] of `stride` bytes each.
+// One tile of a weight whose groups are stored as `halves` f16 (scale, minimum) and then `dwords` of codes, of which
+// `flip` bits are turned over: rows[lanes] of `stride` bytes each.
 template <int dwords, int halves, std::uint32_t flip>
-void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::size_t stride, std::int64_t first_row, std::int64_t groups) {
+void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::size_t stride, std::int64_t first_row,
+               std::int64_t groups) {
   constexpr std::size_t stored = 2 * halves + 4 * dwords, codes_bytes = std::size_t{128} * dwords;
   for (std::int64_t g = 0; g < groups; ++g, rows += stored, block += codes_bytes + halves * tile_halves_bytes)
     for (int lane = 0; lane < lanes; ++lane) {
       const std::uint8_t* from = rows + static_cast<std::size_t>(lane) * stride;
       for (int h = 0; h < halves; ++h, from += 2)
-        copy_scale(block + codes_bytes + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, from, first_row + lane, g);
+        copy_scale(block + codes_bytes + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, from,
+                   first_row + lane, g);
       for (int j = 0; j < dwords; ++j) {
         std::uint32_t dword;
         std::memcpy(&dword, from + 4 * j, 4);

@@ -1,5 +1,5 @@
-// A weight in the CPU backend's layout (cpp/cpu/kernels.h, packed.h), made from rows in the file's layout and read back row by
-// row.
+// A weight in the CPU backend's layout (cpp/cpu/kernels.h, packed.h), made from rows in the file's layout and read back
+// row by row.
 #pragma once
 #include <cstdint>
 

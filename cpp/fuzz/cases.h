@@ -1,6 +1,6 @@
-// What the fuzzers (gguf_target.cpp, model_target.cpp) and the replay of their corpus (cpp/tests/fuzz_corpus_test.cpp) do
-// with an input. A typed Error is the right answer to a bad input: a refusal. Anything else that goes wrong, and an Error with
-// a code that no file should cause, is a broken promise; sanitizers report the rest.
+// What the fuzzers (gguf_target.cpp, model_target.cpp) and the replay of their corpus (cpp/tests/fuzz_corpus_test.cpp)
+// do with an input. A typed Error is the right answer to a bad input: a refusal. Anything else that goes wrong, and an
+// Error with a code that no file should cause, is a broken promise; sanitizers report the rest.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -27,7 +27,9 @@ std::optional<Format> format_of(std::uint32_t ggml_type) {
   return std::nullopt;
 }
 
-bool same(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b)); }
+bool same(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b));
+}
 
 // The backend's own layout must give back what the file says, or refuse a scale that is not finite.
 std::string check_tensor(const os::File& file, const GgufTensor& t) {
@@ -39,9 +41,11 @@ std::string check_tensor(const os::File& file, const GgufTensor& t) {
   std::vector<std::uint8_t> bytes(stride * rows);
   file.read(bytes.data(), t.offset, bytes.size());
   std::vector<float> expected(width * rows), found(width * rows);
-  for (std::uint64_t r = 0; r < rows; ++r) dequantise_row(*format, bytes.data() + r * stride, width, expected.data() + r * width);
+  for (std::uint64_t r = 0; r < rows; ++r)
+    dequantise_row(*format, bytes.data() + r * stride, width, expected.data() + r * width);
   const auto backend = make_cpu_backend(nullptr);
-  const auto weight = backend->weight_create(*format, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width));
+  const auto weight =
+      backend->weight_create(*format, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(width));
   try {
     backend->weight_load(*weight, 0, static_cast<std::int64_t>(rows), bytes.data());
   } catch (const Error& e) {
@@ -57,7 +61,8 @@ std::string check_tensor(const os::File& file, const GgufTensor& t) {
   std::iota(ids.begin(), ids.end(), 0);
   backend->embed(found.data(), *weight, ids.data(), static_cast<int>(rows));
   for (std::size_t i = 0; i < expected.size(); ++i)
-    if (!same(expected[i], found[i])) return "tensor " + t.name + ": the backend's rows differ at element " + std::to_string(i);
+    if (!same(expected[i], found[i]))
+      return "tensor " + t.name + ": the backend's rows differ at element " + std::to_string(i);
   return "";
 }
 
@@ -98,7 +103,8 @@ std::string check_model(const std::string& path, const GgufFile& gguf) {
   ModelDesc d{};
   d.architecture = "llama";
   d.files = {path};
-  int* fields[] = {&d.layers, &d.width, &d.heads, &d.kv_heads, &d.head_size, &d.feed_forward, &d.rope_dims, &d.vocabulary};
+  int* fields[] = {&d.layers,    &d.width,        &d.heads,     &d.kv_heads,
+                   &d.head_size, &d.feed_forward, &d.rope_dims, &d.vocabulary};
   for (std::size_t i = 0; i < std::size(fields); ++i) *fields[i] = static_cast<int>(values[i]);
   if (d.rope_dims > max_dims) return "";
   d.norm_eps = 1e-5f;
@@ -120,7 +126,8 @@ Outcome gguf_case(const std::string& path) {
     const os::File file(path);
     const GgufFile gguf = gguf_read(file);
     for (const GgufTensor& t : gguf.tensors) {
-      if (t.offset > file.size() || t.bytes > file.size() - t.offset) return {"tensor " + t.name + " lies outside the file", ""};
+      if (t.offset > file.size() || t.bytes > file.size() - t.offset)
+        return {"tensor " + t.name + " lies outside the file", ""};
       if (ggml_type_name(t.type) == nullptr) return {"tensor " + t.name + " has a type without a name", ""};
       const std::string broken = check_tensor(file, t);
       if (!broken.empty()) return {broken, ""};
@@ -133,7 +140,8 @@ Outcome gguf_case(const std::string& path) {
 
 std::string memory_file(const std::uint8_t* data, std::size_t bytes) {
   static const int descriptor = ::memfd_create("octavo-fuzz", MFD_CLOEXEC);
-  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, data, bytes, 0) != static_cast<ssize_t>(bytes)) std::abort();
+  if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, data, bytes, 0) != static_cast<ssize_t>(bytes))
+    std::abort();
   return "/proc/self/fd/" + std::to_string(descriptor);
 }
 

@@ -31,8 +31,9 @@ ModelDesc good_model(const std::string& path) {
 }
 
 // Roles that an edit can add.
-constexpr const char* more_roles[] = {"output",        "layer.0.qBias", "layer.0.kBias", "layer.0.vBias",   "layer.0.qNorm",
-                                      "layer.0.kNorm", "layer.1.q",     "layer.1.k",     "layer.0.downBias"};
+constexpr const char* more_roles[] = {"output",        "layer.0.qBias", "layer.0.kBias",
+                                      "layer.0.vBias", "layer.0.qNorm", "layer.0.kNorm",
+                                      "layer.1.q",     "layer.1.k",     "layer.0.downBias"};
 
 void edit_tensor(TensorSource& t, std::uint8_t field, std::int64_t value) {
   switch (field % 6) {
@@ -46,7 +47,8 @@ void edit_tensor(TensorSource& t, std::uint8_t field, std::int64_t value) {
 }
 
 void edit(ModelDesc& d, std::uint8_t what, std::uint8_t which, std::int64_t value) {
-  int* const sizes[] = {&d.layers, &d.width, &d.heads, &d.kv_heads, &d.head_size, &d.feed_forward, &d.vocabulary, &d.rope_dims, &d.sliding_window};
+  int* const sizes[] = {&d.layers,       &d.width,      &d.heads,     &d.kv_heads,      &d.head_size,
+                        &d.feed_forward, &d.vocabulary, &d.rope_dims, &d.sliding_window};
   switch (what % 8) {
     case 0:
     case 1: *sizes[which % std::size(sizes)] = static_cast<int>(value); return;
@@ -68,8 +70,10 @@ void edit(ModelDesc& d, std::uint8_t what, std::uint8_t which, std::int64_t valu
       std::advance(it, which % d.tensors.size());
       edit_tensor(it->second, static_cast<std::uint8_t>(what / 8), value);
       // The size that goes with rows, width and format, so that edits get past the check of bytes.
-      if (what % 8 == 7 && it->second.rows > 0 && it->second.rows < 4096 && it->second.width > 0 && it->second.width < 4096)
-        it->second.bytes = row_bytes(it->second.format, static_cast<std::size_t>(it->second.width)) * static_cast<std::uint64_t>(it->second.rows);
+      if (what % 8 == 7 && it->second.rows > 0 && it->second.rows < 4096 && it->second.width > 0 &&
+          it->second.width < 4096)
+        it->second.bytes = row_bytes(it->second.format, static_cast<std::size_t>(it->second.width)) *
+                           static_cast<std::uint64_t>(it->second.rows);
     }
   }
 }

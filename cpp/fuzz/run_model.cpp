@@ -10,7 +10,8 @@ namespace {
 
 // Sizes up to which a step takes well under a millisecond.
 bool quick(const ModelDesc& d) {
-  return d.layers <= 4 && d.width <= 256 && d.feed_forward <= 512 && d.vocabulary <= 1024 && d.heads * d.head_size <= 512;
+  return d.layers <= 4 && d.width <= 256 && d.feed_forward <= 512 && d.vocabulary <= 1024 &&
+         d.heads * d.head_size <= 512;
 }
 
 std::string one_step(std::shared_ptr<const Model> model) {
@@ -22,14 +23,17 @@ std::string one_step(std::shared_ptr<const Model> model) {
   engine.submit({{{sequence, 3, 1, false, -1}}, {0, vocabulary - 1, vocabulary / 2}});
   if (!engine.wait()) return "a step was discarded that nobody interrupted";
   const int token = engine.result().rows.at(0).token;
-  return token >= -1 && token < vocabulary ? "" : "drew token " + std::to_string(token) + " of " + std::to_string(vocabulary);
+  return token >= -1 && token < vocabulary
+             ? ""
+             : "drew token " + std::to_string(token) + " of " + std::to_string(vocabulary);
 }
 
 }  // namespace
 
 Outcome refusal(const Error& error) {
   const Code code = error.code();
-  if (code == Code::model_invalid || code == Code::model_unsupported || code == Code::out_of_memory) return {"", error.what()};
+  if (code == Code::model_invalid || code == Code::model_unsupported || code == Code::out_of_memory)
+    return {"", error.what()};
   return {std::string(code_name(code)) + ": " + error.what(), error.what()};
 }
 

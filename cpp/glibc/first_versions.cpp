@@ -1,9 +1,9 @@
 // Lets an addon that was linked on a new glibc load on an old one (2.28), as the binaries of the npm package must.
 //
-// glibc 2.33 and 2.34 gave the functions of libpthread, libdl and stat new symbol versions when they moved; the first versions
-// are still there, and on an older system Node itself has those libraries loaded. The linker's --wrap (CMakeLists.txt) sends each
-// call in the addon, the static libstdc++'s included, to a function here that names the first version.
-// Source: glibc's symbol versioning, ld.so(8); --wrap and .symver, ld(1) and as(1).
+// glibc 2.33 and 2.34 gave the functions of libpthread, libdl and stat new symbol versions when they moved; the first
+// versions are still there, and on an older system Node itself has those libraries loaded. The linker's --wrap
+// (CMakeLists.txt) sends each call in the addon, the static libstdc++'s included, to a function here that names the
+// first version. Source: glibc's symbol versioning, ld.so(8); --wrap and .symver, ld(1) and as(1).
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sys/stat.h>

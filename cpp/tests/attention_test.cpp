@@ -117,7 +117,8 @@ std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, R
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
   const std::vector<float> poison(all.size() * static_cast<std::size_t>(scene.width()), NAN);
   for (int layer = 0; layer < scene.shape.layers; ++layer)
-    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), all.data(), static_cast<int>(all.size()));
+    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), all.data(),
+                     static_cast<int>(all.size()));
   for (const Sequence& s : scene.sequences) {
     for (int from = 0; from < s.length; from += piece) {
       const int count = std::min(piece, s.length - from), ld = scene.q_width() + rng.below(9);
@@ -128,7 +129,8 @@ std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, R
         if (!s.q.empty())
           std::copy_n(&s.q[static_cast<std::size_t>((from + t) * scene.q_width())], scene.q_width(), q.data() + t * ld);
       }
-      backend.kv_write(*kv, scene.layer, q.data(), scene.heads, k.data(), v.data(), ld, slots_of(s, from, count).data(), count);
+      backend.kv_write(*kv, scene.layer, q.data(), scene.heads, k.data(), v.data(), ld, slots_of(s, from, count).data(),
+                       count);
     }
   }
   return kv;
@@ -149,7 +151,8 @@ void check_attend(const Scene& scene, Rng& rng) {
   CAPTURE(scene.words());
   const int D = scene.shape.head_size, dims = rng.chance(3) ? 2 * rng.between(1, D / 2) : D;
   const int width = scene.q_width() + 2 * scene.width();
-  const Rows made(scene.rows, width + rng.below(9), width, rng), start(scene.rows, scene.q_width(), scene.q_width(), rng);
+  const Rows made(scene.rows, width + rng.below(9), width, rng),
+      start(scene.rows, scene.q_width(), scene.q_width(), rng);
   const std::vector<float> angles = random_normals(static_cast<std::size_t>(scene.rows * dims), rng);
   const RopeStyle style = rng.chance(2) ? RopeStyle::half : RopeStyle::interleaved;
   std::vector<std::int32_t> slots(static_cast<std::size_t>(scene.rows));
@@ -160,8 +163,8 @@ void check_attend(const Scene& scene, Rng& rng) {
     Rows rows = made, out = start;
     const auto kv = fill(backend, scene, 64, rng);
     float* const k = rows.data() + scene.q_width();
-    backend.attend(out.data(), {rows.data(), k, k + scene.width(), rows.ld(), slots.data(), angles.data(), dims, style}, *kv,
-                   scene.layer, {scene.segments.data(), static_cast<int>(scene.segments.size()), scene.rows},
+    backend.attend(out.data(), {rows.data(), k, k + scene.width(), rows.ld(), slots.data(), angles.data(), dims, style},
+                   *kv, scene.layer, {scene.segments.data(), static_cast<int>(scene.segments.size()), scene.rows},
                    {scene.heads, scene.scale, scene.window, scene.sinks, scene.soft_cap,
                     scene.sink_logits.empty() ? nullptr : scene.sink_logits.data()});
     return out;
@@ -244,13 +247,17 @@ TEST_CASE("attention equals the reference: lengths around blocks, tiles and chun
   }
 }
 
-TEST_CASE("attend equals rope, kv_write and attention: decoding, verification, chunks of a prompt, and all of them together") {
+TEST_CASE(
+    "attend equals rope, kv_write and attention: decoding, verification, chunks of a prompt, and all of them "
+    "together") {
   Rng rng(1005);
   for (const KvDtype dtype : kv_dtypes) {
     using Plan = std::vector<std::pair<int, int>>;
     for (const Plan& plan : {Plan{{5, 1}}, Plan{{700, 1}}, Plan{{1, 1}, {17, 1}, {300, 1}, {33, 1}, {512, 1}},
                              Plan{{40, 4}, {270, 5}, {16, 1}}, Plan{{60, 40}}, Plan{{30, 1}, {80, 25}, {9, 3}}})
-      check_attend(make_scene(dtype, rng.chance(2) ? 64 : 32, rng.between(1, 3), rng.between(1, 4), rng.chance(3) ? 20 : 0, plan, rng), rng);
+      check_attend(make_scene(dtype, rng.chance(2) ? 64 : 32, rng.between(1, 3), rng.between(1, 4),
+                              rng.chance(3) ? 20 : 0, plan, rng),
+                   rng);
   }
 }
 
@@ -376,7 +383,8 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
       std::vector<std::int32_t> slots;
       for (int t = 0; t < 16; ++t) slots.push_back(2 * 16 + t);
       const std::vector<float> keys(16 * G * D, 0.5f);
-      for (const int layer : {0, 2}) backend.kv_write(*kv, layer, nullptr, 0, keys.data(), values.data(), G * D, slots.data(), 16);
+      for (const int layer : {0, 2})
+        backend.kv_write(*kv, layer, nullptr, 0, keys.data(), values.data(), G * D, slots.data(), 16);
       CHECK(equal(stored(backend, *kv, 2, 2)));
       CHECK(stored(backend, *kv, 1, 2) == std::vector<float>(16 * G * D, 0.0f));
       backend.kv_copy(*kv, 0, 2);

@@ -1,5 +1,5 @@
-// Replays the fuzzers' corpus (cpp/fuzz/corpus): hand-made damage, each file named after it, and what fuzzing added. Under ASan
-// and UBSan in `npm test`, so that nothing a fuzzer has found comes back.
+// Replays the fuzzers' corpus (cpp/fuzz/corpus): hand-made damage, each file named after it, and what fuzzing added.
+// Under ASan and UBSan in `npm test`, so that nothing a fuzzer has found comes back.
 #include <doctest.h>
 
 #include <algorithm>
@@ -16,7 +16,8 @@ namespace {
 
 std::vector<std::filesystem::path> corpus(const std::string& name) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(OCTAVO_SOURCE_DIR) + "/cpp/fuzz/corpus/" + name))
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(OCTAVO_SOURCE_DIR) + "/cpp/fuzz/corpus/" + name))
     files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
@@ -48,7 +49,8 @@ TEST_CASE("fuzz corpus: what could go wrong if a GGUF file is damaged in a way t
     if (!hand_made(name)) continue;
     const bool sound = name.rfind("good-", 0) == 0 || broken_numbers.count(name) != 0;
     // Good headers without a whole model are refused as a model.
-    const bool model = name.rfind("good-q", 0) == 0 || name.rfind("good-f", 0) == 0 || name.rfind("good-b", 0) == 0 || broken_numbers.count(name) != 0;
+    const bool model = name.rfind("good-q", 0) == 0 || name.rfind("good-f", 0) == 0 || name.rfind("good-b", 0) == 0 ||
+                       broken_numbers.count(name) != 0;
     if (model) CHECK(outcome.refusal == "");
     if (!sound) CHECK(outcome.refusal != "");
   }

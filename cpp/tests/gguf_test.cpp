@@ -237,7 +237,18 @@ TEST_CASE("gguf: every value type is read, in versions 2 and 3") {
     Raw raw;
     raw.header(0, 13, version);
     raw.text("u8").u32(0).n(std::uint8_t{200}).text("i8").u32(1).n(std::int8_t{-3});
-    raw.text("u16").u32(2).n(std::uint16_t{60000}).text("i16").u32(3).n(std::int16_t{-300}).text("u32").u32(4).u32(4000000000u).text("i32").u32(5).n(-70000);
+    raw.text("u16")
+        .u32(2)
+        .n(std::uint16_t{60000})
+        .text("i16")
+        .u32(3)
+        .n(std::int16_t{-300})
+        .text("u32")
+        .u32(4)
+        .u32(4000000000u)
+        .text("i32")
+        .u32(5)
+        .n(-70000);
     raw.text("f32").u32(6).n(0.5f).text("bool").u32(7).n(std::uint8_t{1}).text("string").u32(8).text("s");
     raw.text("u64").u32(10).u64(UINT64_MAX).text("i64").u32(11).n(INT64_MIN).text("f64").u32(12).n(0.1);
     raw.text("array").u32(9).u32(3).u64(2).n(std::int16_t{-1}).n(std::int16_t{2});

@@ -12,14 +12,17 @@ namespace {
 
 constexpr std::size_t line = 64;
 
-// Lines that `calls` kernel calls over `groups` groups fetch, as offsets in lines from `memory`; counts those asked for.
-std::set<std::ptrdiff_t> fetched(KvAhead& ahead, const std::uint8_t* memory, int thread, int calls, int groups, int& asked) {
+// Lines that `calls` kernel calls over `groups` groups fetch, as offsets in lines from `memory`; counts those asked
+// for.
+std::set<std::ptrdiff_t> fetched(KvAhead& ahead, const std::uint8_t* memory, int thread, int calls, int groups,
+                                 int& asked) {
   std::set<std::ptrdiff_t> lines;
   asked = 0;
   for (int call = 0; call < calls; ++call) {
     const KvAhead::Lines taken = ahead.take(thread, groups);
     asked += taken.per_group * groups;
-    for (int i = 0; i < taken.per_group * groups; ++i) lines.insert((taken.first - memory) / static_cast<std::ptrdiff_t>(line) + i);
+    for (int i = 0; i < taken.per_group * groups; ++i)
+      lines.insert((taken.first - memory) / static_cast<std::ptrdiff_t>(line) + i);
   }
   return lines;
 }
@@ -73,7 +76,8 @@ TEST_CASE("kv ahead: no more than caches hold") {
   std::vector<std::uint8_t> memory(1);
   ahead.begin(memory.data(), true);
   std::size_t lines = 0;
-  for (KvAhead::Lines taken; (taken = ahead.take(0, 64)).per_group > 0;) lines += static_cast<std::size_t>(taken.per_group) * 64;
+  for (KvAhead::Lines taken; (taken = ahead.take(0, 64)).per_group > 0;)
+    lines += static_cast<std::size_t>(taken.per_group) * 64;
   CHECK(lines > 0);
   CHECK(lines * line <= std::size_t{4} << 20);
 }

@@ -36,7 +36,10 @@ struct ModelSequence {
 class Model {
  public:
   Model(int total, bool indexing, int buckets, std::uint64_t seed)
-      : kv(total, indexing, buckets), memory(static_cast<std::size_t>(total), Tokens(16, -1)), total(total), indexing(indexing),
+      : kv(total, indexing, buckets),
+        memory(static_cast<std::size_t>(total), Tokens(16, -1)),
+        total(total),
+        indexing(indexing),
         random(seed) {}
 
   void operation() {
@@ -115,7 +118,8 @@ class Model {
 
   bool reserve(ModelSequence& s, int count) {
     const int length = static_cast<int>(s.tokens.size());
-    const bool copy = count > 0 && length % 16 != 0 && (users(s.blocks[length / 16]) > 1 || s.blocks[length / 16]->indexed);
+    const bool copy =
+        count > 0 && length % 16 != 0 && (users(s.blocks[length / 16]) > 1 || s.blocks[length / 16]->indexed);
     const int wanted = std::max(0, (length + count + 15) / 16 - static_cast<int>(s.blocks.size()));
     const int needed = count == 0 ? 0 : wanted + copy;
     CHECK(kv.blocks_needed(s.handle, count) == needed);
@@ -142,7 +146,8 @@ class Model {
     }
     for (const auto& s : sequences) {
       const auto& table = kv.table(s.handle);
-      for (std::size_t i = 0; i < s.tokens.size(); ++i) REQUIRE(memory[static_cast<std::size_t>(table[i / 16])][i % 16] == s.tokens[i]);
+      for (std::size_t i = 0; i < s.tokens.size(); ++i)
+        REQUIRE(memory[static_cast<std::size_t>(table[i / 16])][i % 16] == s.tokens[i]);
     }
   }
 
@@ -167,7 +172,8 @@ class Model {
       }
     }
     if (below(8) == 0) return;  // interrupted: nothing is committed
-    for (auto& [s, t] : parts) commit(*s, t, below(5) ? static_cast<int>(t.size()) : below(static_cast<int>(t.size()) + 1));
+    for (auto& [s, t] : parts)
+      commit(*s, t, below(5) ? static_cast<int>(t.size()) : below(static_cast<int>(t.size()) + 1));
   }
 
   void commit(ModelSequence& s, const Tokens& t, int count) {
@@ -263,7 +269,7 @@ TEST_CASE("kv: random operations equal the naive model, every position reads bac
     hits += model.hits, refusals += model.refusals, copies += model.copies;
     dedupes += model.dedupes, evictions += model.evictions;
   }
-  MESSAGE(operations, " operations: ", hits, " block hits, ", dedupes, " duplicates, ", copies, " copies on write, ", evictions,
-          " evictions, ", refusals, " refused reserves");
+  MESSAGE(operations, " operations: ", hits, " block hits, ", dedupes, " duplicates, ", copies, " copies on write, ",
+          evictions, " evictions, ", refusals, " refused reserves");
   CHECK(std::min({hits, refusals, copies, dedupes, evictions}) > operations / 100);
 }

@@ -419,7 +419,9 @@ TEST_CASE("kv: what a caller may not do is refused with expectation and value, a
   CHECK_STATS(kv, 6, 0, 2);
 }
 
-TEST_CASE("kv: blocks are provided as they are needed, lowest first; without memory cached ones are taken, then there is no room") {
+TEST_CASE(
+    "kv: blocks are provided as they are needed, lowest first; without memory cached ones are taken, then there is no "
+    "room") {
   int has = 2, asked = 0;  // blocks that the system has memory for; the most that was asked for
   KvCache kv(8, true, 0, [&](int n) {
     asked = std::max(asked, n);

@@ -26,7 +26,8 @@ constexpr std::size_t count = static_cast<std::size_t>(width) * (vocabulary + 7 
 float value_at(std::size_t i) { return static_cast<float>(i % 1000003) - 500000.0f; }
 
 struct LargeFile {
-  std::string path = (std::filesystem::temp_directory_path() / ("octavo-loading-" + std::to_string(::getpid()) + ".bin")).string();
+  std::string path =
+      (std::filesystem::temp_directory_path() / ("octavo-loading-" + std::to_string(::getpid()) + ".bin")).string();
   LargeFile() {
     std::vector<float> values(count);
     for (std::size_t i = 0; i < count; ++i) values[i] = value_at(i);
@@ -44,7 +45,8 @@ ModelDesc description(const std::string& path) {
 class Recording : public ForwardingBackend {
  public:
   using Rows = std::map<const Weight*, std::map<std::int64_t, std::size_t>>;
-  Recording(Rows& rows, std::atomic<int>& twice) : ForwardingBackend(make_cpu_backend(nullptr)), rows_(rows), twice_(twice) {}
+  Recording(Rows& rows, std::atomic<int>& twice)
+      : ForwardingBackend(make_cpu_backend(nullptr)), rows_(rows), twice_(twice) {}
   void weight_load(Weight& w, std::int64_t row, std::int64_t n, const void* data) override {
     const float* values = static_cast<const float*>(data);
     {
@@ -54,7 +56,8 @@ class Recording : public ForwardingBackend {
         std::size_t at = static_cast<std::size_t>(values[r * width] + 500000.0f);
         while (at % width != 0) at += 1000003;
         bool whole = at < count;
-        for (std::size_t i = 0; whole && i < width; ++i) whole = values[static_cast<std::size_t>(r) * width + i] == value_at(at + i);
+        for (std::size_t i = 0; whole && i < width; ++i)
+          whole = values[static_cast<std::size_t>(r) * width + i] == value_at(at + i);
         twice_ += !rows_[&w].emplace(row + r, whole ? at : SIZE_MAX).second;
       }
     }
@@ -74,7 +77,8 @@ void check_complete(const Recording::Rows& rows) {
     CHECK(of_weight.size() == static_cast<std::size_t>(weight->n));
     // Consecutive rows of a weight lie one after another in this file.
     std::size_t broken = 0;
-    for (const auto& [row, at] : of_weight) broken += at != of_weight.begin()->second + static_cast<std::size_t>(row) * width;
+    for (const auto& [row, at] : of_weight)
+      broken += at != of_weight.begin()->second + static_cast<std::size_t>(row) * width;
     CHECK(broken == 0);
     total += of_weight.size();
   }

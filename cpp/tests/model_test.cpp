@@ -1,5 +1,5 @@
-// The forward pass and the engine on a small model of seeded random weights: the invariance contract (a request's results
-// depend on nothing but itself) and equality of the CPU backend with the reference, compared bit for bit.
+// The forward pass and the engine on a small model of seeded random weights: the invariance contract (a request's
+// results depend on nothing but itself) and equality of the CPU backend with the reference, compared bit for bit.
 #include <doctest.h>
 
 #include <atomic>
@@ -47,7 +47,8 @@ ModelDesc small_model(const Shape& shape) {
     add(p + "v", 32, 64, i == 1 ? Format::q8_0 : shape.format);  // a mixed layer cannot merge q, k, v
     add(p + "attnOut", 64, 96, shape.format);
     add(p + "gate", 96, 64, shape.format), add(p + "up", 96, 64, shape.format), add(p + "down", 64, 96, shape.format);
-    if (shape.bias) add(p + "qBias", 1, 96, Format::f32), add(p + "kBias", 1, 32, Format::f32), add(p + "vBias", 1, 32, Format::f32);
+    if (shape.bias)
+      add(p + "qBias", 1, 96, Format::f32), add(p + "kBias", 1, 32, Format::f32), add(p + "vBias", 1, 32, Format::f32);
     if (shape.qk_norm) add(p + "qNorm", 1, 16, Format::f32), add(p + "kNorm", 1, 16, Format::f32);
   }
   return d;
@@ -200,12 +201,13 @@ TEST_CASE("chunk size, threads, batch and prefix hits do not change a request's 
 
 namespace {
 
-// A planted fault: with several tokens in a step, the norm of a linear's input adds its squares in descending order. Right to within rounding,
-// wrong under the contract: what a request computes would depend on its neighbours.
+// A planted fault: with several tokens in a step, the norm of a linear's input adds its squares in descending order.
+// Right to within rounding, wrong under the contract: what a request computes would depend on its neighbours.
 class BatchDependentNorm : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;
-  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T, Epilogue epilogue) override {
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T,
+              Epilogue epilogue) override {
     if (T == 1 || in.kind != InputKind::normed) return ForwardingBackend::linear(out, out_ld, in, w, bias, T, epilogue);
     const int width = static_cast<int>(w.k);
     std::vector<float> made;
@@ -223,7 +225,8 @@ class BatchDependentNorm : public ForwardingBackend {
 }  // namespace
 
 TEST_CASE("the comparison catches a planted fault in the order of additions") {
-  auto model = std::make_shared<Model>(small_model(plain), std::make_unique<BatchDependentNorm>(make_cpu_backend(nullptr)));
+  auto model =
+      std::make_shared<Model>(small_model(plain), std::make_unique<BatchDependentNorm>(make_cpu_backend(nullptr)));
   for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
   model->finish_load();
   Engine engine(model, {1, 400, 512, false});
@@ -294,7 +297,8 @@ TEST_CASE("drafts, right and wrong, change nothing but the number of steps; wron
       const int drafts = have == 0 ? 0 : std::min(4, output_tokens - have - 1);
       const int certain = static_cast<int>(r.tokens.size()) - fed;
       std::vector<std::int32_t> tokens(r.tokens.begin() + fed, r.tokens.end());
-      for (int d = 0; d < drafts; ++d) tokens.push_back(expected.tokens[static_cast<std::size_t>(have + d)] ^ (d >= wrong_from));
+      for (int d = 0; d < drafts; ++d)
+        tokens.push_back(expected.tokens[static_cast<std::size_t>(have + d)] ^ (d >= wrong_from));
       REQUIRE(engine.kv().reserve(r.sequence, certain + drafts));
       engine.submit({{{r.sequence, certain + drafts, 1 + drafts, false, -1}}, tokens});
       REQUIRE(engine.wait());
@@ -403,8 +407,9 @@ TEST_CASE("scoring gives the log-probability of every next token, in any chunkin
     for (int from = 0; from < 130; from += chunk) {
       const int count = std::min(chunk, 130 - from);
       REQUIRE(engine.kv().reserve(sequence, count));
-      engine.submit({{{sequence, count, count, true, from + count < 130 ? text[static_cast<std::size_t>(from + count)] : -1}},
-                     {text.begin() + from, text.begin() + from + count}});
+      engine.submit(
+          {{{sequence, count, count, true, from + count < 130 ? text[static_cast<std::size_t>(from + count)] : -1}},
+           {text.begin() + from, text.begin() + from + count}});
       REQUIRE(engine.wait());
       for (const SampleRow& row : engine.result().rows) bits.push_back(std::bit_cast<std::uint32_t>(row.logprob));
     }
@@ -547,7 +552,8 @@ TEST_CASE("imported blocks that are wrong change the results, and no bits of the
   }
 }
 
-TEST_CASE("an import takes no block that a queued copy still concerns, and is refused or has no effect when it cannot be") {
+TEST_CASE(
+    "an import takes no block that a queued copy still concerns, and is refused or has no effect when it cannot be") {
   Engine engine(load(plain, nullptr), {1, 4, 32, true});
   Request r = begin(engine, 5, 20);
   step(engine, {&r}, 20);

@@ -9,12 +9,15 @@
 
 namespace octavo {
 
-// Matrices by the names of their roles, in the order of the file; behind them come the three norms. All are `width` wide.
-inline ModelDesc one_layer_model(const std::string& path, int width, int vocabulary, std::initializer_list<const char*> matrices) {
+// Matrices by the names of their roles, in the order of the file; behind them come the three norms. All are `width`
+// wide.
+inline ModelDesc one_layer_model(const std::string& path, int width, int vocabulary,
+                                 std::initializer_list<const char*> matrices) {
   ModelDesc d{};
   d.architecture = "llama";
   d.files = {path};
-  d.layers = 1, d.width = width, d.heads = 4, d.kv_heads = 4, d.head_size = 16, d.feed_forward = width, d.vocabulary = vocabulary;
+  d.layers = 1, d.width = width, d.heads = 4, d.kv_heads = 4, d.head_size = 16, d.feed_forward = width,
+  d.vocabulary = vocabulary;
   d.norm_eps = 1e-5f, d.activation = Activation::silu, d.rope_style = RopeStyle::half, d.rope_dims = 16;
   d.rope_frequencies = rope_frequencies(16, 10000.0);
   d.rope_magnitude = 1;
@@ -24,7 +27,8 @@ inline ModelDesc one_layer_model(const std::string& path, int width, int vocabul
     d.tensors[role] = {0, offset, bytes, Format::f32, rows, width};
     offset += bytes;
   };
-  for (const std::string role : matrices) add(role == "embed" ? role : "layer.0." + role, role == "embed" ? vocabulary : width);
+  for (const std::string role : matrices)
+    add(role == "embed" ? role : "layer.0." + role, role == "embed" ? vocabulary : width);
   for (const char* role : {"layer.0.attnNorm", "layer.0.ffnNorm", "outputNorm"}) add(role, 1);
   return d;
 }

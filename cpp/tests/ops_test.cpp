@@ -193,13 +193,18 @@ TEST_CASE("feed_forward equals its two linears: formats of both, biases, every n
   Rng rng(150);
   for (const Format format : all_formats) {
     for (const int M : deep() ? table_M : std::vector<int>{1, 2, 5, 8, 9, 33, 70}) {
-      const Format after = rng.chance(2) ? format : rng.pick(std::vector<Format>(std::begin(all_formats), std::end(all_formats)));
+      const Format after =
+          rng.chance(2) ? format : rng.pick(std::vector<Format>(std::begin(all_formats), std::end(all_formats)));
       const int E = fitting(format, 96), F = fitting(after, 32 * rng.between(1, 9)), N = rng.between(1, 100);
-      CAPTURE(std::string(traits(format).name) + ", " + traits(after).name + " M " + std::to_string(M) + " F " + std::to_string(F));
+      CAPTURE(std::string(traits(format).name) + ", " + traits(after).name + " M " + std::to_string(M) + " F " +
+              std::to_string(F));
       const bool bias = rng.chance(2);
-      const std::vector<float> gate_up_bias = random_normals(static_cast<std::size_t>(2 * F), rng), down_bias = random_normals(static_cast<std::size_t>(N), rng);
-      const std::vector<float> x = random_activations(static_cast<std::size_t>(M) * E, rng), norm = random_normals(static_cast<std::size_t>(E), rng);
-      const std::vector<std::uint8_t> first = random_rows(format, 2 * F, E, rng), second = random_rows(after, N, F, rng);
+      const std::vector<float> gate_up_bias = random_normals(static_cast<std::size_t>(2 * F), rng),
+                               down_bias = random_normals(static_cast<std::size_t>(N), rng);
+      const std::vector<float> x = random_activations(static_cast<std::size_t>(M) * E, rng),
+                               norm = random_normals(static_cast<std::size_t>(E), rng);
+      const std::vector<std::uint8_t> first = random_rows(format, 2 * F, E, rng),
+                                      second = random_rows(after, N, F, rng);
       const Rows start(M, N, N, rng);
       const auto run = [&](Backend& backend, bool side_by_side) {
         Rows out = start;
@@ -208,7 +213,8 @@ TEST_CASE("feed_forward equals its two linears: formats of both, biases, every n
         if (side_by_side) gate_up->pair_halves();
         load_in_pieces(backend, *gate_up, first, rng);
         backend.feed_forward(out.data(), LinearInput::normed(x.data(), norm.data(), 1e-5f),
-                             {*gate_up, bias ? gate_up_bias.data() : nullptr, *down, bias ? down_bias.data() : nullptr, Activation::silu},
+                             {*gate_up, bias ? gate_up_bias.data() : nullptr, *down, bias ? down_bias.data() : nullptr,
+                              Activation::silu},
                              between.data(), M);
         return out;
       };
@@ -265,12 +271,14 @@ TEST_CASE("linear: an output too large for the caches is the same wherever it li
       os::Memory memory(sizeof(float) * (static_cast<std::size_t>(M) * static_cast<std::size_t>(ld) + floats_a_line));
       float* const out = static_cast<float*>(memory.data()) + shift;
       std::vector<float> expected(static_cast<std::size_t>(M) * static_cast<std::size_t>(ld));
-      reference().linear(expected.data(), ld, x.data(), *make_weight(reference(), format, N, K, rows), bias.data(), M, Epilogue::store);
+      reference().linear(expected.data(), ld, x.data(), *make_weight(reference(), format, N, K, rows), bias.data(), M,
+                         Epilogue::store);
       on_every_cpu([&](Backend& backend, const std::string& label) {
         std::fill_n(out, expected.size(), -1.0f);
         backend.linear(out, ld, x.data(), *make_weight(backend, format, N, K, rows), bias.data(), M, Epilogue::store);
         int different = 0;
-        for (int t = 0; t < M; ++t) different += std::memcmp(out + t * ld, expected.data() + t * ld, sizeof(float) * N) != 0;
+        for (int t = 0; t < M; ++t)
+          different += std::memcmp(out + t * ld, expected.data() + t * ld, sizeof(float) * N) != 0;
         CHECK_MESSAGE(different == 0, label, ", shift ", shift, ": ", different, " rows differ");
       });
     }

@@ -38,7 +38,8 @@ std::unique_ptr<KvStore> filled_store(int head_size, const std::vector<std::int3
   std::vector<std::int32_t> slots;
   for (std::size_t t = 0; t < k.size() / static_cast<std::size_t>(head_size); ++t)
     slots.push_back(table[t / 16] * 16 + static_cast<std::int32_t>(t % 16));
-  reference().kv_write(*store, 0, nullptr, 0, k.data(), v.data(), head_size, slots.data(), static_cast<int>(slots.size()));
+  reference().kv_write(*store, 0, nullptr, 0, k.data(), v.data(), head_size, slots.data(),
+                       static_cast<int>(slots.size()));
   return store;
 }
 

@@ -1,4 +1,5 @@
-// Runs: steps that follow each other inside Engine::wait. They draw what the same steps draw one by one, and end when they must.
+// Runs: steps that follow each other inside Engine::wait. They draw what the same steps draw one by one, and end when
+// they must.
 #include <doctest.h>
 
 #include <bit>
@@ -16,7 +17,8 @@ constexpr double no_limit = 1e9;
 
 // Tells when a step begins.
 struct WatchedBackend : ForwardingBackend {
-  explicit WatchedBackend(std::function<void()>& before_step) : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
+  explicit WatchedBackend(std::function<void()>& before_step)
+      : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
     if (before) before();
     ForwardingBackend::embed(out, table, ids, T);
@@ -73,7 +75,8 @@ struct Decoding {
     engine.submit({segments, next});
     REQUIRE(engine.wait(run));
     std::vector<Draw> draws;
-    for (const SampleRow& row : engine.result().rows) draws.push_back({row.token, std::bit_cast<std::uint32_t>(row.logprob)});
+    for (const SampleRow& row : engine.result().rows)
+      draws.push_back({row.token, std::bit_cast<std::uint32_t>(row.logprob)});
     for (std::size_t i = 0; i < next.size(); ++i) next[i] = draws[draws.size() - next.size() + i].token;
     return draws;
   }
@@ -115,7 +118,8 @@ TEST_CASE_FIXTURE(Fixture, "a run draws what its steps draw one by one") {
   CHECK(engine.result().seconds > 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a run ends with an end token, with the room of a sequence, with its time, and when it is nudged") {
+TEST_CASE_FIXTURE(Fixture,
+                  "a run ends with an end token, with the room of a sequence, with its time, and when it is nudged") {
   const std::vector<Draw> expected = Decoding(engine).one_by_one(40);
   SUBCASE("end token") {
     const std::int32_t end = expected[11].token;
@@ -162,7 +166,8 @@ TEST_CASE_FIXTURE(Fixture, "a run ends with an end token, with the room of a seq
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "an interrupt discards the step of a run that it hits: those before it stand, and it can be repeated") {
+TEST_CASE_FIXTURE(
+    Fixture, "an interrupt discards the step of a run that it hits: those before it stand, and it can be repeated") {
   const std::vector<Draw> expected = Decoding(engine).one_by_one(10);
   Decoding running(engine);
   before_step = [&, step = 0]() mutable {

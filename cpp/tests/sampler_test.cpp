@@ -28,7 +28,8 @@ constexpr float inf = std::numeric_limits<float>::infinity();
 constexpr float nan_logit = std::numeric_limits<float>::quiet_NaN();
 using Logits = std::vector<float>;
 
-SampleRow sampled(Logits logits, const SamplerParams& p, const std::vector<std::int32_t>& history = {}, int target = -1) {
+SampleRow sampled(Logits logits, const SamplerParams& p, const std::vector<std::int32_t>& history = {},
+                  int target = -1) {
   static SamplerScratch scratch;
   SampleRow row{};
   row.params = &p;
@@ -71,7 +72,8 @@ std::vector<int> naive_kept(const Logits& l, const SamplerParams& p) {
   }
   if (p.min_p > 0) {
     std::erase_if(kept, [&](int i) {
-      return (static_cast<double>(l[i]) - highest) / static_cast<double>(temperature) < octavo::exact_log(static_cast<double>(p.min_p));
+      return (static_cast<double>(l[i]) - highest) / static_cast<double>(temperature) <
+             octavo::exact_log(static_cast<double>(p.min_p));
     });
   }
   return kept;
@@ -83,7 +85,8 @@ int naive_draw(const Logits& l, const SamplerParams& p, int position) {
   const std::vector<int> kept = naive_kept(l, p);
   for (int i : kept) {
     const double z = (static_cast<double>(l[i]) - l[kept[0]]) / static_cast<double>(std::max(p.temperature, 1e-30f));
-    const double score = z + octavo::gumbel_noise(p.seed, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(i));
+    const double score =
+        z + octavo::gumbel_noise(p.seed, static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(i));
     if (score > best || (score == best && i < token)) {
       best = score;
       token = i;
@@ -197,7 +200,8 @@ TEST_CASE("sampler: NaN counts as -infinity, +infinity as the largest float, a r
 
 TEST_CASE("sampler: a temperature too small for the quotient behaves as argmax") {
   for (float t : {1e-45f, 1e-38f, 1e-30f, 1e-20f}) {
-    for (const SamplerParams& p : {with(t), with(t, 2), with(t, 0, 0.5f), with(t, 0, 1, 0.5f), with(t, 3, 0.9f, 0.1f)}) {
+    for (const SamplerParams& p :
+         {with(t), with(t, 2), with(t, 0, 0.5f), with(t, 0, 1, 0.5f), with(t, 3, 0.9f, 0.1f)}) {
       CHECK(sampled({1, 5, 4.9999995f, -3e38f}, p).token == 1);
       CHECK(sampled({-3e38f, -3.1e38f}, p).token == 0);
     }
@@ -312,7 +316,9 @@ TEST_CASE("sampler: log-probabilities equal the log-softmax of the raw logits in
     for (float x : l) highest = x > highest ? x : highest;
     if (highest == -INFINITY) continue;
     for (float x : l) sum += std::isnan(x) ? 0 : std::exp(static_cast<long double>(x) - highest);
-    const auto exact = [&](int i) { return std::isnan(l[i]) ? -INFINITY : static_cast<long double>(l[i]) - highest - std::log(sum); };
+    const auto exact = [&](int i) {
+      return std::isnan(l[i]) ? -INFINITY : static_cast<long double>(l[i]) - highest - std::log(sum);
+    };
     SamplerParams p = with(round % 2 ? 0.9f : 0.0f);
     p.logprobs = static_cast<int>(random() % 9);
     p.bias = {{static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab)), 4.0f}};
@@ -394,8 +400,9 @@ TEST_CASE("sampler: the tokens that are ever drawn are exactly those that the fi
   Logits l(150);
   for (std::size_t i = 0; i < l.size(); ++i) l[i] = static_cast<float>((i * 37) % 150 / 3) * 0.04f;  // ties of three
   SamplerScratch scratch;
-  for (const SamplerParams& p : {with(1, 1), with(1, 20), with(1, 0, 0.3f), with(1, 0, 1e-6f), with(1, 0, 1, 0.5f), with(1, 0, 1, 1),
-                                 with(1, 50, 0.5f), with(1, 50, 0.5f, 0.9f), with(2, 0, 0.6f, 0.6f)}) {
+  for (const SamplerParams& p :
+       {with(1, 1), with(1, 20), with(1, 0, 0.3f), with(1, 0, 1e-6f), with(1, 0, 1, 0.5f), with(1, 0, 1, 1),
+        with(1, 50, 0.5f), with(1, 50, 0.5f, 0.9f), with(2, 0, 0.6f, 0.6f)}) {
     std::set<int> seen;
     for (int i = 0; i < 20000; ++i) seen.insert(drawn(l, p, i, scratch));
     const std::vector<int> kept = naive_kept(l, p);
@@ -408,9 +415,18 @@ TEST_CASE("sampler: draws fit exact probabilities with each filter, alone and co
   std::mt19937_64 random(8);
   std::normal_distribution<float> normal(0, 1.5f);
   for (float& x : l) x = normal(random);
-  const SamplerParams cases[] = {with(1),           with(0.5f),          with(1.7f),             with(1, 10),
-                                 with(0.7f, 40),    with(1, 0, 0.9f),    with(0.7f, 0, 0.5f),    with(1, 0, 1, 0.1f),
-                                 with(1.3f, 0, 1, 0.02f), with(0.8f, 40, 0.95f), with(1, 0, 0.95f, 0.05f), with(0.9f, 60, 0.9f, 0.02f)};
+  const SamplerParams cases[] = {with(1),
+                                 with(0.5f),
+                                 with(1.7f),
+                                 with(1, 10),
+                                 with(0.7f, 40),
+                                 with(1, 0, 0.9f),
+                                 with(0.7f, 0, 0.5f),
+                                 with(1, 0, 1, 0.1f),
+                                 with(1.3f, 0, 1, 0.02f),
+                                 with(0.8f, 40, 0.95f),
+                                 with(1, 0, 0.95f, 0.05f),
+                                 with(0.9f, 60, 0.9f, 0.02f)};
   for (const SamplerParams& p : cases) {
     CAPTURE(p.temperature);
     CAPTURE(p.top_k);
@@ -435,7 +451,8 @@ TEST_CASE("sampler: draws of a flat row of several groups fit, over positions an
   CHECK(fit(flat, with(0.6f), with(0.6f), draws()) > 1e-3);
   std::vector<double> observed(200, 0);
   SamplerScratch scratch;
-  for (int i = 0; i < draws(); ++i) ++observed[static_cast<std::size_t>(drawn(flat, with(1, 0, 1, 0, static_cast<std::uint64_t>(i)), 3, scratch))];
+  for (int i = 0; i < draws(); ++i)
+    ++observed[static_cast<std::size_t>(drawn(flat, with(1, 0, 1, 0, static_cast<std::uint64_t>(i)), 3, scratch))];
   CHECK(chi_square_p(observed, std::vector<double>(200, draws() / 200.0)) > 1e-3);
   observed[0] *= 1.8;
   CHECK(chi_square_p(observed, std::vector<double>(200, draws() / 200.0)) < 1e-6);
@@ -464,20 +481,25 @@ TEST_CASE("sampler: a draw is a function of row, parameters, seed and position, 
 
 TEST_CASE("sampler: noise is Gumbel distributed, and independent of its neighbours") {
   // Uniforms of noise at (seed, position, token) and a partner beside it, in 16 x 16 cells.
-  const auto uniform = [](std::uint64_t s, std::uint32_t p, std::uint32_t t) { return std::exp(-std::exp(-octavo::gumbel_noise(s, p, t))); };
+  const auto uniform = [](std::uint64_t s, std::uint32_t p, std::uint32_t t) {
+    return std::exp(-std::exp(-octavo::gumbel_noise(s, p, t)));
+  };
   const int n = draws();
   struct Neighbour {
     int seed, position, token, group;
   };
-  for (const Neighbour d : {Neighbour{0, 0, 1, 0}, {0, 1, 0, 0}, {1, 0, 0, 0}, {0, 0, 64, 0}, {0, 1, 64, 0}, {0, 0, 0, 1}, {1, 1, 0, 0}}) {
+  for (const Neighbour d :
+       {Neighbour{0, 0, 1, 0}, {0, 1, 0, 0}, {1, 0, 0, 0}, {0, 0, 64, 0}, {0, 1, 64, 0}, {0, 0, 0, 1}, {1, 1, 0, 0}}) {
     std::vector<double> cells(256, 0);
     double mean = 0, square = 0;
     for (int i = 0; i < n; ++i) {
       const std::uint64_t s = static_cast<std::uint64_t>(i / 5000) * 2;
-      const std::uint32_t p = static_cast<std::uint32_t>(i % 100) * 2, t = static_cast<std::uint32_t>(i / 100 % 50) * 128 + 7;
+      const std::uint32_t p = static_cast<std::uint32_t>(i % 100) * 2,
+                          t = static_cast<std::uint32_t>(i / 100 % 50) * 128 + 7;
       const double a = uniform(s, p, t), g = octavo::gumbel_noise(s, p, t);
       const double b = d.group ? uniform(s, p, t / 64 * 64 + (t + 29) % 64)
-                               : uniform(s + static_cast<unsigned>(d.seed), p + static_cast<unsigned>(d.position), t + static_cast<unsigned>(d.token));
+                               : uniform(s + static_cast<unsigned>(d.seed), p + static_cast<unsigned>(d.position),
+                                         t + static_cast<unsigned>(d.token));
       ++cells[static_cast<std::size_t>(static_cast<int>(a * 16) * 16 + static_cast<int>(b * 16))];
       mean += g / n;
       square += g * g / n;

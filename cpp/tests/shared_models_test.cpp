@@ -22,7 +22,8 @@ namespace {
 constexpr int width = 64, vocabulary = 96;
 
 struct ModelFile {
-  std::string path = (std::filesystem::temp_directory_path() / ("octavo-shared-" + std::to_string(::getpid()) + ".bin")).string();
+  std::string path =
+      (std::filesystem::temp_directory_path() / ("octavo-shared-" + std::to_string(::getpid()) + ".bin")).string();
   explicit ModelFile(bool damaged = false) { write(damaged); }
   ~ModelFile() { std::filesystem::remove(path); }
   // f32 rows; damaged: too short by one number.
@@ -37,7 +38,8 @@ struct ModelFile {
 };
 
 ModelRequest request_of(const ModelFile& file, const std::string& backend = "cpu") {
-  return {one_layer_model(file.path, width, vocabulary, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"}), backend, ""};
+  return {one_layer_model(file.path, width, vocabulary, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"}),
+          backend, ""};
 }
 
 void load(Model& model) {
@@ -165,7 +167,8 @@ TEST_CASE("shared models: a load that fails does not fail the next one") {
   CHECK(code_of([&] { share_model(missing); }) == Code::file_not_found);
 }
 
-TEST_CASE("shared models: engines of several threads compute on one model, with every backend, and none disturbs another") {
+TEST_CASE(
+    "shared models: engines of several threads compute on one model, with every backend, and none disturbs another") {
   const ModelFile file;
   for (const char* backend : {"cpu", "reference"}) {
     const auto model = share_model(request_of(file, backend));

@@ -1,5 +1,5 @@
-// Weights that processes share: what is adopted, what is refused, and what a process leaves that is gone. One process plays
-// all parts here; test/shared-weights.test.ts has several.
+// Weights that processes share: what is adopted, what is refused, and what a process leaves that is gone. One process
+// plays all parts here; test/shared-weights.test.ts has several.
 #include "shared_weights.h"
 
 #include <doctest.h>
@@ -26,7 +26,8 @@ namespace {
 constexpr std::size_t weight_bytes = (std::size_t{5} << 20) + 64;  // two whole huge pages and some
 
 struct Folder {
-  std::string path = (std::filesystem::temp_directory_path() / ("octavo-weights-" + std::to_string(::getpid()))).string();
+  std::string path =
+      (std::filesystem::temp_directory_path() / ("octavo-weights-" + std::to_string(::getpid()))).string();
   Folder() { std::filesystem::remove_all(path); }
   ~Folder() { std::filesystem::remove_all(path); }
   std::vector<std::string> names(const std::string& ending = "") const {
@@ -111,7 +112,8 @@ TEST_CASE("shared weights: one fills, others wait, then all stand on the same me
       CHECK(::ftruncate(writer, 4096) < 0);
       CHECK(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, writer, 0) == MAP_FAILED);
       ::close(writer);
-      CHECK(::mprotect(same.get() - reinterpret_cast<std::uintptr_t>(same.get()) % 4096, 4096, PROT_READ | PROT_WRITE) < 0);
+      CHECK(::mprotect(same.get() - reinterpret_cast<std::uintptr_t>(same.get()) % 4096, 4096, PROT_READ | PROT_WRITE) <
+            0);
     }
   }
   SUBCASE("the last one to go takes it along, in whatever order they go") {
@@ -132,7 +134,8 @@ TEST_CASE("shared weights: a loader that gives up leaves the place to the next o
   CHECK_FALSE(second->adopted());
 }
 
-TEST_CASE("shared weights: a loader that is killed leaves the place to the next one, and a sharer's memory to the others") {
+TEST_CASE(
+    "shared weights: a loader that is killed leaves the place to the next one, and a sharer's memory to the others") {
   const Folder folder;
   int ready[2];
   REQUIRE(::pipe(ready) == 0);
@@ -164,7 +167,8 @@ TEST_CASE("shared weights: a loader that is killed leaves the place to the next 
   ::close(ready[1]);
 }
 
-TEST_CASE("shared weights: nothing that another process could still change, or that is not the very model, is adopted") {
+TEST_CASE(
+    "shared weights: nothing that another process could still change, or that is not the very model, is adopted") {
   const Folder folder;
   find(folder);  // makes the folder and the lock, whose name tells the key's
   auto refused = [&](int process, int descriptor) {
@@ -256,6 +260,7 @@ TEST_CASE("shared weights: a folder that others may enter is refused") {
   std::filesystem::create_directory_symlink(folder.path, link);
   CHECK(error_of([&] { SharedWeights::find_or_begin(link, "a model", 64); }).code() == Code::io_error);
   std::filesystem::remove(link);
-  CHECK(error_of([&] { SharedWeights::find_or_begin("/proc/nowhere/octavo", "a model", 64); }).code() == Code::io_error);
+  CHECK(error_of([&] { SharedWeights::find_or_begin("/proc/nowhere/octavo", "a model", 64); }).code() ==
+        Code::io_error);
   CHECK(error_of([&] { SharedWeights::find_or_begin("", "a model", 64); }).code() == Code::invalid_argument);
 }

@@ -58,6 +58,7 @@ export interface CheckpointPart {
 }
 
 const maxSize = 2 ** 28
+const maxHeadSize = 512 // max_head_size of cpp/backend.h
 
 /**
  * Reads the headers of a model's files. Synchronous: some ten ms for a vocabulary of 128,000 tokens, a quarter of that without the
@@ -185,8 +186,12 @@ function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): Sizes 
     throw unsupported(`${prefix}.attention.value_length`, `the key length, ${headSize}`, valueSize)
   if (width % 32 !== 0) throw unsupported(`${prefix}.embedding_length`, 'a multiple of 32', width)
   if (feedForward % 32 !== 0) throw unsupported(`${prefix}.feed_forward_length`, 'a multiple of 32', feedForward)
-  if (headSize % 16 !== 0)
-    throw unsupported(`${prefix}.attention.key_length`, 'a head size that is a multiple of 16', headSize)
+  if (headSize % 16 !== 0 || headSize > maxHeadSize)
+    throw unsupported(
+      `${prefix}.attention.key_length`,
+      `a head size that is a multiple of 16, at most ${maxHeadSize}`,
+      headSize,
+    )
   if ((heads * headSize) % 32 !== 0)
     throw unsupported(`${prefix}.attention.head_count`, 'heads x head size a multiple of 32', heads)
   return { width, heads, kvHeads, headSize, feedForward, vocabulary }
