@@ -9,7 +9,7 @@
 // --js-parallel: how many requests at once are tried through node-llama-cpp, which takes long with a large model.
 // --launcher: a command that starts each process, for example 'taskset -c 2,3'.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { createReadStream, existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -81,11 +81,17 @@ const engines = Object.entries({
   'llama.cpp, 1 thread': llamaCpp('1'),
 }).filter(([name]) => !values.skip.includes(name))
 
+/** Into the page cache: who comes first shall not load from the disk and the others from memory. */
+async function readOnce(file) {
+  for await (const _ of createReadStream(file, { highWaterMark: 1 << 20 }));
+}
+
 const groups = [['prefill', 'decode'], ['parallel8'], ['parallel32']]
 const rounds = []
 let limits
 for (let round = 0; round < Number(values.rounds); round++) {
   const rows = Object.fromEntries(engines.map(([name]) => [name, {}]))
+  await readOnce(model)
   for (const group of groups) {
     log(`round ${round + 1} of ${values.rounds}: ${group.join(', ')}`)
     for (const [name, engine] of round % 2 === 0 ? engines : engines.toReversed()) {
