@@ -53,11 +53,12 @@ inline float largest_magnitude(const float* x, int n) {
   return std::bit_cast<float>(bits);
 }
 
-// Magnitude of an e4m3 code 0..126 with its exponents lowered by 8: exponent 4 bits, mantissa 3 bits.
+// Magnitude of an e4m3 code 0..126 with its exponents lowered by 8: exponent 4 bits, mantissa 3 bits. That is
+// (1 + mantissa / 8) * 2^(exponent - 15), or mantissa * 2^-17 where exponent is 0. Bits, because ldexp is slow.
 inline float fp8_magnitude(int code) {
-  const int exponent = code >> 3, mantissa = code & 7;
-  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -17)
-                       : std::ldexp(1.0f + static_cast<float>(mantissa) / 8.0f, exponent - 15);
+  const std::uint32_t exponent = static_cast<std::uint32_t>(code) >> 3, mantissa = static_cast<std::uint32_t>(code) & 7;
+  if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-17f;
+  return std::bit_cast<float>((exponent - 15 + 127) << 23 | mantissa << 20);
 }
 
 }  // namespace octavo::reference
