@@ -1,5 +1,7 @@
 #include "cpu/reference_attention.h"
 
+#include <algorithm>
+
 #include "cpu/reference_math.h"
 
 namespace octavo::reference {
@@ -18,16 +20,29 @@ float to_f16(float x) {
   return f16_to_f32(f32_to_f16(x));
 }
 
-// The nearest of the 127 magnitudes, on a tie the one with an even code.
+constexpr int fp8_codes = 127;
+
+// The first code whose magnitude is not below this one, or fp8_codes.
+int fp8_code_from(double magnitude) {
+  static const std::vector<double> magnitudes = [] {
+    std::vector<double> all;
+    for (int code = 0; code < fp8_codes; ++code) all.push_back(fp8_magnitude(code));
+    return all;
+  }();
+  return static_cast<int>(std::lower_bound(magnitudes.begin(), magnitudes.end(), magnitude) - magnitudes.begin());
+}
+
+// The nearest of the magnitudes, on a tie the one with an even code.
 float to_fp8(float x) {
   const double magnitude = std::fabs(static_cast<double>(x));
-  int best = 0;
-  for (int code = 1; code <= 126; ++code) {
-    const double distance = std::fabs(fp8_magnitude(code) - magnitude),
-                 shortest = std::fabs(fp8_magnitude(best) - magnitude);
-    if (distance < shortest || (distance == shortest && code % 2 == 0)) best = code;
+  int code = fp8_code_from(magnitude);
+  if (code == fp8_codes) {
+    --code;
+  } else if (code > 0) {
+    const double above = fp8_magnitude(code) - magnitude, below = magnitude - fp8_magnitude(code - 1);
+    if (below < above || (below == above && code % 2 == 1)) --code;
   }
-  return std::copysign(fp8_magnitude(best), x);
+  return std::copysign(fp8_magnitude(code), x);
 }
 
 // The next bf16 that is not smaller.
@@ -40,10 +55,8 @@ float bf16_above(float s) {
 // The e4m3 number next to c on y's side of it, or c where y is c or c is the last.
 float beyond_fp8(float c, float y) {
   if (c == y) return c;
-  int code = 0;
-  while (fp8_magnitude(code) != std::fabs(c)) ++code;
-  code += std::fabs(y) > std::fabs(c) ? 1 : -1;
-  return code > 126 ? c : std::copysign(fp8_magnitude(code), y);
+  const int code = fp8_code_from(std::fabs(c)) + (std::fabs(y) > std::fabs(c) ? 1 : -1);
+  return code == fp8_codes ? c : std::copysign(fp8_magnitude(code), y);
 }
 
 float sum16_products(const std::vector<float>& a, const std::vector<float>& b) {

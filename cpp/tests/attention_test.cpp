@@ -122,7 +122,7 @@ std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, R
   for (const Sequence& s : scene.sequences) {
     for (int from = 0; from < s.length; from += piece) {
       const int count = std::min(piece, s.length - from), ld = scene.q_width() + rng.below(9);
-      Rows k(count, ld, scene.width(), rng), v = k, q(count, ld, scene.q_width(), rng);
+      Rows k = Rows::blank(count, ld, scene.width(), rng), v = k, q = Rows::blank(count, ld, scene.q_width(), rng);
       for (int t = 0; t < count; ++t) {
         std::copy_n(&s.k[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), k.data() + t * ld);
         std::copy_n(&s.v[static_cast<std::size_t>((from + t) * scene.width())], scene.width(), v.data() + t * ld);

@@ -152,12 +152,11 @@ inline std::unique_ptr<Weight> make_weight(Backend& backend, Format format, std:
 // than a float.
 class Rows {
  public:
-  Rows(int rows, int ld, int width, Rng& rng)
-      : rows_(rows),
-        ld_(ld),
-        width_(width),
-        lead_(static_cast<std::size_t>(rng.below(4))),
-        all_(lead_ + size(), canary()) {
+  // Nothing but that NaN, for whoever writes all rows.
+  static Rows blank(int rows, int ld, int width, Rng& rng) {
+    return Rows(rows, ld, width, static_cast<std::size_t>(rng.below(4)));
+  }
+  Rows(int rows, int ld, int width, Rng& rng) : Rows(blank(rows, ld, width, rng)) {
     for (int r = 0; r < rows; ++r)
       for (int i = 0; i < width; ++i) data()[static_cast<std::size_t>(r) * ld + i] = rng.normal();
   }
@@ -185,6 +184,8 @@ class Rows {
   }
 
  private:
+  Rows(int rows, int ld, int width, std::size_t lead)
+      : rows_(rows), ld_(ld), width_(width), lead_(lead), all_(lead + size(), canary()) {}
   static float canary() { return std::bit_cast<float>(0x7FC0BEEFu); }
   std::size_t size() const { return static_cast<std::size_t>(rows_ - 1) * ld_ + width_; }
   int rows_, ld_, width_;
