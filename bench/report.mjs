@@ -73,7 +73,7 @@ const peers = Object.entries(results)
     writeFileSync(`${plots}/${name}.svg`, svg(peersCharts(result)))
     const { model, threads, limits, leftOut } = result
     const beside = `read ${(limits.readBytesPerSecond / 1e9).toFixed(1)} GB/s, int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us`
-    return `${model}, ${threads} threads, ${result.rounds.length} rounds (${beside}). llama.cpp is the library that node-llama-cpp ships, driven through its C API${leftOut ? ` (left out: ${leftOut})` : ''}. Of octavo's parallel requests every other one is sampled, the peers' are all greedy. A ratio is the median of the rounds' ratios to the better of the peer's thread counts:\n\n${table(head, rows)}\n\n![${name}](plots/${name}.svg)`
+    return `${model}, ${threads} threads, ${result.rounds.length === 1 ? '1 round' : `${result.rounds.length} rounds`} (${beside}). llama.cpp is the library that node-llama-cpp ships, driven through its C API${leftOut ? ` (left out: ${leftOut})` : ''}. Of octavo's parallel requests every other one is sampled, the peers' are all greedy. A ratio is the median of the rounds' ratios to the better of the peer's thread counts:\n\n${table(head, rows)}\n\n![${name}](plots/${name}.svg)`
   })
 
 const kvDecode = Object.entries(results)
