@@ -257,8 +257,8 @@ void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& resul
       s.slots.push_back(table[static_cast<std::size_t>(position / kv_block_tokens)] * kv_block_tokens +
                         position % kv_block_tokens);
     }
-    const int unscored =
-        segment.score && segment.next < 0 ? 1 : 0;  // the last row of a scored text has nothing to score
+    // The last row of a scored text has nothing to score.
+    const int unscored = segment.score && segment.next < 0 ? 1 : 0;
     for (int i = segment.count - segment.rows; i < segment.count - unscored; ++i) s.wanted.push_back(row + i);
     row += segment.count;
   }

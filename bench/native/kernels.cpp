@@ -158,7 +158,7 @@ void bench_attention(Bench& bench, KvDtype dtype, int heads, int kv_heads, int h
   const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, dtype});
   std::vector<std::uint8_t> codes(kv_block_bytes(kv->shape));
   for (std::size_t i = 0; i < codes.size(); ++i)
-    codes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13 & 0x3B);             // numbers in every type
+    codes[i] = static_cast<std::uint8_t>(i * 2654435761u >> 13 & 0x3B);  // numbers in every type
   for (int b = 0; b < blocks; ++b) bench.backend->kv_import(*kv, b, codes.data());  // memory of its own for every block
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) table[static_cast<std::size_t>(i)] = i;

@@ -423,8 +423,8 @@ Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object engine = object(info[0], "engine");
     if (!engine.CheckTypeTag(&JsEngine::tag)) bad_argument("engine", "an Engine");
-    SamplerParams params =
-        sampler_params(object(info[3], "params"));  // may run JavaScript: before all that it could change
+    // May run JavaScript: before all that it could change.
+    SamplerParams params = sampler_params(object(info[3], "params"));
     const BenchTimes times = bench_decode(Napi::ObjectWrap<JsEngine>::Unwrap(engine)->get(), copied(info[1], "prompt"),
                                           small(info[2], "tokens"), std::move(params));
     Napi::Object out = Napi::Object::New(env);

@@ -56,10 +56,6 @@ class CpuBackend final : public Backend {
     static_cast<CpuWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
   }
   std::unique_ptr<KvStore> kv_create(const KvShape& shape) override {
-    if (shape.head_size % 16 != 0 || shape.head_size < 16 || shape.head_size > max_head_size)
-      throw Error(Code::model_unsupported, "the CPU backend cannot compute with this head size",
-                  {{"expected", "a multiple of 16 up to " + std::to_string(max_head_size)},
-                   {"found", std::to_string(shape.head_size)}});
     return std::make_unique<CpuKvStore>(shape);
   }
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {

@@ -1,7 +1,5 @@
 #include "cpu/reference_attention.h"
 
-#include <algorithm>
-
 #include "cpu/reference_math.h"
 
 namespace octavo::reference {
@@ -18,18 +16,6 @@ float to_f16(float x) {
   if (x > 65504.0f) x = 65504.0f;
   if (x < -65504.0f) x = -65504.0f;
   return f16_to_f32(f32_to_f16(x));
-}
-
-constexpr int fp8_codes = 127;
-
-// The first code whose magnitude is not below this one, or fp8_codes.
-int fp8_code_from(double magnitude) {
-  static const std::vector<double> magnitudes = [] {
-    std::vector<double> all;
-    for (int code = 0; code < fp8_codes; ++code) all.push_back(fp8_magnitude(code));
-    return all;
-  }();
-  return static_cast<int>(std::lower_bound(magnitudes.begin(), magnitudes.end(), magnitude) - magnitudes.begin());
 }
 
 // The nearest of the magnitudes, on a tie the one with an even code.

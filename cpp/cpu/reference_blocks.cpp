@@ -24,8 +24,7 @@ std::uint16_t code_bits(KvDtype dtype, float c) {
     case KvDtype::fp8:
       break;
   }
-  int code = 0;
-  while (code < 127 && fp8_magnitude(code) != std::fabs(c)) ++code;
+  const int code = std::isnan(c) ? fp8_codes : fp8_code_from(std::fabs(c));
   return static_cast<std::uint16_t>(code | (std::signbit(c) ? 0x80 : 0));
 }
 

@@ -2,6 +2,7 @@
 // after the other.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -59,6 +60,18 @@ inline float fp8_magnitude(int code) {
   const std::uint32_t exponent = static_cast<std::uint32_t>(code) >> 3, mantissa = static_cast<std::uint32_t>(code) & 7;
   if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-17f;
   return std::bit_cast<float>((exponent - 15 + 127) << 23 | mantissa << 20);
+}
+
+inline constexpr int fp8_codes = 127;
+
+// The first code whose magnitude is not below this one, or fp8_codes.
+inline int fp8_code_from(double magnitude) {
+  static const auto magnitudes = [] {
+    std::array<double, fp8_codes> all;
+    for (int code = 0; code < fp8_codes; ++code) all[static_cast<std::size_t>(code)] = fp8_magnitude(code);
+    return all;
+  }();
+  return static_cast<int>(std::lower_bound(magnitudes.begin(), magnitudes.end(), magnitude) - magnitudes.begin());
 }
 
 }  // namespace octavo::reference

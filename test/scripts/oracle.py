@@ -89,31 +89,40 @@ class Llama:
     def norm(self, x, w):
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps) * w
 
-    def rope(self, x, cos, sin):  # [heads, T, head]; GGUF's llama order: neighbours are a pair
+    def turns(self, positions):
+        """cos, sin [.., head / 2] of the RoPE angles."""
+        angles = positions * self.base ** (-torch.arange(0, self.head, 2, dtype=torch.float64) / self.head)
+        return angles.cos().float(), angles.sin().float()
+
+    def rope(self, x, cos, sin):  # [.., head]; GGUF's llama order: neighbours are a pair
         u, v = x[..., 0::2], x[..., 1::2]
         return torch.stack([u * cos - v * sin, u * sin + v * cos], -1).flatten(-2)
 
+    def layer(self, i, x, cos, sin, attend):
+        """x [rows, width] after layer i. attend: q [rows, heads, head], k, v [rows, kv heads, head] -> [rows, heads * head]."""
+        weight = lambda name: self.weights[f"blk.{i}.{name}.weight"].T
+        h = self.input(self.norm(x, weight("attn_norm")))
+        q, k, v = ((h @ weight(f"attn_{s}")).view(len(x), -1, self.head) for s in "qkv")
+        x = x + self.input(attend(self.rope(q, cos, sin), self.rope(k, cos, sin), v)) @ weight("attn_output")
+        h = self.input(self.norm(x, weight("ffn_norm")))
+        gated = torch.nn.functional.silu(h @ weight("ffn_gate")) * (h @ weight("ffn_up"))
+        return x + self.input(gated) @ weight("ffn_down")
+
     def hidden(self, tokens):
         """[T, width] after the last norm."""
-        W, T = self.weights, len(tokens)
-        angles = torch.arange(T, dtype=torch.float64)[:, None] * self.base ** (
-            -torch.arange(0, self.head, 2, dtype=torch.float64) / self.head)
-        cos, sin = angles.cos().float(), angles.sin().float()
+        T = len(tokens)
+        cos, sin = self.turns(torch.arange(T, dtype=torch.float64)[:, None, None])
         mask = torch.full((T, T), -math.inf).triu(1)
-        x = W["token_embd.weight"][torch.tensor(tokens)]
+
+        def attend(q, k, v):
+            k, v = (self.cached(t).repeat_interleave(self.heads // self.kv_heads, 1).transpose(0, 1) for t in (k, v))
+            p = torch.softmax(q.transpose(0, 1) @ k.transpose(1, 2) / math.sqrt(self.head) + mask, -1)
+            return (p @ v).transpose(0, 1).reshape(T, -1)
+
+        x = self.weights["token_embd.weight"][torch.tensor(tokens)]
         for i in range(self.layers):
-            p = f"blk.{i}."
-            h = self.input(self.norm(x, W[p + "attn_norm.weight"]))
-            split = lambda name, n: (h @ W[p + name].T).view(T, n, self.head).transpose(0, 1)
-            q, k = (self.rope(split(f"attn_{s}.weight", n), cos, sin) for s, n in (("q", self.heads), ("k", self.kv_heads)))
-            v = split("attn_v.weight", self.kv_heads)
-            k, v = (self.cached(t).repeat_interleave(self.heads // self.kv_heads, 0) for t in (k, v))
-            p_attn = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(self.head) + mask, -1)
-            x = x + self.input((p_attn @ v).transpose(0, 1).reshape(T, -1)) @ W[p + "attn_output.weight"].T
-            h = self.input(self.norm(x, W[p + "ffn_norm.weight"]))
-            gated = torch.nn.functional.silu(h @ W[p + "ffn_gate.weight"].T) * (h @ W[p + "ffn_up.weight"].T)
-            x = x + self.input(gated) @ W[p + "ffn_down.weight"].T
-        return self.norm(x, W["output_norm.weight"])
+            x = self.layer(i, x, cos, sin, attend)
+        return self.norm(x, self.weights["output_norm.weight"])
 
     def logits(self, hidden):
         return self.input(hidden) @ self.output.T

@@ -23,24 +23,20 @@ class Writer:
         shape = (model.layers, rows, model.kv_heads, length, model.head)
         self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
 
+    def attend(self, layer, at, q, k, v):
+        self.keys[layer, :, :, at], self.values[layer, :, :, at] = k, v
+        k, v = self.keys[layer, :, :, : at + 1], self.values[layer, :, :, : at + 1]
+        q = q.view(len(q), self.model.kv_heads, -1, self.model.head)
+        p = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(self.model.head), -1)
+        return (p @ v).reshape(len(q), -1)
+
     def logits(self, tokens, at):
-        m, B = self.model, len(tokens)
-        angles = at * m.base ** (-torch.arange(0, m.head, 2, dtype=torch.float64) / m.head)
-        cos, sin = angles.cos().float(), angles.sin().float()
+        m = self.model
+        cos, sin = m.turns(at)
         x = m.weights["token_embd.weight"][tokens]
         for i in range(m.layers):
-            weight = lambda name: m.weights[f"blk.{i}.{name}.weight"].T
-            h = m.norm(x, m.weights[f"blk.{i}.attn_norm.weight"])
-            q = m.rope((h @ weight("attn_q")).view(B, m.heads, m.head), cos, sin)
-            self.keys[i, :, :, at] = m.rope((h @ weight("attn_k")).view(B, m.kv_heads, m.head), cos, sin)
-            self.values[i, :, :, at] = (h @ weight("attn_v")).view(B, m.kv_heads, m.head)
-            k, v = self.keys[i, :, :, : at + 1], self.values[i, :, :, : at + 1]
-            q = q.view(B, m.kv_heads, m.heads // m.kv_heads, m.head)
-            p = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(m.head), -1)
-            x = x + (p @ v).reshape(B, -1) @ weight("attn_output")
-            h = m.norm(x, m.weights[f"blk.{i}.ffn_norm.weight"])
-            x = x + (torch.nn.functional.silu(h @ weight("ffn_gate")) * (h @ weight("ffn_up"))) @ weight("ffn_down")
-        return m.norm(x, m.weights["output_norm.weight"]) @ m.output.T
+            x = m.layer(i, x, cos, sin, lambda q, k, v: self.attend(i, at, q, k, v))
+        return m.logits(m.norm(x, m.weights["output_norm.weight"]))
 
 
 def write(path, texts, characters, tokens, writings, seed, out):
