@@ -1,5 +1,5 @@
 // The Backend interface: the operations a forward pass is made of, destination first. Implemented by
-// cpp/cpu/reference.cpp (the slow, obvious, executable form of docs/numerics.md), cpp/cpu/backend.cpp (the kernels),
+// cpp/cpu/reference/reference.cpp (the slow, obvious, executable form of docs/numerics.md), cpp/cpu/backend.cpp (the kernels),
 // later by cuda/.
 //
 // T tokens, B sequences, E model width, H query heads, G key/value heads, D head size, F feed-forward width, V
@@ -12,8 +12,8 @@
 #include <memory>
 #include <span>
 
-#include "quant.h"
-#include "sampler.h"
+#include "files/quant.h"
+#include "sampling/sampler.h"
 
 namespace octavo {
 

@@ -1,7 +1,7 @@
 #include "cuda_loader.h"
 
 #include "../cuda/plugin.h"
-#include "os.h"
+#include "os/os.h"
 
 namespace octavo {
 

@@ -8,8 +8,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "kv_cache.h"
-#include "model.h"
+#include "kv/kv_cache.h"
+#include "model/model.h"
 
 namespace octavo {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "sampler.h"
+#include "sampling/sampler.h"
 
 namespace octavo {
 

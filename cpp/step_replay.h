@@ -8,7 +8,7 @@
 
 namespace octavo {
 
-// A record is a stream of int32: an operation's code and its numbers (lib/host/step-recorder.ts writes it).
+// A record is a stream of int32: an operation's code and its numbers (lib/host/record/step-recorder.ts writes it).
 //   create  [recorded id]                    match   [id, n, n tokens]      reserve [id, tokens]    truncate [id, length]
 //   fork    [id, recorded id of the copy]    free    [id]                   sampler [id, index into samplers]
 //   step    [segments, tokens, segments x (id, count, rows, score, next), tokens]

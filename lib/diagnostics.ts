@@ -6,7 +6,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { ErrorData } from './errors.ts'
 import type { Usage } from './generation.ts'
-import type { FinishReason, Timings } from './host/protocol.ts'
+import type { FinishReason, Timings } from './host/wire/protocol.ts'
 
 /** Messages of 'octavo:log'. `model`: what Engine.load was given. */
 export interface LogEvent {

@@ -19,7 +19,7 @@ import type {
   RequestSpec,
   SamplingSpec,
   SchedulingPolicy,
-} from './host/protocol.ts'
+} from './host/wire/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
 import { openCheckpoint } from './model/checkpoint.ts'

@@ -6,7 +6,7 @@
 import type { CallSite } from './call-site.ts'
 import type { RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
-import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from './host/protocol.ts'
+import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from './host/wire/protocol.ts'
 
 /**
  * What a step brought this generation: a token, as a rule. Of a small model, whose steps take a few milliseconds, it is what up to 16

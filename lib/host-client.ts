@@ -8,7 +8,9 @@ import type { ErrorData } from './errors.ts'
 import { fromErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import type { KvFile } from './host/kv-transfer.ts'
-import { processWire } from './host/process-wire.ts'
+import { packStats, type StatsRow, unpackStats } from './host/record/stats.ts'
+import type { StepRecords } from './host/record/step-trace.ts'
+import { processWire } from './host/wire/process-wire.ts'
 import type {
   EngineStats,
   FromHost,
@@ -18,11 +20,9 @@ import type {
   RequestSpec,
   StepPart,
   VocabularyData,
-} from './host/protocol.ts'
-import { packStats, type StatsRow, unpackStats } from './host/stats.ts'
-import type { StepRecords } from './host/step-trace.ts'
-import { threadWire } from './host/thread-wire.ts'
-import type { HostWire } from './host/wire.ts'
+} from './host/wire/protocol.ts'
+import { threadWire } from './host/wire/thread-wire.ts'
+import type { HostWire } from './host/wire/wire.ts'
 
 export interface HostCallbacks {
   onProgress?: ((progress: LoadProgress) => void) | undefined

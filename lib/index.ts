@@ -7,7 +7,14 @@ export { Engine } from './engine.ts'
 export type { ErrorCode, ErrorDetails } from './errors.ts'
 export { errorCodes, OctavoError } from './errors.ts'
 export type { Generation, GenerationPart, GenerationResult, Usage } from './generation.ts'
-export type { EngineStats, FinishReason, LoadProgress, TenantStats, Timings, TokenLogprob } from './host/protocol.ts'
+export type {
+  EngineStats,
+  FinishReason,
+  LoadProgress,
+  TenantStats,
+  Timings,
+  TokenLogprob,
+} from './host/wire/protocol.ts'
 export type {
   ChatMessage,
   GenerateOptions,

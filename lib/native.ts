@@ -33,7 +33,7 @@ export const weightFormats = [
   ...(['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1'] as const),
   ...(['q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'mxfp4'] as const),
 ] as const
-/** As GGUF stores weights (cpp/quant.h); each is computed with as it is, nothing is approximated. */
+/** As GGUF stores weights (cpp/files/quant.h); each is computed with as it is, nothing is approximated. */
 export type WeightFormat = (typeof weightFormats)[number]
 
 /** Number formats of cached keys and values (docs/numerics.md, "KV cache"). */
@@ -68,7 +68,7 @@ export type RopeScaling =
   /** One divisor per frequency (the `rope_freqs` tensor; longrope's factors), and the magnitude of cos and sin. */
   | { kind: 'factors'; factors: number[]; magnitude: number }
 
-/** Everything cpp/model.cpp needs: numbers, flags and byte ranges. Made by lib/model/checkpoint.ts. */
+/** Everything cpp/model/model.cpp needs: numbers, flags and byte ranges. Made by lib/model/checkpoint.ts. */
 export interface ModelDesc {
   /** Architecture family, for messages. */
   architecture: string
@@ -327,7 +327,7 @@ export interface Native {
   nudge(id: number): void
   /** Runs prefill and decode of one sequence inside C++, sampling with `params`; for the API-overhead comparison. */
   benchDecode(engine: NativeEngine, prompt: Int32Array, tokens: number, params: SamplerParams): NativeBench
-  /** Does again what lib/host/step-recorder.ts recorded, on an engine whose pool is large enough. */
+  /** Does again what lib/host/record/step-recorder.ts recorded, on an engine whose pool is large enough. */
   replaySteps(engine: NativeEngine, ops: Int32Array, samplers: SamplerParams[]): ReplayTimes
   /** f32 rows of a tensor as the file means them, for tests and tools. */
   dequantise(format: WeightFormat, bytes: Uint8Array, width: number): Float32Array

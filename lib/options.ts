@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import type { CallSite } from './call-site.ts'
-import type { LoadProgress } from './host/protocol.ts'
+import type { LoadProgress } from './host/wire/protocol.ts'
 import { type KvDtype, kvDtypes } from './native.ts'
 
 /** One message of a conversation. */

@@ -3,7 +3,7 @@ import type { CallSite } from './call-site.ts'
 import type { RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
-import type { StepPart } from './host/protocol.ts'
+import type { StepPart } from './host/wire/protocol.ts'
 
 export interface Score {
   tokens: number[]

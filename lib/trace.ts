@@ -10,7 +10,7 @@ import {
   segmentFields,
   stepField,
   stepFields,
-} from './host/step-trace.ts'
+} from './host/record/step-trace.ts'
 
 /** One event; times in microseconds since the trace began. */
 export interface TraceEvent {

@@ -6,7 +6,7 @@
  *
  *   node scripts/fuzz.mjs                 five minutes
  *   --seconds 1800                        longer: four fifths for GGUF files, one fifth for model descriptions
- *   --coverage                            also: lines of cpp/gguf.cpp that the corpus and what was found reach; fails below 90%
+ *   --coverage                            also: lines of cpp/files/gguf.cpp that the corpus and what was found reach; fails below 90%
  *   --minimise                            writes what adds coverage, smallest inputs first, back into cpp/fuzz/corpus
  *   --clang clang++-14
  */
@@ -20,7 +20,7 @@ import { parseArgs } from 'node:util'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, 'build/fuzz')
 const leastCoverage = 90
-const measured = ['cpp/gguf.cpp', 'cpp/quant.cpp', 'cpp/cpu/weight.cpp', 'cpp/model.cpp']
+const measured = ['cpp/files/gguf.cpp', 'cpp/files/quant.cpp', 'cpp/cpu/linear/weight.cpp', 'cpp/model/model.cpp']
 /** The largest input that minimising takes into the repository. */
 const maxCorpusBytes = 1024
 const targets = [
@@ -155,7 +155,7 @@ let reached = !values.coverage
 if (values.coverage) {
   for (const { path, covered, count, percent } of coverage()) {
     parts.push(`${path} ${covered}/${count} lines (${percent.toFixed(1)}%)`)
-    if (path === 'cpp/gguf.cpp') reached = percent >= leastCoverage
+    if (path === 'cpp/files/gguf.cpp') reached = percent >= leastCoverage
   }
 }
 const ok = results.every((result) => result.ok)

@@ -1,6 +1,6 @@
 /** The budget of a step: prompts in chunks that leave those who generate within maxStepMs, and steps planned ahead of results. */
 import { describe, expect, it } from 'vitest'
-import type { StepResults } from '../lib/host/scheduler.ts'
+import type { StepResults } from '../lib/host/schedule/scheduler.ts'
 import { Bench, prompt, random, spec } from './scheduler-bench.ts'
 
 const stepMs = (tokens: number, attended: number, sequences: number) =>

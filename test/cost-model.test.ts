@@ -1,6 +1,6 @@
 /** The fitted cost of a step against known ones: exact, noisy, changing, with outliers, and with gaps in what was measured. */
 import { describe, expect, it } from 'vitest'
-import { CostModel } from '../lib/host/cost-model.ts'
+import { CostModel } from '../lib/host/schedule/cost-model.ts'
 import { random } from './scheduler-bench.ts'
 
 type Cost = (tokens: number, attended: number, sequences: number) => number

@@ -1,7 +1,7 @@
 /** When waiting ends: deadlines, the bounded queue, readers that stopped reading. */
 import { describe, expect, it } from 'vitest'
 import { errorCodes } from '../lib/errors.ts'
-import type { RequestSpec } from '../lib/host/protocol.ts'
+import type { RequestSpec } from '../lib/host/wire/protocol.ts'
 import { Bench, type BenchOptions, prompt, solo, spec } from './scheduler-bench.ts'
 
 const stepMs = (tokens: number) => 1 + tokens / 10

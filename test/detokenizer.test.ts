@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { TokenTable } from '../lib/host/detokenizer.ts'
+import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { tokenBytes } from '../lib/text/vocabulary.ts'
 

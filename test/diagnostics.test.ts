@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import type { LoadEvent, LogEvent, RequestEvent } from 'octavo'
 import { Engine } from 'octavo'
 import { afterEach, describe, expect, it } from 'vitest'
-import { PreemptionWatch } from '../lib/host/preemption-watch.ts'
+import { PreemptionWatch } from '../lib/host/record/preemption-watch.ts'
 import { child, packageRoot } from './child.ts'
 
 const undo: (() => void)[] = []

@@ -4,7 +4,7 @@
  * reordered on the way changes everything after it. Breaking a rule throws.
  */
 import { OctavoError } from '../lib/errors.ts'
-import type { SchedulingPolicy } from '../lib/host/protocol.ts'
+import type { SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
 import { segmentMode, segmentStride, statIndex } from '../lib/native.ts'
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import type { ErrorData } from '../lib/errors.ts'
 import type { StreamControl } from '../lib/generation.ts'
-import type { FromHost, LoadedInfo, StepPart, ToHost } from '../lib/host/protocol.ts'
-import { packStats } from '../lib/host/stats.ts'
+import { packStats } from '../lib/host/record/stats.ts'
+import type { FromHost, LoadedInfo, StepPart, ToHost } from '../lib/host/wire/protocol.ts'
 import { HostClient } from '../lib/host-client.ts'
 
 const kv = { totalBlocks: 4, freeBlocks: 4, cachedBlocks: 0 }

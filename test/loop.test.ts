@@ -1,10 +1,10 @@
 /** The engine thread's loop against a fake native engine and a port that is two arrays. */
 import { describe, expect, it } from 'vitest'
-import type { TokenBytes } from '../lib/host/detokenizer.ts'
 import { HostLoop } from '../lib/host/loop.ts'
-import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/protocol.ts'
-import { controlIndex } from '../lib/host/protocol.ts'
-import { unpackStats } from '../lib/host/stats.ts'
+import type { TokenBytes } from '../lib/host/output/detokenizer.ts'
+import { unpackStats } from '../lib/host/record/stats.ts'
+import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/wire/protocol.ts'
+import { controlIndex } from '../lib/host/wire/protocol.ts'
 import { FakeNativeEngine, type FakeOptions, nextToken, policy } from './fake-native.ts'
 
 const vocabulary = 26

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { deserialize } from 'node:v8'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { replayOp, type StepRecord } from '../lib/host/step-recorder.ts'
+import { replayOp, type StepRecord } from '../lib/host/record/step-recorder.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { type NativeEngine, type NativeModel, native, statIndex } from '../lib/native.ts'
 

@@ -1,10 +1,10 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
 import { NativeKv } from '../lib/host/loop.ts'
-import type { RequestSpec, SchedulingPolicy } from '../lib/host/protocol.ts'
-import { HostRequest } from '../lib/host/request.ts'
-import { longestRunMs, Scheduler, type StepResults } from '../lib/host/scheduler.ts'
-import type { Drafter } from '../lib/host/speculation.ts'
+import { HostRequest } from '../lib/host/schedule/request.ts'
+import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
+import type { Drafter } from '../lib/host/schedule/speculation.ts'
+import type { RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import { statIndex } from '../lib/native.ts'
 import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'
 

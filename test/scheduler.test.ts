@@ -1,6 +1,6 @@
 /** The scheduler against a fake native engine: exact block accounting after every step, and every request's solo tokens. */
 import { describe, expect, it } from 'vitest'
-import type { RequestSpec } from '../lib/host/protocol.ts'
+import type { RequestSpec } from '../lib/host/wire/protocol.ts'
 import { tokenLogprob } from './fake-native.ts'
 import { Bench, prompt, random, solo, spec } from './scheduler-bench.ts'
 

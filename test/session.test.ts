@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { dropOldestTurns } from '../lib/context-fit.ts'
 import { RunningGeneration } from '../lib/generation.ts'
-import type { FinishReason } from '../lib/host/protocol.ts'
+import type { FinishReason } from '../lib/host/wire/protocol.ts'
 import type { Turn, VerbatimMessage } from '../lib/session.ts'
 import { Session } from '../lib/session.ts'
 

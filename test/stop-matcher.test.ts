@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { StopMatcher } from '../lib/host/stop-matcher.ts'
+import { StopMatcher } from '../lib/host/output/stop-matcher.ts'
 
 /** What a run of parts gives: the text, the stop string, and the parts as they came. */
 function run(stops: string[], parts: string[]) {

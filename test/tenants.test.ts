@@ -1,6 +1,6 @@
 /** Who goes first: priorities with aging within a tenant, weights between tenants, and what a flood does to others. */
 import { describe, expect, it } from 'vitest'
-import type { RequestSpec } from '../lib/host/protocol.ts'
+import type { RequestSpec } from '../lib/host/wire/protocol.ts'
 import { Bench, type BenchOptions, prompt, random, spec } from './scheduler-bench.ts'
 
 const request = (id: number, more: Partial<RequestSpec> = {}, length = 40, output = 4): RequestSpec => ({

@@ -4,7 +4,7 @@
 // Sequences count from their first output on; what prompts under way have reserved and not yet filled is told apart.
 //
 //   node bench/load/kv-waste.mjs [--model synthetic:smollm2-135m] [--clients 32] [--rounds 3] [--scale 0.55] [--seed 1]
-import { replayOp } from '../../dist/host/step-recorder.js'
+import { replayOp } from '../../dist/host/record/step-recorder.js'
 import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 import { Random } from '../../dist/load/random.js'
 import { createWorkload } from '../../dist/load/workload.js'

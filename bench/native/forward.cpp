@@ -18,7 +18,7 @@
 
 #include "cpu/limits.h"
 #include "engine.h"
-#include "rope.h"
+#include "model/rope.h"
 #include "tests/forwarding_backend.h"
 
 namespace {

@@ -18,7 +18,7 @@
 
 #include "backend.h"
 #include "cpu/limits.h"
-#include "synthetic.h"
+#include "files/synthetic.h"
 
 namespace {
 

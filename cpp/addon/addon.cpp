@@ -12,7 +12,7 @@
 #include "engine.h"
 #include "gguf_functions.h"
 #include "native_bench.h"
-#include "shared_models.h"
+#include "model/shared_models.h"
 #include "step_replay.h"
 #include "values.h"
 

@@ -1,6 +1,6 @@
 #include "descriptions.h"
 
-#include "rope.h"
+#include "model/rope.h"
 
 namespace octavo::addon {
 

@@ -1,6 +1,6 @@
 // Plain objects of lib/native.ts as the structs they describe.
 #pragma once
-#include "model.h"
+#include "model/model.h"
 #include "values.h"
 
 namespace octavo::addon {

@@ -1,7 +1,7 @@
 #include "gguf_functions.h"
 
-#include "gguf.h"
-#include "synthetic.h"
+#include "files/gguf.h"
+#include "files/synthetic.h"
 #include "values.h"
 
 namespace octavo::addon {

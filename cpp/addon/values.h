@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "error.h"
-#include "quant.h"
+#include "files/quant.h"
 
 namespace octavo::addon {
 

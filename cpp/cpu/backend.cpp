@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "cpu/attention.h"
-#include "cpu/kernels.h"
-#include "cpu/kv_store.h"
-#include "cpu/linear.h"
-#include "cpu/team.h"
+#include "cpu/attention/attention.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/attention/kv_store.h"
+#include "cpu/linear/linear.h"
+#include "cpu/threads/team.h"
 #include "cpu/tuning.h"
-#include "cpu/weight.h"
+#include "cpu/linear/weight.h"
 #include "error.h"
 
 namespace octavo {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "cpu/kernels.h"
-#include "cpu/threads.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/threads/threads.h"
 #include "error.h"
-#include "os.h"
+#include "os/os.h"
 
 namespace octavo {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/linear.h"
-#include "os.h"
+#include "cpu/linear/linear.h"
+#include "os/os.h"
 
 namespace octavo::cpu {
 

@@ -6,9 +6,9 @@
 #include <span>
 
 #include "backend.h"
-#include "cpu/activations.h"
-#include "cpu/kernels.h"
-#include "cpu/team.h"
+#include "cpu/linear/activations.h"
+#include "cpu/isa/kernels.h"
+#include "cpu/threads/team.h"
 
 namespace octavo::cpu {
 

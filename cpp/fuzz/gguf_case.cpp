@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "cases.h"
-#include "gguf.h"
-#include "rope.h"
+#include "files/gguf.h"
+#include "model/rope.h"
 #include "run_model.h"
 
 namespace octavo::fuzz {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cases.h"
-#include "rope.h"
+#include "model/rope.h"
 #include "run_model.h"
 
 namespace octavo::fuzz {

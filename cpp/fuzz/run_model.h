@@ -4,7 +4,7 @@
 
 #include "cases.h"
 #include "error.h"
-#include "model.h"
+#include "model/model.h"
 
 namespace octavo::fuzz {
 

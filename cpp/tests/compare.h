@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "backend.h"
-#include "quant.h"
+#include "files/quant.h"
 #include "splitmix.h"
 
 namespace octavo::testing {

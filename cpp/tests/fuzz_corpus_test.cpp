@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-#include "../fuzz/cases.h"
+#include "fuzz/cases.h"
 
 using namespace octavo;
 

@@ -1,6 +1,6 @@
 // The GGUF reader and writer: what is written is read back; hostile bytes give model_invalid or model_unsupported, or a
 // parse whose every tensor lies inside the file, and never anything else. Run under ASan and UBSan.
-#include "gguf.h"
+#include "files/gguf.h"
 
 #include <doctest.h>
 #include <unistd.h>
@@ -14,8 +14,8 @@
 
 #include "compare.h"
 #include "error.h"
-#include "quant.h"
-#include "synthetic.h"
+#include "files/quant.h"
+#include "files/synthetic.h"
 
 using namespace octavo;
 

@@ -1,5 +1,5 @@
 // The noise that tokens are drawn with: its distribution, its independence, and the bounds that let a draw skip most of it.
-#include "../gumbel.h"
+#include "sampling/gumbel.h"
 
 #include <doctest.h>
 

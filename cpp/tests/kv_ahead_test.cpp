@@ -1,5 +1,5 @@
 // What is fetched ahead of an attention: everything a thread will read, nothing else, spread over the linears between.
-#include "cpu/kv_ahead.h"
+#include "cpu/attention/kv_ahead.h"
 
 #include <doctest/doctest.h>
 

@@ -2,7 +2,7 @@
 // map from (salt, all tokens so far), the eviction order a vector. The model knows no block numbers: those are
 // checked by contents. "Memory" is an array of tokens per block; copies and steps move tokens through it, and every
 // position of every sequence must read back its own token through its table. check() runs after every operation.
-#include "../kv_cache.h"
+#include "kv/kv_cache.h"
 
 #include <doctest.h>
 

@@ -1,6 +1,6 @@
 // The block manager: one named test per promise of kv_cache.h, and planted faults that check() must see. Random
 // operations are in kv_cache_model_test.cpp.
-#include "../kv_cache.h"
+#include "kv/kv_cache.h"
 
 #include <doctest.h>
 
@@ -8,8 +8,8 @@
 #include <map>
 #include <numeric>
 
-#include "../block_pool.h"
-#include "../error.h"
+#include "kv/block_pool.h"
+#include "error.h"
 
 using octavo::BlockPool;
 using octavo::KvCache;

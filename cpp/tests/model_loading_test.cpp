@@ -13,7 +13,7 @@
 
 #include "error.h"
 #include "forwarding_backend.h"
-#include "model.h"
+#include "model/model.h"
 #include "one_layer_model.h"
 
 using namespace octavo;

@@ -11,7 +11,7 @@
 #include "engine.h"
 #include "error.h"
 #include "forwarding_backend.h"
-#include "rope.h"
+#include "model/rope.h"
 
 using namespace octavo;
 

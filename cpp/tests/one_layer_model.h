@@ -4,8 +4,8 @@
 #include <initializer_list>
 #include <string>
 
-#include "model.h"
-#include "rope.h"
+#include "model/model.h"
+#include "model/rope.h"
 
 namespace octavo {
 

@@ -10,7 +10,7 @@
 
 #include "compare.h"
 #include "error.h"
-#include "os.h"
+#include "os/os.h"
 
 using namespace octavo;
 using namespace octavo::testing;

@@ -1,6 +1,6 @@
 // The system layer: checked reads, files that appear whole or not at all, memory, limits of containers (from a made-up
 // /proc and /sys), parking.
-#include "os.h"
+#include "os/os.h"
 
 #include <doctest.h>
 #include <sys/stat.h>

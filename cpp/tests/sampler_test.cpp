@@ -1,6 +1,6 @@
 // The sampler: hand-computed cases, the fast selection and the pruned draw against a naive form of the same definitions
 // (full sort, noise of every token), and draws against exact probabilities by chi-square tests with fixed seeds.
-#include "../sampler.h"
+#include "sampling/sampler.h"
 
 #include <doctest.h>
 
@@ -13,10 +13,10 @@
 #include <random>
 #include <set>
 
-#include "../error.h"
-#include "../exact_math.h"
-#include "../gumbel.h"
-#include "../logit_scan.h"
+#include "error.h"
+#include "exact_math.h"
+#include "sampling/gumbel.h"
+#include "sampling/logit_scan.h"
 #include "chi_square.h"
 
 using octavo::SamplerParams;

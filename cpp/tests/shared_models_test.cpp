@@ -1,6 +1,6 @@
 // Models that are shared between the engines of a process: what counts as the same, loading together, failures, and
 // when the weights go. The model is a single layer of seeded rows in a file that may be damaged or replaced.
-#include "shared_models.h"
+#include "model/shared_models.h"
 
 #include <doctest.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 // Weights that processes share: what is adopted, what is refused, and what a process leaves that is gone. One process
 // plays all parts here; test/shared-weights.test.ts has several.
-#include "shared_weights.h"
+#include "model/shared_weights.h"
 
 #include <doctest.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <functional>
 #include <numeric>
 
-#include "content_hash.h"
+#include "kv/content_hash.h"
 #include "error.h"
 
 using namespace octavo;

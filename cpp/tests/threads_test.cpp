@@ -1,5 +1,5 @@
 // The thread pool: every tile once, late and preempted threads, interrupts, exceptions, turns.
-#include "cpu/threads.h"
+#include "cpu/threads/threads.h"
 
 #include <algorithm>
 #include <chrono>

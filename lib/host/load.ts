@@ -9,9 +9,9 @@ import { modelIdentity } from '../model/identity.ts'
 import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
-import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './protocol.ts'
-import { controlIndex } from './protocol.ts'
-import { recorded } from './step-recorder.ts'
+import { recorded } from './record/step-recorder.ts'
+import type { HostData, HostOptions, HostPort, LoadProgress, ModelInfo } from './wire/protocol.ts'
+import { controlIndex } from './wire/protocol.ts'
 
 /** Reading the weights is nearly all of the work; the pool is touched as it fills. */
 const weightsShare = 0.95

@@ -6,7 +6,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { toErrorData } from '../errors.ts'
 import { load } from './load.ts'
 import type { HostLoop } from './loop.ts'
-import type { HostData, HostPort, ToHost } from './protocol.ts'
+import type { HostData, HostPort, ToHost } from './wire/protocol.ts'
 
 const wire = parentPort!
 let loop: HostLoop | undefined

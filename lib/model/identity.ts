@@ -1,7 +1,7 @@
 /**
  * What a model is, in 32 bytes: SHA-256 of everything that decides what it computes. That is the description (sizes, RoPE, flags,
  * which tensor has which role, format and shape) and a hash of every byte of the weights, taken while they were read
- * (cpp/content_hash.h), in their order; not where they lie or what they are called. The hash of the bytes has 64 bits
+ * (cpp/kv/content_hash.h), in their order; not where they lie or what they are called. The hash of the bytes has 64 bits
  * and is not made against forgery: who could forge one could as well write the true identity into a file of his own.
  */
 import { createHash } from 'node:crypto'

@@ -1,7 +1,7 @@
 /**
  * What a model takes in memory, from its description alone. Quantised weights are repacked into blocks of 32 rows x 32 columns
- * (cpp/cpu/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
- * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model.cpp.
+ * (cpp/cpu/isa/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
+ * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
  */
 import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
@@ -52,7 +52,7 @@ export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number
 }
 
 /**
- * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/kv_store.cpp): all of a small one, of a large one the blocks of each
+ * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/attention/kv_store.cpp): all of a small one, of a large one the blocks of each
  * layer that fit into one huge page, which lie in one or two of them.
  */
 export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): number {

@@ -1,6 +1,6 @@
 /**
  * A preset and a weight type -> the GGUF file such a model would be: metadata and tensor list as llama.cpp's converter writes
- * them, weights from the seeded generator (cpp/synthetic.h). The same plan gives a file (`synthesizeFile`) or a description in
+ * them, weights from the seeded generator (cpp/files/synthetic.h). The same plan gives a file (`synthesizeFile`) or a description in
  * memory (`syntheticParts`); tensors carry the same numbers in both, so the weights are identical.
  */
 import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'

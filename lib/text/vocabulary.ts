@@ -5,7 +5,7 @@
  * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
  * <0x0A>).
  */
-import type { TokenBytes } from '../host/detokenizer.ts'
+import type { TokenBytes } from '../host/output/detokenizer.ts'
 
 /** Token types as GGUF numbers them. */
 export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const

@@ -1,4 +1,0 @@
-#define OCTAVO_ISA_AVXVNNI
-#define OCTAVO_ISA_NAME "avxvnni"
-#define OCTAVO_KERNELS kernels_avxvnni
-#include "cpu/kernels.inc"

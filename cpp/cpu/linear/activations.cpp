@@ -1,0 +1,125 @@
+#include "cpu/linear/activations.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/linear/packed.h"
+
+namespace octavo::cpu {
+
+namespace {
+
+// Up to this many elements (a gated one counts as four) every thread quantises for itself.
+constexpr std::int64_t own_quantise_elements = 8192;
+constexpr std::size_t words_per_line = 8;
+constexpr int quantise_run_groups = 16;  // 16 groups x 44 bytes are whole cache lines: threads never write the same one
+
+int offset_of(const Kernels& kernels, Format format) {
+  switch (format) {
+    case Format::q4_0: return 8;
+    case Format::q8_0:
+    case Format::iq4_nl:
+    case Format::mxfp4: return kernels.q8_offset;
+    default: return packed_offset(format);
+  }
+}
+
+// q6_k: a group's correction becomes one per half (kernels.h).
+void split_corrections(std::uint8_t* panel, int tokens, int begin, int end, int offset) {
+  for (int g = begin; g < end; ++g) {
+    std::uint8_t* const block = panel + static_cast<std::size_t>(g) * tokens * panel_token_bytes;
+    for (int t = 0; t < tokens; ++t) {
+      const std::int8_t* const q = reinterpret_cast<const std::int8_t*>(block) + t * group_size;
+      std::uint8_t *const first_at = block + tokens * group_size + 4 * t, *const second_at = first_at + 8 * tokens;
+      std::int32_t whole, sum = 0;
+      std::memcpy(&whole, first_at, 4);
+      for (int i = 0; i < 16; ++i) sum += q[i];
+      const std::int32_t first = -offset * sum, second = whole - first;
+      std::memcpy(first_at, &first, 4);
+      std::memcpy(second_at, &second, 4);
+    }
+  }
+}
+
+}  // namespace
+
+Activations::Activations(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+                         const Panels& panels, const LinearInput& in)
+    : kernels_(kernels),
+      scratch_(scratch),
+      panels_(panels),
+      in_(in),
+      k_(static_cast<int>(weight.k)),
+      format_(weight.format),
+      bytes_((token_bytes() * static_cast<std::size_t>(panels.tokens) + 63) / 64 * 64) {
+  const std::int64_t work = static_cast<std::int64_t>(panels.tokens) * k_ * (in.kind == InputKind::gated ? 4 : 1);
+  const std::size_t threads = static_cast<std::size_t>(team.threads);
+  each_its_own_ = threads > 1 && work <= own_quantise_elements;
+  if (each_its_own_) {
+    base_ = static_cast<std::uint8_t*>(scratch.own.at_least(bytes_ * threads));
+    if (scratch.owner.size() < threads * words_per_line) scratch.owner.resize(threads * words_per_line);
+    ++scratch.calls;
+    return;
+  }
+  base_ = static_cast<std::uint8_t*>(scratch.panels.at_least(bytes_));
+  if (panels.count > 1) {
+    team.tiles(panels.count, [&](int begin, int end, int) {
+      for (int p = begin; p < end; ++p) make(base_, p, 0, groups());
+    });
+    return;
+  }
+  // One panel is cut along K, at whole cache lines: threads never write the same one.
+  const int runs = std::clamp(groups() / quantise_run_groups, 1, team.threads);
+  const auto cut = [&](int i) {
+    return i == runs ? groups() : groups() * i / runs / quantise_run_groups * quantise_run_groups;
+  };
+  team.tiles(runs, [&](int begin, int end, int) { make(base_, 0, cut(begin), cut(end)); });
+}
+
+Activations::Activations(const Kernels& kernels, LinearScratch& scratch, Scratch& memory, const CpuWeight& weight,
+                         const Panels& panels)
+    : kernels_(kernels),
+      scratch_(scratch),
+      panels_(panels),
+      in_(nullptr),
+      k_(static_cast<int>(weight.k)),
+      format_(weight.format),
+      bytes_(token_bytes() * static_cast<std::size_t>(panels.tokens)),
+      each_its_own_(false),
+      base_(static_cast<std::uint8_t*>(memory.at_least(bytes_))) {}
+
+const std::uint8_t* Activations::of(int thread) const {
+  if (!each_its_own_) return base_;
+  std::uint8_t* const own = base_ + bytes_ * static_cast<std::size_t>(thread);
+  std::int64_t& owner = scratch_.owner[static_cast<std::size_t>(thread) * words_per_line];
+  if (owner == scratch_.calls) return own;
+  for (int p = 0; p < panels_.count; ++p) make(own, p, 0, groups());
+  owner = scratch_.calls;
+  return own;
+}
+
+void Activations::make(std::uint8_t* base, int panel, int begin, int end) const {
+  const int first = panels_.begin(panel), tokens = panels_.size(panel);
+  float scale[max_panel_tokens];
+  PanelInput input{in_, k_, tokens, scale};
+  input.in.x += static_cast<std::size_t>(first) * input.ld();
+  if (in_.kind == InputKind::normed)
+    for (int t = 0; t < tokens; ++t)
+      scale[t] = kernels_.norm_scale(input.in.x + static_cast<std::size_t>(t) * input.ld(), in_.eps, k_);
+  quantise(input, base + offset(first), begin, end);
+}
+
+void Activations::put_gated(int panel, int group, const float* gate_up, Activation act) const {
+  const int tokens = panels_.size(panel);
+  std::uint8_t* const block =
+      base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * tokens * panel_token_bytes;
+  quantise({LinearInput::gated(gate_up, act), group_size, tokens, nullptr}, block, 0, 1);
+}
+
+void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const {
+  const int offset_of_codes = offset_of(kernels_, format_);
+  kernels_.quantise(input, panel, begin, end, offset_of_codes);
+  if (format_ == Format::q6_k) split_corrections(panel, input.tokens, begin, end, offset_of_codes);
+}
+
+}  // namespace octavo::cpu

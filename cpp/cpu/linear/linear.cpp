@@ -1,0 +1,297 @@
+#include "cpu/linear/linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/linear/packed.h"
+
+namespace octavo::cpu {
+
+namespace {
+
+// Panels of a token block stay in the L2 cache while the tiles of a weight pass by.
+constexpr std::int64_t resident_panel_bytes = 400000;
+// Rough speed of one thread, for the length of claims only: bytes of weights and multiply-adds per microsecond.
+constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
+// A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish
+// together.
+constexpr double shortest_claim_us = 2, longest_claim_us = 500;
+// Fewer tokens are bound by reading, and one stream of weights is read faster than two: where gates and ups lie apart.
+constexpr int fused_from_tokens = 6;
+// An output of so much leaves the caches before it is read: stored past them, its lines are not read first, and weights
+// and panels stay.
+constexpr std::size_t streamed_bytes = std::size_t{3} << 20;
+
+// Panels cut into blocks, tiles x blocks make the work list: index = block * tiles + tile.
+struct Work {
+  Panels panels;
+  int tiles, blocks;
+  int block_begin(int block) const {
+    return static_cast<int>(static_cast<std::int64_t>(panels.count) * block / blocks);
+  }
+  int size() const { return tiles * blocks; }
+};
+
+Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) {
+  const std::int64_t resident = std::max<std::int64_t>(1, resident_panel_bytes / token_bytes);
+  int blocks = static_cast<int>(std::min<std::int64_t>(panels.count, (panels.tokens + resident - 1) / resident));
+  // A small N alone does not feed the threads.
+  while (static_cast<std::int64_t>(tiles) * blocks < 8ll * threads && 2 * blocks <= panels.count && panels.tokens >= 64)
+    blocks *= 2;
+  return {panels, tiles, std::max(1, blocks)};
+}
+
+// Small work is cut into equal claims, a whole number per thread.
+RunLength run_length(const Work& work, double tile_bytes, double tile_products, double products_per_us, int threads) {
+  const double tokens = std::max(1.0, static_cast<double>(work.panels.tokens) / work.blocks);
+  const double tile_us = std::max(tile_bytes / bytes_per_us, tile_products * tokens / products_per_us);
+  const double claims = std::max(1.0, std::floor(work.size() * tile_us / (threads * shortest_claim_us)));
+  return {static_cast<int>(std::ceil(work.size() / (threads * claims))),
+          static_cast<int>(std::clamp(longest_claim_us / tile_us, 1.0, 1e6))};
+}
+
+int panel_size(const Kernels& kernels, int tokens) {
+  if (tokens <= kernels.panel_small) return tokens;
+  return tokens <= 32 ? kernels.panel_medium : kernels.panel_large;
+}
+
+// How weights are walked through, `at_once` tiles at a time, for a number of tokens.
+struct Plan {
+  Panels panels;
+  Work work;
+  RunLength runs;
+};
+
+Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int at_once, int threads) {
+  const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
+  const Work work =
+      plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes, threads);
+  return {panels, work,
+          run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
+                     int8_products_per_us, threads)};
+}
+
+// Tiles of a weight, each times the panels of a block, one after the other.
+class TileTimesPanels {
+ public:
+  // bias: [N] or null; add, stream: kernels.h.
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream)
+      : kernel_(kernels.linear[static_cast<int>(weight.format)]),
+        groups_(static_cast<int>(weight.k / group_size)),
+        group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
+        n_(static_cast<int>(weight.n)),
+        bias_(bias) {
+    job_.k = static_cast<int>(weight.k);
+    job_.out_ld = out_ld;
+    job_.add = add;
+    job_.stream = stream;
+  }
+  // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
+  // over the panels.
+  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
+    const int row = tile * tile_rows;
+    job_.weights = weights;
+    job_.rows = std::min(tile_rows, n_ - row);
+    job_.bias = bias_ ? bias_ + row : nullptr;
+    job_.prefetch = next;
+    lines_left_ = next ? group_lines_ : 0;
+    lines_ = (lines_left_ + panels - 1) / panels;
+  }
+  void times(const std::uint8_t* panel, int tokens, float* out, KvAhead::Lines beside) {
+    job_.activations = panel;
+    job_.tokens = tokens;
+    job_.out = out;
+    job_.prefetch_lines = std::min(lines_, lines_left_);
+    job_.beside = beside.first;
+    job_.beside_lines = beside.per_group;
+    kernel_(job_);
+    job_.prefetch += static_cast<std::ptrdiff_t>(groups_) * job_.prefetch_lines * 64;
+    lines_left_ -= job_.prefetch_lines;
+  }
+
+ private:
+  const LinearKernel kernel_;
+  const int groups_, group_lines_, n_;
+  const float* const bias_;
+  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each panel
+  LinearTile job_;
+};
+
+bool streamed(const LinearCall& call) {
+  constexpr std::size_t line_floats = 16;
+  return !call.add &&
+         sizeof(float) * static_cast<std::size_t>(call.tokens) * static_cast<std::size_t>(call.out_ld) >=
+             streamed_bytes &&
+         reinterpret_cast<std::uintptr_t>(call.out) % 64 == 0 &&
+         static_cast<std::size_t>(call.out_ld) % line_floats == 0;
+}
+
+Followers::Tiles tiles_of(const CpuWeight& weight, int at_once) {
+  const bool side_by_side = weight.paired() && at_once == 2;
+  return {weight.placed(0), weight.tile_bytes() * (side_by_side ? 2 : 1), static_cast<int>(weight.tiles()) / at_once};
+}
+
+// What a thread fetches while it computes a tile: the next one, or at the end of its share what it reads first
+// afterwards.
+class Ahead {
+ public:
+  Ahead(const Work& work, Followers::Tiles next, int threads, int thread)
+      : tiles_(work.tiles),
+        end_(ThreadPool::share_begin(work.size(), threads, thread + 1)),
+        afterwards_(next.of(thread, threads)) {}
+  // For index i of the work, which is the block's tile at `place`.
+  const std::uint8_t* during(int i, int place, const std::uint8_t* next_tile) const {
+    if (i + 1 == end_) return afterwards_;
+    return place + 1 < tiles_ ? next_tile : nullptr;
+  }
+
+ private:
+  const int tiles_, end_;
+  const std::uint8_t* const afterwards_;
+};
+
+// out = or += weight times panels that are made.
+void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+              const Plan& plan, const Activations& activations, const LinearCall& call) {
+  const Panels& panels = plan.panels;
+  const Work& work = plan.work;
+  const Followers::Tiles follower = scratch.followers.read(tiles_of(weight, 1));
+  const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
+  const bool stream = streamed(call);
+  const int groups = static_cast<int>(weight.k / group_size);
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int thread) {
+        const std::uint8_t* const quantised = activations.of(thread);
+        const Ahead ahead(work, follower, team.threads, thread);
+        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream);
+        for (int i = begin; i < end; ++i) {
+          const int block = i / work.tiles, place = i - block * work.tiles;
+          const int tile = static_cast<int>(weight.tile_at(place));
+          const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
+                   end_panel - first_panel);
+          for (int p = first_panel; p < end_panel; ++p) {
+            const int first = panels.begin(p);
+            job.times(quantised + activations.offset(first), panels.size(p),
+                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
+                      fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
+          }
+        }
+        if (stream) kernels.finish_streams();
+      },
+      plan.runs);
+}
+
+void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+                      const LinearCall& call) {
+  const Plan plan = plan_quantised(kernels, weight, call.tokens, 1, team.threads);
+  const Activations activations(kernels, team, scratch, weight, plan.panels, call.in);
+  multiply(kernels, team, scratch, weight, plan, activations, call);
+}
+
+// The input of a weight in a float format, as [tokens, K].
+const float* float_input(const Kernels& kernels, const Team& team, LinearScratch& scratch, const LinearInput& in,
+                         int tokens, int k) {
+  if (in.kind == InputKind::plain) return in.x;
+  const std::size_t K = static_cast<std::size_t>(k);
+  float* const out = static_cast<float*>(scratch.values.at_least(sizeof(float) * K * static_cast<std::size_t>(tokens)));
+  team.rows(tokens, 2 * k, [&](int begin, int end) {
+    for (std::size_t t = static_cast<std::size_t>(begin); t < static_cast<std::size_t>(end); ++t) {
+      if (in.kind == InputKind::normed) kernels.norm(out + t * K, in.x + t * K, in.norm_weight, in.eps, k);
+      else kernels.gate_silu(out + t * K, in.x + 2 * t * K, in.x + 2 * t * K + K, k);
+    }
+  });
+  return out;
+}
+
+void linear_float(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+                  const LinearCall& call) {
+  const int k = static_cast<int>(weight.k);
+  const float* const x = float_input(kernels, team, scratch, call.in, call.tokens, k);
+  const Panels panels = cut_panels(call.tokens, kernels.float_panel);
+  const int unit_rows = tile_rows * (call.tokens == 1 ? kernels.float_tiles : 1);
+  const Work work = plan_work(panels, static_cast<int>((weight.n + unit_rows - 1) / unit_rows), 4ll * k, team.threads);
+  const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int) {
+        for (int i = begin; i < end; ++i) {
+          const int row = i % work.tiles * unit_rows, block = i / work.tiles;
+          LinearTile job{.weights = weight.tile(row / tile_rows),
+                         .k = k,
+                         .rows = static_cast<int>(std::min<std::int64_t>(unit_rows, weight.n - row)),
+                         .out_ld = call.out_ld,
+                         .bias = call.bias ? call.bias + row : nullptr,
+                         .add = call.add,
+                         .prefetch = nullptr,
+                         .prefetch_lines = 0};
+          for (int p = work.block_begin(block); p < work.block_begin(block + 1); ++p) {
+            job.activations = x + static_cast<std::size_t>(panels.begin(p)) * k;
+            job.tokens = panels.size(p);
+            job.out = call.out + static_cast<std::ptrdiff_t>(panels.begin(p)) * call.out_ld + row;
+            kernel(job);
+          }
+        }
+      },
+      run_length(work, static_cast<double>(weight.tile_bytes()) * unit_rows / tile_rows, 1.0 * unit_rows * k,
+                 float_products_per_us, team.threads));
+}
+
+}  // namespace
+
+void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
+            const LinearCall& call) {
+  if (call.tokens <= 0) return;
+  if (is_quantised(weight.format)) linear_quantised(kernels, team, scratch, weight, call);
+  else linear_float(kernels, team, scratch, weight, call);
+}
+
+bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
+  const CpuWeight &gate_up = call.gate_up, &down = call.down;
+  if (!is_quantised(gate_up.format) || !is_quantised(down.format)) return false;
+  if (call.tokens < fused_from_tokens && !gate_up.paired()) return false;
+  const int tiles = static_cast<int>(down.k / tile_rows);
+  const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
+  const Panels& panels = plan.panels;
+  const Work& work = plan.work;
+  const Activations in(kernels, team, scratch, gate_up, panels, call.in);
+  const Activations between(kernels, scratch, scratch.gated, down, panels);
+  const Followers::Tiles follower = scratch.followers.read(tiles_of(gate_up, 2));
+  const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
+  const int groups = static_cast<int>(gate_up.k / group_size);
+  team.tiles(
+      work.size(),
+      [&](int begin, int end, int thread) {
+        constexpr int ld = 2 * tile_rows;
+        alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
+        const std::uint8_t* const quantised = in.of(thread);
+        const Ahead ahead(work, follower, team.threads, thread);
+        TileTimesPanels gate(kernels, gate_up, call.gate_up_bias, ld, false, false), up = gate;
+        const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
+        for (int i = begin; i < end; ++i) {
+          const int block = i / work.tiles, tile = i - block * work.tiles;
+          const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
+          const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
+          // What follows the last tiles is one stream.
+          if (next != nullptr)
+            next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
+          gate.tile(tile, gate_up.tile(tile), next, end_panel - first_panel);
+          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, end_panel - first_panel);
+          for (int p = first_panel; p < end_panel; ++p) {
+            const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
+            gate.times(panel, panels.size(p), made, beside());
+            up.times(panel, panels.size(p), made + tile_rows, beside());
+            between.put_gated(p, tile, made, call.act);
+          }
+        }
+      },
+      plan.runs);
+  multiply(kernels, team, scratch, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
+           {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
+  return true;
+}
+
+}  // namespace octavo::cpu

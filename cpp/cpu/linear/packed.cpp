@@ -1,0 +1,181 @@
+#include "cpu/linear/packed.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace octavo::cpu {
+
+namespace {
+
+constexpr std::uint32_t low_nibbles = 0x0F0F0F0Fu;
+
+std::uint32_t load_u32(const std::uint8_t* p) {
+  std::uint32_t v;
+  std::memcpy(&v, p, 4);
+  return v;
+}
+float load_f16(const std::uint8_t* p) {
+  std::uint16_t v;
+  std::memcpy(&v, p, 2);
+  return f16_to_f32(v);
+}
+float load_bf16(const std::uint8_t* p) {
+  std::uint16_t v;
+  std::memcpy(&v, p, 2);
+  return bf16_to_f32(v);
+}
+
+// A row's dword of vector j (of 4) of codes or of a plane.
+std::size_t vector_at(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
+
+// Four codes a word, code 4v + i in byte i of word v: their low four bits, and the bits above.
+struct Codes {
+  std::uint32_t low[8], high[8];
+};
+
+void split_nibbles(Codes& codes, const std::uint8_t* qs) {
+  for (int j = 0; j < 4; ++j) {
+    const std::uint32_t both = load_u32(qs + 4 * j);
+    codes.low[j] = both & low_nibbles;
+    codes.low[4 + j] = (both >> 4) & low_nibbles;
+  }
+}
+
+void spread_bits(Codes& codes, std::uint32_t bits) {
+  // The product puts bit i of four at bit 8 i; the copies do not meet.
+  for (int v = 0; v < 8; ++v) codes.high[v] = ((bits >> (4 * v) & 15u) * 0x00204081u) & 0x01010101u;
+}
+
+Codes codes_of(Format f, const std::uint8_t* block, int g) {
+  Codes codes{};
+  switch (f) {
+    case Format::q5_0:
+      split_nibbles(codes, block + 6);
+      spread_bits(codes, load_u32(block + 2));
+      break;
+    case Format::q5_1:
+      split_nibbles(codes, block + 8);
+      spread_bits(codes, load_u32(block + 4));
+      break;
+    case Format::q4_k:
+    case Format::q5_k:
+      for (int v = 0; v < 8; ++v) {
+        const std::uint8_t* const qs = block + (f == Format::q5_k ? 48 : 16) + 32 * (g / 2);
+        codes.low[v] = (load_u32(qs + 4 * v) >> (4 * (g % 2))) & low_nibbles;
+        if (f == Format::q5_k) codes.high[v] = (load_u32(block + 16 + 4 * v) >> g) & 0x01010101u;
+      }
+      break;
+    case Format::q6_k:
+      for (int v = 0; v < 8; ++v) {
+        const int n = g / 4, q = g % 4;
+        codes.low[v] = (load_u32(block + 64 * n + 32 * (q % 2) + 4 * v) >> (4 * (q / 2))) & low_nibbles;
+        codes.high[v] = (load_u32(block + 128 + 32 * n + 4 * v) >> (2 * q)) & 0x03030303u;
+      }
+      break;
+    case Format::mxfp4: split_nibbles(codes, block + 1); break;
+    default: split_nibbles(codes, block + 2); break;
+  }
+  return codes;
+}
+
+void store_codes(const PackedLayout& layout, std::uint8_t* to, int lane, const Codes& codes) {
+  for (int j = 0; j < 4; ++j) {
+    const std::uint32_t both = codes.low[j] | codes.low[4 + j] << 4;
+    std::memcpy(to + vector_at(lane, j), &both, 4);
+  }
+  for (int p = 0; p < layout.planes; ++p) {
+    const int bits = layout.planes, per_plane = 8 / bits;
+    std::uint32_t plane = 0;
+    for (int u = 0; u < per_plane; ++u) plane |= codes.high[p * per_plane + u] << (bits * u);
+    std::memcpy(to + layout.plane_at() + vector_at(lane, p), &plane, 4);
+  }
+}
+
+// The 6-bit scale and minimum of group g, as 12 bytes pack them (cpp/files/quant.h).
+void store_packed_scales(std::uint8_t* to, int lane, const std::uint8_t* packed, int g) {
+  const std::uint32_t d = load_u32(packed), m = load_u32(packed + 4), rest = load_u32(packed + 8);
+  const int shift = 8 * (g % 4);
+  std::uint32_t scale = d >> shift & 63u, minimum = m >> shift & 63u;
+  if (g >= 4) {
+    scale = (rest >> shift & 15u) | (d >> (shift + 6) & 3u) << 4;
+    minimum = (rest >> (shift + 4) & 15u) | (m >> (shift + 6) & 3u) << 4;
+  }
+  to[lane] = static_cast<std::uint8_t>(scale);
+  to[32 + lane] = static_cast<std::uint8_t>(minimum);
+}
+
+void store_scales(Format f, std::uint8_t* header, std::uint8_t* scales, int lane, int g, const std::uint8_t* block) {
+  switch (f) {
+    case Format::q4_k:
+    case Format::q5_k:
+      store_packed_scales(scales, lane, block + 4, g);
+      if (g != 0) return;
+      std::memcpy(header + 2 * lane, block, 2);
+      std::memcpy(header + 64 + 2 * lane, block + 2, 2);
+      header[64 + 2 * lane + 1] ^= 0x80;  // the minimum is subtracted: its sign, once for all
+      return;
+    case Format::q6_k:
+      scales[lane] = block[192 + 2 * g];
+      scales[32 + lane] = block[192 + 2 * g + 1];
+      if (g == 0) std::memcpy(header + 2 * lane, block + 208, 2);
+      return;
+    case Format::mxfp4: {
+      const int e = block[0];  // 2^(e - 128); below 2^-126 as a subnormal
+      const std::uint16_t power = static_cast<std::uint16_t>(e < 2 ? 0x20 << e : (e - 1) << 7);
+      std::memcpy(scales + 2 * lane, &power, 2);
+      return;
+    }
+    case Format::q5_1: std::memcpy(scales + 64 + 2 * lane, block + 2, 2); [[fallthrough]];
+    default: std::memcpy(scales + 2 * lane, block, 2); return;
+  }
+}
+
+}  // namespace
+
+void packed_store(Format f, std::uint8_t* tile, int lane, std::size_t g, const std::uint8_t* row) {
+  const PackedLayout layout = packed_layout(f);
+  const std::size_t run = g / static_cast<std::size_t>(layout.run_groups);
+  const int within = static_cast<int>(g % static_cast<std::size_t>(layout.run_groups));
+  const std::uint8_t* const block = row + run * traits(f).group_bytes;
+  std::uint8_t* const header = tile + run * layout.run_bytes();
+  std::uint8_t* const group = header + layout.header_bytes + static_cast<std::size_t>(within) * layout.group_bytes();
+  store_codes(layout, group, lane, codes_of(f, block, within));
+  store_scales(f, header, group + layout.scales_at(), lane, within, block);
+}
+
+void packed_read(Format f, const std::uint8_t* tile, int lane, std::size_t g, float* out) {
+  const PackedLayout layout = packed_layout(f);
+  const std::size_t run = g / static_cast<std::size_t>(layout.run_groups),
+                    within = g % static_cast<std::size_t>(layout.run_groups);
+  const std::uint8_t* const header = tile + run * layout.run_bytes();
+  const std::uint8_t* const group = header + layout.header_bytes + within * layout.group_bytes();
+  const std::uint8_t* const scales = group + layout.scales_at();
+  float scale[2], minimum = 0;
+  if (f == Format::q6_k) {
+    for (int i = 0; i < 2; ++i)
+      scale[i] = load_f16(header + 2 * lane) * static_cast<float>(static_cast<std::int8_t>(scales[32 * i + lane]));
+  } else if (layout.header_bytes > 0) {
+    scale[0] = scale[1] = load_f16(header + 2 * lane) * static_cast<float>(scales[lane]);
+    minimum = load_f16(header + 64 + 2 * lane) * static_cast<float>(scales[32 + lane]);
+  } else {
+    scale[0] = scale[1] = f == Format::mxfp4 ? load_bf16(scales + 2 * lane) : load_f16(scales + 2 * lane);
+    if (f == Format::q5_1) minimum = load_f16(scales + 64 + 2 * lane);
+  }
+  for (int k = 0; k < group_size; ++k) {
+    const int v = k / 4, bits = layout.planes;
+    const std::uint8_t nibbles = group[vector_at(lane, v % 4) + static_cast<std::size_t>(k % 4)];
+    int code = v < 4 ? nibbles & 15 : nibbles >> 4;
+    if (bits > 0) {
+      const int per_plane = 8 / bits;
+      const std::uint8_t above =
+          group[layout.plane_at() + vector_at(lane, v / per_plane) + static_cast<std::size_t>(k % 4)];
+      code += 16 * (above >> (bits * (v % per_plane)) & ((1 << bits) - 1));
+    }
+    if (f == Format::iq4_nl) code = iq4_nl_values[code];
+    if (f == Format::mxfp4) code = mxfp4_values[code];
+    const float value = static_cast<float>(code - packed_offset(f));
+    out[k] = has_minimum(f) ? std::fma(scale[k / 16], value, minimum) : scale[k / 16] * value;
+  }
+}
+
+}  // namespace octavo::cpu

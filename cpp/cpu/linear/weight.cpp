@@ -1,0 +1,178 @@
+#include "cpu/linear/weight.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "cpu/linear/packed.h"
+#include "error.h"
+
+namespace octavo::cpu {
+
+namespace {
+
+std::uint16_t load_half(const std::uint8_t* p) {
+  std::uint16_t v;
+  std::memcpy(&v, p, 2);
+  return v;
+}
+
+[[noreturn]] void refuse_scale(std::int64_t row, std::int64_t group) {
+  throw Error(Code::model_invalid, "a weight's scale is not a finite number",
+              {{"expected", "finite scales"}, {"row", std::to_string(row)}, {"group", std::to_string(group)}});
+}
+
+// Copies a scale or minimum and refuses infinities and NaN.
+void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, std::int64_t group) {
+  if ((load_half(from) & 0x7C00u) == 0x7C00u) refuse_scale(row, group);
+  std::memcpy(to, from, 2);
+}
+
+// Where a row's dword j lies in a quantised block.
+std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
+
+// One tile of a weight whose groups are stored as `halves` f16 (scale, minimum) and then `dwords` of codes, of which
+// `flip` bits are turned over: rows[lanes] of `stride` bytes each.
+template <int dwords, int halves, std::uint32_t flip>
+void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::size_t stride, std::int64_t first_row,
+               std::int64_t groups) {
+  constexpr std::size_t stored = 2 * halves + 4 * dwords, codes_bytes = std::size_t{128} * dwords;
+  for (std::int64_t g = 0; g < groups; ++g, rows += stored, block += codes_bytes + halves * tile_halves_bytes)
+    for (int lane = 0; lane < lanes; ++lane) {
+      const std::uint8_t* from = rows + static_cast<std::size_t>(lane) * stride;
+      for (int h = 0; h < halves; ++h, from += 2)
+        copy_scale(block + codes_bytes + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, from,
+                   first_row + lane, g);
+      for (int j = 0; j < dwords; ++j) {
+        std::uint32_t dword;
+        std::memcpy(&dword, from + 4 * j, 4);
+        dword ^= flip;
+        std::memcpy(block + dword_offset(lane, j), &dword, 4);
+      }
+    }
+}
+
+std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
+  const std::int64_t multiple = std::max<std::int64_t>(group_size, traits(format).group);
+  if (n < 1 || k < 1 || k % multiple != 0)
+    throw Error(Code::invalid_argument, "a weight's shape",
+                {{"expected", "n >= 1, k a positive multiple of " + std::to_string(multiple)},
+                                                             {"found", std::to_string(n) + " x " + std::to_string(k)}});
+  const std::uint64_t tiles = (static_cast<std::uint64_t>(n) + tile_rows - 1) / tile_rows;
+  const std::uint64_t blocks_limit = std::numeric_limits<std::int64_t>::max() / block_bytes(format);
+  if (static_cast<std::uint64_t>(k / group_size) > blocks_limit / tiles)
+    throw Error(Code::out_of_memory, "a weight is larger than any memory",
+                {{"shape", std::to_string(n) + " x " + std::to_string(k)}});
+  return tiles * static_cast<std::uint64_t>(k / group_size) * block_bytes(format);
+}
+
+}  // namespace
+
+std::size_t block_bytes(Format format) {
+  switch (format) {
+    case Format::q4_0: return q4_0_block_bytes;
+    case Format::q4_1: return q4_1_block_bytes;
+    case Format::q8_0: return q8_0_block_bytes;
+    case Format::f32: return std::size_t{tile_rows} * group_size * 4;
+    case Format::f16:
+    case Format::bf16: return std::size_t{tile_rows} * group_size * 2;
+    default: return packed_layout(format).run_bytes() / static_cast<std::size_t>(packed_layout(format).run_groups);
+  }
+}
+
+CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena)
+    : Weight(format, n, k),
+      bytes_(memory_bytes(format, n, k)),
+      tile_bytes_(block_bytes(format) * static_cast<std::size_t>(k / group_size)),
+      memory_(arena.allocate(bytes_)) {}
+
+void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
+  if (row < 0 || count < 0 || row % tile_rows != 0 || row > n || count > n - row ||
+      (count % tile_rows != 0 && row + count != n))
+    throw Error(Code::invalid_argument, "rows of a weight are loaded in whole tiles",
+                {{"row", std::to_string(row)}, {"count", std::to_string(count)}, {"rows", std::to_string(n)}});
+  const std::size_t stride = row_bytes(format, static_cast<std::size_t>(k));
+  const std::int64_t groups = k / group_size;
+  for (; count > 0; row += tile_rows, count -= tile_rows, rows += tile_rows * stride) {
+    std::uint8_t* const block = tile(row / tile_rows);
+    const int lanes = static_cast<int>(std::min<std::int64_t>(tile_rows, count));
+    switch (format) {
+      case Format::q4_0: load_tile<4, 1, 0>(block, rows, lanes, stride, row, groups); break;
+      case Format::q4_1: load_tile<4, 2, 0>(block, rows, lanes, stride, row, groups); break;
+      case Format::q8_0: load_tile<8, 1, 0x80808080u>(block, rows, lanes, stride, row, groups); break;
+      default:
+        if (is_quantised(format)) load_packed(block, row, lanes, rows);
+        else load_float(block, lanes, rows);
+    }
+  }
+}
+
+void CpuWeight::load_float(std::uint8_t* block, int lanes, const std::uint8_t* rows) {
+  const std::size_t stride = row_bytes(format, static_cast<std::size_t>(k)), size = traits(format).group_bytes;
+  for (std::int64_t i = 0; i < k; ++i, block += tile_rows * size, rows += size)
+    for (int lane = 0; lane < lanes; ++lane)
+      std::memcpy(block + static_cast<std::size_t>(lane) * size, rows + static_cast<std::size_t>(lane) * stride, size);
+}
+
+void CpuWeight::load_packed(std::uint8_t* to, std::int64_t first_row, int lanes, const std::uint8_t* rows) {
+  const std::size_t row_stride = row_bytes(format, static_cast<std::size_t>(k)), stored = traits(format).group_bytes;
+  const std::size_t groups = static_cast<std::size_t>(k / group_size);
+  for (int lane = 0; lane < lanes; ++lane, rows += row_stride) {
+    for (std::size_t at = 0; at < row_stride; at += stored)
+      if (!scales_are_finite(format, rows + at)) refuse_scale(first_row + lane, static_cast<std::int64_t>(at / stored));
+    for (std::size_t g = 0; g < groups; ++g) packed_store(format, to, lane, g, rows);
+  }
+}
+
+void CpuWeight::read_row(std::int64_t row, float* out) const {
+  const std::uint8_t* block = tile(row / tile_rows);
+  const int lane = static_cast<int>(row % tile_rows);
+  if (is_packed(format)) {
+    for (std::size_t g = 0; g < static_cast<std::size_t>(k / group_size); ++g, out += group_size)
+      packed_read(format, block, lane, g, out);
+    return;
+  }
+  for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format), out += group_size) {
+    switch (format) {
+      case Format::f32:
+        for (int i = 0; i < group_size; ++i) std::memcpy(out + i, block + (i * tile_rows + lane) * 4, 4);
+        break;
+      case Format::f16:
+        for (int i = 0; i < group_size; ++i) out[i] = f16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
+        break;
+      case Format::bf16:
+        for (int i = 0; i < group_size; ++i) out[i] = bf16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
+        break;
+      case Format::q8_0: {
+        const float d = f16_to_f32(load_half(block + q8_codes_bytes + 2 * lane));
+        for (int i = 0; i < group_size; ++i)
+          out[i] = d * static_cast<float>(static_cast<int>(block[dword_offset(lane, i / 4) + i % 4]) - 128);
+        break;
+      }
+      case Format::q4_0: {
+        const float d = f16_to_f32(load_half(block + q4_codes_bytes + 2 * lane));
+        for (int i = 0; i < 16; ++i) {
+          const int codes = block[dword_offset(lane, i / 4) + i % 4];
+          out[i] = d * static_cast<float>((codes & 15) - 8);
+          out[i + 16] = d * static_cast<float>((codes >> 4) - 8);
+        }
+        break;
+      }
+      case Format::q4_1: {
+        const float d = f16_to_f32(load_half(block + q4_codes_bytes + 2 * lane));
+        const float m = f16_to_f32(load_half(block + q4_codes_bytes + tile_halves_bytes + 2 * lane));
+        for (int i = 0; i < 16; ++i) {
+          const int codes = block[dword_offset(lane, i / 4) + i % 4];
+          out[i] = std::fma(d, static_cast<float>(codes & 15), m);
+          out[i + 16] = std::fma(d, static_cast<float>(codes >> 4), m);
+        }
+        break;
+      }
+      default: break;
+    }
+  }
+}
+
+}  // namespace octavo::cpu

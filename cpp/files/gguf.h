@@ -1,0 +1,71 @@
+// Checked reader of GGUF v2 and v3 files (format: ggml's docs/gguf.md), and a writer. The reader reads the header only;
+// tensor data is read later by offset. Every count, length, offset, type, overflow and overlap is validated against the
+// file's size before anything is allocated for it; any fault is model_invalid (or model_unsupported: big-endian files,
+// other versions, unknown tensor types, nested arrays, headers beyond 64 MiB, 65,536 keys or tensors, 4 million array
+// elements) with the path, what was expected and what came.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "os/os.h"
+
+namespace octavo {
+
+struct GgufArray;
+using GgufValue = std::variant<bool, std::uint64_t, std::int64_t, double, std::string, GgufArray>;
+// A homogeneous array. Exactly one vector is used, by element kind; nested arrays are rejected.
+struct GgufArray {
+  std::vector<std::string> strings;
+  std::vector<double> numbers;          // f32, f64
+  std::vector<std::int64_t> integers;   // all integer types (u64 above 2^63 is rejected) and bool
+  enum class Kind : std::uint8_t { strings, numbers, integers, bools } kind = Kind::integers;
+};
+
+struct GgufTensor {
+  std::string name;
+  std::uint32_t type;                // ggml type id
+  std::vector<std::uint64_t> shape;  // ggml order: shape[0] is the contiguous dimension
+  std::uint64_t offset;              // absolute, in the file
+  std::uint64_t bytes;
+};
+
+struct GgufFile {
+  std::uint32_t version;
+  std::uint64_t alignment, file_bytes;
+  std::vector<std::pair<std::string, GgufValue>> metadata;  // in file order; duplicate keys rejected
+  std::vector<GgufTensor> tensors;                          // in file order; duplicate names and overlaps rejected
+};
+
+// Types this reader knows the size of (all of ggml's, so that a file in an unsupported format can still be inspected):
+// name or null.
+const char* ggml_type_name(std::uint32_t type);
+
+GgufFile gguf_read(const os::File& file);
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+// Writes header and metadata; the caller then writes each tensor's bytes in order through write_tensor().
+struct GgufTensorSpec {
+  std::string name;
+  std::uint32_t type;
+  std::vector<std::uint64_t> shape;
+};
+class GgufWriter {
+ public:
+  // Integer metadata is written as u32 when it fits, else u64 / i32 / i64; numbers as f32. Throws io_error.
+  GgufWriter(const std::string& path, const std::vector<std::pair<std::string, GgufValue>>& metadata,
+             const std::vector<GgufTensorSpec>& tensors);
+  // The next bytes of the current tensor; moves on (padding to the alignment) when it is complete.
+  void write(const void* data, std::size_t bytes);
+  void finish();  // throws invalid_argument when tensors are missing bytes
+ private:
+  void pad();
+
+  os::FileWriter file_;
+  std::vector<std::uint64_t> remaining_;  // bytes each tensor still wants
+  std::size_t current_ = 0;
+  std::uint64_t alignment_ = 32;
+};
+
+}  // namespace octavo

@@ -1,0 +1,56 @@
+/** EngineStats as it travels: rows of values, because they go out often and names cost more than values. */
+import type { EngineStats, TenantStats } from '../wire/protocol.ts'
+
+export interface StatsRow {
+  numbers: number[]
+  /** Name and numbers of one tenant after the other. */
+  tenants: (string | number)[]
+}
+
+export function packStats(stats: EngineStats): StatsRow {
+  const { kv, requests, queue, refused, drafts } = stats
+  const { steps, promptTokens, cachedTokens, generatedTokens, preemptions } = stats
+  const numbers = [kv.totalBlocks, kv.freeBlocks, kv.cachedBlocks, requests.running, requests.waiting, requests.paused]
+  numbers.push(queue.tokens, queue.oldestMs, queue.drainMs, refused.overloaded, refused.deadline, refused.consumer)
+  numbers.push(drafts.proposed, drafts.accepted)
+  numbers.push(steps, promptTokens, cachedTokens, generatedTokens, preemptions)
+  const tenants: StatsRow['tenants'] = []
+  for (const name in stats.tenants) {
+    const t = stats.tenants[name]!
+    tenants.push(name, t.weight, t.running, t.waiting, t.requests, t.promptTokens, t.cachedTokens, t.generatedTokens)
+  }
+  return { numbers, tenants }
+}
+
+const tenantStride = 8
+
+export function unpackStats(row: StatsRow): EngineStats {
+  const [totalBlocks, freeBlocks, cachedBlocks, running, waiting, paused, ...rest] = row.numbers as Fields
+  const [tokens, oldestMs, drainMs, overloaded, deadline, consumer, proposed, accepted, ...counts] = rest
+  const [steps, promptTokens, cachedTokens, generatedTokens, preemptions] = counts
+  return {
+    kv: { totalBlocks, freeBlocks, cachedBlocks },
+    requests: { running, waiting, paused },
+    queue: { tokens, oldestMs, drainMs },
+    tenants: unpackTenants(row.tenants),
+    refused: { overloaded, deadline, consumer },
+    drafts: { proposed, accepted },
+    ...{ steps, promptTokens, cachedTokens, generatedTokens, preemptions },
+  }
+}
+
+type Three = [number, number, number]
+type Fields = [...Three, ...Three, ...Three, ...Three, ...Three, number, number, number, number]
+
+function unpackTenants(row: StatsRow['tenants']): Record<string, TenantStats> {
+  // A name may be anything, '__proto__' too.
+  const tenants: Record<string, TenantStats> = Object.create(null)
+  for (let at = 0; at < row.length; at += tenantStride) {
+    const [weight, running, waiting, requests, ...tokens] = row.slice(at + 1, at + tenantStride) as TenantFields
+    const [promptTokens, cachedTokens, generatedTokens] = tokens
+    tenants[row[at]!] = { weight, running, waiting, requests, promptTokens, cachedTokens, generatedTokens }
+  }
+  return tenants
+}
+
+type TenantFields = [...Three, ...Three, number]
