@@ -187,7 +187,7 @@ describe('calls to the operating system', () => {
   const files = readdirSync(join(root, 'cpp'), { recursive: true, encoding: 'utf8' })
     .filter((path) => /\.(h|cpp|inc)$/.test(path))
     // os.cpp is what a port rewrites; what os_sharing.cpp offers a system may lack: processes then share no weights.
-    .filter((path) => !/^(tests\/|fuzz\/|glibc\/|os(_sharing)?\.cpp$)/.test(path))
+    .filter((path) => !/^(tests\/|fuzz\/|glibc\/|os\/os(_sharing)?\.cpp$)/.test(path))
 
   it.each(files)('cpp/%s makes none', (path) => {
     const source = readFileSync(join(root, 'cpp', path), 'utf8')
