@@ -119,6 +119,7 @@ export class Engine {
       })
       starting = TextService.start({ source: textSource(location), signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
+      for (const note of text.info.notes) log(note)
       host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
       const { contextTokens, model } = loaded
       publishLoad({ type: 'end', ...named(), contextTokens, weightBytes: model.bytes })
@@ -270,7 +271,7 @@ export class Engine {
   async #save({ messages, overflow, tenant, cacheId }: SessionState, path: string): Promise<SavedSession> {
     // Whatever the next question is, its prompt begins like this one's.
     const next = [...messages, { role: 'user', content: '.' }]
-    const prompt = await this.#text.tokenizeChat(next, { addGenerationPrompt: true })
+    const { tokens: prompt } = await this.#text.chatPrompt(next, { addGenerationPrompt: true })
     const length = Math.min(prompt.length, this.model.contextTokens)
     const tokens = prompt.slice(0, length - (length % kvBlockTokens))
     const plain = messages.map(({ role, content, tokens }) =>
@@ -309,7 +310,9 @@ export class Engine {
     const tokenize = () =>
       turn === undefined || turn.droppable === 0
         ? once(() =>
-            this.#text.tokenizeChat(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
+            this.#text
+              .chatPrompt(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens })
+              .then(({ tokens }) => tokens),
           )
         : this.#fitTurn(turn)
     const { dropPrefixSpace } = this.#text.info
@@ -322,7 +325,9 @@ export class Engine {
     const { tokens, dropped } = await dropOldestTurns({
       ...{ turns: droppable, contextTokens: this.model.contextTokens, maxTokens: sampling.maxTokens },
       tokenize: (pairs) =>
-        this.#text.tokenizeChat(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true }),
+        this.#text
+          .chatPrompt(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true })
+          .then(({ tokens }) => tokens),
     })
     onDropped(dropped)
     return tokens
@@ -426,8 +431,8 @@ export class Engine {
 
   #assertTemplate(site: CallSite): void {
     if (this.model.chatTemplate) return
-    const message = 'The model has no chat template; give a prompt instead of messages.'
-    throw site.error({ code: 'NO_CHAT_TEMPLATE', message, details: { model: this.model.name } })
+    const { noTemplate } = this.#text
+    throw site.error({ ...noTemplate, details: { ...noTemplate.details, model: this.model.name } })
   }
 }
 
