@@ -27,8 +27,8 @@ export interface Placement {
   ids: Int32Array
 }
 
-/** Bytes that are looked for to find where two texts lie upon each other. */
-const seedBytes = { long: 64, short: 12 }
+/** Bytes that are looked for to find where two texts lie upon each other: a long run, else a shorter one. */
+const seedBytes = [64, 16, 4]
 /** Places that are tried for one seed, and seeds for one stretch: a text that repeats itself or was changed throughout costs no more. */
 const most = { places: 32, seeds: 256 }
 
@@ -65,6 +65,14 @@ function bestOverlap(prompt: Tagged, answer: Tagged, at: number, end: number): O
     found = inside.indexOf(seed, found + 1)
   }
   return best
+}
+
+function firstOverlap(prompt: Tagged, answer: Tagged, at: number, to: number): Overlap | undefined {
+  for (const length of seedBytes) {
+    const overlap = bestOverlap(prompt, answer, at, Math.min(to, at + length))
+    if (overlap) return overlap
+  }
+  return undefined
 }
 
 const continues = (byte: number | undefined) => byte !== undefined && (byte & 0xc0) === 0x80
@@ -128,11 +136,9 @@ export function placeAnswers(
     const answer = answers[index]!
     let at = Math.max(from, covered)
     for (let seeds = 0; at < to && seeds < most.seeds; seeds++) {
-      const overlap =
-        bestOverlap(prompt, answer, at, Math.min(to, at + seedBytes.long)) ??
-        (to - at > seedBytes.short ? bestOverlap(prompt, answer, at, at + seedBytes.short) : undefined)
+      const overlap = firstOverlap(prompt, answer, at, to)
       if (!overlap) {
-        at += seedBytes.short
+        at += seedBytes.at(-1)!
         continue
       }
       for (const placement of placementsIn(prompt, answer, overlap, covered)) {

@@ -1,5 +1,5 @@
 /**
- * Python's strftime in the C locale, for chat templates that write today's date; the flags - _ 0 ^ # as glibc has them. Unknown
+ * Python's strftime in the C locale, for chat templates that write today's date; the flags - _ 0 ^ # and widths as glibc has them. Unknown
  * directives stay as they are. The time has no zone, as datetime.now() has none.
  */
 
@@ -80,19 +80,20 @@ const texts: Record<string, (date: Date) => string> = {
   '%': () => '%',
 }
 
-function numeral(date: Date, { value, width, pad }: Numeric, flag: string): string {
+function numeral(date: Date, { value, width, pad }: Numeric, flag: string, least: number): string {
   const text = String(value(date))
   if (flag === '-') return text
-  return text.padStart(width, flag === '_' ? ' ' : flag === '0' ? '0' : pad)
+  return text.padStart(Math.max(width, least), flag === '_' ? ' ' : flag === '0' ? '0' : pad)
 }
 
 export function strftime(date: Date, format: string): string {
-  return format.replace(/%([-_0^#]?)([A-Za-z%])/g, (all, flag: string, name: string) => {
-    if (Object.hasOwn(numbers, name)) return numeral(date, numbers[name]!, flag)
+  return format.replace(/%([-_0^#]?)(\d{0,3})([A-Za-z%])/g, (all, flag: string, width: string, name: string) => {
+    if (Object.hasOwn(numbers, name)) return numeral(date, numbers[name]!, flag, Number(width))
     if (!Object.hasOwn(texts, name)) return all
     const text = texts[name]!(date)
-    if (flag === '^') return text.toUpperCase()
-    // Only %p and %Z become small letters.
-    return flag === '#' ? (name === 'p' ? text.toLowerCase() : text.toUpperCase()) : text
+    const padded = text.padStart(Number(width), flag === '0' ? '0' : ' ')
+    if (flag === '^') return padded.toUpperCase()
+    // Only %p becomes small letters.
+    return flag === '#' ? (name === 'p' ? padded.toLowerCase() : padded.toUpperCase()) : padded
   })
 }

@@ -96,8 +96,11 @@ type Bounds = [from: Value, to: Value, by: Value]
 /** `value[from:to:by]` */
 export function getSlice(value: Value, [fromValue, toValue, byValue]: Bounds): Value {
   if (value instanceof Undefined) return fail(value.hint)
-  if (!isStr(value) && !isSequence(value)) return missing(value, 'slice')
-  const part = (bound: Value) => (bound === null ? null : wantSliceInt(bound))
+  if (!isStr(value) && !isSequence(value)) return fail(`'${typeName(value)}' object is not subscriptable`)
+  const bounds = [fromValue, toValue, byValue]
+  if (!bounds.every((bound) => bound === null || isInt(bound)))
+    return fail('slice indices must be integers or None or have an __index__ method')
+  const part = (bound: Value) => (bound === null ? null : wantInt(bound))
   const [from, to, by] = [part(fromValue), part(toValue), part(byValue) ?? 1]
   if (by === 0) fail('slice step cannot be zero')
   if (isStr(value) && by === 1) return substring(value, from, to)
@@ -113,12 +116,6 @@ export function getSlice(value: Value, [fromValue, toValue, byValue]: Bounds): V
   takeItems(chosen.length)
   if (isStr(value)) return chosen.length === 0 ? '' : concat(chosen.filter(isStr))
   return value instanceof Tuple ? new Tuple(chosen) : chosen
-}
-
-function wantSliceInt(value: Value): number {
-  if (isInt(value)) return wantInt(value)
-  known(value)
-  return fail('slice indices must be integers or None or have an __index__ method')
 }
 
 /** `value(...)` */

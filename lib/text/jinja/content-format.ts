@@ -4,20 +4,8 @@
  * and every name that such a value is given to. (A test such as `content is string` alone says nothing: templates that make '' of
  * everything else have it, too.)
  */
-import type { Args, Expression, Statement, Target, Template } from './ast.ts'
-
-type Node = Expression | Statement
-
-/** Every statement and expression of a tree. */
-function* nodesIn(tree: unknown): Generator<Node> {
-  if (typeof tree !== 'object' || tree === null) return
-  if (Array.isArray(tree)) {
-    for (const part of tree) yield* nodesIn(part)
-    return
-  }
-  if ('kind' in tree && tree.kind !== 'name') yield tree as Node
-  if (Object.getPrototypeOf(tree) === Object.prototype) for (const part of Object.values(tree)) yield* nodesIn(part)
-}
+import type { Args, Expression, Target, Template } from './ast.ts'
+import { type Node, nodesIn } from './walk.ts'
 
 const keepsItems = new Set(['selectattr', 'rejectattr', 'select', 'reject', 'list'])
 const takesMembers = new Set(['selectattr', 'rejectattr', 'map'])

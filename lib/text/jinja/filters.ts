@@ -61,7 +61,8 @@ function round(value: Value, [precision, method]: Value[]): Value {
   }
   if (how !== 'ceil' && how !== 'floor') return fail('method must be common, ceil or floor')
   const unit = 10 ** digits
-  return new Float(Math[how](toNumber(value) * unit) / unit)
+  // A whole number has no negative zero.
+  return new Float((Math[how](toNumber(value) * unit) + 0) / unit)
 }
 
 function roundTens(value: number | bigint | boolean, digits: number): Value {
@@ -120,12 +121,12 @@ function indent(value: Value, [width, first, blank]: Value[]): Value {
 
 function truncate(value: Value, [lengthValue, kill, end, leeway]: Value[]): Value {
   const length = wantInt(lengthValue!)
-  const text = str(value)
   const endLength = strings.lengthOf(wantStr(end!))
   if (length < endLength) return fail(`expected length >= ${endLength}, got ${length}`)
   const spare = leeway === null ? 5 : wantInt(leeway!)
   if (spare < 0) return fail(`expected leeway >= 0, got ${spare}`)
-  if (strings.lengthOf(text) <= length + spare) return text
+  if (lengthOf(value) <= length + spare) return value
+  const text = wantStr(value)
   const cut = strings.substring(text, 0, length - endLength)
   return concat([isTrue(kill!) ? cut : strings.splitRight(cut, ' ', 1)[0]!, wantStr(end!)])
 }
@@ -210,7 +211,7 @@ const textFilters: Record<string, Filter> = {
     return toNumber(value) < 0 ? calculate('-', 0, value) : calculate('+', value, 0)
   }),
   attr: { parameters: [['name']], run: (value, [name]) => getOwnAttribute(value, raw(str(name!))) },
-  capitalize: onText(strings.capitalize),
+  capitalize: onText((text) => strings.capitalize(text)),
   center: {
     parameters: [['width', 80]],
     run: (value, [width]) => kept(value, strings.center(str(value), wantInt(width!))),

@@ -143,8 +143,14 @@ export type Resolve = (value: Value, key: string | number, byPoint: boolean) => 
 
 /** `text.format(...)`. */
 export function formatText(format: Str, args: readonly Value[], keywords: Keywords, resolve: Resolve): Str {
-  const parts: Str[] = []
   const counter = { next: 0 }
+  const value = (name: string) => fieldValue(name, args, keywords, counter, resolve)
+  return fillFields(format, value, 1)
+}
+
+/** Fields in the specification of a field are filled as well, once. */
+function fillFields(format: Str, fieldNamed: (name: string) => Value, deeper: number): Str {
+  const parts: Str[] = []
   let at = 0
   for (const match of raw(format).matchAll(field)) {
     parts.push(slice(format, at, match.index))
@@ -153,8 +159,8 @@ export function formatText(format: Str, args: readonly Value[], keywords: Keywor
     if (all === '{{' || all === '}}') parts.push(all[0]!)
     else if (name === undefined) fail(`Single '${all}' encountered in format string`)
     else {
-      const inner = raw(spec === undefined ? '' : formatText(spec, args, keywords, resolve))
-      let value = fieldValue(name, args, keywords, counter, resolve)
+      let value = fieldNamed(name)
+      const inner = spec === undefined ? '' : deeper > 0 ? raw(fillFields(spec, fieldNamed, deeper - 1)) : spec
       if (conversion !== undefined)
         value = (conversions[conversion] ?? fail(`Unknown conversion specifier '${conversion}'`))(value)
       parts.push(formatOne(value, inner))

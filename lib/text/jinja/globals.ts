@@ -8,6 +8,7 @@ import {
   Callable,
   Dict,
   type Keywords,
+  known,
   listOf,
   Namespace,
   Range,
@@ -30,7 +31,7 @@ function dict(args: readonly Value[], keywords: Keywords): Dict {
   const made = new Dict()
   if (from instanceof Dict) for (const [key, value] of from.pairs()) made.set(key, value)
   else if (from !== undefined) {
-    for (const pair of listOf(from)) {
+    for (const pair of listOf(known(from))) {
       const [key, value, ...more] = listOf(pair)
       if (key === undefined || value === undefined || more.length > 0) return fail('dict: expected pairs')
       made.set(key, value)

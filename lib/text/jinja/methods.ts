@@ -148,7 +148,7 @@ const stringMethods: Record<string, Method<Str>> = {
   casefold: [[], (text) => mapStretches(text, (part) => part.toLowerCase().replaceAll('ß', 'ss').replaceAll('ς', 'σ'))],
   swapcase: [[], strings.swapCase],
   title: [[], strings.titleCase],
-  capitalize: [[], strings.capitalize],
+  capitalize: [[], (text) => strings.capitalize(text)],
   isdigit: [[], every(/^[\p{Nd}\u00b2\u00b3\u00b9\u2070\u2074-\u2079\u2080-\u2089]+$/u)],
   isdecimal: [[], every(/^\p{Nd}+$/u)],
   isnumeric: [[], every(/^\p{N}+$/u)],

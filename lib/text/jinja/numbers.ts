@@ -56,7 +56,7 @@ function bigModulo(a: bigint, b: bigint): bigint {
 /** As CPython's float_floor_div: from the exact rest. */
 function floorDivide(a: number, b: number): number {
   const quotient = (a - modulo(a, b)) / b
-  if (quotient === 0) return a / b < 0 ? -0 : 0
+  if (quotient === 0) return a / b < 0 || Object.is(a / b, -0) ? -0 : 0
   const floor = Math.floor(quotient)
   return quotient - floor > 0.5 ? floor + 1 : floor
 }
@@ -81,7 +81,21 @@ export function calculate(operator: string, a: Value, b: Value): Value {
 
 function divide(a: Int | Float, b: Int | Float): Float {
   if (toNumber(b) === 0) fail('division by zero')
+  const isBig = typeof a === 'bigint' || typeof b === 'bigint'
+  if (isBig && !(a instanceof Float) && !(b instanceof Float)) return new Float(divideBig(toBig(a), toBig(b)))
   return new Float(toNumber(a) / toNumber(b))
+}
+
+/** The float next to a quotient of integers: 64 bits of it, of which the last says whether anything follows. */
+function divideBig(a: bigint, b: bigint): number {
+  const bits = (value: bigint) => value.toString(2).replace('-', '').length
+  const shift = 64 - bits(a) + bits(b)
+  const [top, bottom] = shift > 0 ? [a << BigInt(shift), b] : [a, b << BigInt(-shift)]
+  const [quotient, rest] = [top / bottom, top % bottom]
+  const sticky = rest === 0n ? quotient : quotient | 1n
+  const result = Number(sticky) * 2 ** -shift
+  if (!Number.isFinite(result)) fail('integer division result too large for a float')
+  return result
 }
 
 function power(a: Int | Float, b: Int | Float): Value {

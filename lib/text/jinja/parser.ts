@@ -6,6 +6,7 @@ import type { Expression, MacroBody, Parameter, Statement, Target, Template } fr
 import { Expressions, isConstant } from './expressions.ts'
 import type { Place } from './faults.ts'
 import { lex } from './lexer.ts'
+import { namesOf } from './symbols.ts'
 import { Tokens } from './tokens.ts'
 
 const otherTemplates = new Set(['include', 'import', 'from', 'extends'])
@@ -18,6 +19,8 @@ class Parser {
   readonly #tokens: Tokens
   readonly #expressions: Expressions
   readonly #blocks = new Map<string, Statement[]>()
+  /** Tags around this place. */
+  readonly #open: Place[] = []
   /** Loops around this place, within one macro. */
   #loops = 0
 
@@ -38,8 +41,7 @@ class Parser {
       for (;;) {
         const { place, value, type } = tokens.current
         if (type === 'end') {
-          if (ends.length > 0)
-            tokens.fail(`Unexpected end of template, expected ${ends.map((end) => `'${end}'`).join(' or ')}`)
+          if (ends.length > 0) this.#unclosed(ends)
           return list
         }
         tokens.next()
@@ -53,6 +55,12 @@ class Parser {
     })
   }
 
+  #unclosed(ends: readonly string[]): never {
+    const { construct, line } = this.#open.at(-1)!
+    const expected = ends.map((end) => `'${end}'`).join(' or ')
+    return this.#tokens.fail(`Unexpected end of template, expected ${expected} for ${construct} in line ${line}`)
+  }
+
   #statement(place: Place): Statement {
     const tokens = this.#tokens
     if (!tokens.is('name')) tokens.fail('tag name expected')
@@ -61,7 +69,10 @@ class Parser {
     if (Object.hasOwn(absentTags, name)) tokens.fail(`'${name}' is not supported: ${absentTags[name]}`)
     if (!Object.hasOwn(this.#tags, name)) tokens.fail(`Encountered unknown tag '${name}'.`)
     tokens.next()
-    return this.#tags[name]!(place)
+    this.#open.push(place)
+    const statement = this.#tags[name]!(place)
+    this.#open.pop()
+    return statement
   }
 
   readonly #tags: Record<string, (place: Place) => Statement> = {
@@ -166,7 +177,7 @@ class Parser {
       kind: 'call-block',
       callee: callee.of,
       args: callee.args,
-      macro: this.#macro('caller', parameters, 'endcall'),
+      macro: this.#macro('', parameters, 'endcall'),
       place,
     }
   }
@@ -249,8 +260,7 @@ class Parser {
     let many = false
     while (!onlyOne && tokens.skip('op', ',')) {
       many = true
-      if (!tokens.is('name') && !tokens.isOp('(')) break
-      if (tokens.isName('in')) break
+      if (tokens.isName('in') || tokens.isOp(')')) break
       targets.push(this.#target(members))
     }
     return many ? { kind: 'targets', targets } : targets[0]!
@@ -268,10 +278,6 @@ class Parser {
     for (const names of this.#expressions.uses) names.add(name)
     return { kind: 'member', name, member: tokens.expect('name') }
   }
-}
-
-function namesOf(target: Target): string[] {
-  return target.kind === 'targets' ? target.targets.flatMap(namesOf) : [target.name]
 }
 
 export const parseTemplate = (source: string): Template => new Parser(source).template()

@@ -2,11 +2,12 @@
 import { callValue } from './access.ts'
 import type { Loop, MacroBody, Statement, Target, Template } from './ast.ts'
 import { blockText, compile, compileArgs, type Evaluate, inBranch } from './evaluate.ts'
-import { fail, TemplateFault, TemplateLimit } from './faults.ts'
+import { fail, type Place, TemplateFault, TemplateLimit } from './faults.ts'
 import { account, limits, nested, openAccount, step, takeBytes } from './limits.ts'
 import { LoopRun } from './loop.ts'
 import { Scope } from './scope.ts'
 import { str } from './show.ts'
+import { namesOf, Symbols } from './symbols.ts'
 import { Output, type Str } from './text.ts'
 import {
   Callable,
@@ -28,13 +29,15 @@ type Signal = 'break' | 'continue' | undefined
 type Run = (scope: Scope, out: Output) => Signal
 type Assign = (scope: Scope, value: Value) => void
 type Kind = Statement['kind']
+/** `symbols` are those of the scope that the statement stands in. */
+type Compiler<Node> = (node: Node, symbols: Symbols) => Run
 type Of<K extends Kind> = Extract<Statement, { kind: K }>
 
 /** A macro is a scope, a function and its names. */
 const macroBytes = 512
 
-function compileBody(list: readonly Statement[]): Run {
-  const steps = list.map(compileStatement)
+function compileBody(list: readonly Statement[], symbols: Symbols): Run {
+  const steps = list.map((statement) => compileStatement(statement, symbols))
   return (scope, out) => {
     for (const run of steps) {
       const signal = run(scope, out)
@@ -44,7 +47,7 @@ function compileBody(list: readonly Statement[]): Run {
   }
 }
 
-function compileStatement(statement: Statement): Run {
+function compileStatement(statement: Statement, symbols: Symbols): Run {
   const { place } = statement
   if (statement.kind === 'data') {
     const { text } = statement
@@ -55,7 +58,7 @@ function compileStatement(statement: Statement): Run {
   }
   let run: Run
   try {
-    run = (compilers[statement.kind] as (node: Statement) => Run)(statement)
+    run = (compilers[statement.kind] as Compiler<Statement>)(statement, symbols)
   } catch (error) {
     if (error instanceof TemplateFault) error.place ??= place
     throw error
@@ -93,10 +96,10 @@ function compileTarget(target: Target): Assign {
   }
 }
 
-function compileIf({ branches, otherwise }: Of<'if'>): Run {
+function compileIf({ branches, otherwise }: Of<'if'>, symbols: Symbols): Run {
   return inBranch(() => {
-    const cases = branches.map(([test, body]) => [compile(test), compileBody(body)] as const)
-    const other = otherwise && compileBody(otherwise)
+    const cases = branches.map(([test, body]) => [compile(test), compileBody(body, symbols)] as const)
+    const other = otherwise && compileBody(otherwise, symbols)
     return (scope, out) => {
       for (const [test, run] of cases) if (isTrue(test(scope))) return run(scope, out)
       return other?.(scope, out)
@@ -115,40 +118,40 @@ function* chosen(over: Value, scope: Scope, assign: Assign, test: Evaluate): Ite
   }
 }
 
-function compileFor({
-  target,
-  over,
-  test,
-  recursive,
-  body,
-  otherwise,
-  place,
-}: Loop & { place: Statement['place'] }): Run {
+function compileFor(node: Loop & { place: Place }, symbols: Symbols): Run {
+  const { target, over, test, recursive, otherwise, place } = node
   const [assign, items, holds] = [compileTarget(target), compile(over), test && compile(test)]
-  const [run, other] = [compileBody(body), otherwise && compileBody(otherwise)]
+  const inside = new Symbols(symbols).declare([...namesOf(target), 'loop']).visit(node.body)
+  const after = new Symbols(symbols).visit(otherwise ?? [])
+  const [run, other] = [compileBody(node.body, inside), otherwise && compileBody(otherwise, after)]
+  const [{ hidden }, { hidden: hiddenAfter }] = [inside, after]
   const start = (scope: Scope, out: Output, value: Value, depth: number): Signal => {
     const again = (inner: Value): Value =>
       nested(() => capture((_, inside) => start(scope, inside, inner, depth + 1), scope).text)
     const from = holds ? new Generator(chosen(value, scope, assign, holds)) : value
     const loop = new LoopRun(from, depth, recursive ? again : undefined)
+    // As in Jinja2, only a turn that came to its end keeps `else` away.
     let turns = 0
     for (let next = loop.next(); !next.done; next = loop.next()) {
-      turns++
-      const inner = new Scope(scope)
+      const inner = new Scope(scope, { hidden })
       inner.set('loop', loop.variable)
       assign(inner, next.value)
-      if (run(inner, out) === 'break') return undefined
+      const signal = run(inner, out)
+      if (signal === 'break') break
+      if (signal === undefined) turns++
       account.place = place
     }
-    return turns === 0 ? other?.(new Scope(scope), out) : undefined
+    return turns === 0 ? other?.(new Scope(scope, { hidden: hiddenAfter }), out) : undefined
   }
   return (scope, out) => start(scope, out, items(scope), 0)
 }
 
-function compileSetBlock({ target, filter, body }: Of<'set-block'>): Run {
-  const [assign, run, change] = [compileTarget(target), compileBody(body), filter && compile(filter)]
+function compileSetBlock({ target, filter, body }: Of<'set-block'>, symbols: Symbols): Run {
+  const inside = new Symbols(symbols).visit(body)
+  const [assign, run, change] = [compileTarget(target), compileBody(body, inside), filter && compile(filter)]
+  const { hidden } = inside
   return (scope) => {
-    const inner = new Scope(scope)
+    const inner = new Scope(scope, { hidden })
     const { text, signal } = capture(run, inner)
     if (signal) return signal
     assign(scope, change ? filtered(change, inner, text) : text)
@@ -164,8 +167,11 @@ function filtered(change: Evaluate, scope: Scope, text: Str): Value {
 
 type MakeMacro = (scope: Scope) => Callable
 
-function compileMacro({ name, parameters, body, uses }: MacroBody): MakeMacro {
-  const run = compileBody(body)
+function compileMacro({ name, parameters, body, uses }: MacroBody, symbols: Symbols): MakeMacro {
+  const inside = new Symbols(symbols)
+  for (const parameter of parameters) inside.declare([parameter.name]).read(parameter.fallback)
+  const run = compileBody(body, inside.visit(body))
+  const { hidden } = inside
   const defaults = parameters.map(({ fallback }) => fallback && compile(fallback))
   const names = parameters.map((parameter) => parameter.name)
   const takes = (special: string) => uses.has(special) && !names.includes(special)
@@ -198,7 +204,7 @@ function compileMacro({ name, parameters, body, uses }: MacroBody): MakeMacro {
     takeBytes(macroBytes)
     const call: Callable['call'] = (args, keywords) =>
       nested(() => {
-        const inner = new Scope(scope)
+        const inner = new Scope(scope, { hidden })
         bindAll(inner, args, keywords)
         return capture(run, inner).text
       })
@@ -206,8 +212,8 @@ function compileMacro({ name, parameters, body, uses }: MacroBody): MakeMacro {
   }
 }
 
-function compileCallBlock({ callee, args, macro }: Of<'call-block'>): Run {
-  const make = compileMacro(macro)
+function compileCallBlock({ callee, args, macro }: Of<'call-block'>, symbols: Symbols): Run {
+  const make = compileMacro(macro, symbols)
   // A block of its own, without anyone to call it: its text is written.
   if (macro.name === 'generation') {
     return (scope, out) => {
@@ -224,7 +230,7 @@ function compileCallBlock({ callee, args, macro }: Of<'call-block'>): Run {
   }
 }
 
-const compilers: { [K in Exclude<Kind, 'data'>]: (node: Of<K>) => Run } = {
+const compilers: { [K in Exclude<Kind, 'data'>]: Compiler<Of<K>> } = {
   print: ({ value }) => {
     const evaluate = compile(value)
     return (scope, out) => {
@@ -249,37 +255,41 @@ const compilers: { [K in Exclude<Kind, 'data'>]: (node: Of<K>) => Run } = {
     }
   },
   'set-block': compileSetBlock,
-  macro: ({ macro }) => {
-    const make = compileMacro(macro)
+  macro: ({ macro }, symbols) => {
+    const make = compileMacro(macro, symbols)
     return (scope) => {
       scope.set(macro.name, make(scope))
       return undefined
     }
   },
   'call-block': compileCallBlock,
-  'filter-block': ({ filter, body }) => {
-    const [change, run] = [compile(filter), compileBody(body)]
+  'filter-block': ({ filter, body }, symbols) => {
+    const inside = new Symbols(symbols).visit(body).read(filter)
+    const [change, run] = [compile(filter), compileBody(body, inside)]
+    const { hidden } = inside
     return (scope, out) => {
-      const inner = new Scope(scope)
+      const inner = new Scope(scope, { hidden })
       const { text, signal } = capture(run, inner)
       if (!signal) out.add(str(filtered(change, inner, text)))
       return signal
     }
   },
-  with: ({ targets, body }) => {
+  with: ({ targets, body }, symbols) => {
+    const inside = new Symbols(symbols).declare(targets.flatMap(([target]) => namesOf(target))).visit(body)
+    const { hidden } = inside
     const assigns = targets.map(([target, value]) => [compileTarget(target), compile(value)] as const)
-    const run = compileBody(body)
+    const run = compileBody(body, inside)
     return (scope, out) => {
-      const inner = new Scope(scope)
+      const inner = new Scope(scope, { hidden })
       const values = assigns.map(([, evaluate]) => evaluate(scope))
       for (const [i, [assign]] of assigns.entries()) assign(inner, values[i]!)
       return run(inner, out)
     }
   },
   block: ({ scoped, body }) => {
-    const run = compileBody(body)
+    const run = compileBlock(body)
     return (scope, out) => {
-      run(new Scope(scoped ? scope : scope.root), out)
+      run(scoped ? scope : scope.root, out)
       return undefined
     }
   },
@@ -287,29 +297,40 @@ const compilers: { [K in Exclude<Kind, 'data'>]: (node: Of<K>) => Run } = {
   continue: () => () => 'continue',
 }
 
+/** A block stands by itself: it knows the template's variables, not those of the scopes around it unless it is scoped. */
+function compileBlock(body: readonly Statement[]): Run {
+  const inside = new Symbols().visit(body)
+  const run = compileBody(body, inside)
+  const { hidden } = inside
+  return (scope, out) => run(new Scope(new Scope(scope, { isBlock: true }), { hidden }), out)
+}
+
 /** `self`: the blocks as functions. */
 function makeSelf(blocks: ReadonlyMap<string, Run>, root: Scope): Thing {
   const attributes: Record<string, () => Value> = {}
   for (const [name, run] of blocks)
-    attributes[name] = () => new Callable(name, () => nested(() => capture(run, new Scope(root)).text))
+    attributes[name] = () => new Callable(name, () => nested(() => capture(run, root).text))
   return new Thing('TemplateReference', attributes)
 }
 
 export class JinjaProgram {
   readonly #run: Run
   readonly #blocks: ReadonlyMap<string, Run>
+  readonly #hidden: readonly string[]
 
   constructor({ body, blocks }: Template) {
-    this.#run = withPlaces(() => compileBody(body))
-    this.#blocks = withPlaces(() => new Map(Array.from(blocks, ([name, list]) => [name, compileBody(list)])))
+    const symbols = new Symbols().declare(['self']).visit(body)
+    this.#hidden = symbols.hidden
+    this.#run = withPlaces(() => compileBody(body, symbols))
+    this.#blocks = withPlaces(() => new Map(Array.from(blocks, ([name, list]) => [name, compileBlock(list)])))
   }
 
   run(variables: () => ReadonlyMap<string, Value>): Str {
     openAccount()
     return withPlaces(() => {
-      const root = new Scope(undefined)
-      for (const [name, value] of variables()) root.set(name, value)
-      const own = new Scope(root, true)
+      const given = new Scope()
+      for (const [name, value] of variables()) given.set(name, value)
+      const own = new Scope(given, { hidden: this.#hidden, isRoot: true })
       own.set('self', makeSelf(this.#blocks, own))
       return capture(this.#run, own).text
     })

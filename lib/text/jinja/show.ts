@@ -94,7 +94,10 @@ export function str(value: Value): Str {
   if (value instanceof Range)
     return value.step === 1 ? `range(${value.from}, ${value.to})` : `range(${value.from}, ${value.to}, ${value.step})`
   if (value instanceof Generator) return '<generator object>'
-  if (value instanceof Callable) return value.attributes ? `<Macro '${value.name}'>` : `<function ${value.name}>`
+  if (value instanceof Callable)
+    return value.attributes
+      ? `<Macro ${value.name === '' ? 'anonymous' : `'${value.name}'`}>`
+      : `<function ${value.name}>`
   if (value instanceof Thing) return `<${value.kind}>`
   return repr(value)
 }

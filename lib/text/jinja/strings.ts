@@ -124,7 +124,7 @@ function splitWords(text: Str, most: number): Str[] {
     while (at < own.length && oneSpace.test(own[at]!)) at++
     if (at >= own.length) break
     if (words.length >= most) {
-      words.push(strip(slice(text, at), null, false))
+      words.push(slice(text, at))
       break
     }
     const start = at
@@ -143,7 +143,7 @@ function splitWordsRight(text: Str, most: number): Str[] {
     while (end > 0 && oneSpace.test(own[end - 1]!)) end--
     if (end <= 0) break
     if (words.length >= most) {
-      words.push(strip(slice(text, 0, end), null, true, false))
+      words.push(slice(text, 0, end))
       break
     }
     let start = end
@@ -234,24 +234,25 @@ const upperFirst = (word: string) => {
 }
 
 /** One word, whatever stretches it has, with its first letter large and the others small. */
-export function capitalize(word: Str): Str {
-  const first = mapStretches(substring(word, 0, 1), upperFirst)
+export function capitalize(word: Str, enlarge = upperFirst): Str {
+  const first = mapStretches(substring(word, 0, 1), enlarge)
   return concat([first, mapStretches(substring(word, 1), (rest) => rest.toLowerCase())])
 }
 
 /** str.title(): words are runs of letters. */
-export const titleCase = (text: Str): Str => byWords(text, /[\p{Lu}\p{Ll}\p{Lt}]+/gu)
+export const titleCase = (text: Str): Str => byWords(text, upperFirst, /[\p{Uppercase}\p{Lowercase}\p{Lt}]+/gu)
 
 /** The filter `title`: words end at white space and opening brackets. */
-export const titleWords = (text: Str): Str => byWords(text, new RegExp(`[^-${whiteSpace}({\\[<]+`, 'g'))
+export const titleWords = (text: Str): Str =>
+  byWords(text, (first) => first.toUpperCase(), new RegExp(`[^-${whiteSpace}({\\[<]+`, 'g'))
 
-function byWords(text: Str, word: RegExp): Str {
+function byWords(text: Str, enlarge: (first: string) => string, word: RegExp): Str {
   const parts: Str[] = []
   let at = 0
   for (const match of raw(text).matchAll(word)) {
     parts.push(slice(text, at, match.index))
     at = match.index + match[0].length
-    parts.push(capitalize(slice(text, match.index, at)))
+    parts.push(capitalize(slice(text, match.index, at), enlarge))
   }
   parts.push(slice(text, at))
   return concat(parts)
@@ -297,7 +298,7 @@ export function zeroFill(text: Str, width: number): Str {
 
 /** Whether a text has cased letters and none of the other case. */
 export function isCased(text: Str, wanted: 'upper' | 'lower'): boolean {
-  const other = wanted === 'upper' ? /[\p{Ll}\p{Lt}]/u : /[\p{Lu}\p{Lt}]/u
-  const own = wanted === 'upper' ? /\p{Lu}/u : /\p{Ll}/u
+  const other = wanted === 'upper' ? /[\p{Lowercase}\p{Lt}]/u : /[\p{Uppercase}\p{Lt}]/u
+  const own = wanted === 'upper' ? /\p{Uppercase}/u : /\p{Lowercase}/u
   return own.test(raw(text)) && !other.test(raw(text))
 }
