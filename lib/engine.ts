@@ -130,6 +130,7 @@ export class Engine {
       })
       starting = TextService.start({ source: textSource(location), signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
+      for (const note of text.info.notes) log(note)
       const { contextTokens, model } = loaded
       const own = tokenIds(options.endTokens, model.vocabularySize, 'endTokens', site)
       const eosIds = [...new Set([...text.info.eosIds, ...own])].sort((a, b) => a - b)
@@ -457,8 +458,8 @@ export class Engine {
 
   #assertTemplate(site: CallSite): void {
     if (this.model.chatTemplate) return
-    const message = 'The model has no chat template; give a prompt instead of messages.'
-    throw site.error({ code: 'NO_CHAT_TEMPLATE', message, details: { model: this.model.name } })
+    const { noTemplate } = this.#text
+    throw site.error({ ...noTemplate, details: { ...noTemplate.details, model: this.model.name } })
   }
 }
 
