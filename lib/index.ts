@@ -18,6 +18,16 @@ export type {
 } from './host/wire/protocol.ts'
 export type {
   ChatMessage,
+  ConversationOptions,
+  FunctionTool,
+  KnownMessage,
+  RenderedPrompt,
+  RenderOptions,
+  TextPart,
+  Tool,
+  ToolCall,
+} from './messages.ts'
+export type {
   GenerateOptions,
   LoadOptions,
   RequestOptions,
@@ -26,8 +36,9 @@ export type {
   ScoreOptions,
   SessionOptions,
   TokenizeOptions,
+  TurnOptions,
 } from './options.ts'
 export type { Score } from './score.ts'
-export type { SavedSession } from './session.ts'
+export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
 export type { Trace, TraceEvent, TraceSummary } from './trace.ts'
