@@ -130,6 +130,7 @@ export class Engine {
       })
       starting = TextService.start({ source: textSource(location), signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
+      for (const note of text.info.notes) log(note)
       const { contextTokens, model } = loaded
       const own = tokenIds(options.endTokens, model.vocabularySize, 'endTokens', site)
       const eosIds = [...new Set([...text.info.eosIds, ...own])].sort((a, b) => a - b)

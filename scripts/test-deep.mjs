@@ -75,6 +75,11 @@ const checks = [
     ],
   },
   {
+    name: 'tokenizers',
+    what: 'token ids against llama.cpp: every pre-tokenizer, SentencePiece tokens of equal scores, 4,000 random texts each',
+    run: () => ['node', 'test/deep/tokenizers.mjs'],
+  },
+  {
     name: 'cpp-tsan',
     what: 'doctest binary under TSan',
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'thread'],
