@@ -9,6 +9,7 @@
 #include <random>
 
 #include "chi_square.h"
+#include "sampling/sampler.h"
 
 TEST_CASE("sampler: noise is Gumbel distributed, and independent of its neighbours") {
   // Uniforms of noise at (seed, position, token) and a partner beside it, in 16 x 16 cells.

@@ -1,6 +1,6 @@
 /**
- * Text to tokens and back, on the calling thread. The merge model is @huggingface/tokenizers; what is around it (special
- * tokens, begin token, prefix space, cutting of long texts) is here, because it decides what a text is allowed to mean.
+ * Text to tokens and back, on the calling thread. The merge model is @huggingface/tokenizers, or ScoreMerges; what is around it
+ * (special tokens, begin token, prefix space, cutting of long texts) is here, because it decides what a text is allowed to mean.
  * Control tokens come out of a text only with `parseSpecial`; otherwise their names are ordinary text.
  */
 import { readFileSync } from 'node:fs'
@@ -13,12 +13,14 @@ import { type Placement, placeAnswers } from './answer-ids.ts'
 import { vocabularyFromGguf } from './gguf-tokenizer.ts'
 import { vocabularyFromJson } from './json-tokenizer.ts'
 import { PromptBytes, type Segment, spellAnswer } from './prompt-bytes.ts'
+import { ScoreMerges } from './score-merges.ts'
 import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
 import {
   type SpecialToken,
   type TextBounds,
   textBounds,
   tokenBytes,
+  tokenType,
   type Vocabulary,
   wellFormed,
 } from './vocabulary.ts'
@@ -64,7 +66,7 @@ const chunkChars = 4096
 export class Tokenizer {
   readonly vocabulary: Vocabulary
   readonly info: TokenizerInfo
-  readonly #model: MergeModel
+  readonly #merge: (text: string) => readonly number[]
   readonly #ordinary: TokenCutter
   readonly #all: TokenCutter
   readonly #table: TokenTable
@@ -72,17 +74,7 @@ export class Tokenizer {
 
   constructor(vocabulary: Vocabulary) {
     this.vocabulary = vocabulary
-    try {
-      const source = { post_processor: null, decoder: null, added_tokens: [], ...vocabulary.model }
-      this.#model = new MergeModel(source, { clean_up_tokenization_spaces: false })
-    } catch (error) {
-      throw new OctavoError(
-        'MODEL_INVALID',
-        `The tokenizer cannot be built: ${(error as Error).message}`,
-        {},
-        { cause: error },
-      )
-    }
+    this.#merge = vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
     this.#ordinary = new TokenCutter(vocabulary.userDefined)
     this.#all = new TokenCutter([...vocabulary.userDefined, ...vocabulary.control])
     const table = tokenBytes(vocabulary)
@@ -94,9 +86,9 @@ export class Tokenizer {
       eosIds: vocabulary.eosIds,
       addBos: vocabulary.addBos,
       hasChatTemplate: vocabulary.chatTemplate !== undefined,
-      notes: [],
       dropPrefixSpace: vocabulary.prefixSpace !== 'never',
       tokenBytes: table,
+      notes: vocabulary.notes,
       ...textBounds(vocabulary, table),
     }
   }
@@ -197,7 +189,7 @@ export class Tokenizer {
     for (let start = 0; start < text.length; ) {
       if (start > 0) yield
       const end = this.#chunkEnd(text, start)
-      for (const id of this.#model.encode(text.slice(start, end), { add_special_tokens: false }).ids) ids.push(id)
+      for (const id of this.#merge(text.slice(start, end))) ids.push(id)
       start = end
     }
   }
@@ -260,6 +252,30 @@ export class Tokenizer {
     const match = border.exec(text)
     return match ? match.index + 1 : text.length
   }
+}
+
+function byRanks({ model }: Vocabulary): (text: string) => readonly number[] {
+  try {
+    const source = { post_processor: null, decoder: null, added_tokens: [], ...model }
+    const merges = new MergeModel(source, { clean_up_tokenization_spaces: false })
+    return (text) => merges.encode(text, { add_special_tokens: false }).ids
+  } catch (error) {
+    throw new OctavoError(
+      'MODEL_INVALID',
+      `The tokenizer cannot be built: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    )
+  }
+}
+
+function byScores({ tokens, types }: Vocabulary, scores: Float64Array): (text: string) => readonly number[] {
+  const unknownId = types.indexOf(tokenType.unknown)
+  const merges = new ScoreMerges({
+    ...{ tokens, types, scores, byteFallback: types.includes(tokenType.byte) },
+    unknownId: unknownId < 0 ? undefined : unknownId,
+  })
+  return (text) => merges.encode(text.replaceAll(' ', '▁'))
 }
 
 const border = /[A-Za-z](?= [A-Za-z])/g
