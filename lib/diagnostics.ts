@@ -5,8 +5,14 @@
  */
 import { channel } from 'node:diagnostics_channel'
 import type { ErrorData } from './errors.ts'
-import type { Usage } from './generation.ts'
 import type { FinishReason, Timings } from './host/wire/protocol.ts'
+
+export interface Usage {
+  promptTokens: number
+  /** Prompt tokens whose keys and values were found in the prefix cache. */
+  cachedTokens: number
+  completionTokens: number
+}
 
 /** Messages of 'octavo:log'. `model`: what Engine.load was given. */
 export interface LogEvent {

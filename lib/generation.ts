@@ -4,7 +4,7 @@
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
-import type { RequestTrace } from './diagnostics.ts'
+import type { RequestTrace, Usage } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from './host/wire/protocol.ts'
 
@@ -18,13 +18,6 @@ export interface GenerationPart {
   tokens: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
-}
-
-export interface Usage {
-  promptTokens: number
-  /** Prompt tokens whose keys and values were found in the prefix cache. */
-  cachedTokens: number
-  completionTokens: number
 }
 
 export interface GenerationResult {

@@ -1,8 +1,12 @@
 /** The text of one request's output: the streaming detokeniser, then stop strings. */
-
-import type { TokenText } from '../schedule/request.ts'
 import type { Detokenizer, DetokenizerOptions, TokenTable } from './detokenizer.ts'
 import { StopMatcher } from './stop-matcher.ts'
+
+/** Output tokens -> text, with stop strings: `stopped` means that the text just returned is the last. */
+export interface TokenText {
+  push(token: number): { text: string; stopped: boolean }
+  flush(): { text: string; stopped: boolean }
+}
 
 export class OutputText implements TokenText {
   readonly #detokenizer: Detokenizer

@@ -6,15 +6,10 @@
  * `tokens`; the text ends before the stop string.
  */
 import type { ErrorData } from '../../errors.ts'
+import type { TokenText } from '../output/output-text.ts'
 import type { FinishReason, RequestEnd, RequestSpec, StepPart, Timings, TokenLogprob } from '../wire/protocol.ts'
 import { Gaps } from './gaps.ts'
-import type { Tenant } from './tenants.ts'
-
-/** Output tokens -> text, with stop strings: `stopped` means that the text just returned is the last. */
-export interface TokenText {
-  push(token: number): { text: string; stopped: boolean }
-  flush(): { text: string; stopped: boolean }
-}
+import type { Tenant } from './tenant.ts'
 
 export type TopLogprobs = { tokens: Int32Array; logprobs: Float32Array }
 
@@ -45,7 +40,7 @@ export class HostRequest {
   /** Place in the order of arrival and in that of urgency (tenants.ts); given by the scheduler. */
   order = -1
   urgencyMs = 0
-  tenant!: Tenant
+  tenant!: Tenant<HostRequest>
   /** As which it counts in the queue (admission.ts). */
   queuedTokens = 0
   /** The last step it was planned for. */

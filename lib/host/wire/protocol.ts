@@ -7,10 +7,7 @@
 import type { ErrorData } from '../../errors.ts'
 import type { ModelLocation } from '../../model/locate.ts'
 import type { KvDtype, SamplerParams } from '../../native.ts'
-import type { KvFile, KvTransferEnd } from '../kv-transfer.ts'
 import type { TokenBytes } from '../output/detokenizer.ts'
-import type { StatsRow } from '../record/stats.ts'
-import type { StepRecords } from '../record/step-trace.ts'
 
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
@@ -122,6 +119,19 @@ export interface VocabularyData {
   eosIds: number[]
 }
 
+/** Keys and values in a session file. */
+export interface KvFile {
+  /** An existing file. */
+  path: string
+  /** Where the blocks begin. */
+  offset: number
+  /** Of the blocks: so many whole ones. */
+  tokens: Int32Array
+  salt: string
+  /** Digest of what the file holds before its blocks. */
+  seed: Uint8Array
+}
+
 export type ToHost =
   | { type: 'vocabulary'; vocabulary: VocabularyData }
   | { type: 'request'; request: RequestSpec }
@@ -206,6 +216,40 @@ export interface EngineStats {
   generatedTokens: number
   preemptions: number
 }
+
+/** EngineStats as it travels. */
+export interface StatsRow {
+  numbers: number[]
+  /** Name and numbers of one tenant after the other. */
+  tenants: (string | number)[]
+}
+
+export interface RequestRecord {
+  id: number
+  tenant: string
+  promptTokens: number
+  /** Found in the prefix cache; -1 when it never began. */
+  cachedTokens: number
+  outputTokens: number
+  askedAtMs: number
+  /** 0: it still runs. */
+  endedAtMs: number
+  /** How it ended: a finish reason or the code of an error. */
+  reason: string
+}
+
+export interface StepRecords {
+  beganAtMs: number
+  endedAtMs: number
+  steps: Float64Array
+  segments: Int32Array
+  requests: RequestRecord[]
+  /** Steps that came when the trace was full. */
+  lostSteps: number
+}
+
+/** `blocks`: how many were written, or are in the cache now. */
+export type KvTransferEnd = { id: number } & ({ blocks: number } | { error: ErrorData })
 
 export interface LoadProgress {
   phase: 'open' | 'weights' | 'cache' | 'ready'
