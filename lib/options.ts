@@ -2,10 +2,11 @@
  * Every public option: its documentation, its schema and its default, in one place. `parse` throws INVALID_ARGUMENT at the call,
  * with the caller's stack, naming the option, what was expected and what was found.
  */
-import { z } from 'zod'
+
 import type { CallSite } from './call-site.ts'
 import type { LoadProgress } from './host/wire/protocol.ts'
 import { type KvDtype, kvDtypes } from './native.ts'
+import * as z from './zod.ts'
 
 /** One message of a conversation. */
 export interface ChatMessage {
