@@ -2,8 +2,9 @@
  * Checks what callers give: `parse` throws INVALID_ARGUMENT at the call, with the caller's stack, naming the option, what was expected
  * and what was found.
  */
-import { z } from 'zod'
+
 import type { CallSite } from './call-site.ts'
+import * as z from './zod.ts'
 
 /** The options with defaults filled in. `what` names the argument in messages, `site` is the caller. */
 export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string, site: CallSite): z.output<S> {

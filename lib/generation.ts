@@ -4,10 +4,10 @@
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
-import type { RequestTrace } from './diagnostics.ts'
+import type { RequestTrace, Usage } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
+import { tokenRole } from './host/output/token-text.ts'
 import type { FinishReason, RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
-import { tokenRole } from './host/wire/protocol.ts'
 import { abortReason, onAbort } from './signals.ts'
 
 /**
@@ -25,14 +25,6 @@ export interface GenerationPart {
   reasoningTokens?: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
-}
-
-export interface Usage {
-  promptTokens: number
-  /** Prompt tokens whose keys and values were found in the prefix cache. */
-  cachedTokens: number
-  /** All that the model generated: answer, reasoning, markers, the tokens of a stop text; but not a token that ended it. */
-  completionTokens: number
 }
 
 export interface GenerationResult {

@@ -4,7 +4,7 @@
  * template. Keys that octavo does not know are kept: a template may. How a template wants its messages is another matter
  * (lib/text/message-shape.ts).
  */
-import { z } from 'zod'
+import * as z from './zod.ts'
 
 export interface TextPart {
   type: 'text'

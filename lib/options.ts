@@ -3,7 +3,6 @@
  * are checked by arguments.ts.
  */
 import { types } from 'node:util'
-import { z } from 'zod'
 import type { LoadProgress } from './host/wire/protocol.ts'
 import {
   type ChatMessage,
@@ -17,6 +16,7 @@ import {
 import { type KvDtype, kvDtypes } from './native.ts'
 import { absolutePath, pathOf } from './paths.ts'
 import { isAbortSignal } from './signals.ts'
+import * as z from './zod.ts'
 
 export interface LoadOptions {
   /**

@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { takesParts } from '../lib/text/jinja/content-format.ts'
-import { toValue } from '../lib/text/jinja/convert.ts'
-import { TemplateFault } from '../lib/text/jinja/faults.ts'
 import { parseTemplate } from '../lib/text/jinja/parser.ts'
-import { foreign, raw, Text } from '../lib/text/jinja/text.ts'
+import { toValue } from '../lib/text/jinja/values/convert.ts'
+import { TemplateFault } from '../lib/text/jinja/values/faults.ts'
+import { foreign, raw, Text } from '../lib/text/jinja/values/text.ts'
 import { TemplateProgram, templateFault } from '../lib/text/template-sandbox.ts'
 
 interface Case {

@@ -1,5 +1,6 @@
 // The noise that tokens are drawn with: its distribution, its independence, and the bounds that let a draw skip most of it.
 #include "sampling/gumbel.h"
+#include "sampling/sampler.h"
 
 #include <doctest.h>
 

@@ -5,8 +5,9 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OctavoError } from '../errors.ts'
-import { type GgufFile, type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
+import { type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
 import { type Architecture, findArchitecture, ropeTensors, type Sizes, type TensorRow } from './architectures.ts'
+import type { CheckpointPart } from './checkpoint-part.ts'
 import { formats } from './formats.ts'
 import { locateModel, type ModelLocation } from './locate.ts'
 import { arrayLength, has, type Metadata, readInteger, readNumber, readString } from './metadata.ts'
@@ -48,14 +49,6 @@ export interface Checkpoint {
   fileBytes: number
   parameters: number
   info: ModelInfo
-}
-
-/** One file's header and where to read its data. */
-export interface CheckpointPart {
-  /** Absent: synthetic; a tensor's offset is then its number. */
-  path?: string
-  gguf: GgufFile
-  read(tensor: GgufTensor): Uint8Array
 }
 
 const maxSize = 2 ** 28

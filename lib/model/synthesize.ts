@@ -7,7 +7,7 @@ import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'no
 import { OctavoError } from '../errors.ts'
 import { type GgufTensor, type GgufValue, native, type WeightFormat } from '../native.ts'
 import { findArchitecture, type TensorRow } from './architectures.ts'
-import type { CheckpointPart } from './checkpoint.ts'
+import type { CheckpointPart } from './checkpoint-part.ts'
 import { formats } from './formats.ts'
 import type { Metadata } from './metadata.ts'
 import { type Preset, type PresetName, presets, type SyntheticType } from './presets.ts'

@@ -4,12 +4,13 @@
  * (jinja/text.ts): control tokens are looked for between them only. The marks also tell which stretches a message became.
  */
 import { OctavoError } from '../errors.ts'
-import { type Mark, toValue } from './jinja/convert.ts'
-import { concat, foreign, isStr, raw, type Span, type Str } from './jinja/text.ts'
-import { Dict, isList, type Value } from './jinja/values.ts'
+import { type Mark, toValue } from './jinja/values/convert.ts'
+import { concat, foreign, isStr, raw, type Span, type Str } from './jinja/values/text.ts'
+import { Dict, isList, type Value } from './jinja/values/values.ts'
+import { wellFormed } from './jinja/values/well-formed.ts'
 import type { TemplateProgram } from './template-sandbox.ts'
 import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
-import { type SpecialToken, wellFormed } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary.ts'
 
 export interface ChatRequest {
   /** Plain data; strings in it are not trusted. */

@@ -3,14 +3,14 @@
  * nothing but its variables and the functions of jinja/globals.ts; what it may use is in jinja/limits.ts.
  */
 import { takesParts } from './jinja/content-format.ts'
-import { toValue } from './jinja/convert.ts'
-import { describeFault, TemplateFault, TemplateLimit } from './jinja/faults.ts'
-import { makeGlobals } from './jinja/globals.ts'
-import { openAccount } from './jinja/limits.ts'
+import { makeGlobals } from './jinja/library/globals.ts'
 import { parseTemplate } from './jinja/parser.ts'
 import { JinjaProgram, withPlaces } from './jinja/program.ts'
-import { raw, type Str } from './jinja/text.ts'
-import type { Value } from './jinja/values.ts'
+import { toValue } from './jinja/values/convert.ts'
+import { describeFault, TemplateFault, TemplateLimit } from './jinja/values/faults.ts'
+import { openAccount } from './jinja/values/limits.ts'
+import { raw, type Str } from './jinja/values/text.ts'
+import type { Value } from './jinja/values/values.ts'
 
 export class TemplateProgram {
   readonly #program: JinjaProgram

@@ -69,9 +69,6 @@ const byteOfCodeUnit = Int16Array.from(
 
 const encoder = new TextEncoder()
 
-/** Lone surrogates have no UTF-8 form: they become U+FFFD, as everywhere in JavaScript. */
-export const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd')
-
 /** Writes the bytes that `text` spells in GPT-2's alphabet, and says how many; -1 when a character is none of it. */
 function spellBytes(text: string, out: Uint8Array, at: number): number {
   for (let i = 0; i < text.length; i++) {

@@ -4,9 +4,9 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { toValue } from '../../dist/text/jinja/convert.js'
-import { TemplateLimit } from '../../dist/text/jinja/faults.js'
-import { foreign, raw } from '../../dist/text/jinja/text.js'
+import { toValue } from '../../dist/text/jinja/values/convert.js'
+import { TemplateLimit } from '../../dist/text/jinja/values/faults.js'
+import { foreign, raw } from '../../dist/text/jinja/values/text.js'
 import { TemplateProgram } from '../../dist/text/template-sandbox.js'
 
 const { values } = parseArgs({

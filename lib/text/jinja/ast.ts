@@ -1,6 +1,6 @@
 /** A template as a tree: what the parser makes and the compiler turns into functions. */
-import type { Place } from './faults.ts'
-import type { Value } from './values.ts'
+import type { Place } from './values/faults.ts'
+import type { Value } from './values/values.ts'
 
 export interface Args {
   positional: Expression[]

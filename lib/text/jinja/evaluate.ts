@@ -1,16 +1,17 @@
 /** Expressions -> functions of a scope. */
-import { callValue, getAttribute, getItem, getSlice } from './access.ts'
+
 import type { Args, Expression } from './ast.ts'
-import { comparisons } from './compare.ts'
-import { fail, TemplateFault } from './faults.ts'
-import { filterNamed, missingFilter, testNamed } from './library.ts'
-import { step, takeItems } from './limits.ts'
-import { negate, positive } from './numbers.ts'
-import { operators } from './operators.ts'
+import { callValue, getAttribute, getItem, getSlice } from './library/access.ts'
+import { filterNamed, missingFilter, testNamed } from './library/library.ts'
+import { operators } from './library/operators.ts'
 import type { Scope } from './scope.ts'
-import { str } from './show.ts'
-import { concat, isStr, raw, type Str } from './text.ts'
-import { Dict, isTrue, type Keywords, listOf, noKeywords, Tuple, Undefined, type Value } from './values.ts'
+import { comparisons } from './values/compare.ts'
+import { fail, TemplateFault } from './values/faults.ts'
+import { step, takeItems } from './values/limits.ts'
+import { negate, positive } from './values/numbers.ts'
+import { str } from './values/show.ts'
+import { concat, isStr, raw, type Str } from './values/text.ts'
+import { Dict, isTrue, type Keywords, listOf, noKeywords, Tuple, Undefined, type Value } from './values/values.ts'
 
 export type Evaluate = (scope: Scope) => Value
 type Kind = Expression['kind']

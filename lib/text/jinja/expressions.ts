@@ -1,10 +1,10 @@
 /** The parser of expressions: recursive descent in Jinja2's order of precedence. */
 import type { Args, Expression } from './ast.ts'
-import { comparisons } from './compare.ts'
-import { TemplateLimit } from './faults.ts'
-import { limits } from './limits.ts'
 import type { Tokens } from './tokens.ts'
-import { Float, type Value } from './values.ts'
+import { comparisons } from './values/compare.ts'
+import { TemplateLimit } from './values/faults.ts'
+import { limits } from './values/limits.ts'
+import { Float, type Value } from './values/values.ts'
 
 const constants: Record<string, Value> = { true: true, True: true, false: false, False: false, none: null, None: null }
 export const isConstant = (name: string) => Object.hasOwn(constants, name)

@@ -3,11 +3,11 @@
  * after a block goes, and so does the white space between a line's start and a block. Line ends of every kind are \n, and one at the
  * very end goes.
  */
-import { type Place, TemplateFault, TemplateLimit } from './faults.ts'
-import { limits } from './limits.ts'
-import { integer } from './numbers.ts'
-import { strip, whiteSpace } from './strings.ts'
-import { raw } from './text.ts'
+import { type Place, TemplateFault, TemplateLimit } from './values/faults.ts'
+import { limits } from './values/limits.ts'
+import { integer } from './values/numbers.ts'
+import { strip, whiteSpace } from './values/strings.ts'
+import { raw } from './values/text.ts'
 
 export type TokenType =
   | 'data'

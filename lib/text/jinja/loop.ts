@@ -1,8 +1,8 @@
 /** A running loop: one item of look-ahead over an iterator, and the variable `loop`. */
-import { equal } from './compare.ts'
-import { fail } from './faults.ts'
-import { step } from './limits.ts'
-import { Callable, Generator, iterate, listOf, Thing, Tuple, Undefined, type Value } from './values.ts'
+import { equal } from './values/compare.ts'
+import { fail } from './values/faults.ts'
+import { step } from './values/limits.ts'
+import { Callable, Generator, iterate, listOf, Thing, Tuple, Undefined, type Value } from './values/values.ts'
 
 export class LoopRun {
   #items: Iterator<Value>

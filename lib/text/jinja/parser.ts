@@ -4,10 +4,10 @@
  */
 import type { Expression, MacroBody, Parameter, Statement, Target, Template } from './ast.ts'
 import { Expressions, isConstant } from './expressions.ts'
-import type { Place } from './faults.ts'
 import { lex } from './lexer.ts'
 import { namesOf } from './symbols.ts'
 import { Tokens } from './tokens.ts'
+import type { Place } from './values/faults.ts'
 
 const otherTemplates = new Set(['include', 'import', 'from', 'extends'])
 const absentTags: Record<string, string> = {

@@ -1,14 +1,15 @@
 /** Statements -> functions of a scope and an output: a template that runs. */
-import { callValue } from './access.ts'
+
 import type { Loop, MacroBody, Statement, Target, Template } from './ast.ts'
 import { blockText, compile, compileArgs, type Evaluate, inBranch } from './evaluate.ts'
-import { fail, type Place, TemplateFault, TemplateLimit } from './faults.ts'
-import { account, limits, nested, openAccount, step, takeBytes } from './limits.ts'
+import { callValue } from './library/access.ts'
 import { LoopRun } from './loop.ts'
 import { Scope } from './scope.ts'
-import { str } from './show.ts'
 import { namesOf, Symbols } from './symbols.ts'
-import { Output, type Str } from './text.ts'
+import { fail, type Place, TemplateFault, TemplateLimit } from './values/faults.ts'
+import { account, limits, nested, openAccount, step, takeBytes } from './values/limits.ts'
+import { str } from './values/show.ts'
+import { Output, type Str } from './values/text.ts'
 import {
   Callable,
   Dict,
@@ -22,7 +23,7 @@ import {
   Tuple,
   Undefined,
   type Value,
-} from './values.ts'
+} from './values/values.ts'
 
 /** What a statement asks of the loop around it. */
 type Signal = 'break' | 'continue' | undefined

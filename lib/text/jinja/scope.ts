@@ -2,7 +2,7 @@
  * Names and what they are, one scope in another. A loop makes a new one for each turn, a macro for each call, so that what is set in
  * them ends with them; `if` makes none.
  */
-import { Undefined, type Value } from './values.ts'
+import { Undefined, type Value } from './values/values.ts'
 
 /** Stands for a name that belongs to a scope and is not set yet: what is outside is not looked at (symbols.ts). */
 const hidden = new Undefined('')

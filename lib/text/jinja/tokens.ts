@@ -1,7 +1,8 @@
 /** The parser's place in the tokens. */
-import { TemplateFault, TemplateLimit } from './faults.ts'
+
 import type { Token, TokenType } from './lexer.ts'
-import { limits } from './limits.ts'
+import { TemplateFault, TemplateLimit } from './values/faults.ts'
+import { limits } from './values/limits.ts'
 
 const spelled: Partial<Record<TokenType, string>> = {
   block_begin: '{%',

@@ -3,14 +3,12 @@
  * item then, brackets the other way round. Attributes are the methods in methods.ts and nothing else: no name reaches an object of
  * JavaScript.
  */
-import { bind } from './arguments.ts'
-import { fail } from './faults.ts'
-import { formatText } from './format.ts'
-import { step, takeItems } from './limits.ts'
-import { attributeOf } from './methods.ts'
-import { str } from './show.ts'
-import { characters, substring, lengthOf as textLength } from './strings.ts'
-import { concat, isMarkup, isStr, raw, toMarkup } from './text.ts'
+import { bind } from '../values/arguments.ts'
+import { fail } from '../values/faults.ts'
+import { step, takeItems } from '../values/limits.ts'
+import { str } from '../values/show.ts'
+import { characters, substring, lengthOf as textLength } from '../values/strings.ts'
+import { concat, isMarkup, isStr, raw, toMarkup } from '../values/text.ts'
 import {
   Callable,
   Dict,
@@ -28,7 +26,9 @@ import {
   Undefined,
   type Value,
   wantInt,
-} from './values.ts'
+} from '../values/values.ts'
+import { formatText } from './format.ts'
+import { attributeOf } from './methods.ts'
 
 function missing(value: Value, name: Value): Undefined {
   const what = isStr(name) ? `attribute '${raw(name)}'` : `element ${raw(str(name))}`

@@ -1,10 +1,11 @@
 /** The operators of expressions: arithmetic on numbers is in numbers.ts, here is what they do with strings and lists. */
+
+import { takeItems } from '../values/limits.ts'
+import { calculate, unsupported } from '../values/numbers.ts'
+import { repeat } from '../values/strings.ts'
+import { concat, escapeHtml, isMarkup, isStr, type Str, toMarkup } from '../values/text.ts'
+import { isInt, isList, isNumber, Tuple, type Value } from '../values/values.ts'
 import { percent } from './format.ts'
-import { takeItems } from './limits.ts'
-import { calculate, unsupported } from './numbers.ts'
-import { repeat } from './strings.ts'
-import { concat, escapeHtml, isMarkup, isStr, type Str, toMarkup } from './text.ts'
-import { isInt, isList, isNumber, Tuple, type Value } from './values.ts'
 
 function add(a: Value, b: Value): Value {
   if (isStr(a) && isStr(b)) return addText(a, b)

@@ -1,8 +1,9 @@
 /** Filters and tests by name. Filters such as `map` and `select` ask for others, hence one place for both. */
-import { fail } from './faults.ts'
-import { absentFilters, type FreeFilter, makeFilters } from './filters.ts'
+import { fail } from '../values/faults.ts'
+import { noKeywords } from '../values/values.ts'
+import type { FreeFilter } from './filter.ts'
+import { absentFilters, makeFilters } from './filters.ts'
 import { makeTests, type Test } from './tests.ts'
-import { noKeywords } from './values.ts'
 
 const tests = makeTests(() => filters)
 const filters = makeFilters((name) => {

@@ -3,17 +3,24 @@
  * `tojson` is that of transformers: JSON as it is, not escaped for HTML.
  */
 
-import { wellFormed } from '../vocabulary.ts'
-import { getOwnAttribute } from './access.ts'
-import { bind, type Parameter } from './arguments.ts'
-import { fail } from './faults.ts'
-import { percent } from './format.ts'
-import { checkCharacters } from './limits.ts'
-import { listFilters } from './list-filters.ts'
-import { calculate, fixed, integer, readFloat, readInt, roundHalfEven, toNumber } from './numbers.ts'
-import { json, repr, str } from './show.ts'
-import * as strings from './strings.ts'
-import { concat, escapeHtml, isMarkup, isStr, mapStretches, mixed, raw, type Str, slice, toMarkup } from './text.ts'
+import { bind } from '../values/arguments.ts'
+import { fail } from '../values/faults.ts'
+import { checkCharacters } from '../values/limits.ts'
+import { calculate, fixed, integer, readFloat, readInt, roundHalfEven, toNumber } from '../values/numbers.ts'
+import { json, repr, str } from '../values/show.ts'
+import * as strings from '../values/strings.ts'
+import {
+  concat,
+  escapeHtml,
+  isMarkup,
+  isStr,
+  mapStretches,
+  mixed,
+  raw,
+  type Str,
+  slice,
+  toMarkup,
+} from '../values/text.ts'
 import {
   Dict,
   Float,
@@ -22,7 +29,6 @@ import {
   isSequence,
   isTrue,
   itemsOf,
-  type Keywords,
   known,
   lengthOf,
   listOf,
@@ -32,16 +38,13 @@ import {
   type Value,
   wantInt,
   wantStr,
-} from './values.ts'
+} from '../values/values.ts'
+import { wellFormed } from '../values/well-formed.ts'
+import { getOwnAttribute } from './access.ts'
+import type { Filter, FreeFilter } from './filter.ts'
+import { percent } from './format.ts'
+import { listFilters } from './list-filters.ts'
 import { wordWrap } from './wrap.ts'
-
-export interface Filter {
-  parameters: readonly Parameter[]
-  run(value: Value, args: Value[]): Value
-}
-
-/** Takes its arguments as they come. */
-export type FreeFilter = (value: Value, args: readonly Value[], keywords: Keywords) => Value
 
 const kept = (from: Value, text: Str) => (isMarkup(from) ? toMarkup(text) : text)
 const onText = (change: (text: Str) => Str): Filter => ({

@@ -2,12 +2,12 @@
  * Python's methods of strings, mappings, lists and numbers: tables of name, parameters, function. What changes a list or a mapping in
  * place is refused, as Jinja2's immutable sandbox does.
  */
-import { bind, type Parameter } from './arguments.ts'
-import { equal } from './compare.ts'
-import { fail } from './faults.ts'
-import { str } from './show.ts'
-import * as strings from './strings.ts'
-import { concat, escapeHtml, isMarkup, isStr, mapStretches, raw, type Str, slice, toMarkup } from './text.ts'
+import { bind, type Parameter } from '../values/arguments.ts'
+import { equal } from '../values/compare.ts'
+import { fail } from '../values/faults.ts'
+import { str } from '../values/show.ts'
+import * as strings from '../values/strings.ts'
+import { concat, escapeHtml, isMarkup, isStr, mapStretches, raw, type Str, slice, toMarkup } from '../values/text.ts'
 import {
   Callable,
   Dict,
@@ -29,7 +29,7 @@ import {
   View,
   wantInt,
   wantStr,
-} from './values.ts'
+} from '../values/values.ts'
 
 type Method<Self> = readonly [parameters: readonly Parameter[], run: (self: Self, args: Value[]) => Value]
 

@@ -1,7 +1,7 @@
 /** The filter `wordwrap`: Python's textwrap on each line, without expanding tabs or changing white space. */
-import { fail } from './faults.ts'
-import { lengthOf, splitLines, strip, substring } from './strings.ts'
-import { concat, raw, type Str, slice } from './text.ts'
+import { fail } from '../values/faults.ts'
+import { lengthOf, splitLines, strip, substring } from '../values/strings.ts'
+import { concat, raw, type Str, slice } from '../values/text.ts'
 
 /** White space, and words that may end at a hyphen between letters or at a dash. */
 const chunk =

@@ -1,9 +1,9 @@
 /** The functions that every chat template has: Jinja2's own, and raise_exception and strftime_now of transformers. */
-import { strftime } from '../strftime.ts'
-import { bind } from './arguments.ts'
-import { fail } from './faults.ts'
-import { str } from './show.ts'
-import { mixed, raw } from './text.ts'
+
+import { bind } from '../values/arguments.ts'
+import { fail } from '../values/faults.ts'
+import { str } from '../values/show.ts'
+import { mixed, raw } from '../values/text.ts'
 import {
   Callable,
   Dict,
@@ -16,7 +16,8 @@ import {
   type Value,
   wantInt,
   wantStr,
-} from './values.ts'
+} from '../values/values.ts'
+import { strftime } from './strftime.ts'
 
 function range(args: readonly Value[]): Range {
   if (args.length < 1 || args.length > 3) return fail(`range expected 1 to 3 arguments, got ${args.length}`)

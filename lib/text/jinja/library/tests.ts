@@ -1,12 +1,23 @@
 /** Jinja2's tests: `value is name(args)`. */
-import { bind, type Parameter } from './arguments.ts'
-import { comparisons } from './compare.ts'
-import { fail } from './faults.ts'
-import { calculate, toNumber } from './numbers.ts'
-import { str } from './show.ts'
-import { isCased } from './strings.ts'
-import { isMarkup, isStr, raw } from './text.ts'
-import { Callable, Dict, Float, Generator, isNumber, isSequence, Thing, Undefined, type Value, View } from './values.ts'
+import { bind, type Parameter } from '../values/arguments.ts'
+import { comparisons } from '../values/compare.ts'
+import { fail } from '../values/faults.ts'
+import { calculate, toNumber } from '../values/numbers.ts'
+import { str } from '../values/show.ts'
+import { isCased } from '../values/strings.ts'
+import { isMarkup, isStr, raw } from '../values/text.ts'
+import {
+  Callable,
+  Dict,
+  Float,
+  Generator,
+  isNumber,
+  isSequence,
+  Thing,
+  Undefined,
+  type Value,
+  View,
+} from '../values/values.ts'
 
 export type Test = (value: Value, args: readonly Value[], keywords: ReadonlyMap<string, Value>) => boolean
 

@@ -1,10 +1,10 @@
 /** Two ways to put values into a text: `'%s' % x`, and `'{}'.format(x)` with the numbers that both write. */
-import { fail } from './faults.ts'
-import { checkCharacters } from './limits.ts'
-import { fixed, floatText, integer, signed, toNumber } from './numbers.ts'
-import { repr, str } from './show.ts'
-import { lengthOf, repeat, substring, surround } from './strings.ts'
-import { concat, foreign, isStr, noSource, raw, type Str, slice } from './text.ts'
+import { fail } from '../values/faults.ts'
+import { checkCharacters } from '../values/limits.ts'
+import { fixed, floatText, integer, signed, toNumber } from '../values/numbers.ts'
+import { repr, str } from '../values/show.ts'
+import { lengthOf, repeat, substring, surround } from '../values/strings.ts'
+import { concat, foreign, isStr, noSource, raw, type Str, slice } from '../values/text.ts'
 import {
   Dict,
   Float,
@@ -17,7 +17,7 @@ import {
   Tuple,
   typeName,
   type Value,
-} from './values.ts'
+} from '../values/values.ts'
 
 const bases: Record<string, number> = { x: 16, X: 16, o: 8, b: 2, d: 10, i: 10, u: 10, n: 10 }
 

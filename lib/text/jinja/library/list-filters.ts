@@ -1,14 +1,13 @@
 /** Jinja2's filters of lists and mappings. Those that give generators in Python do so here: nothing is computed that nobody asks for. */
-import { getItem } from './access.ts'
-import type { Parameter } from './arguments.ts'
-import { equal, order } from './compare.ts'
-import { fail } from './faults.ts'
-import type { Filter, FreeFilter } from './filters.ts'
-import { step, takeItems } from './limits.ts'
-import { calculate } from './numbers.ts'
-import { str } from './show.ts'
-import { lower, substring } from './strings.ts'
-import { concat, isStr, raw, type Str } from './text.ts'
+
+import type { Parameter } from '../values/arguments.ts'
+import { equal, order } from '../values/compare.ts'
+import { fail } from '../values/faults.ts'
+import { step, takeItems } from '../values/limits.ts'
+import { calculate } from '../values/numbers.ts'
+import { str } from '../values/show.ts'
+import { lower, substring } from '../values/strings.ts'
+import { concat, isStr, raw, type Str } from '../values/text.ts'
 import {
   Dict,
   Generator,
@@ -22,7 +21,9 @@ import {
   Undefined,
   type Value,
   wantInt,
-} from './values.ts'
+} from '../values/values.ts'
+import { getItem } from './access.ts'
+import type { Filter, FreeFilter } from './filter.ts'
 
 type FilterOf = (name: string) => FreeFilter
 type Steps = IterableIterator<Value>
