@@ -46,9 +46,11 @@ import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { abortReason, onAbort } from './signals.ts'
+import { Grammars } from './structured.ts'
 import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
 import { TextService } from './text/text-service.ts'
 import { buildTrace, type Trace } from './trace.ts'
+import type { output, ZodType } from './zod.ts'
 
 /** What is known about a loaded model. */
 export interface EngineModel extends ModelInfo {
@@ -75,6 +77,7 @@ export class Engine {
   readonly #host: HostClient
   readonly #text: TextService
   readonly #prompts: Prompts
+  readonly #grammars: Grammars
   readonly #log: Log
   readonly #kv: KvIdentity
   /** Undefined: the model does not mark its reasoning. */
@@ -94,6 +97,7 @@ export class Engine {
     const { contextTokens, model } = loaded
     this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
     this.#prompts = new Prompts(text, this.model)
+    this.#grammars = new Grammars((source) => text.compileGrammar(source))
   }
 
   /**
@@ -145,8 +149,11 @@ export class Engine {
   /**
    * Starts a generation. Option errors throw here; what comes later rejects the result and the iterator: CONTEXT_OVERFLOW when the
    * prompt leaves no room for a token, TEMPLATE_ERROR, OUT_OF_MEMORY when other programs took the memory that the KV cache was
-   * promised, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends with finishReason 'length'.
+   * promised, SCHEMA_UNSUPPORTED, OBJECT_INVALID, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends
+   * with finishReason 'length'.
    */
+  generate<T extends ZodType>(options: GenerateOptions & { schema: T }): Generation<output<T>>
+  generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
     const { source, sampling } = splitOptions(parse(generateSchema, options, 'options', site))
@@ -355,12 +362,16 @@ export class Engine {
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
-    const markers = options.reasoning === 'split' ? (known ?? usualMarkers) : undefined
-    const pending = make()
+    const form = this.#grammars.form(options, site)
+    // An answer with a form begins at once.
+    const markers = options.reasoning === 'split' && form === undefined ? (known ?? usualMarkers) : undefined
+    const prompt = make()
+    const pending = form === undefined ? prompt : form.after(prompt)
     const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
     const askedAtMs = now()
     const trace = RequestTrace.start(this.model.name, 'generate')
-    const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, trace, ...(onEnd && { onEnd }) })
+    const setup = { site, seed, askedAtMs, now, signal, trace, read: form?.read, ...(onEnd && { onEnd }) }
+    const generation = new RunningGeneration(setup)
     this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
@@ -373,7 +384,7 @@ export class Engine {
         ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
         ...(markers && { reasoning: { ...markers, begun: endsInReasoning(text, markers) } }),
-        sampling,
+        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(output.dropPrefixSpace) },
         salt: tenant,
         askedAtMs,
         priority,

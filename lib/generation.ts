@@ -5,7 +5,7 @@
  */
 import type { CallSite } from './call-site.ts'
 import type { RequestTrace, Usage } from './diagnostics.ts'
-import type { ErrorData } from './errors.ts'
+import { type ErrorData, toErrorData } from './errors.ts'
 import { tokenRole } from './host/output/token-text.ts'
 import type { FinishReason, RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import { abortReason, onAbort } from './signals.ts'
@@ -27,7 +27,7 @@ export interface GenerationPart {
   logprobs?: TokenLogprob[]
 }
 
-export interface GenerationResult {
+export interface GenerationResult<T = unknown> {
   text: string
   /**
    * The ids that spell the text: detokenised they give it (behind white space where reasoning came before). Where a stop text begins
@@ -48,16 +48,18 @@ export interface GenerationResult {
   seed: number
   /** One entry for each of `tokens`. */
   logprobs?: TokenLogprob[]
+  /** With a schema: the answer as a value. Only a complete answer has one, which the model ended itself. */
+  object?: T
 }
 
-/** A running generation. */
-export interface Generation extends AsyncIterable<GenerationPart> {
+/** A running generation. T: what its schema describes. */
+export interface Generation<T = unknown> extends AsyncIterable<GenerationPart> {
   /**
    * Resolves at the end, also after `cancel()` or leaving the loop (finishReason 'cancelled'); rejects with `signal.reason` when
    * the signal aborts, with an OctavoError when something fails. Never an unhandled rejection, even if nobody looks at it.
    * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
-  readonly result: Promise<GenerationResult>
+  readonly result: Promise<GenerationResult<T>>
   /** What came so far; readable at any time. */
   readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
@@ -91,6 +93,8 @@ export interface GenerationSetup {
   now: () => number
   signal?: AbortSignal | undefined
   trace?: RequestTrace | undefined
+  /** The value that a complete answer is; throws when it is refused after all. */
+  read?: ((text: string) => unknown) | undefined
   /**
    * Called once, before the result settles; the result is undefined when it failed. `ids`: the output as far as it was given out, the
    * reasoning and its markers included.
@@ -279,6 +283,15 @@ export class RunningGeneration implements Generation, Stream {
       seed: this.#setup.seed,
     }
     if (this.#logprobs.length > 0) result.logprobs = this.#logprobs
+    // An answer of the model's own ending; a stop of the caller's may have cut it anywhere.
+    if (this.#setup.read !== undefined && stop?.token !== undefined && stop.text === undefined) {
+      try {
+        result.object = this.#setup.read(this.#text)
+      } catch (error) {
+        this.fail(toErrorData(error))
+        return
+      }
+    }
     this.#end(result)
     this.#setup.trace?.end(reason, result.usage, timings)
     this.#settle.resolve(result)

@@ -22,6 +22,7 @@ import type {
 import { endMismatch, turnMessagesSchema } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { pathSchema, turnSchema } from './options.ts'
+import type { output, ZodType } from './zod.ts'
 
 /** A message with the ids that the model generated for it, its reasoning and markers included. */
 export interface VerbatimMessage extends CheckedMessage {
@@ -106,6 +107,8 @@ export class Session {
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
+  generate<T extends ZodType>(message: TurnMessage, options: TurnOptions & { schema: T }): Generation<output<T>>
+  generate(message: TurnMessage, options?: TurnOptions): Generation
   generate(message: TurnMessage, options: TurnOptions = {}): Generation {
     const site = new CallSite(this.generate)
     const { asked, turn } = this.#turn(message, options, site)

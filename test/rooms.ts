@@ -35,6 +35,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['text/jinja/library', 'lib/text/jinja/library/'],
       ['text/jinja/values', 'lib/text/jinja/values/'],
       ['host/output', 'lib/host/output/'],
+      ['grammar', 'lib/grammar/'],
       [
         'base',
         'lib/native.ts',
@@ -66,6 +67,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['backend.h', 'cpp/backend.h', 'cpp/step.h'],
       ['kv', 'cpp/kv/'],
       ['sampling', 'cpp/sampling/'],
+      ['grammar', 'cpp/grammar/'],
       ['files', 'cpp/files/'],
       ['os', 'cpp/os/'],
       ['base', 'cpp/error.h', 'cpp/error.cpp', 'cpp/exact_math.h', 'cpp/splitmix.h'],
