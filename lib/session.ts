@@ -24,7 +24,7 @@ import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { pathSchema, turnSchema } from './options.ts'
 import type { output, ZodType } from './zod.ts'
 
-/** A message with the ids that the model generated for it, its reasoning and markers included. */
+/** A message with the ids that the model generated for it, or for the rest of it; its reasoning and markers included. */
 export interface VerbatimMessage extends CheckedMessage {
   tokens?: Int32Array
 }
@@ -124,7 +124,7 @@ export class Session {
       this.#turns.splice(0, dropped)
       const { continueFinalMessage } = turn.conversation
       const said = continueFinalMessage ? asked.slice(0, -1) : asked
-      this.#messages.push(...said, continueFinalMessage ? continued(asked.at(-1)!, result) : answerOf(result, ids))
+      this.#messages.push(...said, continueFinalMessage ? continued(asked.at(-1)!, result, ids) : answerOf(result, ids))
       this.#turns.push(said.length + 1)
     }
     const onDropped = (turns: number) => {
@@ -233,11 +233,15 @@ function withoutIds({ tokens, ...message }: VerbatimMessage): CheckedMessage {
   return tokens === undefined || tokens instanceof Int32Array ? message : { ...message, tokens }
 }
 
-/** An answer that was begun by the caller: nobody knows the ids of the whole. */
-function continued(begun: CheckedMessage, { text, reasoning }: GenerationResult): VerbatimMessage {
+/** An answer that was begun by the caller: the ids are those of what came after it. */
+function continued(
+  begun: CheckedMessage,
+  { text, reasoning }: GenerationResult,
+  ids: readonly number[],
+): VerbatimMessage {
   const { tokens: _, content, ...others } = begun
   const thought = reasoning && { reasoning_content: `${others.reasoning_content ?? ''}${reasoning}` }
-  const rest = { ...others, role: begun.role, ...thought }
+  const rest = { ...others, role: begun.role, ...thought, tokens: Int32Array.from(ids) }
   if (!Array.isArray(content)) return { ...rest, content: `${content ?? ''}${text}` }
   const last = content.at(-1)!
   return { ...rest, content: [...content.slice(0, -1), { ...last, text: last.text + text }] }

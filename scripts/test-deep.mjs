@@ -82,6 +82,12 @@ const checks = [
     run: () => ['node', 'test/deep/jinja.mjs', '--python', python],
   },
   {
+    name: 'conversations',
+    what: '1,000 random conversations on 13 templates and 4 vocabularies: every prompt of a session against Jinja2 on its history, where control tokens stand, what is computed',
+    skip: () => (hasJinja() ? '' : `${python} has no jinja2 3.1.6`),
+    run: () => ['node', '--import', 'tsx', 'test/deep/conversations.ts', '--python', python],
+  },
+  {
     name: 'tokenizers',
     what: 'token ids against llama.cpp: every pre-tokenizer, SentencePiece tokens of equal scores, 4,000 random texts each',
     run: () => ['node', 'test/deep/tokenizers.mjs'],

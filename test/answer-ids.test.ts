@@ -102,6 +102,19 @@ describe('ids of an answer', () => {
     expect(spelled(stories, got)).toBe(text)
   })
 
+  it.each([
+    ['a word', 'I'],
+    ['what may be in the answer, too', 'Say: an owl of'],
+    ['a long text', 'tick tock an owl '.repeat(300)],
+  ])('of the rest of an answer stand behind %s that began it, which is tokenised as before', (_, begun) => {
+    const ids = letters(' an owl of seven hills')
+    const { text, ids: got } = prompt(stories, plainTemplate, talk(`${begun} an owl of seven hills`, ids))
+    const before = text.slice(0, text.indexOf(' an owl of seven hills'))
+    const known = [...stories.encode(before, { parseSpecial: true }), ...ids]
+    expect(got.slice(0, known.length)).toEqual(known)
+    expect(spelled(stories, got)).toBe(text)
+  })
+
   it('bring in no control token and no characters that the rendering has not', () => {
     // Text before a stop is shown; the ids go on.
     const more = Int32Array.from([...letters('Yes. '), ...letters('STOP more'), 2, 1])

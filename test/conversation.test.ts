@@ -90,6 +90,21 @@ describe('session', () => {
     expect(next.usage.cachedTokens).toBeGreaterThanOrEqual(usage.promptTokens + tokens.length - 16)
   })
 
+  it('an answer that the caller began: what the model added is found again, however it was spelled', async () => {
+    const session = engine.session()
+    const letters = await Promise.all(Array.from('abcdefghijklmnopqrstuvwxyz', (letter) => engine.tokenize(letter)))
+    const spelled = { logitBias: Object.fromEntries(letters.map(([id]) => [id!, 30])), ignoreEos: true, seed: 1 }
+    const begun = [
+      { role: 'user', content: 'Tell a story.' },
+      { role: 'assistant', content: 'Once upon a time' },
+    ]
+    const options = { ...spelled, maxTokens: 80, continueFinalMessage: true }
+    const { usage, text, tokens } = await session.generate(begun, options).result
+    expect((await engine.tokenize(text)).length).toBeLessThan(tokens.length)
+    const next = await session.generate('Go on.', { maxTokens: 3 }).result
+    expect(next.usage.cachedTokens).toBeGreaterThanOrEqual(usage.promptTokens + tokens.length - 16)
+  })
+
   it('a fork and its parent go on by themselves, and each finds what both computed', async () => {
     const session = engine.session()
     const greedy = { temperature: 0, maxTokens: 30, ignoreEos: true }

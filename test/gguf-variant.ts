@@ -8,7 +8,7 @@ import { ggufMetadata } from './gguf-metadata.ts'
 
 const stories = fileURLToPath(new URL('../models/octavo-stories-q4_0.gguf', import.meta.url))
 const alignment = 32
-const typeOf = { u32: 4, text: 8, array: 9 }
+const typeOf = { u32: 4, i32: 5, f32: 6, bool: 7, text: 8, array: 9 }
 
 const u32 = (value: number) => {
   const bytes = Buffer.alloc(4)
@@ -20,16 +20,25 @@ const u64 = (value: number) => {
   bytes.writeBigUInt64LE(BigInt(value))
   return bytes
 }
+const f32 = (value: number) => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeFloatLE(value)
+  return bytes
+}
 const text = (value: string) => Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)])
 
-/** A value as what it is changed from. */
+/** A value as files have such; numbers of a list that has fractions are floats. */
 function written(value: GgufValue): Buffer {
   if (typeof value === 'string') return Buffer.concat([u32(typeOf.text), text(value)])
+  if (typeof value === 'boolean') return Buffer.concat([u32(typeOf.bool), Buffer.of(Number(value))])
   if (typeof value === 'number') return Buffer.concat([u32(typeOf.u32), u32(value)])
   const list = value as (string | number)[]
-  const ofText = typeof list[0] === 'string'
-  const items = list.map((item) => (ofText ? text(item as string) : u32(item as number)))
-  return Buffer.concat([u32(typeOf.array), u32(ofText ? typeOf.text : typeOf.u32 + 1), u64(list.length), ...items])
+  const count = u64(list.length)
+  if (typeof list[0] === 'string')
+    return Buffer.concat([u32(typeOf.array), u32(typeOf.text), count, ...list.map((item) => text(item as string))])
+  const whole = list.every(Number.isInteger)
+  const items = list.map((item) => (whole ? u32 : f32)(item as number))
+  return Buffer.concat([u32(typeOf.array), u32(whole ? typeOf.i32 : typeOf.f32), count, ...items])
 }
 
 /** Where the metadata of a file begin and end, by key. */
@@ -71,7 +80,7 @@ export interface Variant {
   remove(): void
 }
 
-/** `change` edits the metadata in place; values keep their types. */
+/** `change` edits the metadata in place; values keep their types, new keys come last. */
 export function storiesVariant(change: (metadata: Record<string, GgufValue>) => void): Variant {
   const data = readFileSync(stories)
   const { spans, end } = entries(data)
@@ -81,8 +90,11 @@ export function storiesVariant(change: (metadata: Record<string, GgufValue>) => 
     if (JSON.stringify(before[key]) === JSON.stringify(after[key])) return data.subarray(from, to)
     return Buffer.concat([text(key), written(after[key]!)])
   })
+  const added = Object.keys(after).filter((key) => !spans.has(key))
+  metadata.push(...added.map((key) => Buffer.concat([text(key), written(after[key]!)])))
   const infosEnd = tensorsEnd(data, end)
-  const head = Buffer.concat([data.subarray(0, 24), ...metadata, data.subarray(end, infosEnd)])
+  const counts = [data.subarray(0, 16), u64(metadata.length)]
+  const head = Buffer.concat([...counts, ...metadata, data.subarray(end, infosEnd)])
   const padding = Buffer.alloc(up(head.length) - head.length)
   const folder = mkdtempSync(join(tmpdir(), 'octavo-variant-'))
   const path = join(folder, 'variant.gguf')

@@ -75,6 +75,34 @@ function firstOverlap(prompt: Tagged, answer: Tagged, at: number, to: number): O
   return undefined
 }
 
+/** The overlap that agrees longest, of those which show the answer's beginning somewhere between `at` and `to`. */
+function beginningOverlap(prompt: Tagged, answer: Tagged, at: number, to: number): Overlap | undefined {
+  const stretch = Buffer.from(prompt.bytes.buffer, prompt.bytes.byteOffset + at, to - at)
+  for (const length of seedBytes) {
+    const seed = answer.bytes.subarray(0, length)
+    let best: Overlap | undefined
+    let found = seed.length > 0 ? stretch.indexOf(seed) : -1
+    for (let tried = 0; found >= 0 && tried < most.places; tried++) {
+      const overlap = overlapAt(prompt, answer, at + found, -at - found)
+      if (!best || overlap.agreeing > best.agreeing) best = overlap
+      found = stretch.indexOf(seed, found + 1)
+    }
+    if (best) return best
+  }
+  return undefined
+}
+
+/**
+ * Where a stretch and the answer first lie upon each other. A stretch may begin with what somebody else wrote; that it has a word of the
+ * answer by chance must not tokenise that part differently from before.
+ */
+function startOverlap(prompt: Tagged, answer: Tagged, at: number, to: number): Overlap | undefined {
+  const here = firstOverlap(prompt, answer, at, to)
+  if (here && here.to >= to) return here
+  const later = beginningOverlap(prompt, answer, at, to)
+  return later && later.agreeing > (here?.agreeing ?? 0) ? later : here
+}
+
 const continues = (byte: number | undefined) => byte !== undefined && (byte & 0xc0) === 0x80
 
 /** The first token that begins at or after a byte of the answer. */
@@ -136,7 +164,7 @@ export function placeAnswers(
     const answer = answers[index]!
     let at = Math.max(from, covered)
     for (let seeds = 0; at < to && seeds < most.seeds; seeds++) {
-      const overlap = firstOverlap(prompt, answer, at, to)
+      const overlap = (seeds === 0 ? startOverlap : firstOverlap)(prompt, answer, at, to)
       if (!overlap) {
         at += seedBytes.at(-1)!
         continue

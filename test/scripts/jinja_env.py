@@ -1,5 +1,6 @@
 """Jinja2 as transformers sets it up for chat templates, at a fixed moment."""
 import json
+import functools
 from datetime import datetime
 
 import jinja2.ext
@@ -40,10 +41,13 @@ environment.globals["raise_exception"] = raise_exception
 environment.globals["strftime_now"] = lambda form: MOMENT.strftime(form)
 
 
+compiled = functools.lru_cache(environment.from_string)
+
+
 def render(source, variables):
     """{"text"} or {"error"}; "limit" where Python itself gave up."""
     try:
-        return {"text": environment.from_string(source).render(**variables)}
+        return {"text": compiled(source).render(**variables)}
     except (RecursionError, MemoryError, OverflowError) as error:
         return {"error": f"{type(error).__name__}: {error}", "limit": True}
     except Exception as error:
