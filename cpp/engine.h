@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "drafts/drafters.h"
 #include "kv/kv_cache.h"
 #include "model/model.h"
 
@@ -21,6 +22,8 @@ struct EngineOptions {
       false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
 };
 
+class DraftModel;
+
 // What other threads may tell an engine.
 struct Signals {
   std::atomic<bool> interrupt{false};  // the step in flight, or the next one, is discarded
@@ -30,7 +33,8 @@ struct Signals {
 class Engine {
  public:
   // The model must be loaded (Model::finish_load).
-  Engine(std::shared_ptr<const Model> model, const EngineOptions& options);
+  // signals: those of an engine that this one serves, or none.
+  Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<Signals> signals = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -44,6 +48,13 @@ class Engine {
   std::size_t block_bytes() const { return kv_block_bytes(store_->shape); }
   std::size_t scratch_bytes() const { return scratch_.bytes(); }
 
+  // A model with the same vocabulary that guesses what this one draws, with a pool of its own. Throws invalid_argument
+  // for another vocabulary.
+  void set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options);
+  std::size_t draft_bytes() const;  // of its pool and buffers
+
+  int create(const std::string& salt);
+  int match(int sequence, const std::int32_t* tokens, int count);
   void set_sampler(int sequence, SamplerParams params);
   void release(int sequence);  // sequence and its sampler
 
@@ -56,8 +67,10 @@ class Engine {
 
   // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
   void submit(Step step);
-  // Result rows of the stored step; 0 without one.
+  // Result rows of the stored step at most, with as many guesses as are allowed; 0 without one.
   std::size_t result_rows() const;
+  std::size_t segments() const { return pending_ ? step_.segments.size() : 0; }
+  bool drafting() const { return pending_ && drafts_wanted(); }
   // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by
   // interrupt, nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
   bool wait(const Run& run = {});
@@ -70,8 +83,12 @@ class Engine {
  private:
   void check_room(std::size_t index, const Segment& segment) const;
   void make_copies();
+  bool drafts_wanted() const;
+  bool guess();
   bool compute();
+  void settle();
   bool goes_on() const;
+  void follow_draws();
   std::uint32_t registered_and_tuned() const;
 
   const std::shared_ptr<const Model> model_;
@@ -85,6 +102,10 @@ class Engine {
   Step step_;
   std::vector<const SamplerParams*> step_samplers_;
   std::unordered_set<std::int32_t> end_tokens_;
+  Drafters drafters_;
+  std::unique_ptr<DraftModel> draft_model_;
+  std::vector<DraftReport> reports_;   // of the step in flight, by segment; empty: nobody asked for guesses
+  std::vector<std::int32_t> guesses_;  // [segments * max_drafts]
   bool pending_ = false;
   StepResult result_;
 };

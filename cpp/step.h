@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "drafts/drafting.h"
 #include "sampling/sampler.h"
 
 namespace octavo {
@@ -18,6 +19,9 @@ struct Segment {
   int rows;    // results wanted for the last `rows` tokens of the segment (0..count)
   bool score;  // false: draw a token after each of those rows; true: log-probability of the token that follows each row
   std::int32_t next;  // scoring: the token that follows the last one; -1 = the last row has none and gives no result
+  // With any: a segment of one token and one row, to which the engine adds guesses of its own, commits those that are
+  // right, and keeps the rows that stand.
+  Drafting drafting{};
 };
 
 struct Step {
@@ -26,7 +30,8 @@ struct Step {
 };
 
 // How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens:
-// what is done between two steps outside costs as much as a twentieth of a short one. It ends after a step that drew an
+// what is done between two steps outside costs as much as a twentieth of a short one. Guesses are made anew for each
+// step. It ends after a step that drew an
 // end token or no token, when a sequence has no room left, or when it is nudged: nothing that happens outside waits for
 // more than one step.
 struct Run {
@@ -37,7 +42,9 @@ struct Run {
 struct StepResult {
   std::vector<SampleRow>
       rows;  // in order of segments; a scored segment without `next` has one row less; of a run: step by step
-  double seconds = 0;           // of forward and sampling
+  double seconds = 0;           // of forward and sampling, guesses included
+  std::vector<DraftReport> drafts;  // step by step, one a segment; empty when no segment asked for guesses
+  double draft_seconds = 0;         // of making guesses
 };
 
 }  // namespace octavo
