@@ -13,6 +13,7 @@ import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
 import type { Generation } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
 import type {
+  DraftingOptions,
   EngineStats,
   LoadedInfo,
   ModelInfo,
@@ -454,6 +455,7 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
     stepTokens: options.internal.stepTokens,
     maxSequences: options.internal.maxSequences,
     policy: schedulingPolicy(options),
+    drafting: drafting(options),
     checkBlocks: options.internal.checkBlocks,
     recordFile: options.internal.recordFile,
   } as const
@@ -463,6 +465,11 @@ function hostOptions(options: ParsedLoad, location: ModelLocation) {
 function sharingFolder(shareWeights: boolean | string): string | null {
   if (typeof shareWeights === 'string') return resolve(shareWeights)
   return shareWeights ? join(tmpdir(), `octavo-${userInfo().uid}`) : null
+}
+
+function drafting({ speculation }: ParsedLoad): DraftingOptions | undefined {
+  if (speculation === 'off') return undefined
+  return { own: true, shared: true, model: undefined, maxModelDrafts: 8, fixed: undefined }
 }
 
 function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {

@@ -49,6 +49,8 @@ export interface LoadOptions {
    * come first and steps are as large as they can be.
    */
   objective?: 'latency' | 'throughput' | undefined
+  /** Whether what a request will say next is guessed and computed at once where that pays; tokens are the same. Default 'auto'. */
+  speculation?: 'auto' | 'off' | undefined
   /** Milliseconds that a step may take while requests are generating, as far as its measured cost lets one choose. Default 50. */
   maxStepMs?: number | undefined
   /** What may wait: a request too many is OVERLOADED. Default: 4096 requests, any number of tokens. */
@@ -217,6 +219,7 @@ export const loadSchema = z.strictObject({
   kv: z.strictObject({ dtype: z.enum(kvDtypes).default('f16'), memory: bytes.optional() }).prefault({}),
   prefixCache: z.boolean().default(true),
   objective: z.enum(['latency', 'throughput']).default('latency'),
+  speculation: z.enum(['auto', 'off']).default('auto'),
   maxStepMs: z.number().min(1).max(60_000).default(50),
   queue: z
     .strictObject({

@@ -121,9 +121,9 @@ function start(
   control: Int32Array,
   port: HostPort,
 ): HostLoop {
-  const { stepTokens, maxSequences, prefixCache, policy, checkBlocks } = options
+  const { stepTokens, maxSequences, prefixCache, policy, drafting, checkBlocks } = options
   const loop = new HostLoop(port, engine, {
-    ...{ stepTokens, maxSequences, prefixCache, policy, checkBlocks, contextTokens, control },
+    ...{ stepTokens, maxSequences, prefixCache, policy, drafting, checkBlocks, contextTokens, control },
     now: () => performance.timeOrigin + performance.now(),
     release: () => {
       engine.close()

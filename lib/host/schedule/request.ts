@@ -7,6 +7,7 @@
  */
 import type { ErrorData } from '../../errors.ts'
 import type { FinishReason, RequestEnd, RequestSpec, StepPart, Timings, TokenLogprob } from '../wire/protocol.ts'
+import type { RequestDrafts } from '../drafts/controller.ts'
 import { Gaps } from './gaps.ts'
 import type { Tenant } from './tenants.ts'
 
@@ -63,6 +64,8 @@ export class HostRequest {
   /** The scheduler's release count when it last failed to be admitted. */
   blockedAt = -1
   end: RequestEnd | undefined
+  /** What is known of guesses for it, once it had some. */
+  speculation: RequestDrafts | undefined
 
   readonly #eos: ReadonlySet<number>
   readonly #text: TokenText
