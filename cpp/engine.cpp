@@ -81,10 +81,6 @@ Engine::~Engine() {
 }
 
 void Engine::set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options) {
-  const int own = model_->desc().vocabulary, other = require_loaded(model)->desc().vocabulary;
-  if (own != other)
-    throw Error(Code::invalid_argument, "the draft model has another vocabulary",
-                {{"expected", std::to_string(own) + " tokens"}, {"found", std::to_string(other)}});
   draft_model_ = std::make_unique<DraftModel>(std::move(model), options, signals_);
 }
 

@@ -48,8 +48,7 @@ class Engine {
   std::size_t block_bytes() const { return kv_block_bytes(store_->shape); }
   std::size_t scratch_bytes() const { return scratch_.bytes(); }
 
-  // A model with the same vocabulary that guesses what this one draws, with a pool of its own. Throws invalid_argument
-  // for another vocabulary.
+  // A model with the same vocabulary that guesses what this one draws, with a pool of its own.
   void set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options);
   std::size_t draft_bytes() const;  // of its pool and buffers
 

@@ -107,9 +107,14 @@ class Replay {
       case ReplayOp::step:
         step(reader);
         return;
+      case ReplayOp::accept: {
+        const auto tokens = reader.take(reader.next());
+        engine_.accept(sequence(id), tokens.data(), static_cast<int>(tokens.size()));
+        return;
+      }
     }
     throw Error(Code::invalid_argument, "not an operation of a step record",
-                {{"expected", "0..7"}, {"found", std::to_string(code)}});
+                {{"expected", "0..8"}, {"found", std::to_string(code)}});
   }
 
   void step(Reader& reader) {

@@ -341,7 +341,7 @@ export class Engine {
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = this.#samplingSpec(options, seed, site)
     const pending = tokenize()
-    const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
+    const { signal, stop, ignoreEos, priority, tenant, deadlines, speculation } = options
     const askedAtMs = now()
     const trace = RequestTrace.start(this.model.name, 'generate')
     const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, trace, ...(onEnd && { onEnd }) })
@@ -355,6 +355,7 @@ export class Engine {
         maxTokens,
         stop,
         ignoreEos,
+        ...(speculation === 'off' && { speculation: false }),
         sampling,
         salt: tenant,
         askedAtMs,
@@ -469,7 +470,16 @@ function sharingFolder(shareWeights: boolean | string): string | null {
 
 function drafting({ speculation }: ParsedLoad): DraftingOptions | undefined {
   if (speculation === 'off') return undefined
-  return { own: true, shared: true, model: undefined, maxModelDrafts: 8, fixed: undefined }
+  const { drafters, drafts: fixed } =
+    speculation === 'auto' ? { drafters: ['ngram', 'shared'] as const, drafts: undefined } : speculation
+  const model = drafters.find((drafter) => typeof drafter === 'object')
+  return {
+    own: drafters.includes('ngram'),
+    shared: drafters.includes('shared'),
+    model: model && locateModel(model.model),
+    maxModelDrafts: model?.maxDrafts ?? 0,
+    fixed,
+  }
 }
 
 function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {

@@ -17,6 +17,7 @@ export type {
 } from './host/wire/protocol.ts'
 export type {
   ChatMessage,
+  DraftModelOptions,
   GenerateOptions,
   LoadOptions,
   RequestOptions,
@@ -24,6 +25,7 @@ export type {
   SamplingOptions,
   ScoreOptions,
   SessionOptions,
+  SpeculationOptions,
   TokenizeOptions,
 } from './options.ts'
 export type { Score } from './score.ts'

@@ -275,8 +275,7 @@ export interface NativeEngine {
   /** Of the draft model's KV pool and buffers; 0 without one. */
   readonly draftBytes: number
   /**
-   * A smaller model of the same vocabulary that makes guesses, with a pool and buffers of its own. INVALID_ARGUMENT for another
-   * vocabulary.
+   * A smaller model of the same vocabulary that makes guesses, with a pool and buffers of its own.
    */
   setDraftModel(model: NativeModel, options: NativeEngineOptions): void
   stats(out: Int32Array): void

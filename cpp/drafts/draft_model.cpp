@@ -24,6 +24,10 @@ int DraftModel::open(const Ask& ask) {
   mirrors_.emplace(ask.sequence, sequence);
   SamplerParams params = *ask.params;
   params.logprobs = -1;
+  // Models of one vocabulary may be padded to different sizes.
+  const int known = engine_.model().desc().vocabulary;
+  params.vocabulary = params.vocabulary == 0 ? known : std::min(params.vocabulary, known);
+  std::erase_if(params.bias, [known](const auto& bias) { return bias.first >= known; });
   engine_.set_sampler(sequence, std::move(params));
   return sequence;
 }
@@ -43,9 +47,11 @@ bool DraftModel::begin(const Ask& ask, Step& step) {
   const int room = engine_.options().max_step_tokens - static_cast<int>(step.tokens.size());
   const bool complete = lacks < room;
   const int count = complete ? lacks + 1 : room;
-  if (count < 1 || !kv.reserve(sequence, count)) return false;
-  step.segments.push_back({sequence, count, complete ? 1 : 0, false, -1});
   const auto from = tokens.begin() + common;
+  const auto strange = [this](std::int32_t token) { return token >= engine_.model().desc().vocabulary; };
+  if (count < 1 || strange(ask.last) || std::any_of(from, from + std::min(lacks, count), strange)) return false;
+  if (!kv.reserve(sequence, count)) return false;
+  step.segments.push_back({sequence, count, complete ? 1 : 0, false, -1});
   step.tokens.insert(step.tokens.end(), from, from + std::min(lacks, count));
   if (complete) step.tokens.push_back(ask.last);
   return complete;
