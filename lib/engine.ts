@@ -20,6 +20,7 @@ import type {
   RequestSpec,
   SamplingSpec,
   SchedulingPolicy,
+  StopToken,
 } from './host/wire/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
@@ -54,6 +55,7 @@ import { type Score, ScoreStream } from './score.ts'
 import type { SavedSession, SessionHost, SessionState, Turn, VerbatimMessage } from './session.ts'
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
+import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
 import { TextService, type TextSource } from './text/text-service.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
@@ -68,6 +70,9 @@ export interface EngineModel extends ModelInfo {
   eosIds: number[]
 }
 
+/** What a request is told to compute, with its text where that is known. */
+type Prompt = { tokens: Int32Array; text?: string }
+
 const closedError: ErrorData = { code: 'ENGINE_CLOSED', message: 'The engine is closed.', details: {} }
 
 /** Milliseconds since the epoch, fractional; comparable between threads. */
@@ -79,16 +84,22 @@ export class Engine {
   readonly #text: TextService
   readonly #log: Log
   readonly #kv: KvIdentity
+  /** Undefined: the model does not mark its reasoning. */
+  readonly #markers: ReasoningMarkers | undefined
+  /** Control tokens by name. */
+  readonly #control: ReadonlyMap<string, number>
   #closing: Promise<void> | undefined
 
-  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log) {
+  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log, eosIds: number[]) {
     this.#host = host
     this.#text = text
     this.#log = log
     this.#kv = loaded.kv
-    const { bosId, eosIds, hasChatTemplate } = text.info
+    this.#markers = reasoningMarkers(text.templateSource, text.control)
+    this.#control = new Map(text.control.map(({ id, text }) => [text, id]))
+    const { bosId, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
-    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds: [...eosIds] })
+    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
   }
 
   /**
@@ -120,10 +131,12 @@ export class Engine {
       })
       starting = TextService.start({ source: textSource(location), signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
-      host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
       const { contextTokens, model } = loaded
+      const own = tokenIds(options.endTokens, model.vocabularySize, 'endTokens', site)
+      const eosIds = [...new Set([...text.info.eosIds, ...own])].sort((a, b) => a - b)
+      host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds })
       publishLoad({ type: 'end', ...named(), contextTokens, weightBytes: model.bytes })
-      return new Engine(host, text, loaded, log)
+      return new Engine(host, text, loaded, log, eosIds)
     } catch (error) {
       off.abort()
       await Promise.allSettled([host?.close(closedError), starting?.then((text) => text.close())])
@@ -156,10 +169,10 @@ export class Engine {
     const { seed } = sampling
     if (seed !== undefined && seed > Number.MAX_SAFE_INTEGER - count + 1)
       throw invalidArgument(site, 'seed', `at most ${Number.MAX_SAFE_INTEGER - count + 1} for ${count} samples`, seed)
-    let tokens: Int32Array | Promise<Int32Array> | undefined
-    const once = (tokenize: () => Int32Array | Promise<Int32Array>) => {
-      tokens ??= tokenize()
-      return tokens
+    let made: Prompt | Promise<Prompt> | undefined
+    const once = (make: () => Prompt | Promise<Prompt>) => {
+      made ??= make()
+      return made
     }
     return Array.from({ length: count }, (_, i) => {
       // Of its own: Node warns of many listeners on one signal.
@@ -203,7 +216,7 @@ export class Engine {
     const stream = new ScoreStream(site, signal, RequestTrace.start(this.model.name, 'score'))
     const sampling = this.#samplingSpec(parse(generateSchema, { prompt: '' }, 'options', site), 0, site)
     const askedAtMs = now()
-    this.#whenReady(pending, stream, (tokens) => {
+    this.#whenReady(pending, stream, ({ tokens }) => {
       if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
       if (tokens.length > this.model.contextTokens) return stream.fail(this.#overflow(tokens.length))
       const rest = { mode: 'score', maxTokens: 0, ignoreEos: false, sampling, salt: tenant, askedAtMs } as const
@@ -271,11 +284,11 @@ export class Engine {
   async #save({ messages, overflow, tenant, cacheId }: SessionState, path: string): Promise<SavedSession> {
     // Whatever the next question is, its prompt begins like this one's.
     const next = [...messages, { role: 'user', content: '.' }]
-    const prompt = await this.#text.tokenizeChat(next, { addGenerationPrompt: true })
+    const { tokens: prompt } = await this.#text.chatPrompt(next, { addGenerationPrompt: true })
     const length = Math.min(prompt.length, this.model.contextTokens)
     const tokens = prompt.slice(0, length - (length % kvBlockTokens))
-    const plain = messages.map(({ role, content, tokens }) =>
-      tokens === undefined ? { role, content } : { role, content, tokens: Array.from(tokens) },
+    const plain = messages.map(({ tokens, ...message }) =>
+      tokens === undefined ? message : { ...message, tokens: Array.from(tokens) },
     )
     const content = { ...this.#kv, history: { tenant, overflow, messages: plain }, tokens }
     return writeSession(path, content, (partial, offset, seed) =>
@@ -291,8 +304,8 @@ export class Engine {
     if (blocks > 0) await this.#host.transfer('kvRestore', file)
     const error = this.#unusable()
     if (error !== undefined) throw fromErrorData(error)
-    const messages = history.messages.map(({ role, content, tokens }) =>
-      tokens === undefined ? { role, content } : { role, content, tokens: Int32Array.from(tokens) },
+    const messages = history.messages.map(({ tokens, ...message }) =>
+      tokens === undefined ? message : { ...message, tokens: Int32Array.from(tokens) },
     )
     const state = { messages, overflow: overflow ?? history.overflow, tenant: history.tenant, cacheId }
     return new Session(this.#sessionHost, state)
@@ -303,35 +316,41 @@ export class Engine {
     sampling: ParsedSampling,
     site: CallSite,
     turn?: Turn,
-    once = (tokenize: () => Int32Array | Promise<Int32Array>) => tokenize(),
+    once = (make: () => Prompt | Promise<Prompt>) => make(),
   ): RunningGeneration {
     this.#assertOpen(site)
     this.#assertTemplate(site)
-    const tokenize = () =>
+    const make = () =>
       turn === undefined || turn.droppable === 0
         ? once(() =>
-            this.#text.tokenizeChat(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
+            this.#text.chatPrompt(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
           )
         : this.#fitTurn(turn)
     const { dropPrefixSpace } = this.#text.info
     const salt = saltOf(sampling.tenant, turn?.cacheId ?? '')
-    return this.#generate(tokenize, sampling, site, { dropPrefixSpace, salt }, turn?.onEnd)
+    const reasoning = sampling.reasoning ?? (this.#markers === undefined ? 'keep' : 'split')
+    return this.#generate(make, { ...sampling, reasoning }, site, { dropPrefixSpace, salt }, turn?.onEnd)
   }
 
-  async #fitTurn({ messages, sampling, droppable, onDropped }: Turn): Promise<Int32Array> {
+  async #fitTurn({ messages, sampling, droppable, onDropped }: Turn): Promise<Prompt> {
     const system = messages.length - 2 * droppable - 1
+    // Only its end matters, which is the same whatever is left out.
+    let text = ''
     const { tokens, dropped } = await dropOldestTurns({
       ...{ turns: droppable, contextTokens: this.model.contextTokens, maxTokens: sampling.maxTokens },
-      tokenize: (pairs) =>
-        this.#text.tokenizeChat(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true }),
+      tokenize: async (pairs) => {
+        const prompt = await this.#text.chatPrompt(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true })
+        text = prompt.text
+        return prompt.tokens
+      },
     })
     onDropped(dropped)
-    return tokens
+    return { tokens, text }
   }
 
-  /** `tokenize` is called when every option is known to be good: nobody would look at its promise after a throw. */
+  /** `make` is called when every option is known to be good: nobody would look at its promise after a throw. */
   #generate(
-    tokenize: () => Int32Array | Promise<Int32Array>,
+    make: () => Prompt | Promise<Prompt>,
     options: ParsedSampling,
     site: CallSite,
     output: Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt'>>,
@@ -340,12 +359,14 @@ export class Engine {
     this.#assertOpen(site)
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = this.#samplingSpec(options, seed, site)
-    const pending = tokenize()
+    const stopTokens = this.#stopTokens(options, site)
+    const markers = options.reasoning === 'split' ? (this.#markers ?? usualMarkers) : undefined
+    const pending = make()
     const { signal, stop, ignoreEos, priority, tenant, deadlines, speculation } = options
     const askedAtMs = now()
     const trace = RequestTrace.start(this.model.name, 'generate')
     const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, trace, ...(onEnd && { onEnd }) })
-    this.#whenReady(pending, generation, (tokens) => {
+    this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
@@ -354,8 +375,10 @@ export class Engine {
         tokens,
         maxTokens,
         stop,
+        ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
         ...(speculation === 'off' && { speculation: false }),
+        ...(markers && { reasoning: { ...markers, begun: endsInReasoning(text, markers) } }),
         sampling,
         salt: tenant,
         askedAtMs,
@@ -371,17 +394,17 @@ export class Engine {
 
   /** Posts a request when its tokens are there, unless it ended or the engine was closed meanwhile. */
   #whenReady(
-    pending: Int32Array | Promise<Int32Array>,
+    pending: Prompt | Promise<Prompt>,
     stream: { ended: boolean; fail(error: ErrorData): void },
-    open: (tokens: Int32Array) => void,
+    open: (prompt: Prompt) => void,
   ): void {
-    const ready = (tokens: Int32Array) => {
+    const ready = (prompt: Prompt) => {
       if (stream.ended) return
       const error = this.#unusable()
       if (error !== undefined) stream.fail(error)
-      else open(tokens)
+      else open(prompt)
     }
-    if (pending instanceof Int32Array) ready(pending)
+    if ('tokens' in pending) ready(pending)
     else pending.then(ready, (error) => stream.fail(this.#unusable() ?? this.#noticed(toErrorData(error))))
   }
 
@@ -397,15 +420,23 @@ export class Engine {
     return samplingSpec(options, { seed, vocabulary, modelVocabulary: this.model.vocabularySize }, site)
   }
 
-  #prompt(
-    prompt: string | number[] | Int32Array,
-    parseSpecial: boolean,
-    site: CallSite,
-  ): Int32Array | Promise<Int32Array> {
+  /** A stop text that names a control token, which has no text, is that token. */
+  #stopTokens({ stop, stopTokens }: ParsedSampling, site: CallSite): StopToken[] {
+    const named = stop.flatMap((text) => {
+      const token = this.#control.get(text)
+      return token === undefined ? [] : [{ token, text }]
+    })
+    const ids = tokenIds(stopTokens, this.model.vocabularySize, 'stopTokens', site)
+    return [...named, ...Array.from(ids, (token) => ({ token }))]
+  }
+
+  #prompt(prompt: string | number[] | Int32Array, parseSpecial: boolean, site: CallSite): Prompt | Promise<Prompt> {
     this.#assertOpen(site)
-    if (typeof prompt !== 'string') return tokenIds(prompt, this.model.vocabularySize, 'prompt', site)
+    if (typeof prompt !== 'string') return { tokens: tokenIds(prompt, this.model.vocabularySize, 'prompt', site) }
     const { contextTokens: maxTokens } = this.model
-    return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos, maxTokens })
+    return this.#text
+      .tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos, maxTokens })
+      .then((tokens) => ({ tokens, text: prompt }))
   }
 
   #overflow(promptTokens: number): ErrorData {

@@ -11,6 +11,7 @@ export type {
   EngineStats,
   FinishReason,
   LoadProgress,
+  StopMatch,
   TenantStats,
   Timings,
   TokenLogprob,

@@ -13,6 +13,8 @@ export interface ChatMessage {
   role: string
   content: string
   name?: string | undefined
+  /** What the assistant thought before it said the content: the template keeps it or drops it. */
+  reasoning_content?: string | undefined
 }
 
 export interface LoadOptions {
@@ -42,6 +44,8 @@ export interface LoadOptions {
         memory?: number | string | undefined
       }
     | undefined
+  /** Tokens that end a generation beside the model's own. */
+  endTokens?: number[] | undefined
   /** Whether requests find KV that earlier ones with the same beginning computed. Default true. */
   prefixCache?: boolean | undefined
   /**
@@ -155,13 +159,27 @@ export interface SamplingOptions extends RequestOptions {
   logitBias?: Record<number, number> | undefined
   /** Same seed, same tokens. Default: random, returned in the result. */
   seed?: number | undefined
-  /** Texts to end before. They are not part of the text. */
+  /**
+   * Texts to end before. They are part of neither text nor tokens. They are looked for in the answer, not in reasoning that comes
+   * apart; one that is the name of a control token ends the generation when that token is drawn, too.
+   */
   stop?: string | string[] | undefined
-  /** n: report each token's log-probability and the n most likely tokens. Default false. */
+  /** Tokens that end the generation wherever they are drawn, and are part of neither text nor tokens. */
+  stopTokens?: number[] | undefined
+  /**
+   * 'split': what the model thinks between its markers comes apart as `reasoning`, `text` is the answer alone. 'keep': the text is
+   * everything as the model wrote it. Default: 'split' for messages and sessions when the model's template or vocabulary has such
+   * markers, 'keep' for prompts.
+   */
+  reasoning?: 'split' | 'keep' | undefined
+  /** n: report the log-probability of each of the answer's tokens and the n most likely ones. Default false. */
   logprobs?: false | number | undefined
   /** 'off': nothing is guessed for this request (see Engine.load). Default 'auto'. */
   speculation?: 'auto' | 'off' | undefined
-  /** Whether to go on at end-of-text tokens. Default false: such a token ends the generation and is part of neither text nor tokens. */
+  /**
+   * Whether to go on at the model's end tokens. Default false: such a token ends the generation and is part of neither text nor
+   * tokens. Those of `stop` and `stopTokens` end it in any case.
+   */
   ignoreEos?: boolean | undefined
   /** Aborts the generation: iterator and result reject with `signal.reason`. */
   signal?: AbortSignal | undefined
@@ -226,7 +244,14 @@ const prompt = z.custom<string | number[] | Int32Array>(
   (value) => typeof value === 'string' || value instanceof Int32Array || Array.isArray(value),
   'a string, an array of token ids or an Int32Array',
 )
-const message = z.strictObject({ role: z.string().min(1), content: z.string(), name: z.string().optional() })
+const message = z.strictObject({
+  role: z.string().min(1),
+  content: z.string(),
+  name: z.string().optional(),
+  reasoning_content: z.string().optional(),
+})
+/** Ids are checked against the vocabulary by the engine. */
+const tokenList = z.array(z.int().min(0)).max(1024).default([])
 
 const tenantName = z.string().max(256)
 const overflow = z.enum(['error', 'dropOldest'])
@@ -262,6 +287,7 @@ export const loadSchema = z.strictObject({
     .default('auto'),
   contextTokens: z.int().min(2).optional(),
   kv: z.strictObject({ dtype: z.enum(kvDtypes).default('f16'), memory: bytes.optional() }).prefault({}),
+  endTokens: tokenList,
   prefixCache: z.boolean().default(true),
   objective: z.enum(['latency', 'throughput']).default('latency'),
   speculation,
@@ -351,6 +377,8 @@ const samplingShape = {
     })
     .transform((stop) => (typeof stop === 'string' ? [stop] : stop))
     .prefault([]),
+  stopTokens: tokenList,
+  reasoning: z.enum(['split', 'keep']).optional(),
   logprobs: z
     .union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' })
     .default(false),

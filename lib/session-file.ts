@@ -2,7 +2,7 @@
  * A conversation in a file: its history, and the keys and values that were computed for it. Little endian:
  *
  *      0  89 6f 63 74 61 76 6f 0a      "octavo" so that neither text nor a file changed in transfer looks like it
- *      8  u32 version                  1
+ *      8  u32 version                  2
  *     12  u32 numerics, u32 history    bytes of these sections
  *     20  u32 tokens, u32 blocks       ids in the section below; blocks in the file, of 16 tokens each
  *     28  u32 blockBytes               bytes of one block (Backend::kv_export)
@@ -35,6 +35,7 @@ export interface KvIdentity {
 const messageSchema = z.strictObject({
   role: z.string().min(1),
   content: z.string(),
+  reasoning_content: z.string().optional(),
   tokens: z.array(z.int().min(0)).optional(),
 })
 const historySchema = z.strictObject({
@@ -61,7 +62,7 @@ export interface SessionFile extends SessionContent {
 }
 
 const magic = Buffer.from('\x89octavo\n', 'latin1')
-const version = 1
+const version = 2
 const headerBytes = 96
 const checkedBytes = 64
 /** A context of any model is far below; so is a history that was ever typed. */

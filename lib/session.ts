@@ -1,7 +1,8 @@
 /**
- * A conversation: a system message and turns. Answers are kept as text and, verbatim, as the ids the model generated: the next
- * turn's prompt begins with exactly the tokens of this one, so that its keys and values are found again through the prefix
- * cache. A session owns no cache blocks; when they were evicted in between, they are recomputed unnoticed.
+ * A conversation: a system message and turns. The prompt of a turn is the template applied to the history as `history` shows it.
+ * Beside an answer are the ids that the model generated for it: where they spell what the template makes of the answer, the next
+ * prompt has these very ids, so that their keys and values are found again through the prefix cache. A session owns no cache blocks;
+ * when they were evicted in between, they are recomputed unnoticed.
  *
  * A turn counts when its generation resolves, a cancelled one with its partial answer. One that rejects (an abort, an overflow,
  * a failure) leaves the history as it was. With overflow 'dropOldest' a turn that counts may have cost the oldest ones (context-fit.ts).
@@ -11,7 +12,7 @@ import type { Generation, GenerationResult, RunningGeneration } from './generati
 import type { ChatMessage, ParsedSampling, ParsedSession, SamplingOptions } from './options.ts'
 import { parse, pathSchema, samplingSchema, textSchema } from './options.ts'
 
-/** A message whose ids are known: rendered as they are. */
+/** A message with the ids that the model generated for it, its reasoning and markers included. */
 export interface VerbatimMessage extends ChatMessage {
   tokens?: Int32Array
 }
@@ -46,7 +47,7 @@ export interface Turn {
   droppable: number
   /** That many were left out. */
   onDropped(pairs: number): void
-  onEnd(result: GenerationResult | undefined): void
+  onEnd(result: GenerationResult | undefined, ids: readonly number[]): void
 }
 
 /** What a session needs of its engine. */
@@ -74,9 +75,9 @@ export class Session {
     this.#cacheId = cacheId
   }
 
-  /** The system message and all finished turns that were not dropped. */
+  /** The system message and all finished turns that were not dropped. An answer's reasoning is its `reasoning_content`. */
   get history(): ChatMessage[] {
-    return this.#messages.map(({ role, content }) => ({ role, content }))
+    return this.#messages.map(({ tokens: _, ...message }) => message)
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
@@ -88,13 +89,13 @@ export class Session {
     const user = { role: 'user', content }
     let ended = false
     let dropped = 0
-    const onEnd = (result: GenerationResult | undefined) => {
+    const onEnd: Turn['onEnd'] = (result, ids) => {
       ended = true
       this.#running = undefined
       if (result === undefined) return
       this.#tenant = sampling.tenant
       this.#messages.splice(this.#first, 2 * dropped)
-      this.#messages.push(user, { role: 'assistant', content: result.text, tokens: Int32Array.from(result.tokens) })
+      this.#messages.push(user, answerOf(result, ids))
     }
     const onDropped = (pairs: number) => {
       dropped = pairs
@@ -172,4 +173,10 @@ export class Session {
   [Symbol.dispose](): void {
     this.close()
   }
+}
+
+/** A template finds the reasoning where it looks for it, and keeps it or drops it. */
+function answerOf({ text, reasoning }: GenerationResult, ids: readonly number[]): VerbatimMessage {
+  const thought = reasoning === undefined ? undefined : { reasoning_content: reasoning }
+  return { role: 'assistant', content: text, ...thought, tokens: Int32Array.from(ids) }
 }

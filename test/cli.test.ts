@@ -82,6 +82,9 @@ describe('octavo run', { timeout: 30_000 }, () => {
     expect(text(other)).not.toBe(text(first))
     const stopped = await sampled(1, '--stop', '.')
     expect(text(stopped)).toBe(text(first).slice(0, text(first).indexOf('.')))
+    const { tokens } = JSON.parse(first.stdout) as { tokens: number[] }
+    const ended = JSON.parse((await sampled(1, '--stop-token', '4095', '--stop-token', String(tokens[7]))).stdout)
+    expect(ended).toMatchObject({ tokens: tokens.slice(0, tokens.indexOf(tokens[7]!)), stop: { token: tokens[7] } })
     const short = JSON.parse((await sampled(1, '--max-tokens', '5')).stdout) as {
       tokens: number[]
       finishReason: string

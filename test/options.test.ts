@@ -25,7 +25,7 @@ const load = (options: object) => errorOf(loadSchema, { model: 'm.gguf', ...opti
 describe('defaults', () => {
   it('of load', () => {
     expect(check(loadSchema, { model: 'm.gguf' })).toEqual({
-      ...{ model: 'm.gguf', device: 'auto', threads: 'auto', kv: { dtype: 'f16' }, prefixCache: true },
+      ...{ model: 'm.gguf', device: 'auto', threads: 'auto', kv: { dtype: 'f16' }, prefixCache: true, endTokens: [] },
       ...{ objective: 'latency', maxStepMs: 50, tenants: {}, idleTimeoutMs: 60_000 },
       queue: { maxRequests: 4096, maxTokens: Number.MAX_SAFE_INTEGER },
       internal: { stepTokens: 512, maxSequences: 256, checkBlocks: false },
@@ -36,7 +36,15 @@ describe('defaults', () => {
   it('of generate', () => {
     expect(check(generateSchema, { prompt: 'x' })).toEqual({
       ...{ prompt: 'x', parseSpecial: false, temperature: 0.7, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1 },
-      ...{ presencePenalty: 0, frequencyPenalty: 0, logitBias: {}, stop: [], logprobs: false, ignoreEos: false },
+      ...{
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        logitBias: {},
+        stop: [],
+        stopTokens: [],
+        logprobs: false,
+        ignoreEos: false,
+      },
       ...{ priority: 0, tenant: '' },
     })
   })
@@ -131,7 +139,7 @@ describe('rejected, naming option, expected and found', () => {
 
   it('an unknown option, with the ones there are', () => {
     expect(load({ gpuLayers: 3 }).message).toBe(
-      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
+      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, endTokens, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
     )
   })
 

@@ -15,8 +15,10 @@ const at = (name: string) => join(folder, name)
 const checked = { checkBlocks: true }
 const load = (options: Partial<LoadOptions> = {}) => Engine.load({ model: 'stories', internal: checked, ...options })
 
-const greedy: SamplingOptions = { temperature: 0, maxTokens: 40, ignoreEos: true }
-const sampled: SamplingOptions = { temperature: 0.9, seed: 11, repetitionPenalty: 1.1, maxTokens: 40, ignoreEos: true }
+/** Goes on to the end, and draws none of the control tokens, which have no place in a history. */
+const on: SamplingOptions = { maxTokens: 40, logitBias: { 0: -1000, 1: -1000, 2: -1000 } }
+const greedy: SamplingOptions = { temperature: 0, ...on }
+const sampled: SamplingOptions = { temperature: 0.9, seed: 11, repetitionPenalty: 1.1, ...on }
 const questions = ['Tell me about a fox.', 'And the sea?', 'Who came then?', 'How did it end?']
 
 const answer = ({ text, tokens, finishReason }: GenerationResult) => ({ text, tokens, finishReason })

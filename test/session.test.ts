@@ -47,7 +47,12 @@ class FakeEngine {
   }
 
   answer(text: string, tokens: number[], reason: FinishReason = 'stop'): void {
-    this.generation.part({ id: 1, text, tokens, end: { reason, cachedTokens: 0, timings } })
+    this.generation.part({
+      id: 1,
+      text,
+      tokens,
+      end: { reason, cachedTokens: 0, generatedTokens: tokens.length, timings },
+    })
   }
 }
 

@@ -9,7 +9,7 @@ import { toOctavoError } from '../errors.ts'
 import type { Engine, Generation } from '../index.ts'
 import { addEngineFlags, addSamplingFlags, type EngineFlags, type SamplingFlags, samplingOptions } from './flags.ts'
 import { loadEngine, summary } from './load.ts'
-import { note, print, printJson, printLine } from './output.ts'
+import { note, printAnswer, printJson } from './output.ts'
 
 interface ChatFlags extends EngineFlags, SamplingFlags {
   system?: string
@@ -110,10 +110,7 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
 }
 
 async function answer(generation: Generation, flags: ChatFlags, terminal: boolean): Promise<void> {
-  if (!flags.json) {
-    for await (const part of generation) await print(part.text)
-    await printLine('')
-  }
+  if (!flags.json) await printAnswer(generation)
   const result = await generation.result
   if (flags.json) await printJson(result)
   else if (terminal) note(summary(result))

@@ -31,6 +31,8 @@ const stopString = (text: string, earlier: string[] = []): string[] => {
   return [...earlier, text.replace(/\\([ntr\\])/g, (_all, letter: string) => escapes[letter]!)]
 }
 
+const tokens = (text: string, earlier: number[] = []): number[] => [...earlier, integer(text)]
+
 const bias = (text: string, earlier: Record<number, number> = {}): Record<number, number> => {
   const match = /^(\d+)=(.+)$/.exec(text)
   if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-Infinity.')
@@ -56,6 +58,8 @@ export interface SamplingFlags {
   logitBias?: Record<number, number>
   seed?: number
   stop?: string[]
+  stopToken?: number[]
+  reasoning?: 'split' | 'keep'
   logprobs?: number
   ignoreEos?: boolean
   parseSpecial?: boolean
@@ -85,6 +89,13 @@ export function addSamplingFlags(command: Command): Command {
     .option('--logit-bias <id=x>', "add to a token's logit (repeatable)", bias)
     .option('--seed <n>', 'same seed, same tokens; random when absent', integer)
     .option('--stop <text>', 'end before this text; \\n is a line end (repeatable)', stopString)
+    .option('--stop-token <id>', 'end at this token (repeatable)', tokens)
+    .addOption(
+      new Option('--reasoning <way>', "whether the model's reasoning is told from its answer").choices([
+        'split',
+        'keep',
+      ]),
+    )
     .option('--logprobs <n>', 'report log-probabilities of each token and the n most likely (with --json)', integer)
     .option('--ignore-eos', "go on after the model's end of text")
 }
@@ -110,8 +121,11 @@ export function engineOptions(model: string, flags: EngineFlags): EngineOptionsO
   })
 }
 
-export function samplingOptions(flags: SamplingFlags): SamplingFlags {
-  return defined<SamplingFlags>({
+/** What `generate` takes of them. */
+export type SamplingOptionsOfFlags = Omit<SamplingFlags, 'stopToken'> & { stopTokens?: number[] }
+
+export function samplingOptions(flags: SamplingFlags): SamplingOptionsOfFlags {
+  return defined<SamplingOptionsOfFlags>({
     maxTokens: flags.maxTokens,
     temperature: flags.temperature,
     topK: flags.topK,
@@ -123,6 +137,8 @@ export function samplingOptions(flags: SamplingFlags): SamplingFlags {
     logitBias: flags.logitBias,
     seed: flags.seed,
     stop: flags.stop,
+    stopTokens: flags.stopToken,
+    reasoning: flags.reasoning,
     logprobs: flags.logprobs,
     ignoreEos: flags.ignoreEos,
     parseSpecial: flags.parseSpecial,

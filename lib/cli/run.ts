@@ -7,7 +7,7 @@ import type { Command } from 'commander'
 import type { Engine } from '../index.ts'
 import { addEngineFlags, addSamplingFlags, type EngineFlags, type SamplingFlags, samplingOptions } from './flags.ts'
 import { exitInterrupted, loadEngine, summary } from './load.ts'
-import { note, print, printJson, printLine } from './output.ts'
+import { note, printAnswer, printJson } from './output.ts'
 
 interface RunFlags extends EngineFlags, SamplingFlags {
   raw?: boolean
@@ -58,10 +58,7 @@ async function generate(engine: Engine, prompt: string, flags: RunFlags): Promis
   }
   process.on('SIGINT', interrupt)
   try {
-    if (!flags.json) {
-      for await (const part of generation) await print(part.text)
-      await printLine('')
-    }
+    if (!flags.json) await printAnswer(generation)
     const result = await generation.result
     if (flags.json) await printJson(result)
     else note(summary(result))

@@ -14,6 +14,7 @@ import { OutputText } from './output/output-text.ts'
 import { PreemptionWatch } from './record/preemption-watch.ts'
 import { packStats } from './record/stats.ts'
 import { StepTrace } from './record/step-trace.ts'
+import { RunEnds } from './run-ends.ts'
 import type { KvPort } from './schedule/kv-port.ts'
 import { HostRequest } from './schedule/request.ts'
 import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './schedule/scheduler.ts'
@@ -52,6 +53,7 @@ export class HostLoop {
   #toldAtMs = Number.NEGATIVE_INFINITY
   #untold = false
   #eosIds: ReadonlySet<number> = new Set()
+  readonly #runEnds: RunEnds
   #table: TokenTable | undefined
   #trace: StepTrace | undefined
 
@@ -63,6 +65,7 @@ export class HostLoop {
     this.#scheduler = new Scheduler(this.#kv, options)
     this.#transfers = new KvTransfers(engine)
     this.#results = resultsFor(options, (row) => engine.topLogprobs(row))
+    this.#runEnds = new RunEnds((tokens) => engine.setEndTokens(tokens))
   }
 
   get closed(): boolean {
@@ -182,7 +185,10 @@ export class HostLoop {
   #collect(request: HostRequest): void {
     const part = request.takePart()
     if (part === undefined) return
-    if (part.end !== undefined) this.#trace?.request(request)
+    if (part.end !== undefined) {
+      this.#trace?.request(request)
+      this.#runEnds.close(request.spec.stopTokens)
+    }
     this.#outbox.push(part)
   }
 
@@ -210,7 +216,7 @@ export class HostLoop {
     switch (message.type) {
       case 'vocabulary':
         this.#eosIds = new Set(message.vocabulary.eosIds)
-        this.#engine.setEndTokens(Int32Array.from(message.vocabulary.eosIds))
+        this.#runEnds.setAlways(message.vocabulary.eosIds)
         this.#table = new TokenTable(message.vocabulary.tokenBytes)
         return
       case 'request':
@@ -252,8 +258,10 @@ export class HostLoop {
 
   #add(spec: RequestSpec): void {
     if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
-    const text = new OutputText(this.#table, spec.stop, { dropPrefixSpace: spec.dropPrefixSpace ?? false })
+    const { stop, reasoning, dropPrefixSpace = false } = spec
+    const text = new OutputText(this.#table, { stop, reasoning, dropPrefixSpace })
     const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
+    this.#runEnds.open(spec.stopTokens)
     this.#scheduler.add(request, this.#options.now())
     if (request.end !== undefined) this.#collect(request)
   }

@@ -34,6 +34,12 @@ export interface ChatOptions {
   maxTokens?: number | undefined
 }
 
+/** A conversation as the model is told it. */
+export interface ChatPrompt {
+  tokens: Int32Array
+  text: string
+}
+
 export interface PromptOptions extends EncodeOptions {
   /** A text that has more bytes than so many tokens can hold is refused before it is tokenised: CONTEXT_OVERFLOW. */
   maxTokens?: number | undefined
@@ -69,12 +75,17 @@ const closed = () => new OctavoError('ENGINE_CLOSED', 'The engine was closed.')
 
 export class TextService {
   readonly info: TokenizerInfo
+  readonly control: readonly SpecialToken[]
+  /** The source of the chat template. */
+  readonly templateSource: string | undefined
   readonly #client: WorkerClient
   readonly #template: ChatTemplate | undefined
 
   private constructor(client: WorkerClient, started: Started, options: TextServiceOptions) {
     this.#client = client
     const source = options.chatTemplate ?? started.chatTemplate
+    this.control = started.control
+    this.templateSource = source
     this.info = { ...started.info, hasChatTemplate: source !== undefined }
     if (source !== undefined) {
       const deadline = options.templateDeadlineMs === undefined ? {} : { deadlineMs: options.templateDeadlineMs }
@@ -116,11 +127,27 @@ export class TextService {
    * stands in the prompt with exactly these ids in the place of its content, where the template allows.
    */
   async tokenizeChat(messages: readonly unknown[], options: ChatOptions = {}): Promise<Int32Array> {
+    return (await this.chatPrompt(messages, options)).tokens
+  }
+
+  /** The same with the prompt's text. */
+  async chatPrompt(messages: readonly unknown[], options: ChatOptions = {}): Promise<ChatPrompt> {
+    messages = await Promise.all(messages.map((message) => this.#spelled(message)))
     const known = verbatim(messages)
-    const filled = known?.fill((await this.#render(known.messages, options)).pieces)
-    const pieces = filled ?? (await this.#render(known ? messages.map(plain) : messages, options)).pieces
+    const { text, pieces: rendered } = await this.#render(known?.messages ?? messages, options)
+    const pieces =
+      known === undefined
+        ? rendered
+        : (known.fill(rendered) ?? (await this.#render(messages.map(plain), options)).pieces)
     this.#checkBytes(pieces, options.maxTokens)
-    return this.#client.call('pieces', { pieces })
+    return { tokens: await this.#client.call('pieces', { pieces }), text }
+  }
+
+  /** A message without its ids when they do not spell its content. */
+  async #spelled(message: unknown): Promise<unknown> {
+    const { content, tokens } = message as { content?: unknown; tokens?: Int32Array }
+    if (tokens === undefined || (await this.detokenize(tokens, { special: true })) === content) return message
+    return plain(message)
   }
 
   /** The same prompt as text, control tokens by name: for people to read, since names in messages look the same. */

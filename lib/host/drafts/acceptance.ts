@@ -55,4 +55,3 @@ export class Acceptance {
     this.#seen[kind] = this.#seen[kind]! * left + seen
   }
 }
-

@@ -39,4 +39,3 @@ export function kindOf(reports: Int32Array, at: number): number {
       return -1
   }
 }
-

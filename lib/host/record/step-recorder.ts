@@ -34,7 +34,10 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
   let segments = new Int32Array(0)
   let first = new Int32Array(0)
   /** A step with `given[i]` in front of segment i, and after it what `results` says of guesses; its rows begin at `row`. */
-  const pushStep = (given: Int32Array, results: { drawn: Int32Array; row: number; drafts: Int32Array; report: number }) => {
+  const pushStep = (
+    given: Int32Array,
+    results: { drawn: Int32Array; row: number; drafts: Int32Array; report: number },
+  ) => {
     const accepted: number[] = []
     const at = ops.length
     ops.push(replayOp.step, segments.length / segmentStride, 0, ...segments)

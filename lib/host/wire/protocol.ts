@@ -87,7 +87,11 @@ export interface RequestSpec {
   /** Tokens to generate at most; the context's end may come first. 0 when scoring. */
   maxTokens: number
   stop: string[]
+  /** Tokens that end it as the model's end tokens do, whatever `ignoreEos` says. */
+  stopTokens?: StopToken[]
   ignoreEos: boolean
+  /** Present: the output's reasoning comes apart. */
+  reasoning?: ReasoningSpec
   /** The output's first text loses one leading space: answers of SentencePiece models, but not continuations of a prompt. */
   dropPrefixSpace?: boolean
   sampling: SamplingSpec
@@ -103,8 +107,34 @@ export interface RequestSpec {
   deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined }
   /** False: nothing is guessed for it. */
   speculation?: boolean
-  /** A host that died had accepted the request (so no queue refuses it now): its output so far, which was delivered. */
-  resumed?: { tokens: Int32Array; firstTokenAtMs: number }
+  /** A host that died had accepted the request (so no queue refuses it now): what was delivered of its output. */
+  resumed?: Delivered
+}
+
+export interface StopToken {
+  token: number
+  /** The entry of `stop` that names it. */
+  text?: string
+}
+
+/** How reasoning is told from an answer: see lib/text/reasoning-markers.ts. */
+export interface ReasoningSpec {
+  open: string
+  close: string[]
+  /** Marks around answers that are no part of them. */
+  skip: string[]
+  /** Names in these texts that are control tokens, which have no text. */
+  control: [name: string, token: number][]
+  /** The prompt ends within reasoning. */
+  begun: boolean
+}
+
+export interface Delivered {
+  tokens: Int32Array
+  /** Characters (UTF-16). */
+  text: number
+  reasoning: number
+  firstTokenAtMs: number
 }
 
 /** What a model file says, in numbers. */
@@ -153,6 +183,15 @@ export type ToHost =
 
 export type FinishReason = 'stop' | 'length' | 'cancelled'
 
+/**
+ * What ended an answer: a text of `stop`, with its id where it names a control token; or a token of `stopTokens` or of the model's end
+ * tokens.
+ */
+export interface StopMatch {
+  text?: string
+  token?: number
+}
+
 /** The log-probability of one token of the output, and of the most likely tokens at its place. */
 export interface TokenLogprob {
   token: number
@@ -179,14 +218,33 @@ export interface Timings {
 
 /** How a request ended. Scores carry their log-probabilities here. */
 export type RequestEnd =
-  | { reason: FinishReason; cachedTokens: number; timings: Timings; scores?: Float32Array }
+  | {
+      reason: FinishReason
+      stop?: StopMatch
+      cachedTokens: number
+      /** Those of a stop text included, which no part brings. */
+      generatedTokens: number
+      timings: Timings
+      scores?: Float32Array
+    }
   | { error: ErrorData }
 
-/** What one step brought one request. `text` may lag behind `tokens`: unfinished characters, possible stop strings. */
+/** What a token of the output spells: a piece of the answer, of the reasoning, or of neither (markers and white space around them). */
+export const tokenRole = { answer: 0, reasoning: 1, neither: 2 } as const
+export type TokenRole = (typeof tokenRole)[keyof typeof tokenRole]
+
+/**
+ * What one request can give out after a step: tokens with the text they spell. Tokens of an unfinished character or of what may be a
+ * stop text or a marker come with a later part, or never. Only where a stop text cuts a token apart is there text without its token.
+ */
 export interface StepPart {
   id: number
   text: string
+  reasoning?: string
   tokens: number[]
+  /** Of each token; absent: all are of the answer. */
+  roles?: TokenRole[]
+  /** One entry a token. */
   logprobs?: TokenLogprob[]
   end?: RequestEnd
 }
