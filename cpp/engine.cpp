@@ -62,6 +62,7 @@ void nudge_engine(std::uint32_t id) { set_signal(id, &Signals::nudge); }
 Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<Signals> signals)
     : model_(require_loaded(std::move(model))),
       options_(options),
+      serves_(signals != nullptr),
       signals_(signals ? std::move(signals) : std::make_shared<Signals>()),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
                                           model_->desc().head_size, options.kv_dtype})),
@@ -81,7 +82,7 @@ Engine::~Engine() {
 }
 
 void Engine::set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options) {
-  draft_model_ = std::make_unique<DraftModel>(std::move(model), options, signals_);
+  draft_model_ = std::make_unique<DraftModel>(std::move(model), options, signals_, model_->desc().vocabulary);
 }
 
 std::size_t Engine::draft_bytes() const { return draft_model_ ? draft_model_->bytes() : 0; }
@@ -90,6 +91,12 @@ int Engine::create(const std::string& salt) {
   const int sequence = kv_.create(salt);
   drafters_.open(sequence, salt);
   return sequence;
+}
+
+int Engine::fork(int sequence) {
+  const int copy = kv_.fork(sequence);
+  drafters_.open(copy, drafters_.salt(sequence));
+  return copy;
 }
 
 int Engine::match(int sequence, const std::int32_t* tokens, int count) {
@@ -228,24 +235,26 @@ bool Engine::guess() {
     const std::vector<std::int32_t>& tokens = kv_.tokens(s.sequence);
     drafters_.propose(s.sequence, tokens, step_.tokens[at], s.drafting, most, out, reports_[i]);
     const int wanted = std::min(s.drafting.model, most);
-    if (reports_[i].source == DraftSource::none && draft_model_ && wanted > 0)
-      asks.push_back({s.sequence, &tokens, step_.tokens[at], step_samplers_[i], wanted, out, &reports_[i]});
-    room -= asks.empty() || asks.back().report != &reports_[i] ? reports_[i].proposed : wanted;
+    if (reports_[i].proposed == 0 && draft_model_ && wanted > 0) {
+      const std::string& salt = drafters_.salt(s.sequence);
+      asks.push_back({s.sequence, &salt, &tokens, step_.tokens[at], step_samplers_[i], wanted, out, &reports_[i]});
+      room -= wanted;
+    }
+    room -= reports_[i].proposed;
   }
   if (!asks.empty() && !draft_model_->propose(asks)) return false;
-  std::vector<std::int32_t> tokens;
-  tokens.reserve(static_cast<std::size_t>(options_.max_step_tokens));
+  guessed_.clear();
   at = 0;
   for (std::size_t i = 0; i < step_.segments.size(); ++i) {
     Segment& s = step_.segments[i];
     const auto from = step_.tokens.begin() + static_cast<std::ptrdiff_t>(at);
-    tokens.insert(tokens.end(), from, from + s.count);
+    guessed_.insert(guessed_.end(), from, from + s.count);
     at += static_cast<std::size_t>(s.count);
     const auto guesses = guesses_.begin() + static_cast<std::ptrdiff_t>(i * max_drafts);
-    tokens.insert(tokens.end(), guesses, guesses + reports_[i].proposed);
+    guessed_.insert(guessed_.end(), guesses, guesses + reports_[i].proposed);
     s.count += reports_[i].proposed, s.rows += reports_[i].proposed;
   }
-  step_.tokens.swap(tokens);
+  step_.tokens.swap(guessed_);
   return true;
 }
 
@@ -338,7 +347,6 @@ bool Engine::wait(const Run& run) {
   const bool drafting = drafts_wanted();
   std::vector<SampleRow> rows;  // of the steps before the last
   std::vector<DraftReport> reports;
-  double draft_seconds = 0;
   const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
   const auto step = [&] {
     reports_.clear();
@@ -346,9 +354,11 @@ bool Engine::wait(const Run& run) {
     if (drafting && !guess()) return false;
     const Clock::time_point guessed = Clock::now();
     if (!compute()) return false;
-    draft_seconds += seconds(guessed - began);
-    const double nanoseconds = std::min(1e9 * seconds(Clock::now() - began), 2e9);
-    for (DraftReport& report : reports_) report.nanoseconds = static_cast<std::int32_t>(nanoseconds);
+    const auto nanoseconds = [&](Clock::duration d) {
+      return static_cast<std::int32_t>(std::min(1e9 * seconds(d), 2e9));
+    };
+    const std::int32_t guess_took = nanoseconds(guessed - began), step_took = nanoseconds(Clock::now() - guessed);
+    for (DraftReport& report : reports_) report.guess_nanoseconds = guess_took, report.nanoseconds = step_took;
     reports.insert(reports.end(), reports_.begin(), reports_.end());
     return true;
   };
@@ -376,9 +386,8 @@ bool Engine::wait(const Run& run) {
     keep();
     result_.rows = std::move(rows);
   }
-  signals_->nudge.store(false, std::memory_order_release);
+  if (!serves_) signals_->nudge.store(false, std::memory_order_release);
   result_.drafts = std::move(reports);
-  result_.draft_seconds = draft_seconds;
   result_.seconds = seconds(last - started);
   return true;
 }

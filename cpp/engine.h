@@ -33,7 +33,7 @@ struct Signals {
 class Engine {
  public:
   // The model must be loaded (Model::finish_load).
-  // signals: those of an engine that this one serves, or none.
+  // signals: those of an engine that this one serves, which ends what they asked for; or none.
   Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<Signals> signals = {});
   ~Engine();
   Engine(const Engine&) = delete;
@@ -52,7 +52,10 @@ class Engine {
   void set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options);
   std::size_t draft_bytes() const;  // of its pool and buffers
 
+  DraftModel* draft_model() { return draft_model_.get(); }
+
   int create(const std::string& salt);
+  int fork(int sequence);
   int match(int sequence, const std::int32_t* tokens, int count);
   void set_sampler(int sequence, SamplerParams params);
   void release(int sequence);  // sequence and its sampler
@@ -92,6 +95,7 @@ class Engine {
 
   const std::shared_ptr<const Model> model_;
   const EngineOptions options_;
+  const bool serves_;
   const std::shared_ptr<Signals> signals_;
   std::unique_ptr<KvStore> store_;  // before kv_: it asks what memory there is, the block manager only takes
   KvCache kv_;
@@ -105,6 +109,7 @@ class Engine {
   std::unique_ptr<DraftModel> draft_model_;
   std::vector<DraftReport> reports_;   // of the step in flight, by segment; empty: nobody asked for guesses
   std::vector<std::int32_t> guesses_;  // [segments * max_drafts]
+  std::vector<std::int32_t> guessed_;  // tokens of the step with its guesses
   bool pending_ = false;
   StepResult result_;
 };

@@ -31,9 +31,8 @@ struct Step {
 
 // How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens:
 // what is done between two steps outside costs as much as a twentieth of a short one. Guesses are made anew for each
-// step. It ends after a step that drew an
-// end token or no token, when a sequence has no room left, or when it is nudged: nothing that happens outside waits for
-// more than one step.
+// step. It ends after a step that drew an end token or no token, when a sequence has no room left, or when it is
+// nudged: nothing that happens outside waits for more than one step.
 struct Run {
   int steps = 1;       // at most, the first included
   double seconds = 0;  // a further step is begun when it is expected to end within this time of the end of the first
@@ -44,7 +43,6 @@ struct StepResult {
       rows;  // in order of segments; a scored segment without `next` has one row less; of a run: step by step
   double seconds = 0;           // of forward and sampling, guesses included
   std::vector<DraftReport> drafts;  // step by step, one a segment; empty when no segment asked for guesses
-  double draft_seconds = 0;         // of making guesses
 };
 
 }  // namespace octavo

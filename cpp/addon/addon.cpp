@@ -9,6 +9,7 @@
 #include "cpu/limits.h"
 #include "cuda_loader.h"
 #include "descriptions.h"
+#include "drafts/draft_model.h"
 #include "engine.h"
 #include "gguf_functions.h"
 #include "native_bench.h"
@@ -165,8 +166,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
                         accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"),
                         accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
                         accessor<JsEngine, &JsEngine::draft_bytes>("draftBytes"),
-                        accessor<JsEngine, &JsEngine::draft_seconds>("draftSeconds"),
                         InstanceMethod<&JsEngine::set_draft_model>("setDraftModel"),
+                        InstanceMethod<&JsEngine::plant_drafts>("plantDrafts"),
                         InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"),
                         InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
                         InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"),
@@ -247,8 +248,12 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   Napi::Value draft_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().draft_bytes(); });
   }
-  Napi::Value draft_seconds(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().result().draft_seconds; });
+  void plant_drafts(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      const Napi::Int32Array draws = ints(info[1], "draws");
+      if (get().draft_model() == nullptr) bad_argument("draws", "a draft model that makes them");
+      get().draft_model()->plant(small(info[0], "sequence"), {draws.Data(), draws.Data() + draws.ElementLength()});
+    });
   }
   Napi::Value step_seconds(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().result().seconds; });
@@ -284,7 +289,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     });
   }
   Napi::Value sequence_fork(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().kv().fork(small(info[0], "sequence")); });
+    return number_of(info, [&] { return get().fork(small(info[0], "sequence")); });
   }
   void sequence_free(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get().release(small(info[0], "sequence")); });
@@ -329,7 +334,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
       if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())
         bad_argument("tokens, logprobs", "room for every result row");
-      constexpr std::size_t fields = 6;  // draftStride in lib/native.ts
+      constexpr std::size_t fields = 8;  // draftStride in lib/native.ts
       Napi::Int32Array drafts = info[4].IsUndefined() ? Napi::Int32Array::New(info.Env(), 0) : ints(info[4], "drafts");
       if (get().drafting() &&
           get().segments() * static_cast<std::size_t>(run.steps) * fields > drafts.ElementLength())
@@ -338,7 +343,8 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       std::int32_t* report = drafts.Data();
       for (const DraftReport& r : get().result().drafts)
         for (const std::int32_t value : {r.draws, r.proposed, static_cast<std::int32_t>(r.source), r.confidence,
-                                         static_cast<std::int32_t>(r.foreseen), r.nanoseconds})
+                                         static_cast<std::int32_t>(r.foreseen), r.behind, r.nanoseconds,
+                                         r.guess_nanoseconds})
           *report++ = value;
       const auto& rows = get().result().rows;
       for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -58,10 +58,8 @@ Segment segment_of(const std::int32_t* s) {
     case 1:
       return {s[0], s[1], s[2], true, s[4]};
     case 2: {
-      if (s[4] < 0 || s[4] >= 1 << 30) bad_argument("segments", "numbers of guesses of five bits each");
-      const Drafting drafting = Drafting::unpack(s[4]);
-      if (drafting.most() > max_drafts) bad_argument("segments", "at most 16 guesses");
-      return {s[0], s[1], s[2], false, -1, drafting};
+      if (s[4] < 0 || s[4] >= 1 << 28) bad_argument("segments", "seven numbers of guesses of four bits each");
+      return {s[0], s[1], s[2], false, -1, Drafting::unpack(s[4])};
     }
     default:
       bad_argument("segments", "a mode from 0 to 2");

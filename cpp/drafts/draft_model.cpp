@@ -4,13 +4,24 @@
 
 namespace octavo {
 
+namespace {
+
+// Of prompts that it lacks so many tokens are computed in one step: everybody's tokens wait for them.
+constexpr int most_behind = 128;
+// What a mirror lacks as a rule: the last token, and before it the last guess when all were right.
+constexpr int usual_lack = 2;
+
+}  // namespace
+
 DraftModel::DraftModel(std::shared_ptr<const Model> model, const EngineOptions& options,
-                       std::shared_ptr<Signals> signals)
-    : engine_(std::move(model), options, std::move(signals)) {}
+                       std::shared_ptr<Signals> signals, int vocabulary)
+    : engine_(std::move(model), options, std::move(signals)),
+      vocabulary_(std::min(vocabulary, engine_.model().desc().vocabulary)) {}
 
 std::size_t DraftModel::bytes() const { return engine_.kv_bytes() + engine_.scratch_bytes(); }
 
 void DraftModel::release(int sequence) {
+  planted_.erase(sequence);
   const auto found = mirrors_.find(sequence);
   if (found == mirrors_.end()) return;
   engine_.release(found->second);
@@ -20,15 +31,15 @@ void DraftModel::release(int sequence) {
 int DraftModel::open(const Ask& ask) {
   const auto found = mirrors_.find(ask.sequence);
   if (found != mirrors_.end()) return found->second;
-  const int sequence = engine_.create("");
+  const int sequence = engine_.create(*ask.salt);
   mirrors_.emplace(ask.sequence, sequence);
   SamplerParams params = *ask.params;
   params.logprobs = -1;
   // Models of one vocabulary may be padded to different sizes.
-  const int known = engine_.model().desc().vocabulary;
-  params.vocabulary = params.vocabulary == 0 ? known : std::min(params.vocabulary, known);
-  std::erase_if(params.bias, [known](const auto& bias) { return bias.first >= known; });
+  params.vocabulary = params.vocabulary == 0 ? vocabulary_ : std::min(params.vocabulary, vocabulary_);
+  std::erase_if(params.bias, [this](const auto& bias) { return bias.first >= vocabulary_; });
   engine_.set_sampler(sequence, std::move(params));
+  engine_.kv().match(sequence, ask.tokens->data(), static_cast<int>(ask.tokens->size()));
   return sequence;
 }
 
@@ -37,24 +48,31 @@ bool DraftModel::begin(const Ask& ask, Step& step) {
   const int sequence = open(ask);
   KvCache& kv = engine_.kv();
   const std::vector<std::int32_t>& tokens = *ask.tokens;
-  if (kv.length(sequence) == 0 && kv.table(sequence).empty())
-    kv.match(sequence, tokens.data(), static_cast<int>(tokens.size()));
   const std::vector<std::int32_t>& known = kv.tokens(sequence);
   const auto differs = std::mismatch(known.begin(), known.end(), tokens.begin(), tokens.end()).first;
   const int common = static_cast<int>(differs - known.begin());
   if (common < kv.length(sequence)) kv.truncate(sequence, common);
   const int lacks = static_cast<int>(tokens.size()) - common;
-  const int room = engine_.options().max_step_tokens - static_cast<int>(step.tokens.size());
+  const int room = std::min(most_behind, engine_.options().max_step_tokens) - static_cast<int>(step.tokens.size());
   const bool complete = lacks < room;
-  const int count = complete ? lacks + 1 : room;
+  const int before = complete ? lacks : room;  // those before the token to guess after
   const auto from = tokens.begin() + common;
-  const auto strange = [this](std::int32_t token) { return token >= engine_.model().desc().vocabulary; };
-  if (count < 1 || strange(ask.last) || std::any_of(from, from + std::min(lacks, count), strange)) return false;
-  if (!kv.reserve(sequence, count)) return false;
-  step.segments.push_back({sequence, count, complete ? 1 : 0, false, -1});
-  step.tokens.insert(step.tokens.end(), from, from + std::min(lacks, count));
+  const auto strange = [this](std::int32_t token) { return token >= vocabulary_; };
+  if (before < 0 || before + complete < 1 || strange(ask.last) || std::any_of(from, from + before, strange))
+    return false;
+  if (!kv.reserve(sequence, before + complete)) return false;
+  if (before + complete > usual_lack) ask.report->behind = before;
+  step.segments.push_back({sequence, before + complete, complete ? 1 : 0, false, -1});
+  step.tokens.insert(step.tokens.end(), from, from + before);
   if (complete) step.tokens.push_back(ask.last);
   return complete;
+}
+
+std::int32_t DraftModel::drawn(const Ask& ask, int round, std::int32_t token) const {
+  const auto found = planted_.find(ask.sequence);
+  const std::size_t position = ask.tokens->size() + 1 + static_cast<std::size_t>(round);
+  return found == planted_.end() || position >= found->second.size() ? token
+                                                                     : std::min(found->second[position], vocabulary_ - 1);
 }
 
 bool DraftModel::propose(const std::vector<Ask>& asks) {
@@ -72,7 +90,7 @@ bool DraftModel::propose(const std::vector<Ask>& asks) {
     for (const Segment& s : segments) {
       if (s.rows == 0) continue;
       const Ask* const ask = drafting[row];
-      const std::int32_t token = engine_.result().rows[row++].token;
+      const std::int32_t token = drawn(*ask, round, engine_.result().rows[row++].token);
       if (token < 0) continue;
       ask->out[round] = token;
       ask->report->proposed = round + 1;

@@ -12,6 +12,8 @@ constexpr std::size_t most_shared_tokens = 1 << 16;
 constexpr std::size_t most_tenants = 16;
 // Of a text that begins like one that is known, so many tokens before it becomes another: enough to be found by.
 constexpr int lead = 32;
+// An own match no longer than this may be chance: other texts are asked, too.
+constexpr int unsure = 4;
 // No token: what comes after a text does not continue it.
 constexpr std::int32_t border = -1;
 
@@ -32,9 +34,7 @@ void SharedText::add(const std::int32_t* tokens, int count) {
   index_.follow(tokens_.data(), static_cast<int>(tokens_.size()));
 }
 
-int SharedText::propose(const Tail& tail, std::int32_t* out, int most, int* length) const {
-  const TextMatch match = index_.find(tokens_.data(), tail);
-  *length = match.length;
+int SharedText::follow(const TextMatch& match, std::int32_t* out, int most) const {
   int count = 0;
   if (match.length > 0)
     for (std::size_t at = static_cast<std::size_t>(match.end); count < most && at < tokens_.size(); ++at) {
@@ -59,10 +59,10 @@ void Drafters::close(int sequence, const std::vector<std::int32_t>& tokens) {
   if (!followed.drafted) return;
   const int from = std::max(0, followed.known - lead);
   const int count = static_cast<int>(tokens.size()) - from;
-  if (count > lead) shared(followed.salt)->add(tokens.data() + from, count);
+  if (count > lead) shared(followed.salt).add(tokens.data() + from, count);
 }
 
-SharedText* Drafters::shared(const std::string& salt) {
+SharedText& Drafters::shared(const std::string& salt) {
   const auto found = std::find_if(texts_.begin(), texts_.end(), [&](const auto& entry) { return entry.first == salt; });
   if (found != texts_.end()) {
     texts_.splice(texts_.begin(), texts_, found);
@@ -70,7 +70,7 @@ SharedText* Drafters::shared(const std::string& salt) {
     texts_.emplace_front(salt, SharedText{});
     if (texts_.size() > most_tenants) texts_.pop_back();
   }
-  return &texts_.front().second;
+  return texts_.front().second;
 }
 
 void Drafters::propose(int sequence, const std::vector<std::int32_t>& tokens, std::int32_t last,
@@ -81,23 +81,30 @@ void Drafters::propose(int sequence, const std::vector<std::int32_t>& tokens, st
   const Tail tail{tokens.data(), count, last};
   if (followed.index.indexed() > count) followed.index.clear();
   followed.index.follow(tokens.data(), count);
-  const TextMatch match = followed.index.find(tokens.data(), tail);
-  if (match.length > 0) {
-    const int confidence = match_class(match.length);
-    const int most = std::clamp(drafting.own[static_cast<std::size_t>(confidence)], 0, room);
-    // A text that repeats itself goes on into what is guessed.
-    const auto at = [&](int i) {
-      return i < count ? tokens[static_cast<std::size_t>(i)] : i == count ? last : out[i - count - 1];
-    };
-    for (int i = 0; i < std::max(1, most); ++i) out[i] = at(match.end + i);
-    report.source = DraftSource::own, report.confidence = confidence, report.proposed = most;
-    return;
+  const TextMatch own = followed.index.find(tokens.data(), tail);
+  const int own_most =
+      own.length == 0 ? 0 : std::clamp(drafting.own[static_cast<std::size_t>(own_class(own.length))], 0, room);
+  if (own.length <= unsure) {
+    const SharedText& text = shared(followed.salt);
+    const TextMatch match = text.find(tail);
+    if (match.length > 0) {
+      const int confidence = shared_class(match.length);
+      const int most = std::clamp(drafting.shared[static_cast<std::size_t>(confidence)], 0, room);
+      const bool better = match.length > own.length ? most > 0 || own_most == 0 : most > 0 && own_most == 0;
+      const int found = better ? text.follow(match, out, std::max(1, most)) : 0;
+      if (found > 0) {
+        report.source = DraftSource::shared, report.confidence = confidence, report.proposed = std::min(found, most);
+        return;
+      }
+    }
   }
-  int length = 0;
-  const int most = std::clamp(drafting.shared, 0, room);
-  const int found = shared(followed.salt)->propose(tail, out, std::max(1, most), &length);
-  if (found == 0) return;
-  report.source = DraftSource::shared, report.confidence = match_class(length), report.proposed = std::min(found, most);
+  if (own.length == 0) return;
+  // A text that repeats itself goes on into what is guessed.
+  const auto at = [&](int i) {
+    return i < count ? tokens[static_cast<std::size_t>(i)] : i == count ? last : out[i - count - 1];
+  };
+  for (int i = 0; i < std::max(1, own_most); ++i) out[i] = at(own.end + i);
+  report.source = DraftSource::own, report.confidence = own_class(own.length), report.proposed = own_most;
 }
 
 }  // namespace octavo

@@ -20,7 +20,9 @@ class SharedText {
  public:
   // A text's end is nobody's continuation.
   void add(const std::int32_t* tokens, int count);
-  int propose(const Tail& tail, std::int32_t* out, int most, int* length) const;
+  TextMatch find(const Tail& tail) const { return index_.find(tokens_.data(), tail); }
+  // What follows a match: returns how many tokens of it.
+  int follow(const TextMatch& match, std::int32_t* out, int most) const;
 
  private:
   std::vector<std::int32_t> tokens_;
@@ -31,6 +33,7 @@ class Drafters {
  public:
   // Sequences of one salt share texts.
   void open(int sequence, const std::string& salt);
+  const std::string& salt(int sequence) { return sequences_[sequence].salt; }
   // The sequence is gone. tokens: what it held; the first `known` of them came out of the cache, so somebody said them
   // before.
   void close(int sequence, const std::vector<std::int32_t>& tokens);
@@ -48,7 +51,7 @@ class Drafters {
     int known = 0;
     bool drafted = false;
   };
-  SharedText* shared(const std::string& salt);
+  SharedText& shared(const std::string& salt);
 
   std::unordered_map<int, Followed> sequences_;
   // Most recently used first.
