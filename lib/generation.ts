@@ -4,10 +4,11 @@
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
-import type { RequestTrace } from './diagnostics.ts'
+import type { RequestTrace, Usage } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
+import { tokenRole } from './host/output/token-text.ts'
 import type { FinishReason, RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
-import { tokenRole } from './host/wire/protocol.ts'
+import { abortReason, onAbort } from './signals.ts'
 
 /**
  * What a step brought this generation: a token, as a rule. Of a small model, whose steps take a few milliseconds, it is what up to 16
@@ -24,14 +25,6 @@ export interface GenerationPart {
   reasoningTokens?: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
-}
-
-export interface Usage {
-  promptTokens: number
-  /** Prompt tokens whose keys and values were found in the prefix cache. */
-  cachedTokens: number
-  /** All that the model generated: answer, reasoning, markers, the tokens of a stop text; but not a token that ended it. */
-  completionTokens: number
 }
 
 export interface GenerationResult {
@@ -129,7 +122,7 @@ export class RunningGeneration implements Generation, Stream {
   /** Boxed, because anything may be an abort's reason; taken by the first `next()` that meets it. */
   #failure: { error: unknown } | undefined
   #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void }
-  readonly #onAbort = () => this.#abort()
+  #ignoreSignal: (() => void) | undefined
 
   constructor(setup: GenerationSetup) {
     this.#setup = setup
@@ -138,7 +131,7 @@ export class RunningGeneration implements Generation, Stream {
     })
     this.result.catch(() => {})
     if (setup.signal?.aborted) this.#abort()
-    else setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    else if (setup.signal) this.#ignoreSignal = onAbort(setup.signal, () => this.#abort())
   }
 
   get partial(): { text: string; tokens: number[]; reasoning?: string } {
@@ -269,7 +262,7 @@ export class RunningGeneration implements Generation, Stream {
     if (this.#ended) return
     this.#queue = []
     this.#unread = 0
-    this.reject(this.#setup.signal!.reason)
+    this.reject(abortReason(this.#setup.signal!))
     this.#control?.cancel()
   }
 
@@ -294,7 +287,7 @@ export class RunningGeneration implements Generation, Stream {
 
   #end(result: GenerationResult | undefined): void {
     this.#ended = true
-    this.#setup.signal?.removeEventListener('abort', this.#onAbort)
+    this.#ignoreSignal?.()
     this.#setup.onEnd?.(result, this.#ids)
   }
 

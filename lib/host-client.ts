@@ -7,18 +7,19 @@
 import type { ErrorData } from './errors.ts'
 import { fromErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
-import type { KvFile } from './host/kv-transfer.ts'
-import { packStats, type StatsRow, unpackStats } from './host/record/stats.ts'
-import type { StepRecords } from './host/record/step-trace.ts'
+import { packStats, unpackStats } from './host/record/stats.ts'
 import { processWire } from './host/wire/process-wire.ts'
 import type {
   EngineStats,
   FromHost,
   HostOptions,
+  KvFile,
   LoadedInfo,
   LoadProgress,
   RequestSpec,
+  StatsRow,
   StepPart,
+  StepRecords,
   VocabularyData,
 } from './host/wire/protocol.ts'
 import { threadWire } from './host/wire/thread-wire.ts'

@@ -1,12 +1,12 @@
 // For applications that compile for an older target: `await using engine` is declared there.
 /// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
-export type { LoadEvent, LogEvent, RequestEvent } from './diagnostics.ts'
+export type { LoadEvent, LogEvent, RequestEvent, Usage } from './diagnostics.ts'
 export type { EngineModel } from './engine.ts'
 export { Engine } from './engine.ts'
 export type { ErrorCode, ErrorDetails } from './errors.ts'
 export { errorCodes, OctavoError } from './errors.ts'
-export type { Generation, GenerationPart, GenerationResult, Usage } from './generation.ts'
+export type { Generation, GenerationPart, GenerationResult } from './generation.ts'
 export type {
   EngineStats,
   FinishReason,
@@ -18,6 +18,16 @@ export type {
 } from './host/wire/protocol.ts'
 export type {
   ChatMessage,
+  ConversationOptions,
+  FunctionTool,
+  KnownMessage,
+  RenderedPrompt,
+  RenderOptions,
+  TextPart,
+  Tool,
+  ToolCall,
+} from './messages.ts'
+export type {
   DraftModelOptions,
   GenerateOptions,
   LoadOptions,
@@ -28,8 +38,9 @@ export type {
   SessionOptions,
   SpeculationOptions,
   TokenizeOptions,
+  TurnOptions,
 } from './options.ts'
 export type { Score } from './score.ts'
-export type { SavedSession } from './session.ts'
+export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
 export type { Trace, TraceEvent, TraceSummary } from './trace.ts'

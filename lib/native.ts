@@ -149,12 +149,15 @@ export const segmentStride = 5
 export const segmentMode = { draw: 0, score: 1, draft: 2 } as const
 
 /** What `wait` reports of each segment of each step of a run with guesses: `draftStride` numbers. */
-export const draftStride = 6
+export const draftStride = 8
 /**
  * Draws that stand, guesses that were computed, who made them, class of the match, whether the first one equalled the draw (also one
- * that was looked up only), and nanoseconds of the whole step.
+ * that was looked up only), tokens of the prompt that the draft model had to compute first; and of the whole step nanoseconds without
+ * guesses and those that guesses took.
  */
-export const draftField = { draws: 0, proposed: 1, source: 2, confidence: 3, foreseen: 4, nanoseconds: 5 } as const
+export const draftField = {
+  ...{ draws: 0, proposed: 1, source: 2, confidence: 3, foreseen: 4, behind: 5, nanoseconds: 6, guessNanoseconds: 7 },
+} as const
 export const draftSource = { none: 0, own: 1, shared: 2, model: 3 } as const
 
 /**
@@ -269,15 +272,14 @@ export interface NativeEngine {
   wait(tokens: Int32Array, logprobs: Float32Array, steps?: number, seconds?: number, drafts?: Int32Array): number
   /** The n most likely tokens of a row of the last `wait` (sampler's `logprobs` n > 0), most likely first. */
   topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array }
-  /** Seconds the last `wait` took inside native code, and of those what making guesses took. */
+  /** Seconds the last `wait` took inside native code. */
   readonly stepSeconds: number
-  readonly draftSeconds: number
   /** Of the draft model's KV pool and buffers; 0 without one. */
   readonly draftBytes: number
-  /**
-   * A smaller model of the same vocabulary that makes guesses, with a pool and buffers of its own.
-   */
+  /** A smaller model of the same vocabulary that makes guesses, with a pool and buffers of its own. */
   setDraftModel(model: NativeModel, options: NativeEngineOptions): void
+  /** For measurements: what the draft model is taken to have drawn at each position of a sequence; its work stays the same. */
+  plantDrafts(sequence: number, draws: Int32Array): void
   stats(out: Int32Array): void
   /** Empty, or the first broken invariant of the block manager in words. */
   check(): string

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { strftime } from '../lib/text/jinja/library/strftime.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
-import { strftime } from '../lib/text/strftime.ts'
 import { ChatRenderer } from '../lib/text/template-render.ts'
 import { TemplateProgram } from '../lib/text/template-sandbox.ts'
 import type { Piece } from '../lib/text/token-cutter.ts'
@@ -199,14 +199,6 @@ describe('names of control tokens in messages stay text', () => {
     })
     expect(text).toBe(`<|im_start|>user\n${content}<|im_end|><|im_end|>\n`)
     expect(controlsOf(pieces)).toEqual([1, 2])
-    const all = String.fromCharCode(...Array.from({ length: 6400 }, (_, i) => 0xe000 + i))
-    expect(() =>
-      rendererOf(templates.stories!).render({
-        messages: [{ role: 'user', content: all }],
-        tools: null,
-        addGenerationPrompt: false,
-      }),
-    ).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
   })
 
   it('ids of a forged conversation have the control tokens of an honest one', () => {
@@ -277,10 +269,10 @@ describe('a template is bounded', () => {
     ['shared lists, shown', `${nested}{{ ns.a }}`, /characters/],
     ['replace', '{{ (range(9999)|join) | replace("", range(9999)|join) }}', /characters/],
     ['replace, as a method', '{{ (range(9999)|join).replace("1", range(9999)|join) }}', /characters/],
-    ['join', '{{ range(200000) | join(range(9999)|join) }}', /characters/],
+    ['join', '{{ range(100000) | join(range(9999)|join) }}', /characters/],
     ['indent', '{{ "a\nb" | indent(100000000) }}', /characters/],
     ['tojson with an indent', '{{ [[1]] | tojson(indent=100000000) }}', /characters/],
-    ['nesting in the source', `{{ ${'('.repeat(20000)}1${')'.repeat(20000)} }}`, /call stack/],
+    ['nesting in the source', `{{ ${'('.repeat(20000)}1${')'.repeat(20000)} }}`, /nesting/],
   ])('%s', (_, source, message) => {
     expect(() => run(source)).toThrow(message)
   })

@@ -28,7 +28,7 @@ function template(evil: string, deadlineMs = 1500): ChatTemplate {
 const serves = (made: ChatTemplate) =>
   vi.waitFor(async () => expect(await made.render(say('good'))).toMatchObject({ text: 'fine' }), { timeout: 45_000 })
 
-const square = '{% for a in range(200000) %}{% for b in range(200000) %}{% endfor %}{% endfor %}'
+const square = '{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}'
 const grow = (start: string, step: string) =>
   `{% set ns = namespace(a=${start}) %}{% for i in range(200) %}{% set ns.a = ${step} %}{% endfor %}{{ ns.a }}`
 
@@ -52,10 +52,10 @@ describe('what could go wrong if a template', () => {
     ['asks for a huge range', '{{ range(1000000000) | length }}'],
     ['asks for a range backwards for ever', '{{ range(0, 1, -1) | length }}{{ range(0, -1000000000, -1) | length }}'],
     ['asks for a range of steps that vanish', '{{ range(0, 1, 0.0000000001) | length }}'],
-    ['writes without end', `{% for i in range(200000) %}${'x'.repeat(1000)}{% endfor %}`],
+    ['writes without end', `{% for i in range(100000) %}${'x'.repeat(1000)}{% endfor %}`],
     [
       'writes a message without end',
-      '{% for i in range(200000) %}{% for j in range(1000) %}{{ messages }}{% endfor %}{% endfor %}',
+      '{% for i in range(100000) %}{% for j in range(1000) %}{{ messages }}{% endfor %}{% endfor %}',
     ],
     ['indents without end', '{{ ("a\n" | replace("a", range(9999) | join)) | indent(9999999) }}'],
     [
@@ -107,7 +107,7 @@ describe('what could go wrong if a template', () => {
   it('looks for the process, the file system or the network', () => {
     const run = (source: string) => new TemplateProgram(source).render({ messages: [] }, new Date())
     for (const name of ['process', 'require', 'globalThis', 'Function', 'fetch', 'eval', 'module', 'import', 'Buffer'])
-      expect(run(`{{ ${name} is defined }}`)).toBe('false')
+      expect(run(`{{ ${name} is defined }}`)).toBe('False')
   })
 })
 

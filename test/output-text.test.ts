@@ -5,9 +5,9 @@
 import { describe, expect, it } from 'vitest'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { OutputText } from '../lib/host/output/output-text.ts'
+import { type ReasoningSpec, tokenRole } from '../lib/host/output/token-text.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
-import type { ReasoningSpec, RequestEnd, RequestSpec, StepPart } from '../lib/host/wire/protocol.ts'
-import { tokenRole } from '../lib/host/wire/protocol.ts'
+import type { RequestEnd, RequestSpec, StepPart } from '../lib/host/wire/protocol.ts'
 import { endsInReasoning, reasoningMarkers, usualMarkers } from '../lib/text/reasoning-markers.ts'
 
 /** mulberry32: a seeded generator, so that a failure can be repeated. */

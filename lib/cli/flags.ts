@@ -2,8 +2,11 @@
  * Flags that several commands share, and their way into the options of the public API. The library checks ranges; here
  * only the text becomes numbers, so that there is one place for limits.
  */
+import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { OctavoError } from '../errors.ts'
 import { type KvDtype, kvDtypes } from '../native.ts'
+import { pathOf } from '../paths.ts'
 
 export function number(text: string): number {
   const value = Number(text)
@@ -35,8 +38,23 @@ const tokens = (text: string, earlier: number[] = []): number[] => [...earlier, 
 
 const bias = (text: string, earlier: Record<number, number> = {}): Record<number, number> => {
   const match = /^(\d+)=(.+)$/.exec(text)
-  if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-Infinity.')
-  return { ...earlier, [match[1]!]: match[2] === '-Infinity' ? -Infinity : number(match[2]!) }
+  if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-inf.')
+  return { ...earlier, [match[1]!]: /^-inf(inity)?$/i.test(match[2]!) ? -Infinity : number(match[2]!) }
+}
+
+/** `name=value`; a value that is JSON is what it says, any other is text. */
+const templateOption = (text: string, earlier: Record<string, unknown> = {}): Record<string, unknown> => {
+  const [, name, value] = /^([^=\s]+)=(.*)$/s.exec(text) ?? []
+  if (name === undefined) throw new InvalidArgumentError('Expected <name>=<value>, for example enable_thinking=false.')
+  return Object.fromEntries([...Object.entries(earlier), [name, jsonOrText(value!)]])
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }
 
 export interface EngineFlags {
@@ -44,6 +62,12 @@ export interface EngineFlags {
   context?: number
   kvMemory?: string
   kvDtype?: KvDtype
+  chatTemplate?: string
+}
+
+export interface TemplateFlags {
+  templateOption?: Record<string, unknown>
+  showPrompt?: boolean
 }
 
 export interface SamplingFlags {
@@ -74,6 +98,18 @@ export function addEngineFlags(command: Command): Command {
     .option('--context <tokens>', 'most tokens of one request, prompt included', positive)
     .option('--kv-memory <size>', "memory of the KV cache, for example '512MiB'")
     .addOption(kvDtypeOption())
+}
+
+/** Of commands that render conversations. */
+export function addTemplateFlags(command: Command): Command {
+  return command
+    .option('--chat-template <file>', "a Jinja template to use instead of the model's")
+    .option(
+      '--template-option <name=value>',
+      'a variable of the chat template, as JSON or text (repeatable)',
+      templateOption,
+    )
+    .option('--show-prompt', 'print the rendered prompt, on stderr or as a line of JSON of its own')
 }
 
 export function addSamplingFlags(command: Command): Command {
@@ -110,6 +146,18 @@ export interface EngineOptionsOfFlags {
   threads?: number | 'auto'
   contextTokens?: number
   kv?: { memory?: string; dtype?: KvDtype }
+  chatTemplate?: string
+}
+
+function readTemplate(file: string): string {
+  try {
+    return readFileSync(pathOf(file) ?? file, 'utf8')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const missing = code === 'ENOENT'
+    const what = missing ? `No such file: ${file}.` : `Cannot read ${file}: ${message}`
+    throw new OctavoError(missing ? 'FILE_NOT_FOUND' : 'IO_ERROR', what, { path: file }, { cause: error })
+  }
 }
 
 export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
@@ -117,6 +165,7 @@ export function engineOptions(model: string, flags: EngineFlags): EngineOptionsO
     model,
     threads: flags.threads,
     contextTokens: flags.context,
+    chatTemplate: flags.chatTemplate === undefined ? undefined : readTemplate(flags.chatTemplate),
     kv: defined<{ memory?: string; dtype?: KvDtype }>({ memory: flags.kvMemory, dtype: flags.kvDtype }),
   })
 }

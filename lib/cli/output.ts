@@ -21,6 +21,12 @@ export function printJson(value: unknown): Promise<void> {
   return printLine(JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? String(item) : item)))
 }
 
+/** A prompt as the model gets it: on stderr, or with `json` as a line of its own on stdout. */
+export async function showPrompt(prompt: { text: string; tokens?: number[] }, json = false): Promise<void> {
+  if (json) await printJson({ prompt })
+  else note(visible(prompt.text))
+}
+
 /** A remark to the person at the terminal; dim, on stderr. */
 export function note(text: string): void {
   process.stderr.write(`${process.stderr.isTTY ? pc.dim(text) : text}\n`)

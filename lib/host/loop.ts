@@ -130,7 +130,6 @@ export class HostLoop {
     this.#trace?.planned(plan)
     const rows = this.#compute(plan)
     this.#results.steps = stepsOf(plan, this.#results.drafts, rows)
-    this.#results.draftMs = plan.drafted ? this.#engine.draftSeconds * 1000 : 0
     this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps)
     if (rows < 0) {
       this.#traceStep(true)
@@ -294,7 +293,7 @@ export class HostLoop {
 export function resultsFor({ stepTokens, drafting }: SchedulerOptions, top: StepResults['top']): StepResults {
   const rows = drafting === undefined ? stepTokens : stepTokens * (1 + maxDrafts)
   const drafts = new Int32Array(drafting === undefined ? 0 : stepTokens * draftStride)
-  return { tokens: new Int32Array(rows), logprobs: new Float32Array(rows), drafts, top, steps: 1, ms: 0, draftMs: 0 }
+  return { tokens: new Int32Array(rows), logprobs: new Float32Array(rows), drafts, top, steps: 1, ms: 0 }
 }
 
 /** Steps that brought so many rows. */

@@ -38,7 +38,7 @@ const defaultPoolBytes = 2 ** 30
 const defaultShare = 1 / 4
 
 export function planMemory(demands: MemoryDemands): MemoryPlan {
-  const { desc, memoryAvailable, stepTokens, kvDtype, contextTokens, kvMemoryBytes } = demands
+  const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
   const blockBytes = tokenBytes(demands) * kvBlockTokens
   const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens) + draftFixedBytes(demands)
   const leftBytes = memoryAvailable - fixedBytes

@@ -4,7 +4,7 @@
  * tokens. A model has the way that its template shows; without such a sign, the one whose tokens are control tokens of its vocabulary.
  * Sources: the chat templates of the families named.
  */
-import type { ReasoningSpec } from '../host/wire/protocol.ts'
+import type { ReasoningSpec } from '../host/output/token-text.ts'
 
 interface Way {
   open: string

@@ -12,7 +12,7 @@ const engineMemory = 0.995
 /** What all requests show counts like so many guesses of the request. */
 const priorWeight = 2
 /** Before anything is known. */
-const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.6, 0.7)
+const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.3, 0.7, 0.7)
 
 export class Acceptance {
   readonly #right = new Float64Array(nDraftKinds)

@@ -9,7 +9,7 @@
 import type { HostRequest } from '../schedule/request.ts'
 
 /** Most draft tokens of one request in one step: max_drafts of cpp/drafts/drafting.h. */
-export const maxDrafts = 16
+export const maxDrafts = 15
 
 /** Where guesses come from. Must be cheap beside a step, and a function of the request alone. */
 export interface Drafter {

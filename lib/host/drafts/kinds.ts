@@ -4,13 +4,14 @@
  */
 import { draftField, draftSource } from '../../native.ts'
 
-/** Matches of 2, 3-4, 5-8 and more tokens in the own text; a text of the tenant; the draft model. */
-export const draftKinds = ['own2', 'own4', 'own8', 'own', 'shared', 'model'] as const
+/** Matches of 2, 3-4, 5-8 and more tokens in the own text; of up to 4 and more in a text of the tenant; the draft model. */
+export const draftKinds = ['own2', 'own4', 'own8', 'own', 'shared4', 'shared', 'model'] as const
 export const nDraftKinds = draftKinds.length
-export const sharedKind = 4
-export const modelKind = 5
+export const firstSharedKind = 4
+export const modelKind = 6
 
-const fieldBits = 5
+const fieldBits = 4
+const fieldMask = 15
 
 /** Most guesses of each kind in one number, as a segment carries them. */
 export function packMost(most: ArrayLike<number>): number {
@@ -22,7 +23,7 @@ export function packMost(most: ArrayLike<number>): number {
 /** The largest of the packed numbers. */
 export function largestOf(packed: number): number {
   let largest = 0
-  for (let kind = 0; kind < nDraftKinds; kind++) largest = Math.max(largest, (packed >> (fieldBits * kind)) & 31)
+  for (let kind = 0; kind < nDraftKinds; kind++) largest = Math.max(largest, (packed >> (fieldBits * kind)) & fieldMask)
   return largest
 }
 
@@ -32,7 +33,7 @@ export function kindOf(reports: Int32Array, at: number): number {
     case draftSource.own:
       return reports[at + draftField.confidence]!
     case draftSource.shared:
-      return sharedKind
+      return firstSharedKind + reports[at + draftField.confidence]!
     case draftSource.model:
       return modelKind
     default:

@@ -7,11 +7,10 @@
  *
  * Places count characters (UTF-16) of the output as it is decoded, markers included.
  */
-import type { Given, TokenText } from '../schedule/request.ts'
-import { type ReasoningSpec, type TokenRole, tokenRole } from '../wire/protocol.ts'
 import type { Detokenizer, DetokenizerOptions, TokenTable } from './detokenizer.ts'
 import { ReasoningSplitter } from './reasoning-splitter.ts'
 import { StopMatcher } from './stop-matcher.ts'
+import { type Given, type ReasoningSpec, type TokenRole, type TokenText, tokenRole } from './token-text.ts'
 
 export interface OutputOptions extends DetokenizerOptions {
   stop?: string[]

@@ -8,7 +8,7 @@
  * opens reasoning only before the answer has begun, since answers may speak of it.
  * Text that may be the beginning of a marker, or white space that may belong to one, is held back until it is clear what it is.
  */
-import { type ReasoningSpec, type TokenRole, tokenRole } from '../wire/protocol.ts'
+import { type ReasoningSpec, type TokenRole, tokenRole } from './token-text.ts'
 
 /** Takes the next characters. `joint`: what to put before them, since they begin another stretch of reasoning. */
 type Emit = (role: TokenRole, text: string, joint: string) => void

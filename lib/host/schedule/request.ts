@@ -7,6 +7,7 @@
  */
 import type { ErrorData } from '../../errors.ts'
 import type { RequestDrafts } from '../drafts/controller.ts'
+import type { Given, TokenText } from '../output/token-text.ts'
 import type {
   Delivered,
   FinishReason,
@@ -17,32 +18,9 @@ import type {
   StopToken,
   Timings,
   TokenLogprob,
-  TokenRole,
 } from '../wire/protocol.ts'
 import { Gaps } from './gaps.ts'
-import type { Tenant } from './tenants.ts'
-
-/** What can be given out: so many of the next tokens of the output, and the text they spell. */
-export interface Given {
-  text: string
-  reasoning: string
-  tokens: number
-  roles?: TokenRole[]
-}
-
-/** Output tokens -> text, with stop texts. */
-export interface TokenText {
-  /** Takes a token of the output. True: it completed a stop text, and nothing more comes. */
-  push(token: number): boolean
-  /** The output ended: nothing is held back any longer. True: that completed a stop text. */
-  flush(): boolean
-  /** The stop text that was completed. */
-  readonly stop: string | undefined
-  /** Whether the token is a marker within the output here, and so does not end it. */
-  marks(token: number): boolean
-  /** What came since the last call. */
-  take(): Given
-}
+import type { Tenant } from './tenant.ts'
 
 export type TopLogprobs = { tokens: Int32Array; logprobs: Float32Array }
 
@@ -97,7 +75,7 @@ export class HostRequest {
   /** Place in the order of arrival and in that of urgency (tenants.ts); given by the scheduler. */
   order = -1
   urgencyMs = 0
-  tenant!: Tenant
+  tenant!: Tenant<HostRequest>
   /** As which it counts in the queue (admission.ts). */
   queuedTokens = 0
   /** The last step it was planned for. */

@@ -63,9 +63,8 @@ export interface StepResults {
   logprobs: Float32Array
   /** The most likely tokens of a row. */
   top: (row: number) => TopLogprobs
-  /** What they took together, and of that the making of guesses. */
+  /** What they took together. */
   ms: number
-  draftMs: number
   /** Of a plan with native drafters: what `NativeEngine.wait` reported. */
   drafts: Int32Array
 }
@@ -99,7 +98,8 @@ export class Scheduler {
     const { stepTokens, maxSequences, policy } = options
     this.#plans = [new StepPlan(stepTokens, maxSequences), new StepPlan(stepTokens, maxSequences)]
     this.tenants = new Tenants(policy.weights)
-    if (options.drafting !== undefined) this.#controller = new DraftController(options.drafting, this.cost)
+    if (options.drafting !== undefined)
+      this.#controller = new DraftController(options.drafting, this.cost, policy.maxStepMs)
     this.admission = new Admission(policy, this.cost, kv.totalBlocks, stepTokens)
     this.#expiries = new Expiries(policy.idleTimeoutMs)
     this.#running = new RunningSet(kv, options, this.tenants, this.admission)
@@ -215,7 +215,10 @@ export class Scheduler {
   commit(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps } = results
     this.#steps += steps
-    if (plan.drafted) return this.#commitDrafted(plan, results, nowMs)
+    if (plan.drafted) {
+      this.#commitDrafted(plan, results, nowMs)
+      return
+    }
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
@@ -243,22 +246,27 @@ export class Scheduler {
    */
   #commitDrafted(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps, drafts, ms } = results
+    this.#mostGaps = Number.POSITIVE_INFINITY
     let row = 0
     for (let s = 0, report = 0; s < steps; s++) {
       const atMs = nowMs - ((steps - 1 - s) * ms) / steps
       const first = report
-      let rows = plan.nTokens
+      let brought = 0
+      let guesses = 0
       for (let i = 0; i < plan.nSegments; i++, report += draftStride) {
         const draws = drafts[report + draftField.draws]!
         const proposed = drafts[report + draftField.proposed]!
-        rows += proposed
         this.#acceptDrafted(plan, i, row, draws, proposed, results, atMs)
         row += draws
+        brought += draws
+        guesses += proposed
       }
       const stepMs = drafts[first + draftField.nanoseconds]! / 1e6
-      this.cost.observe(rows, plan.attended + rows - plan.nTokens, plan.nSegments, stepMs)
-      this.admission.observeStep(rows, stepMs)
-      this.#controller!.observe(plan, drafts, first, results.draftMs / steps)
+      const guessMs = drafts[first + draftField.guessNanoseconds]! / 1e6
+      // Rows of guesses are no line (row-costs.ts), and what they cost is the controller's to know.
+      if (guesses === 0) this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, stepMs)
+      this.admission.observeStep(brought, stepMs + guessMs)
+      this.#controller!.observe(plan, drafts, first)
     }
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
@@ -287,7 +295,7 @@ export class Scheduler {
     this.drafts.stepsSaved += draws - 1
     this.#acceptDraws(request, row, draws, results, nowMs)
     // A wrong guess is a row computed for this tenant, at its share of the step.
-    request.tenant.charge(this.#controller!.rowShare(plan.nSegments, request.computed) * (proposed - draws + 1))
+    if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))
   }
 
   /** The step was not computed, nor will be those planned after it, which are to be discarded, too: the same work is planned again. */
@@ -372,10 +380,10 @@ export class Scheduler {
   #planDrafts(plan: StepPlan): void {
     const controller = this.#controller
     if (controller === undefined || !plan.decodes || this.#running.inFlight > 0 || !this.cost.ready) return
-    controller.begin()
+    controller.begin(plan.nSegments)
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
-      if (request.spec.speculation !== false) plan.draft(i, controller.most(request, plan.nSegments))
+      if (request.spec.speculation !== false) plan.draft(i, controller.most(request))
     }
   }
 

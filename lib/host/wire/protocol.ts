@@ -7,10 +7,8 @@
 import type { ErrorData } from '../../errors.ts'
 import type { ModelLocation } from '../../model/locate.ts'
 import type { KvDtype, SamplerParams } from '../../native.ts'
-import type { KvFile, KvTransferEnd } from '../kv-transfer.ts'
 import type { TokenBytes } from '../output/detokenizer.ts'
-import type { StatsRow } from '../record/stats.ts'
-import type { StepRecords } from '../record/step-trace.ts'
+import type { ReasoningSpec, TokenRole } from '../output/token-text.ts'
 
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
@@ -117,18 +115,6 @@ export interface StopToken {
   text?: string
 }
 
-/** How reasoning is told from an answer: see lib/text/reasoning-markers.ts. */
-export interface ReasoningSpec {
-  open: string
-  close: string[]
-  /** Marks around answers that are no part of them. */
-  skip: string[]
-  /** Names in these texts that are control tokens, which have no text. */
-  control: [name: string, token: number][]
-  /** The prompt ends within reasoning. */
-  begun: boolean
-}
-
 export interface Delivered {
   tokens: Int32Array
   /** Characters (UTF-16). */
@@ -165,6 +151,19 @@ export interface ModelInfo {
 export interface VocabularyData {
   tokenBytes: TokenBytes
   eosIds: number[]
+}
+
+/** Keys and values in a session file. */
+export interface KvFile {
+  /** An existing file. */
+  path: string
+  /** Where the blocks begin. */
+  offset: number
+  /** Of the blocks: so many whole ones. */
+  tokens: Int32Array
+  salt: string
+  /** Digest of what the file holds before its blocks. */
+  seed: Uint8Array
 }
 
 export type ToHost =
@@ -229,10 +228,6 @@ export type RequestEnd =
     }
   | { error: ErrorData }
 
-/** What a token of the output spells: a piece of the answer, of the reasoning, or of neither (markers and white space around them). */
-export const tokenRole = { answer: 0, reasoning: 1, neither: 2 } as const
-export type TokenRole = (typeof tokenRole)[keyof typeof tokenRole]
-
 /**
  * What one request can give out after a step: tokens with the text they spell. Tokens of an unfinished character or of what may be a
  * stop text or a marker come with a later part, or never. Only where a stop text cuts a token apart is there text without its token.
@@ -279,6 +274,40 @@ export interface EngineStats {
   generatedTokens: number
   preemptions: number
 }
+
+/** EngineStats as it travels. */
+export interface StatsRow {
+  numbers: number[]
+  /** Name and numbers of one tenant after the other. */
+  tenants: (string | number)[]
+}
+
+export interface RequestRecord {
+  id: number
+  tenant: string
+  promptTokens: number
+  /** Found in the prefix cache; -1 when it never began. */
+  cachedTokens: number
+  outputTokens: number
+  askedAtMs: number
+  /** 0: it still runs. */
+  endedAtMs: number
+  /** How it ended: a finish reason or the code of an error. */
+  reason: string
+}
+
+export interface StepRecords {
+  beganAtMs: number
+  endedAtMs: number
+  steps: Float64Array
+  segments: Int32Array
+  requests: RequestRecord[]
+  /** Steps that came when the trace was full. */
+  lostSteps: number
+}
+
+/** `blocks`: how many were written, or are in the cache now. */
+export type KvTransferEnd = { id: number } & ({ blocks: number } | { error: ErrorData })
 
 export interface LoadProgress {
   phase: 'open' | 'weights' | 'cache' | 'ready'
