@@ -55,8 +55,8 @@ TextMatch NgramIndex::find(const std::int32_t* text, const Tail& tail) const {
 }
 
 void NgramIndex::clear() {
-  heads_ = {};
-  previous_ = {};
+  std::vector<std::int32_t>().swap(heads_);
+  std::vector<std::int32_t>().swap(previous_);
 }
 
 }  // namespace octavo
