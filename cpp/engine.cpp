@@ -5,6 +5,7 @@
 #include <limits>
 #include <mutex>
 
+#include "drafts/draft_model.h"
 #include "error.h"
 
 namespace octavo {
@@ -58,10 +59,11 @@ int drafts(const Segment& s) { return s.score || s.rows == 0 ? 0 : s.rows - 1; }
 void interrupt_engine(std::uint32_t id) { set_signal(id, &Signals::interrupt); }
 void nudge_engine(std::uint32_t id) { set_signal(id, &Signals::nudge); }
 
-Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
+Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<Signals> signals)
     : model_(require_loaded(std::move(model))),
       options_(options),
-      signals_(std::make_shared<Signals>()),
+      serves_(signals != nullptr),
+      signals_(signals ? std::move(signals) : std::make_shared<Signals>()),
       store_(model_->backend().kv_create({model_->desc().layers, options.kv_blocks, model_->desc().kv_heads,
                                           model_->desc().head_size, options.kv_dtype})),
       kv_(options.kv_blocks, options.prefix_cache, 0, [this](int blocks) { return store_->provide(blocks); }),
@@ -77,6 +79,30 @@ Engine::~Engine() {
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
   r.signals.erase(id_);
+}
+
+void Engine::set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options) {
+  draft_model_ = std::make_unique<DraftModel>(std::move(model), options, signals_, model_->desc().vocabulary);
+}
+
+std::size_t Engine::draft_bytes() const { return draft_model_ ? draft_model_->bytes() : 0; }
+
+int Engine::create(const std::string& salt) {
+  const int sequence = kv_.create(salt);
+  drafters_.open(sequence, salt);
+  return sequence;
+}
+
+int Engine::fork(int sequence) {
+  const int copy = kv_.fork(sequence);
+  drafters_.open(copy, drafters_.salt(sequence));
+  return copy;
+}
+
+int Engine::match(int sequence, const std::int32_t* tokens, int count) {
+  const int known = kv_.match(sequence, tokens, count);
+  drafters_.set_known(sequence, known);
+  return known;
 }
 
 void Engine::set_sampler(int sequence, SamplerParams params) {
@@ -113,6 +139,8 @@ void Engine::truncate(int sequence, int length) {
 }
 
 void Engine::release(int sequence) {
+  drafters_.close(sequence, kv_.tokens(sequence));
+  if (draft_model_) draft_model_->release(sequence);
   kv_.release(sequence);
   samplers_.erase(sequence);
   matchers_.erase(sequence);
@@ -135,6 +163,8 @@ void Engine::submit(Step step) {
     if (s.rows < 0 || s.rows > s.count)
       bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
     check_room(i, s);
+    if (s.drafting.on && (s.score || s.count != 1 || s.rows != 1))
+      bad_segment(i, "guesses for more than a token that is drawn after", "count 1, rows 1", s.count);
     if (s.score && s.next >= vocabulary)
       bad_segment(i, "next token outside the vocabulary", "< " + std::to_string(vocabulary), s.next);
     for (std::size_t j = 0; j < i; ++j)
@@ -194,7 +224,12 @@ bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, cons
   return true;
 }
 
-std::size_t Engine::result_rows() const { return pending_ ? step_rows() : 0; }
+std::size_t Engine::result_rows() const {
+  if (!pending_) return 0;
+  std::size_t rows = step_rows();
+  for (const Segment& s : step_.segments) rows += static_cast<std::size_t>(s.drafting.most());
+  return rows;
+}
 
 std::size_t Engine::step_rows() const {
   std::size_t rows = 0;
@@ -230,6 +265,86 @@ void Engine::make_masks() {
   }
 }
 
+bool Engine::drafts_wanted() const {
+  for (const Segment& s : step_.segments)
+    if (s.drafting.on) return true;
+  return false;
+}
+
+// Adds guesses to the segments that want some, as far as there is room in the cache and in the step. False: interrupted.
+bool Engine::guess() {
+  reports_.assign(step_.segments.size(), {});
+  guesses_.resize(step_.segments.size() * max_drafts);
+  std::vector<DraftModel::Ask> asks;
+  int room = options_.max_step_tokens - static_cast<int>(step_.tokens.size());
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < step_.segments.size(); at += static_cast<std::size_t>(step_.segments[i++].count)) {
+    const Segment& s = step_.segments[i];
+    if (!s.drafting.on) continue;
+    std::int32_t* const out = guesses_.data() + i * max_drafts;
+    const int most = std::clamp(std::min(room, kv_.room(s.sequence) - 1), 0, max_drafts);
+    const std::vector<std::int32_t>& tokens = kv_.tokens(s.sequence);
+    drafters_.propose(s.sequence, tokens, step_.tokens[at], s.drafting, most, out, reports_[i]);
+    const int wanted = std::min(s.drafting.model, most);
+    if (reports_[i].proposed == 0 && draft_model_ && wanted > 0) {
+      const std::string& salt = drafters_.salt(s.sequence);
+      asks.push_back({s.sequence, &salt, &tokens, step_.tokens[at], step_samplers_[i], wanted, out, &reports_[i]});
+      room -= wanted;
+    }
+    room -= reports_[i].proposed;
+  }
+  if (!asks.empty() && !draft_model_->propose(asks)) return false;
+  guessed_.clear();
+  at = 0;
+  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
+    Segment& s = step_.segments[i];
+    const auto from = step_.tokens.begin() + static_cast<std::ptrdiff_t>(at);
+    guessed_.insert(guessed_.end(), from, from + s.count);
+    at += static_cast<std::size_t>(s.count);
+    const auto guesses = guesses_.begin() + static_cast<std::ptrdiff_t>(i * max_drafts);
+    guessed_.insert(guessed_.end(), guesses, guesses + reports_[i].proposed);
+    s.count += reports_[i].proposed, s.rows += reports_[i].proposed;
+  }
+  step_.tokens.swap(guessed_);
+  return true;
+}
+
+// Commits what was computed. Of the engine's own guesses those that the draws confirm, up to an end token; rows after
+// the first draw that differs are nobody's.
+void Engine::settle() {
+  const std::int32_t* tokens = step_.tokens.data();
+  std::size_t row = 0, kept = 0;
+  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
+    const Segment& s = step_.segments[i];
+    kv_.commit(s.sequence, tokens, s.count - drafts(s));
+    const std::size_t rows =
+        static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+    std::size_t stand = rows;
+    if (s.drafting.on) {
+      const std::int32_t* const guesses = tokens + s.count - drafts(s);
+      const int proposed = drafts(s);
+      int right = 0;
+      const auto confirmed = [&](int j) {
+        const std::int32_t token = result_.rows[row + static_cast<std::size_t>(j)].token;
+        return token == guesses[j] && !end_tokens_.contains(token);
+      };
+      while (right < proposed && confirmed(right)) ++right;
+      kv_.commit(s.sequence, guesses, right);
+      stand = static_cast<std::size_t>(right) + 1;
+      reports_[i].draws = right + 1;
+      reports_[i].foreseen =
+          reports_[i].source != DraftSource::none && result_.rows[row].token == guesses_[i * max_drafts];
+    } else if (!reports_.empty()) {
+      reports_[i].draws = static_cast<std::int32_t>(rows);
+    }
+    for (std::size_t j = 0; j < stand; ++j, ++kept)
+      if (kept != row + j) result_.rows[kept] = std::move(result_.rows[row + j]);
+    row += rows;
+    tokens += s.count;
+  }
+  result_.rows.resize(kept);
+}
+
 // The stored step. False: discarded.
 bool Engine::compute() {
   std::atomic<bool>& interrupt = signals_->interrupt;
@@ -247,44 +362,71 @@ bool Engine::compute() {
     interrupt.store(false, std::memory_order_release);
     return false;
   }
-  const std::int32_t* tokens = step_.tokens.data();
-  for (const Segment& segment : step_.segments) {
-    kv_.commit(segment.sequence, tokens, segment.count - drafts(segment));
-    tokens += segment.count;
-  }
+  settle();
   return true;
 }
 
 // Whether the draws of the step just computed may be followed by another step.
 bool Engine::goes_on() const {
   if (signals_->nudge.load(std::memory_order_acquire)) return false;
+  std::size_t row = 0;
   for (std::size_t i = 0; i < step_.segments.size(); ++i) {
     const Segment& s = step_.segments[i];
-    if (s.score || s.count != 1 || s.rows != 1) return false;
-    const std::int32_t token = result_.rows[i].token;
-    if (token < 0 || end_tokens_.contains(token) || kv_.room(s.sequence) < 1) return false;
+    const int draws = reports_.empty() ? s.rows : reports_[i].draws;
+    const int guesses = reports_.empty() ? 0 : reports_[i].proposed;
+    if (s.score || s.count != 1 + guesses || s.rows != 1 + guesses || kv_.room(s.sequence) < 1) return false;
+    for (int j = 0; j < draws; ++j, ++row)
+      if (result_.rows[row].token < 0 || end_tokens_.contains(result_.rows[row].token)) return false;
   }
   return true;
+}
+
+// The step after the one just computed: every segment's last draw.
+void Engine::follow_draws() {
+  step_.tokens.resize(step_.segments.size());
+  std::size_t row = 0;
+  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
+    row += static_cast<std::size_t>(reports_.empty() ? 1 : reports_[i].draws);
+    step_.tokens[i] = result_.rows[row - 1].token;
+    step_.segments[i].count = step_.segments[i].rows = 1;
+  }
 }
 
 bool Engine::wait(const Run& run) {
   using Clock = std::chrono::steady_clock;
   if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
   pending_ = false;
+  const bool drafting = drafts_wanted();
+  std::vector<SampleRow> rows;  // of the steps before the last
+  std::vector<DraftReport> reports;
+  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  const auto step = [&] {
+    reports_.clear();
+    const Clock::time_point began = Clock::now();
+    if (drafting && !guess()) return false;
+    const Clock::time_point guessed = Clock::now();
+    if (!compute()) return false;
+    const auto nanoseconds = [&](Clock::duration d) {
+      return static_cast<std::int32_t>(std::min(1e9 * seconds(d), 2e9));
+    };
+    const std::int32_t guess_took = nanoseconds(guessed - began), step_took = nanoseconds(Clock::now() - guessed);
+    for (DraftReport& report : reports_) report.guess_nanoseconds = guess_took, report.nanoseconds = step_took;
+    reports.insert(reports.end(), reports_.begin(), reports_.end());
+    return true;
+  };
   const Clock::time_point started = Clock::now();
-  if (!compute()) return false;
+  if (!step()) return false;
   const Clock::time_point first = Clock::now();
   Clock::time_point last = first;
   Clock::duration took = first - started;
-  std::vector<SampleRow> rows;  // of a run's steps, if there is more than one
   const auto keep = [&] {
     for (SampleRow& row : result_.rows) rows.push_back(std::move(row));
   };
   for (int steps = 1; steps < run.steps && goes_on(); ++steps) {
-    if (std::chrono::duration<double>(last - first + took).count() > run.seconds) break;
-    for (std::size_t i = 0; i < step_.tokens.size(); ++i) step_.tokens[i] = result_.rows[i].token;
+    if (seconds(last - first + took) > run.seconds) break;
+    follow_draws();
     keep();
-    if (!compute()) {
+    if (!step()) {
       result_.rows.clear();
       break;
     }
@@ -296,8 +438,9 @@ bool Engine::wait(const Run& run) {
     keep();
     result_.rows = std::move(rows);
   }
-  signals_->nudge.store(false, std::memory_order_release);
-  result_.seconds = std::chrono::duration<double>(last - started).count();
+  if (!serves_) signals_->nudge.store(false, std::memory_order_release);
+  result_.drafts = std::move(reports);
+  result_.seconds = seconds(last - started);
   return true;
 }
 

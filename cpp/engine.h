@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "drafts/drafters.h"
 #include "grammar/matcher.h"
 #include "kv/kv_cache.h"
 #include "model/model.h"
@@ -22,6 +23,8 @@ struct EngineOptions {
       false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
 };
 
+class DraftModel;
+
 // What other threads may tell an engine.
 struct Signals {
   std::atomic<bool> interrupt{false};  // the step in flight, or the next one, is discarded
@@ -31,7 +34,8 @@ struct Signals {
 class Engine {
  public:
   // The model must be loaded (Model::finish_load).
-  Engine(std::shared_ptr<const Model> model, const EngineOptions& options);
+  // signals: those of an engine that this one serves, which ends what they asked for; or none.
+  Engine(std::shared_ptr<const Model> model, const EngineOptions& options, std::shared_ptr<Signals> signals = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -47,6 +51,15 @@ class Engine {
 
   // What grammars are matched with: set before the first sampler that has one.
   void set_vocabulary(std::shared_ptr<const grammar::TokenTrie> tokens) { grammars_.set_tokens(std::move(tokens)); }
+  // A model with the same vocabulary that guesses what this one draws, with a pool of its own.
+  void set_draft_model(std::shared_ptr<const Model> model, const EngineOptions& options);
+  std::size_t draft_bytes() const;  // of its pool and buffers
+
+  DraftModel* draft_model() { return draft_model_.get(); }
+
+  int create(const std::string& salt);
+  int fork(int sequence);
+  int match(int sequence, const std::int32_t* tokens, int count);
   void set_sampler(int sequence, SamplerParams params);
   void truncate(int sequence, int length);
   void release(int sequence);  // sequence and its sampler
@@ -60,8 +73,10 @@ class Engine {
 
   // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
   void submit(Step step);
-  // Result rows of the stored step; 0 without one.
+  // Result rows of the stored step at most, with as many guesses as are allowed; 0 without one.
   std::size_t result_rows() const;
+  std::size_t segments() const { return pending_ ? step_.segments.size() : 0; }
+  bool drafting() const { return pending_ && drafts_wanted(); }
   // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by
   // interrupt, nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
   bool wait(const Run& run = {});
@@ -76,12 +91,17 @@ class Engine {
   std::size_t step_rows() const;
   void make_copies();
   void make_masks();
+  bool drafts_wanted() const;
+  bool guess();
   bool compute();
+  void settle();
   bool goes_on() const;
+  void follow_draws();
   std::uint32_t registered_and_tuned() const;
 
   const std::shared_ptr<const Model> model_;
   const EngineOptions options_;
+  const bool serves_;
   const std::shared_ptr<Signals> signals_;
   std::unique_ptr<KvStore> store_;  // before kv_: it asks what memory there is, the block manager only takes
   KvCache kv_;
@@ -94,6 +114,11 @@ class Engine {
   Step step_;
   std::vector<const SamplerParams*> step_samplers_;
   std::unordered_set<std::int32_t> end_tokens_;
+  Drafters drafters_;
+  std::unique_ptr<DraftModel> draft_model_;
+  std::vector<DraftReport> reports_;   // of the step in flight, by segment; empty: nobody asked for guesses
+  std::vector<std::int32_t> guesses_;  // [segments * max_drafts]
+  std::vector<std::int32_t> guessed_;  // tokens of the step with its guesses
   bool pending_ = false;
   StepResult result_;
 };

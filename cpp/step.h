@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "drafts/drafting.h"
 #include "sampling/sampler.h"
 
 namespace octavo {
@@ -19,6 +20,9 @@ struct Segment {
   int rows;    // results wanted for the last `rows` tokens of the segment (0..count)
   bool score;  // false: draw a token after each of those rows; true: log-probability of the token that follows each row
   std::int32_t next;  // scoring: the token that follows the last one; -1 = the last row has none and gives no result
+  // With any: a segment of one token and one row, to which the engine adds guesses of its own, commits those that are
+  // right, and keeps the rows that stand.
+  Drafting drafting{};
 };
 
 struct Step {
@@ -27,9 +31,9 @@ struct Step {
 };
 
 // How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens:
-// what is done between two steps outside costs as much as a twentieth of a short one. It ends after a step that drew an
-// end token or no token, when a sequence has no room left, or when it is nudged: nothing that happens outside waits for
-// more than one step.
+// what is done between two steps outside costs as much as a twentieth of a short one. Guesses are made anew for each
+// step. It ends after a step that drew an end token or no token, when a sequence has no room left, or when it is
+// nudged: nothing that happens outside waits for more than one step.
 struct Run {
   int steps = 1;       // at most, the first included
   double seconds = 0;  // a further step is begun when it is expected to end within this time of the end of the first
@@ -41,7 +45,8 @@ using RowMask = std::shared_ptr<const std::vector<std::uint32_t>>;
 struct StepResult {
   std::vector<SampleRow>
       rows;  // in order of segments; a scored segment without `next` has one row less; of a run: step by step
-  double seconds = 0;           // of forward and sampling
+  double seconds = 0;           // of forward and sampling, guesses included
+  std::vector<DraftReport> drafts;  // step by step, one a segment; empty when no segment asked for guesses
 };
 
 }  // namespace octavo

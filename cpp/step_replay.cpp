@@ -75,11 +75,11 @@ class Replay {
     const std::int32_t id = code == static_cast<std::int32_t>(ReplayOp::step) ? -1 : reader.next();
     switch (static_cast<ReplayOp>(code)) {
       case ReplayOp::create:
-        open(id, engine_.kv().create(""));
+        open(id, engine_.create(""));
         return;
       case ReplayOp::match: {
         const auto tokens = reader.take(reader.next());
-        engine_.kv().match(sequence(id), tokens.data(), static_cast<int>(tokens.size()));
+        engine_.match(sequence(id), tokens.data(), static_cast<int>(tokens.size()));
         return;
       }
       case ReplayOp::reserve: {
@@ -94,7 +94,7 @@ class Replay {
         return;
       case ReplayOp::fork: {
         const std::int32_t copy = reader.next();
-        open(copy, engine_.kv().fork(sequence(id)));
+        open(copy, engine_.fork(sequence(id)));
         return;
       }
       case ReplayOp::free:
@@ -107,9 +107,14 @@ class Replay {
       case ReplayOp::step:
         step(reader);
         return;
+      case ReplayOp::accept: {
+        const auto tokens = reader.take(reader.next());
+        engine_.accept(sequence(id), tokens.data(), static_cast<int>(tokens.size()));
+        return;
+      }
     }
     throw Error(Code::invalid_argument, "not an operation of a step record",
-                {{"expected", "0..7"}, {"found", std::to_string(code)}});
+                {{"expected", "0..8"}, {"found", std::to_string(code)}});
   }
 
   void step(Reader& reader) {

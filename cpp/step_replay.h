@@ -11,8 +11,10 @@ namespace octavo {
 // A record is a stream of int32: an operation's code and its numbers (lib/host/record/step-recorder.ts writes it).
 //   create  [recorded id]                    match   [id, n, n tokens]      reserve [id, tokens]    truncate [id, length]
 //   fork    [id, recorded id of the copy]    free    [id]                   sampler [id, index into samplers]
+//   accept  [id, n, n tokens]
 //   step    [segments, tokens, segments x (id, count, rows, score, next), tokens]
-enum class ReplayOp : std::int32_t { create, match, reserve, truncate, fork, free, sampler, step };
+// Guesses that native drafters made stand in it as tokens of their step and in an `accept` after it.
+enum class ReplayOp : std::int32_t { create, match, reserve, truncate, fork, free, sampler, step, accept };
 
 struct ReplayTimes {
   double seconds;         // of everything

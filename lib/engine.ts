@@ -367,7 +367,7 @@ export class Engine {
     const markers = options.reasoning === 'split' && form === undefined ? (known ?? usualMarkers) : undefined
     const prompt = make()
     const pending = form === undefined ? prompt : form.after(prompt)
-    const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
+    const { signal, stop, ignoreEos, priority, tenant, deadlines, speculation } = options
     const askedAtMs = now()
     const trace = RequestTrace.start(this.model.name, 'generate')
     const setup = { site, seed, askedAtMs, now, signal, trace, read: form?.read, ...(onEnd && { onEnd }) }
@@ -383,6 +383,7 @@ export class Engine {
         stop,
         ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
+        ...(speculation === 'off' && { speculation: false }),
         ...(markers && { reasoning: { ...markers, begun: endsInReasoning(text, markers) } }),
         sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(output.dropPrefixSpace) },
         salt: tenant,

@@ -1,7 +1,7 @@
 /** What a load asks of the host and of the text worker: its options and its model's place, as both take them. */
-import type { SchedulingPolicy } from './host/wire/protocol.ts'
+import type { DraftingOptions, SchedulingPolicy } from './host/wire/protocol.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
-import type { ModelLocation } from './model/locate.ts'
+import { locateModel, type ModelLocation } from './model/locate.ts'
 import type { ParsedLoad } from './options.ts'
 import { defaultSharingFolder } from './paths.ts'
 import type { TextSource } from './text/text-service.ts'
@@ -26,6 +26,7 @@ export function hostOptions(options: ParsedLoad, location: ModelLocation) {
     stepTokens: options.internal.stepTokens,
     maxSequences: options.internal.maxSequences,
     policy: schedulingPolicy(options),
+    drafting: drafting(options),
     checkBlocks: options.internal.checkBlocks,
     recordFile: options.internal.recordFile,
   } as const
@@ -35,6 +36,20 @@ export function hostOptions(options: ParsedLoad, location: ModelLocation) {
 function sharingFolder(shareWeights: boolean | string): string | null {
   if (typeof shareWeights === 'string') return shareWeights
   return shareWeights ? defaultSharingFolder() : null
+}
+
+function drafting({ speculation }: ParsedLoad): DraftingOptions | undefined {
+  if (speculation === 'off') return undefined
+  const { drafters, drafts: fixed } =
+    speculation === 'auto' ? { drafters: ['ngram', 'shared'] as const, drafts: undefined } : speculation
+  const model = drafters.find((drafter) => typeof drafter === 'object')
+  return {
+    own: drafters.includes('ngram'),
+    shared: drafters.includes('shared'),
+    model: model && locateModel(model.model),
+    maxModelDrafts: model?.maxDrafts ?? 0,
+    fixed,
+  }
 }
 
 function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {

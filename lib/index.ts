@@ -28,6 +28,7 @@ export type {
   ToolCall,
 } from './messages.ts'
 export type {
+  DraftModelOptions,
   GenerateOptions,
   LoadOptions,
   RequestOptions,
@@ -35,6 +36,7 @@ export type {
   SamplingOptions,
   ScoreOptions,
   SessionOptions,
+  SpeculationOptions,
   TokenizeOptions,
   TurnOptions,
 } from './options.ts'

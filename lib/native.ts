@@ -171,8 +171,24 @@ export interface NativeGrammar {
 
 /** Fixed offsets in a step's Int32Array: `segmentStride` numbers per segment. */
 export const segmentStride = 5
-/** [sequence, count, rows, mode, next]; see cpp/step.h. mode 0 draws, mode 1 scores; next = -1 for none. */
-export const segmentMode = { draw: 0, score: 1 } as const
+/**
+ * [sequence, count, rows, mode, next]; see cpp/step.h. Mode `draw` draws, `score` scores: next = the token that follows, -1 for none.
+ * `draft` draws after one token and the guesses that native drafters add to it: next = most guesses of each kind, packed
+ * (cpp/drafts/drafting.h).
+ */
+export const segmentMode = { draw: 0, score: 1, draft: 2 } as const
+
+/** What `wait` reports of each segment of each step of a run with guesses: `draftStride` numbers. */
+export const draftStride = 8
+/**
+ * Draws that stand, guesses that were computed, who made them, class of the match, whether the first one equalled the draw (also one
+ * that was looked up only), tokens of the prompt that the draft model had to compute first; and of the whole step nanoseconds without
+ * guesses and those that guesses took.
+ */
+export const draftField = {
+  ...{ draws: 0, proposed: 1, source: 2, confidence: 3, foreseen: 4, behind: 5, nanoseconds: 6, guessNanoseconds: 7 },
+} as const
+export const draftSource = { none: 0, own: 1, shared: 2, model: 3 } as const
 
 /**
  * Weights and architecture, immutable once loaded. All that are made of the same files in the same way stand on the same weights,
@@ -281,12 +297,21 @@ export interface NativeEngine {
    * tokens, and so on, up to `steps` steps of which the last is expected to end within `seconds` of the end of the first. A run
    * ends early with an end token, a row without a token, a sequence without room, a `nudge`; an interrupt discards the step it
    * hits. Rows come step after step. A sequence may go on past a token that the caller takes for its end: free it then.
+   *
+   * Segments of mode `draft` get guesses anew in each step. Those that the draws confirm, up to an end token, are committed, and
+   * only rows that stand come back: `drafts` says how many of each segment (`draftStride` numbers a segment, step after step).
    */
-  wait(tokens: Int32Array, logprobs: Float32Array, steps?: number, seconds?: number): number
+  wait(tokens: Int32Array, logprobs: Float32Array, steps?: number, seconds?: number, drafts?: Int32Array): number
   /** The n most likely tokens of a row of the last `wait` (sampler's `logprobs` n > 0), most likely first. */
   topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array }
   /** Seconds the last `wait` took inside native code. */
   readonly stepSeconds: number
+  /** Of the draft model's KV pool and buffers; 0 without one. */
+  readonly draftBytes: number
+  /** A smaller model of the same vocabulary that makes guesses, with a pool and buffers of its own. */
+  setDraftModel(model: NativeModel, options: NativeEngineOptions): void
+  /** For measurements: what the draft model is taken to have drawn at each position of a sequence; its work stays the same. */
+  plantDrafts(sequence: number, draws: Int32Array): void
   stats(out: Int32Array): void
   /** Empty, or the first broken invariant of the block manager in words. */
   check(): string

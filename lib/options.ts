@@ -60,6 +60,13 @@ export interface LoadOptions {
    * come first and steps are as large as they can be.
    */
   objective?: 'latency' | 'throughput' | undefined
+  /**
+   * Whether what requests will say next is guessed and computed at once, where that pays; the tokens are the same. 'auto' (default):
+   * guesses come from the request's own text and from recent texts of its tenant, as many as are worth their time, none when the
+   * machine is full. An object names the drafters, in any order: 'ngram' (the own text), 'shared' (the tenant's texts), and a smaller
+   * model of the same vocabulary; `drafts` makes their number fixed.
+   */
+  speculation?: 'auto' | 'off' | SpeculationOptions | undefined
   /** Milliseconds that a step may take while requests are generating, as far as its measured cost lets one choose. Default 50. */
   maxStepMs?: number | undefined
   /** What may wait: a request too many is OVERLOADED. Default: 4096 requests, any number of tokens. */
@@ -101,6 +108,21 @@ export interface LoadOptions {
         recordFile?: string | undefined
       }
     | undefined
+}
+
+export interface SpeculationOptions {
+  /** Default: 'ngram' and 'shared'. */
+  drafters?: ('ngram' | 'shared' | DraftModelOptions)[] | undefined
+  /** So many guesses in every step, 0 to 15, whatever they cost. Default: as many as pay. */
+  drafts?: number | undefined
+}
+
+/** A model that guesses: much smaller than the one it guesses for, with the same vocabulary. */
+export interface DraftModelOptions {
+  /** As `model` of Engine.load. */
+  model: string
+  /** Most guesses in a step, 1 to 15. Default 8. */
+  maxDrafts?: number | undefined
 }
 
 /** When a request is computed. */
@@ -159,6 +181,8 @@ export interface SamplingOptions extends RequestOptions {
   reasoning?: 'split' | 'keep' | undefined
   /** n: report the log-probability of each of the answer's tokens and the n most likely ones. Default false. */
   logprobs?: false | number | undefined
+  /** 'off': nothing is guessed for this request (see Engine.load). Default 'auto'. */
+  speculation?: 'auto' | 'off' | undefined
   /**
    * Whether to go on at the model's end tokens. Default false: such a token ends the generation and is part of neither text nor
    * tokens. Those of `stop` and `stopTokens` end it in any case.
@@ -260,6 +284,29 @@ const path = (expected: string) =>
 const tenantName = z.string().max(256)
 const overflow = z.enum(['error', 'dropOldest'])
 
+const draftCount = (least: number) => z.int().min(least).max(15)
+const speculation = z
+  .union(
+    [
+      z.enum(['auto', 'off']),
+      z.strictObject({
+        drafters: z
+          .array(
+            z.union([
+              z.enum(['ngram', 'shared']),
+              z.strictObject({ model: z.string().min(1), maxDrafts: draftCount(1).default(8) }),
+            ]),
+          )
+          .min(1)
+          .max(3)
+          .default(['ngram', 'shared']),
+        drafts: draftCount(0).optional(),
+      }),
+    ],
+    { error: "'auto', 'off' or { drafters, drafts }" },
+  )
+  .default('auto')
+
 export const loadSchema = z.strictObject({
   model: z.custom<string | URL>(isPath, modelText).transform((value) => pathOf(value)!),
   chatTemplate: conversationShape.chatTemplate,
@@ -272,6 +319,7 @@ export const loadSchema = z.strictObject({
   endTokens: tokenList,
   prefixCache: z.boolean().default(true),
   objective: z.enum(['latency', 'throughput']).default('latency'),
+  speculation,
   maxStepMs: z.number().min(1).max(60_000).default(50),
   queue: z
     .strictObject({
@@ -365,6 +413,7 @@ const samplingShape = {
   logprobs: z
     .union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' })
     .default(false),
+  speculation: z.enum(['auto', 'off']).default('auto'),
   ignoreEos: z.boolean().default(false),
   ...structuredShape,
   signal,

@@ -1,9 +1,9 @@
 /** Drafts on the real backend: continuations that are known, with errors planted, change the number of steps and no token. */
 import { describe, expect, it } from 'vitest'
+import type { Drafter } from '../lib/host/drafts/drafter.ts'
 import { NativeKv } from '../lib/host/loop.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { Scheduler } from '../lib/host/schedule/scheduler.ts'
-import type { Drafter } from '../lib/host/schedule/speculation.ts'
 import type { SamplingSpec } from '../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'

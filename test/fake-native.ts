@@ -37,6 +37,8 @@ export interface FakeOptions extends Pick<NativeEngineOptions, 'kvBlocks' | 'pre
   vocabulary?: number
   /** Milliseconds a step takes; default none. */
   stepMs?: (tokens: number, attended: number, sequences: number) => number
+  /** What native drafters would guess after these tokens. */
+  guess?: (tokens: readonly number[], most: number) => number[]
   /** Called at every wait: return true to discard the step, throw to break the engine. */
   onWait?: (engine: FakeNativeEngine) => boolean
 }

@@ -1,9 +1,9 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
+import type { Drafter } from '../lib/host/drafts/drafter.ts'
 import { NativeKv } from '../lib/host/loop.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
-import type { Drafter } from '../lib/host/schedule/speculation.ts'
 import type { RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import { statIndex } from '../lib/native.ts'
 import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'

@@ -9,6 +9,7 @@
 #include "cpu/limits.h"
 #include "cuda_loader.h"
 #include "descriptions.h"
+#include "drafts/draft_model.h"
 #include "engine.h"
 #include "gguf_functions.h"
 #include "grammar_class.h"
@@ -140,6 +141,18 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
 
 // ---- engine ---------------------------------------------------------------------------------------------------------
 
+EngineOptions engine_options(const Napi::Object& o) {
+  EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
+                        small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
+  options.tune = o.Has("tune") && o.Get("tune").ToBoolean();
+  if (o.Has("kvDtype")) options.kv_dtype = kv_dtype(o.Get("kvDtype"));
+  if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
+  // A slot of the pool (block * 16 + offset) is an int32.
+  if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");
+  if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
+  return options;
+}
+
 class JsEngine : public Napi::ObjectWrap<JsEngine> {
  public:
   static constexpr napi_type_tag tag{0x91e07d35b8264fca, 0x5bc84e1f6a93d720};
@@ -153,6 +166,9 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
                         accessor<JsEngine, &JsEngine::tuning>("tuning"),
                         accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"),
                         accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
+                        accessor<JsEngine, &JsEngine::draft_bytes>("draftBytes"),
+                        InstanceMethod<&JsEngine::set_draft_model>("setDraftModel"),
+                        InstanceMethod<&JsEngine::plant_drafts>("plantDrafts"),
                         InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"),
                         InstanceMethod<&JsEngine::sequence_match>("sequenceMatch"),
                         InstanceMethod<&JsEngine::sequence_reserve>("sequenceReserve"),
@@ -179,15 +195,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     guarded(info.Env(), [&] {
       const Napi::Object model = object(info[0], "model");
       if (!model.CheckTypeTag(&JsModel::tag)) bad_argument("model", "a Model");
-      const Napi::Object o = object(info[1], "options");
-      EngineOptions options{small(o.Get("threads"), "threads"), small(o.Get("kvBlocks"), "kvBlocks"),
-                            small(o.Get("maxStepTokens"), "maxStepTokens"), o.Get("prefixCache").ToBoolean().Value()};
-      options.tune = o.Has("tune") && o.Get("tune").ToBoolean();
-      if (o.Has("kvDtype")) options.kv_dtype = kv_dtype(o.Get("kvDtype"));
-      if (options.threads < 1 || options.threads > 1024) bad_argument("threads", "1..1024");
-      // A slot of the pool (block * 16 + offset) is an int32.
-      if (options.kv_blocks < 1 || options.kv_blocks >= 1 << 27) bad_argument("kvBlocks", "1..134217727");
-      if (options.max_step_tokens < 1) bad_argument("maxStepTokens", ">= 1");
+      const EngineOptions options = engine_options(object(info[1], "options"));
       engine_ = std::make_unique<Engine>(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
       info.This().As<Napi::Object>().TypeTag(&tag);
     });
@@ -231,16 +239,34 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().scratch_bytes(); });
   }
+  void set_draft_model(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      const Napi::Object model = object(info[0], "model");
+      if (!model.CheckTypeTag(&JsModel::tag)) bad_argument("model", "a Model");
+      const EngineOptions options = engine_options(object(info[1], "options"));
+      get().set_draft_model(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
+    });
+  }
+  Napi::Value draft_bytes(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().draft_bytes(); });
+  }
+  void plant_drafts(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] {
+      const Napi::Int32Array draws = ints(info[1], "draws");
+      if (get().draft_model() == nullptr) bad_argument("draws", "a draft model that makes them");
+      get().draft_model()->plant(small(info[0], "sequence"), {draws.Data(), draws.Data() + draws.ElementLength()});
+    });
+  }
   Napi::Value step_seconds(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().result().seconds; });
   }
   Napi::Value sequence_create(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().kv().create(text(info[0], "salt")); });
+    return number_of(info, [&] { return get().create(text(info[0], "salt")); });
   }
   Napi::Value sequence_match(const Napi::CallbackInfo& info) {
     return number_of(info, [&] {
       const Napi::Int32Array tokens = ints(info[1], "tokens");
-      return get().kv().match(small(info[0], "sequence"), tokens.Data(), static_cast<int>(tokens.ElementLength()));
+      return get().match(small(info[0], "sequence"), tokens.Data(), static_cast<int>(tokens.ElementLength()));
     });
   }
   Napi::Value sequence_reserve(const Napi::CallbackInfo& info) {
@@ -265,7 +291,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     });
   }
   Napi::Value sequence_fork(const Napi::CallbackInfo& info) {
-    return number_of(info, [&] { return get().kv().fork(small(info[0], "sequence")); });
+    return number_of(info, [&] { return get().fork(small(info[0], "sequence")); });
   }
   void sequence_free(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get().release(small(info[0], "sequence")); });
@@ -297,7 +323,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       Step step;
       step.segments.reserve(static_cast<std::size_t>(n));
       const std::int32_t* s = segments.Data();
-      for (int i = 0; i < n; ++i, s += stride) step.segments.push_back({s[0], s[1], s[2], s[3] == 1, s[4]});
+      for (int i = 0; i < n; ++i, s += stride) step.segments.push_back(segment_of(s));
       step.tokens.assign(tokens.Data(), tokens.Data() + n_tokens);
       get().submit(std::move(step));
     });
@@ -314,7 +340,18 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
       if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())
         bad_argument("tokens, logprobs", "room for every result row");
+      constexpr std::size_t fields = 8;  // draftStride in lib/native.ts
+      Napi::Int32Array drafts = info[4].IsUndefined() ? Napi::Int32Array::New(info.Env(), 0) : ints(info[4], "drafts");
+      if (get().drafting() &&
+          get().segments() * static_cast<std::size_t>(run.steps) * fields > drafts.ElementLength())
+        bad_argument("drafts", "room for every segment of every step");
       if (!get().wait(run)) return -1;
+      std::int32_t* report = drafts.Data();
+      for (const DraftReport& r : get().result().drafts)
+        for (const std::int32_t value : {r.draws, r.proposed, static_cast<std::int32_t>(r.source), r.confidence,
+                                         static_cast<std::int32_t>(r.foreseen), r.behind, r.nanoseconds,
+                                         r.guess_nanoseconds})
+          *report++ = value;
       const auto& rows = get().result().rows;
       for (std::size_t i = 0; i < rows.size(); ++i) {
         tokens.Data()[i] = rows[i].token;

@@ -53,6 +53,21 @@ TensorSource tensor_source(const Napi::Object& o, const std::string& name) {
 
 }  // namespace
 
+Segment segment_of(const std::int32_t* s) {
+  switch (s[3]) {  // segmentMode
+    case 0:
+      return {s[0], s[1], s[2], false, -1};
+    case 1:
+      return {s[0], s[1], s[2], true, s[4]};
+    case 2: {
+      if (s[4] < 0 || s[4] >= 1 << 28) bad_argument("segments", "seven numbers of guesses of four bits each");
+      return {s[0], s[1], s[2], false, -1, Drafting::unpack(s[4])};
+    }
+    default:
+      bad_argument("segments", "a mode from 0 to 2");
+  }
+}
+
 KvDtype kv_dtype(const Napi::Value& value) {
   const std::string name = text(value, "kvDtype");
   for (std::size_t i = 0; i < std::size(kv_table); ++i)

@@ -7,6 +7,7 @@ import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
 import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
+import { openDraft } from './draft-model.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
 import { recorded } from './record/step-recorder.ts'
@@ -33,44 +34,51 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   progress('open', 0, 0, 0)
   const checkpoint = openCheckpoint(options.model, { texts: false })
   const { desc } = checkpoint
-  const totalBytes = Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0)
+  const drafted = options.drafting?.model && openDraft(options.drafting.model, options.model)
+  const totalBytes = bytesOf(desc) + (drafted === undefined ? 0 : bytesOf(drafted.desc))
   const startedMs = performance.now()
   const { cpus, memoryAvailable } = native().cpu()
   const model = new (native().Model)(desc, options.backend, options.isa, options.sharingFolder)
+  const draft = drafted && new (native().Model)(drafted.desc, options.backend, options.isa, options.sharingFolder)
+  const closeModels = () => {
+    model.close()
+    draft?.close()
+  }
   let engine: NativeEngine | undefined
   try {
     const adopted = options.sharingFolder !== null && adopt(model, calledOff)
     // Before any weight is read: a model that cannot fit is refused in milliseconds.
-    const memory = planMemory({ desc, weightsShared: adopted || model.shared, memoryAvailable, ...demands(options) })
+    const weightsShared = adopted || model.shared
+    const memory = planMemory({ desc, draft: drafted?.desc, weightsShared, memoryAvailable, ...demands(options) })
     const threads = options.threads === 'auto' ? cpus : options.threads
-    const read = readWeights(model, calledOff, (bytes) =>
-      progress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes)),
-    )
+    const onBytes = (bytes: number) =>
+      progress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes))
+    let read = readWeights(model, calledOff, onBytes)
+    if (read && draft !== undefined) {
+      if (options.sharingFolder !== null) adopt(draft, calledOff)
+      read = readWeights(draft, calledOff, (bytes) => onBytes(bytesOf(desc) + bytes))
+    }
     if (read) {
       progress('cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
-      engine = new (native().Engine)(model, {
-        threads,
-        kvBlocks: memory.kvBlocks,
-        maxStepTokens,
-        prefixCache,
-        kvDtype,
-        tune: true,
-      })
+      const poolOptions = { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype, tune: true }
+      engine = new (native().Engine)(model, poolOptions)
+      if (draft !== undefined) engine.setDraftModel(draft, poolOptions)
       if (options.recordFile !== undefined) engine = recorded(engine, options.recordFile)
     }
     if (engine === undefined || calledOff()) {
       engine?.close()
-      model.close()
+      closeModels()
       port.post({ type: 'closed' })
       return undefined
     }
     for (const message of report(checkpoint, options, model, engine, memory, threads, performance.now() - startedMs))
       port.post({ type: 'log', message })
-    return start(options, checkpoint, model, engine, memory.contextTokens, words, port)
+    if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
+    return start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
   } catch (error) {
     engine?.close()
-    model.close()
+    closeModels()
     throw error
   }
 }
@@ -84,6 +92,11 @@ function adopt(model: NativeModel, calledOff: () => boolean): boolean {
   }
   return model.origin === 'adopted'
 }
+
+const bytesOf = (desc: ModelDesc) => Object.values(desc.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0)
+
+const draftReport = ({ info }: Checkpoint, engine: NativeEngine) =>
+  `${info.name} (${info.architecture}, ${info.weightFormat}) guesses: ${(engine.draftBytes / 2 ** 20).toFixed(1)} MiB of keys, values and buffers.`
 
 /** What a log may want to know of a load: what was made, and what was decided on the way. */
 function report(
@@ -124,14 +137,15 @@ function start(
   contextTokens: number,
   control: Int32Array,
   port: HostPort,
+  closeModels: () => void,
 ): HostLoop {
-  const { stepTokens, maxSequences, prefixCache, policy, checkBlocks } = options
+  const { stepTokens, maxSequences, prefixCache, policy, drafting, checkBlocks } = options
   const loop = new HostLoop(port, engine, {
-    ...{ stepTokens, maxSequences, prefixCache, policy, checkBlocks, contextTokens, control },
+    ...{ stepTokens, maxSequences, prefixCache, policy, drafting, checkBlocks, contextTokens, control },
     now: () => performance.timeOrigin + performance.now(),
     release: () => {
       engine.close()
-      model.close()
+      closeModels()
     },
   })
   const bytes = model.residentBytes

@@ -6,7 +6,8 @@
  */
 import { OctavoError, toErrorData } from '../errors.ts'
 import type { NativeEngine, NativeVocabulary } from '../native.ts'
-import { statIndex } from '../native.ts'
+import { draftField, draftStride, statIndex } from '../native.ts'
+import { maxDrafts } from './drafts/drafter.ts'
 import { KvTransfers } from './kv-transfer.ts'
 import { TokenTable } from './output/detokenizer.ts'
 import { OutputText } from './output/output-text.ts'
@@ -63,9 +64,8 @@ export class HostLoop {
     this.#kv = new NativeKv(engine)
     this.#scheduler = new Scheduler(this.#kv, options)
     this.#transfers = new KvTransfers(engine)
+    this.#results = resultsFor(options, (row) => engine.topLogprobs(row))
     this.#runEnds = new RunEnds((tokens) => engine.setEndTokens(tokens))
-    const [tokens, logprobs] = [new Int32Array(options.stepTokens), new Float32Array(options.stepTokens)]
-    this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), steps: 1, ms: 0 }
   }
 
   get closed(): boolean {
@@ -129,7 +129,7 @@ export class HostLoop {
     }
     this.#trace?.planned(plan)
     const rows = this.#compute(plan)
-    this.#results.steps = plan.steps === 1 || rows < 0 ? 1 : rows / plan.nSegments
+    this.#results.steps = stepsOf(plan, this.#results.drafts, rows)
     this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps)
     if (rows < 0) {
       this.#traceStep(true)
@@ -164,8 +164,8 @@ export class HostLoop {
     this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
-      const { tokens, logprobs } = this.#results
-      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000)
+      const { tokens, logprobs, drafts } = this.#results
+      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts)
       this.#discarded = rows < 0
       return rows
     } finally {
@@ -291,6 +291,22 @@ export class HostLoop {
       if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
     this.#options.release()
   }
+}
+
+/** Arrays for the largest run: every step of it may have as many guesses as there can be. */
+export function resultsFor({ stepTokens, drafting }: SchedulerOptions, top: StepResults['top']): StepResults {
+  const rows = drafting === undefined ? stepTokens : stepTokens * (1 + maxDrafts)
+  const drafts = new Int32Array(drafting === undefined ? 0 : stepTokens * draftStride)
+  return { tokens: new Int32Array(rows), logprobs: new Float32Array(rows), drafts, top, steps: 1, ms: 0 }
+}
+
+/** Steps that brought so many rows. */
+export function stepsOf(plan: StepPlan, drafts: Int32Array, rows: number): number {
+  if (rows < 0 || (plan.steps === 1 && !plan.drafted)) return 1
+  if (!plan.drafted) return rows / plan.nSegments
+  let at = 0
+  for (let left = rows; left > 0; at += draftStride) left -= drafts[at + draftField.draws]!
+  return at / draftStride / plan.nSegments
 }
 
 /** The block manager of a native engine as the scheduler sees it. */

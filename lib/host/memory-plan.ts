@@ -15,6 +15,8 @@ export interface MemoryDemands {
   desc: ModelDesc
   /** Another engine of this process holds the weights already. */
   weightsShared?: boolean
+  /** A model that guesses: its pool has as many blocks, its steps are as large. */
+  draft?: ModelDesc | undefined
   /** Bytes this process may still take. */
   memoryAvailable: number
   stepTokens: number
@@ -36,9 +38,9 @@ const defaultPoolBytes = 2 ** 30
 const defaultShare = 1 / 4
 
 export function planMemory(demands: MemoryDemands): MemoryPlan {
-  const { desc, memoryAvailable, stepTokens, kvDtype, contextTokens, kvMemoryBytes } = demands
-  const blockBytes = kvBytesPerToken(desc, kvDtype) * kvBlockTokens
-  const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens)
+  const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
+  const blockBytes = tokenBytes(demands) * kvBlockTokens
+  const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens) + draftFixedBytes(demands)
   const leftBytes = memoryAvailable - fixedBytes
   const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
 
@@ -62,21 +64,29 @@ export function planMemory(demands: MemoryDemands): MemoryPlan {
 
 const newWeightBytes = ({ desc, weightsShared }: MemoryDemands) => (weightsShared ? 0 : weightBytes(desc))
 
+/** Keys and values of one token, in both pools. */
+const tokenBytes = ({ desc, draft, kvDtype }: MemoryDemands) =>
+  kvBytesPerToken(desc, kvDtype) + (draft === undefined ? 0 : kvBytesPerToken(draft, kvDtype))
+
+const draftFixedBytes = ({ draft, stepTokens }: MemoryDemands) =>
+  draft === undefined ? 0 : weightBytes(draft) + scratchBytes(draft, stepTokens)
+
 function outOfMemory(demands: MemoryDemands, kvBlocks: number): OctavoError {
-  const { desc, memoryAvailable, stepTokens, kvDtype } = demands
-  const tokenBytes = kvBytesPerToken(desc, kvDtype)
+  const { desc, draft, memoryAvailable, stepTokens } = demands
   const needs = {
     weightBytes: newWeightBytes(demands),
-    kvBytes: kvBlocks * kvBlockTokens * tokenBytes,
+    kvBytes: kvBlocks * kvBlockTokens * tokenBytes(demands),
     scratchBytes: scratchBytes(desc, stepTokens),
+    draftBytes: draftFixedBytes(demands),
   }
-  const totalBytes = needs.weightBytes + needs.kvBytes + needs.scratchBytes
-  const leftBytes = memoryAvailable - needs.weightBytes - needs.scratchBytes
-  const largest = Math.max(0, Math.floor(leftBytes / (tokenBytes * kvBlockTokens)) * kvBlockTokens)
+  const totalBytes = needs.weightBytes + needs.kvBytes + needs.scratchBytes + needs.draftBytes
+  const leftBytes = memoryAvailable - needs.weightBytes - needs.scratchBytes - needs.draftBytes
+  const largest = Math.max(0, Math.floor(leftBytes / (tokenBytes(demands) * kvBlockTokens)) * kvBlockTokens)
   const rows: [string, number][] = [
     ['weights', needs.weightBytes],
     ['KV cache', needs.kvBytes],
     ['buffers', needs.scratchBytes],
+    ...(draft === undefined ? [] : ([['draft', needs.draftBytes]] satisfies [string, number][])),
     ['together', totalBytes],
     ['available', memoryAvailable],
   ]

@@ -6,7 +6,7 @@ export function packStats(stats: EngineStats): StatsRow {
   const { steps, promptTokens, cachedTokens, generatedTokens, preemptions } = stats
   const numbers = [kv.totalBlocks, kv.freeBlocks, kv.cachedBlocks, requests.running, requests.waiting, requests.paused]
   numbers.push(queue.tokens, queue.oldestMs, queue.drainMs, refused.overloaded, refused.deadline, refused.consumer)
-  numbers.push(drafts.proposed, drafts.accepted)
+  numbers.push(drafts.proposed, drafts.accepted, drafts.stepsSaved)
   numbers.push(steps, promptTokens, cachedTokens, generatedTokens, preemptions)
   const tenants: StatsRow['tenants'] = []
   for (const name in stats.tenants) {
@@ -21,20 +21,20 @@ const tenantStride = 8
 export function unpackStats(row: StatsRow): EngineStats {
   const [totalBlocks, freeBlocks, cachedBlocks, running, waiting, paused, ...rest] = row.numbers as Fields
   const [tokens, oldestMs, drainMs, overloaded, deadline, consumer, proposed, accepted, ...counts] = rest
-  const [steps, promptTokens, cachedTokens, generatedTokens, preemptions] = counts
+  const [stepsSaved, steps, promptTokens, cachedTokens, generatedTokens, preemptions] = counts
   return {
     kv: { totalBlocks, freeBlocks, cachedBlocks },
     requests: { running, waiting, paused },
     queue: { tokens, oldestMs, drainMs },
     tenants: unpackTenants(row.tenants),
     refused: { overloaded, deadline, consumer },
-    drafts: { proposed, accepted },
+    drafts: { proposed, accepted, stepsSaved },
     ...{ steps, promptTokens, cachedTokens, generatedTokens, preemptions },
   }
 }
 
 type Three = [number, number, number]
-type Fields = [...Three, ...Three, ...Three, ...Three, ...Three, number, number, number, number]
+type Fields = [...Three, ...Three, ...Three, ...Three, ...Three, ...Three, number, number]
 
 function unpackTenants(row: StatsRow['tenants']): Record<string, TenantStats> {
   // A name may be anything, '__proto__' too.

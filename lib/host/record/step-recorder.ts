@@ -5,11 +5,11 @@
 import { writeFileSync } from 'node:fs'
 import { serialize } from 'node:v8'
 import type { NativeEngine, NativeVocabulary, SamplerParams } from '../../native.ts'
-import { segmentStride } from '../../native.ts'
+import { draftField, draftStride, segmentMode, segmentStride } from '../../native.ts'
 
 /** Codes of cpp/step_replay.h. */
 export const replayOp = {
-  ...{ create: 0, match: 1, reserve: 2, truncate: 3, fork: 4, free: 5, sampler: 6, step: 7 },
+  ...{ create: 0, match: 1, reserve: 2, truncate: 3, fork: 4, free: 5, sampler: 6, step: 7, accept: 8 },
 } as const
 
 export interface StepRecord {
@@ -19,13 +19,53 @@ export interface StepRecord {
   vocabulary?: NativeVocabulary
 }
 
+const noDrafts = new Int32Array(0)
+
+/** Rows of a segment that came back. */
+function rowsOf(segments: Int32Array, s: number, drafts: Int32Array, report: number, rows: number): number {
+  const mode = segments[s + 3]!
+  if (mode === segmentMode.draft) return drafts[report + draftField.draws]!
+  return mode === segmentMode.score && rows > 0 && segments[s + 4]! < 0 ? rows - 1 : rows
+}
+
 /** The engine, recorded; `file` is written when it is closed. */
 export function recorded(engine: NativeEngine, file: string): NativeEngine {
   const ops: number[] = []
   const samplers: SamplerParams[] = []
   let vocabulary: NativeVocabulary | undefined
-  /** The last step without its tokens. */
-  let step: number[] = []
+  /** The last step that was submitted. */
+  let segments = new Int32Array(0)
+  let first = new Int32Array(0)
+  /** A step with `given[i]` in front of segment i, and after it what `results` says of guesses; its rows begin at `row`. */
+  const pushStep = (
+    given: Int32Array,
+    results: { drawn: Int32Array; row: number; drafts: Int32Array; report: number },
+  ) => {
+    const accepted: number[] = []
+    const at = ops.length
+    ops.push(replayOp.step, segments.length / segmentStride, 0, ...segments)
+    let { row, report } = results
+    let next = 0
+    for (let s = 0; s < segments.length; s += segmentStride) {
+      const [sequence, count, rows, mode] = segments.subarray(s, s + 4) as unknown as [number, number, number, number]
+      for (let i = 0; i < count; i++) ops.push(given[next++]!)
+      if (mode === segmentMode.draft) {
+        const right = results.drafts[report + draftField.draws]! - 1
+        const proposed = results.drafts[report + draftField.proposed]!
+        const own = at + 3 + s
+        ops[own + 1] = ops[own + 2] = 1 + proposed
+        ops[own + 3] = segmentMode.draw
+        ops[own + 4] = -1
+        // Which guesses were wrong is not known; others cost the same.
+        for (let i = 0; i < proposed; i++) ops.push(results.drawn[row + Math.min(i, right)]!)
+        if (right > 0) accepted.push(replayOp.accept, sequence, right, ...results.drawn.subarray(row, row + right))
+      }
+      row += rowsOf(segments, s, results.drafts, report, rows)
+      report += draftStride
+    }
+    ops[at + 2] = ops.length - at - 3 - segments.length
+    ops.push(...accepted)
+  }
   const overrides: Partial<NativeEngine> = {
     sequenceCreate: (salt) => {
       const sequence = engine.sequenceCreate(salt)
@@ -64,19 +104,28 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
       vocabulary = { bytes: given.bytes.slice(), offsets: given.offsets.slice(), endTokens: given.endTokens.slice() }
       engine.setVocabulary(given)
     },
-    submit: (segments, nSegments, tokens, nTokens) => {
-      step = [replayOp.step, nSegments, nTokens, ...segments.subarray(0, nSegments * segmentStride)]
-      ops.push(...step)
-      for (let i = 0; i < nTokens; i++) ops.push(tokens[i]!)
-      engine.submit(segments, nSegments, tokens, nTokens)
+    sequenceAccept: (sequence, tokens, from, count) => {
+      ops.push(replayOp.accept, sequence, count, ...tokens.subarray(from, from + count))
+      engine.sequenceAccept(sequence, tokens, from, count)
     },
-    wait: (tokens, logprobs, steps = 1, seconds = 0) => {
-      const rows = engine.wait(tokens, logprobs, steps, seconds)
-      // The steps of a run after the first: with one token for each segment, drawn in the step before.
-      const width = steps === 1 ? rows : step[1]!
-      for (let row = 0; row + width < rows; row += width) {
-        ops.push(...step)
-        for (let i = 0; i < width; i++) ops.push(tokens[row + i]!)
+    submit: (planned, nSegments, tokens, nTokens) => {
+      segments = planned.slice(0, nSegments * segmentStride)
+      first = tokens.slice(0, nTokens)
+      engine.submit(planned, nSegments, tokens, nTokens)
+    },
+    wait: (drawn, logprobs, steps = 1, seconds = 0, drafts = noDrafts) => {
+      const rows = engine.wait(drawn, logprobs, steps, seconds, drafts)
+      let given = first
+      for (let row = 0, report = 0; row < Math.max(rows, 1); ) {
+        pushStep(given, { drawn, row, drafts, report })
+        // The steps of a run after the first: every segment's last draw.
+        const last: number[] = []
+        for (let s = 0; s < segments.length; s += segmentStride, report += draftStride) {
+          row += rowsOf(segments, s, drafts, report, segments[s + 2]!)
+          last.push(drawn[row - 1]!)
+        }
+        given = Int32Array.from(last)
+        if (rows <= 0) break
       }
       return rows
     },

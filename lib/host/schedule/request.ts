@@ -6,6 +6,7 @@
  * is what was computed, and are not given out.
  */
 import type { ErrorData } from '../../errors.ts'
+import type { RequestDrafts } from '../drafts/controller.ts'
 import type { Given, TokenText } from '../output/token-text.ts'
 import type {
   Delivered,
@@ -92,6 +93,8 @@ export class HostRequest {
   /** The scheduler's release count when it last failed to be admitted. */
   blockedAt = -1
   end: RequestEnd | undefined
+  /** What is known of guesses for it, once it had some. */
+  speculation: RequestDrafts | undefined
 
   readonly #eos: ReadonlySet<number>
   readonly #stops: ReadonlyMap<number, StopMatch>

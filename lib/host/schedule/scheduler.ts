@@ -11,15 +11,17 @@
  * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
  */
 import type { ErrorData } from '../../errors.ts'
-import { segmentStride } from '../../native.ts'
-import type { SchedulingPolicy } from '../wire/protocol.ts'
+import { draftField, draftStride, segmentStride } from '../../native.ts'
+import { DraftController } from '../drafts/controller.ts'
+import { type Drafter, maxDrafts } from '../drafts/drafter.ts'
+import { largestOf } from '../drafts/kinds.ts'
+import type { DraftingOptions, SchedulingPolicy } from '../wire/protocol.ts'
 import { Admission } from './admission.ts'
 import { CostModel } from './cost-model.ts'
 import { Expiries } from './expiries.ts'
 import type { KvPort } from './kv-port.ts'
 import type { HostRequest, TopLogprobs } from './request.ts'
 import { RunningSet } from './running-set.ts'
-import { type Drafter, maxDrafts } from './speculation.ts'
 import { StepMargin } from './step-margin.ts'
 import { StepPlan } from './step-plan.ts'
 import { goesBefore, Tenants } from './tenants.ts'
@@ -31,7 +33,9 @@ export interface SchedulerOptions {
   maxSequences: number
   prefixCache: boolean
   policy: SchedulingPolicy
+  /** Guesses from outside, asked between two steps; else those of native drafters, as `drafting` says. */
   drafter?: Drafter | undefined
+  drafting?: DraftingOptions | undefined
 }
 
 /**
@@ -61,6 +65,8 @@ export interface StepResults {
   top: (row: number) => TopLogprobs
   /** What they took together. */
   ms: number
+  /** Of a plan with native drafters: what `NativeEngine.wait` reported. */
+  drafts: Int32Array
 }
 
 export class Scheduler {
@@ -68,6 +74,7 @@ export class Scheduler {
   readonly #plans: [StepPlan, StepPlan]
   readonly cost = new CostModel()
   readonly #margin = new StepMargin()
+  readonly #controller: DraftController | undefined
   readonly tenants: Tenants
   readonly admission: Admission
   readonly #expiries: Expiries
@@ -84,13 +91,15 @@ export class Scheduler {
   #steps = 0
   #generatedTokens = 0
   readonly refused = { overloaded: 0, deadline: 0, consumer: 0 }
-  readonly drafts = { proposed: 0, accepted: 0 }
+  readonly drafts = { proposed: 0, accepted: 0, stepsSaved: 0 }
 
   constructor(kv: KvPort, options: SchedulerOptions) {
     this.#options = options
     const { stepTokens, maxSequences, policy } = options
     this.#plans = [new StepPlan(stepTokens, maxSequences), new StepPlan(stepTokens, maxSequences)]
     this.tenants = new Tenants(policy.weights)
+    if (options.drafting !== undefined)
+      this.#controller = new DraftController(options.drafting, this.cost, policy.maxStepMs)
     this.admission = new Admission(policy, this.cost, kv.totalBlocks, stepTokens)
     this.#expiries = new Expiries(policy.idleTimeoutMs)
     this.#running = new RunningSet(kv, options, this.tenants, this.admission)
@@ -194,6 +203,7 @@ export class Scheduler {
       running.step--
       return undefined
     }
+    this.#planDrafts(plan)
     plan.fill()
     plan.steps = this.#runLength(plan)
     plan.number = running.step
@@ -205,6 +215,10 @@ export class Scheduler {
   commit(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps } = results
     this.#steps += steps
+    if (plan.drafted) {
+      this.#commitDrafted(plan, results, nowMs)
+      return
+    }
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
@@ -224,6 +238,64 @@ export class Scheduler {
       row += plan.rows[i]!
     }
     this.#running.land(plan.number)
+  }
+
+  /**
+   * Steps with native drafters: each brought every request one token or more, which the engine has committed. Who ended drops the
+   * rest.
+   */
+  #commitDrafted(plan: StepPlan, results: StepResults, nowMs: number): void {
+    const { steps, drafts, ms } = results
+    this.#mostGaps = Number.POSITIVE_INFINITY
+    let row = 0
+    for (let s = 0, report = 0; s < steps; s++) {
+      const atMs = nowMs - ((steps - 1 - s) * ms) / steps
+      const first = report
+      let brought = 0
+      let guesses = 0
+      for (let i = 0; i < plan.nSegments; i++, report += draftStride) {
+        const draws = drafts[report + draftField.draws]!
+        const proposed = drafts[report + draftField.proposed]!
+        this.#acceptDrafted(plan, i, row, draws, proposed, results, atMs)
+        row += draws
+        brought += draws
+        guesses += proposed
+      }
+      const stepMs = drafts[first + draftField.nanoseconds]! / 1e6
+      const guessMs = drafts[first + draftField.guessNanoseconds]! / 1e6
+      // Rows of guesses are no line (row-costs.ts), and what they cost is the controller's to know.
+      if (guesses === 0) this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, stepMs)
+      this.admission.observeStep(brought, stepMs + guessMs)
+      this.#controller!.observe(plan, drafts, first)
+    }
+    for (let i = 0; i < plan.nSegments; i++) {
+      const request = plan.requests[i]!
+      if (request.sequence !== plan.segments[i * segmentStride]) continue
+      if (request.end !== undefined) this.#retire(request)
+      else this.#running.sharing.advance(request)
+    }
+    this.#running.land(plan.number)
+  }
+
+  #acceptDrafted(
+    plan: StepPlan,
+    i: number,
+    row: number,
+    draws: number,
+    proposed: number,
+    results: StepResults,
+    nowMs: number,
+  ): void {
+    const request = plan.requests[i]!
+    if (request.end !== undefined || request.sequence !== plan.segments[i * segmentStride]) return
+    request.planned = request.computed += draws
+    request.room -= draws
+    this.drafts.proposed += proposed
+    this.drafts.accepted += draws - 1
+    this.drafts.stepsSaved += draws - 1
+    this.#acceptDraws(request, row, draws, results, nowMs)
+    // A wrong guess is a row computed for this tenant, at its share of the step.
+    if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))
   }
 
   /** The step was not computed, nor will be those planned after it, which are to be discarded, too: the same work is planned again. */
@@ -253,6 +325,7 @@ export class Scheduler {
     if (drafts === 0) return
     this.drafts.proposed += drafts
     this.drafts.accepted += right
+    this.drafts.stepsSaved += right
     request.planned -= drafts - right
     request.computed += right
     request.room -= right
@@ -283,7 +356,8 @@ export class Scheduler {
         request.tenant.counts.generatedTokens++
         request.tenant.charge(1)
       }
-      if (request.end !== undefined || d === rows - 1 || token !== request.drafts[d]) return d
+      if (request.end !== undefined || d === rows - 1) return d
+      if (request.drafts.length > 0 && token !== request.drafts[d]) return d
     }
     return 0
   }
@@ -296,9 +370,34 @@ export class Scheduler {
     const ms = this.cost.stepMs(plan.nTokens, plan.attended, plan.nSegments)
     let most = Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / plan.nSegments)
     for (let i = 0; i < plan.nSegments; i++) most = Math.min(most, plan.requests[i]!.limit - plan.requests[i]!.length)
-    const steps = Math.floor(most)
+    const steps = Math.max(1, Math.floor(most))
+    if (plan.drafted) return this.#draftedRun(plan, steps)
     if (steps < 2) return 1
     for (let i = 0; i < plan.nSegments; i++) if (!running.reserve(plan.requests[i]!, steps - 1)) return 1
+    return steps
+  }
+
+  /** Native drafters guess where every segment is a token that is drawn after: beside a prompt's tokens a step is long enough. */
+  #planDrafts(plan: StepPlan): void {
+    const controller = this.#controller
+    if (controller === undefined || !plan.decodes || this.#running.inFlight > 0 || !this.cost.ready) return
+    controller.begin(plan.nSegments)
+    for (let i = 0; i < plan.nSegments; i++) {
+      const request = plan.requests[i]!
+      if (request.spec.speculation !== false) plan.draft(i, controller.most(request))
+    }
+  }
+
+  /** Room for the guesses of every step of a run, or of the first, or for none: then the engine makes fewer. */
+  #draftedRun(plan: StepPlan, steps: number): number {
+    for (let i = 0; i < plan.nSegments; i++) {
+      const request = plan.requests[i]!
+      const most = plan.drafting[i]! < 0 ? 0 : largestOf(plan.drafting[i]!)
+      const left = request.limit - request.length
+      if (this.#running.reserve(request, Math.min(steps * (1 + most), left) - 1)) continue
+      this.#running.reserve(request, Math.min(1 + most, left) - 1)
+      steps = 1
+    }
     return steps
   }
 

@@ -13,6 +13,8 @@ export class StepPlan {
   readonly rows: Int32Array
   /** Tokens at the end of each request's count that are drafts: computed on trial. */
   readonly drafts: Int32Array
+  /** Of requests that native drafters may guess for: most guesses of each kind, packed; else -1. */
+  readonly drafting: Int32Array
   readonly segments: Int32Array
   readonly tokens: Int32Array
   nSegments = 0
@@ -25,6 +27,8 @@ export class StepPlan {
   limited = false
   /** Steps that it may be the first of: with the tokens drawn, as far as every request goes on (`NativeEngine.wait`). */
   steps = 1
+  /** Whether any request has native drafters. */
+  drafted = false
   /** Ordinal of the step while it is in flight; 0 when the buffer is free. */
   number = 0
 
@@ -34,6 +38,7 @@ export class StepPlan {
     this.counts = new Int32Array(most)
     this.rows = new Int32Array(most)
     this.drafts = new Int32Array(most)
+    this.drafting = new Int32Array(most)
     this.segments = new Int32Array(most * segmentStride)
     this.tokens = new Int32Array(stepTokens)
   }
@@ -45,7 +50,7 @@ export class StepPlan {
 
   clear(): void {
     this.nSegments = this.nTokens = this.attended = this.decoding = 0
-    this.limited = false
+    this.limited = this.drafted = false
     this.steps = 1
   }
 
@@ -53,6 +58,7 @@ export class StepPlan {
   add(request: HostRequest, count: number, drafts = 0): void {
     this.requests[this.nSegments] = request
     this.counts[this.nSegments] = count
+    this.drafting[this.nSegments] = -1
     this.drafts[this.nSegments++] = drafts
     this.nTokens += count
     this.attended += attention(request.planned, count)
@@ -62,6 +68,12 @@ export class StepPlan {
   /** Whether every request generates and has no drafts. */
   get decodes(): boolean {
     return this.decoding === this.nSegments && this.nTokens === this.nSegments
+  }
+
+  /** Segment i is guessed for: most guesses of each kind, packed. */
+  draft(i: number, most: number): void {
+    this.drafting[i] = most
+    this.drafted = true
   }
 
   remove(request: HostRequest): void {
@@ -74,6 +86,7 @@ export class StepPlan {
     this.requests.copyWithin(at, at + 1)
     this.counts.copyWithin(at, at + 1)
     this.drafts.copyWithin(at, at + 1)
+    this.drafting.copyWithin(at, at + 1)
   }
 
   /** Writes segments and tokens; marks the tokens as planned. */
@@ -91,8 +104,9 @@ export class StepPlan {
       this.segments[segment] = request.sequence
       this.segments[segment + 1] = count
       this.segments[segment + 2] = rows
-      this.segments[segment + 3] = score ? segmentMode.score : segmentMode.draw
-      this.segments[segment + 4] = score ? request.tokens[end]! : -1
+      const drafting = this.drafting[i]!
+      this.segments[segment + 3] = score ? segmentMode.score : drafting < 0 ? segmentMode.draw : segmentMode.draft
+      this.segments[segment + 4] = score ? request.tokens[end]! : drafting
       for (let t = request.planned; t < end - drafts; t++) this.tokens[at++] = request.tokens[t]!
       for (let d = 0; d < drafts; d++) this.tokens[at++] = request.drafts[d]!
       request.planned = end

@@ -29,10 +29,23 @@ export interface HostOptions {
   /** Sequences that may be running at once. */
   maxSequences: number
   policy: SchedulingPolicy
+  /** Where guesses come from; undefined: nothing is guessed. */
+  drafting: DraftingOptions | undefined
   /** Checks the block manager after every step: for tests. */
   checkBlocks: boolean
   /** Where to write what the engine was told to do (step-recorder.ts); for measurements. */
   recordFile: string | undefined
+}
+
+/** Which drafters guess, and how much; see LoadOptions.speculation. */
+export interface DraftingOptions {
+  own: boolean
+  shared: boolean
+  /** A model that guesses. */
+  model: ModelLocation | undefined
+  maxModelDrafts: number
+  /** Always so many guesses; undefined: as many as pay. */
+  fixed: number | undefined
 }
 
 /** How requests share the engine; see LoadOptions for what each means. */
@@ -90,6 +103,8 @@ export interface RequestSpec {
   tenant?: string
   /** Milliseconds after askedAtMs. */
   deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined }
+  /** False: nothing is guessed for it. */
+  speculation?: boolean
   /** A host that died had accepted the request (so no queue refuses it now): what was delivered of its output. */
   resumed?: Delivered
 }
@@ -250,7 +265,7 @@ export interface EngineStats {
   /** Requests that ended with OVERLOADED, DEADLINE_EXCEEDED, CONSUMER_TIMEOUT. */
   refused: { overloaded: number; deadline: number; consumer: number }
   /** Draft tokens computed, and those that were right. */
-  drafts: { proposed: number; accepted: number }
+  drafts: { proposed: number; accepted: number; stepsSaved: number }
   /** Steps computed; the rest counts tokens and events since load. */
   steps: number
   /** Tokens of the prompts of requests that began; cachedTokens of them were found in the prefix cache. */

@@ -1,0 +1,585 @@
+// Guesses: the index against a search by hand, the drafters' borders and bounds, and engines that guess, in every way
+// and with every accident, against engines that do not: draw for draw the same, and no wrong token kept.
+#include <doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+
+#include "compare.h"
+#include "drafts/draft_model.h"
+#include "drafts/drafters.h"
+#include "engine.h"
+#include "error.h"
+#include "forwarding_backend.h"
+#include "one_layer_model.h"
+
+using namespace octavo;
+using octavo::testing::deep;
+using octavo::testing::Rng;
+
+namespace {
+
+using Tokens = std::vector<std::int32_t>;
+
+constexpr int most_places = 64, long_match = 32;  // of cpp/drafts/ngram_index.cpp
+
+Tokens random_text(Rng& rng, int count, int vocabulary) {
+  Tokens text;
+  while (static_cast<int>(text.size()) < count) {
+    // Now and then something that was said before.
+    if (text.size() > 8 && rng.chance(12)) {
+      const int from = rng.below(static_cast<int>(text.size()) - 4);
+      const int length = std::min({rng.between(2, 50), count - static_cast<int>(text.size()),
+                                   static_cast<int>(text.size()) - from});
+      for (int i = 0; i < length; ++i) text.push_back(text[static_cast<std::size_t>(from + i)]);
+    } else {
+      text.push_back(rng.below(vocabulary));
+    }
+  }
+  return text;
+}
+
+// Every place from `first` on: the longest common end of text[0, place) and the tail, the latest of the longest.
+TextMatch search(const Tokens& text, const Tail& tail, int first) {
+  TextMatch best;
+  for (int end = static_cast<int>(text.size()); end > first; --end) {
+    int length = 0;
+    while (length < end && length < tail.size() && length < long_match &&
+           text[static_cast<std::size_t>(end - 1 - length)] == tail.back(length))
+      ++length;
+    if (length > 1 && length > best.length) best = {end, length};
+  }
+  return best;
+}
+
+}  // namespace
+
+TEST_CASE("drafts: the index finds what a search of every place finds, in no more than 16 bytes a token") {
+  for (int seed = 0; seed < (deep() ? 400 : 60); ++seed) {
+    Rng rng(static_cast<std::uint64_t>(seed));
+    const int vocabulary = rng.pick<int>({2, 5, 40, 1000});
+    const int length = rng.pick<int>({most_places, 500, 3000});
+    const Tokens text = random_text(rng, length, vocabulary);
+    NgramIndex index;
+    for (int count = 0; count < length;) {
+      count = std::min(length, count + 1 + rng.below(rng.chance(8) ? 400 : 4));
+      const Tokens known(text.begin(), text.begin() + count);
+      index.follow(known.data(), count);
+      REQUIRE(index.indexed() == count);
+      if (count > 64) REQUIRE(index.bytes() <= 16 * static_cast<std::size_t>(count));
+      // The sequence's own next token, and a tail of another text.
+      const bool own = rng.below(3) > 0 && count < length;
+      const Tokens other = random_text(rng, rng.between(1, 40), vocabulary);
+      const Tail tail = own ? Tail{known.data(), count, text[static_cast<std::size_t>(count)]}
+                            : Tail{other.data(), static_cast<int>(other.size()), rng.below(vocabulary)};
+      const TextMatch found = index.find(known.data(), tail), best = search(known, tail, 0);
+      if (length <= most_places) {
+        REQUIRE(found.end == best.end);
+        REQUIRE(found.length == best.length);
+        continue;
+      }
+      // What it may miss is older than the latest places of the pair.
+      REQUIRE(found.length <= best.length);
+      REQUIRE(found.length >= search(known, tail, std::max(0, count - most_places)).length);
+      for (int i = 0; i < found.length; ++i)
+        REQUIRE(known[static_cast<std::size_t>(found.end - 1 - i)] == tail.back(i));
+    }
+    index.clear();
+    CHECK(index.bytes() == 0);
+  }
+}
+
+namespace {
+
+constexpr int all = max_drafts;
+constexpr Drafting every{true, {all, all, all, all}, {all, all}, all};
+
+struct Proposal {
+  DraftReport report;
+  Tokens guesses;
+};
+Proposal propose(Drafters& drafters, int sequence, const Tokens& tokens, std::int32_t last,
+                 const Drafting& drafting = every, int room = 100) {
+  Tokens out(max_drafts + 1, -77);
+  Proposal p;
+  drafters.propose(sequence, tokens, last, drafting, std::min(room, max_drafts), out.data(), p.report);
+  CHECK(out[max_drafts] == -77);
+  p.guesses.assign(out.begin(), out.begin() + p.report.proposed);
+  return p;
+}
+
+Tokens counting(int from, int count) {
+  Tokens tokens;
+  for (int i = 0; i < count; ++i) tokens.push_back(from + i);
+  return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("drafters: a sequence's own text, whose repetition goes on into what is guessed") {
+  Drafters drafters;
+  drafters.open(1, "");
+  const Proposal p = propose(drafters, 1, {9, 5, 6, 7, 5}, 6);
+  CHECK(p.report.source == DraftSource::own);
+  CHECK(p.report.confidence == 0);
+  CHECK(p.guesses == Tokens{7, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6, 7, 5, 6});
+  CHECK(propose(drafters, 1, {9, 5, 6, 7, 5}, 7).report.source == DraftSource::none);
+  SUBCASE("as many as are allowed and fit; one is looked up in any case") {
+    Drafting few;
+    few.on = true, few.own = {3, 0, 0, 0};
+    CHECK(propose(drafters, 1, {9, 5, 6, 7, 5}, 6, few).guesses == Tokens{7, 5, 6});
+    CHECK(propose(drafters, 1, {9, 5, 6, 7, 5}, 6, few, 2).guesses == Tokens{7, 5});
+    CHECK(propose(drafters, 1, {9, 5, 6, 7, 5}, 6, few, 0).guesses.empty());
+    Tokens out(max_drafts, -77);
+    DraftReport report;
+    drafters.propose(2, {9, 1, 2, 3, 4, 1, 2, 3}, 4, few, 10, out.data(), report);
+    CHECK(report.source == DraftSource::own);
+    CHECK(report.confidence == own_class(4));
+    CHECK(report.proposed == 0);
+    CHECK(out[0] == 1);
+    CHECK(out[1] == -77);
+  }
+  SUBCASE("a text that was cut off is indexed anew") {
+    CHECK(propose(drafters, 1, {9, 5}, 6).report.source == DraftSource::none);
+    CHECK(propose(drafters, 1, {9, 5, 6, 3, 5}, 6).guesses[0] == 3);
+  }
+}
+
+TEST_CASE("drafters: texts of the same tenant, up to their ends, after they were said") {
+  Drafters drafters;
+  const auto say = [&](int sequence, const std::string& salt, const Tokens& text, int known = 0) {
+    drafters.open(sequence, salt);
+    drafters.set_known(sequence, known);
+    propose(drafters, sequence, {text.begin(), text.begin() + 1}, text[1]);
+    drafters.close(sequence, text);
+  };
+  say(1, "a", counting(100, 40));
+  say(2, "a", counting(200, 40));
+  drafters.open(3, "a"), drafters.open(4, "b");
+  const Proposal p = propose(drafters, 3, {1, 2, 130, 131}, 132);
+  CHECK(p.report.source == DraftSource::shared);
+  CHECK(p.report.confidence == 0);
+  CHECK(p.guesses == Tokens{133, 134, 135, 136, 137, 138, 139});
+  CHECK(propose(drafters, 3, counting(110, 8), 118).report.confidence == 1);
+  CHECK(propose(drafters, 3, {138}, 139).report.source == DraftSource::none);
+  CHECK(propose(drafters, 4, {1, 2, 130, 131}, 132).report.source == DraftSource::none);
+  SUBCASE("the longer match goes first, if it is allowed to guess") {
+    CHECK(propose(drafters, 3, {100, 101, 7, 1, 98, 99, 100}, 101).report.source == DraftSource::own);
+    drafters.open(5, "a");
+    const Tokens longer{102, 103, 7, 1, 100, 101, 102};
+    CHECK(propose(drafters, 5, longer, 103).guesses[0] == 104);
+    Drafting own = every;
+    own.shared = {0, 0};
+    CHECK(propose(drafters, 5, longer, 103, own).guesses.at(0) == 7);
+    own.own = {0, 0, 0, 0};
+    const Proposal looked = propose(drafters, 5, longer, 103, own);
+    CHECK(looked.report.source == DraftSource::shared);
+    CHECK(looked.report.proposed == 0);
+  }
+  SUBCASE("one that nobody guessed for, one that is short, and what came out of the cache add nothing") {
+    drafters.open(5, "a");
+    drafters.close(5, counting(300, 40));
+    CHECK(propose(drafters, 3, {300, 301}, 302).report.source == DraftSource::none);
+    say(6, "a", counting(400, 20));
+    CHECK(propose(drafters, 3, {400, 401}, 402).report.source == DraftSource::none);
+    say(7, "a", counting(500, 200), 160);
+    CHECK(propose(drafters, 3, {500, 501}, 502).report.source == DraftSource::none);
+    CHECK(propose(drafters, 3, {190, 659}, 660).report.source == DraftSource::shared);
+    // With the cached tokens before it, by which it is found.
+    CHECK(propose(drafters, 3, {190, 640}, 641).report.source == DraftSource::shared);
+  }
+  SUBCASE("the latest 65,536 tokens at most, of the latest sixteen tenants") {
+    for (int i = 0; i < 40; ++i) say(10, "a", counting(1000 + 3000 * i, 3000));
+    CHECK(propose(drafters, 3, {1, 130, 131}, 132).report.source == DraftSource::none);
+    CHECK(propose(drafters, 3, {1, 119000, 119001}, 119002).guesses[0] == 119003);
+    say(11, "a", counting(1 << 20, 200000));
+    CHECK(propose(drafters, 3, {1, (1 << 20) + 199000}, (1 << 20) + 199001).guesses[0] == (1 << 20) + 199002);
+    for (int i = 0; i < 15; ++i) say(12, std::to_string(i), counting(100, 40));
+    CHECK(propose(drafters, 3, {1, (1 << 20) + 199000}, (1 << 20) + 199001).report.proposed > 0);
+    for (int i = 0; i < 16; ++i) say(12, std::to_string(i), counting(100, 40));
+    CHECK(propose(drafters, 3, {1, (1 << 20) + 199000}, (1 << 20) + 199001).report.source == DraftSource::none);
+  }
+}
+
+namespace {
+
+// Tells when a step begins.
+struct WatchedBackend : ForwardingBackend {
+  explicit WatchedBackend(std::function<void()>& before_step)
+      : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
+  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
+    if (before) before();
+    ForwardingBackend::embed(out, table, ids, T);
+  }
+  std::function<void()>& before;
+};
+
+constexpr int vocabulary = 301;
+
+std::shared_ptr<Model> load(std::function<void()>& before_step, int seed = 7, int size = vocabulary) {
+  ModelDesc desc = one_layer_model("", 64, size, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
+  desc.files.clear(), desc.seed = seed;
+  for (auto& [role, tensor] : desc.tensors) tensor.file = -1, tensor.bytes = 0;
+  auto model = std::make_shared<Model>(desc, std::make_unique<WatchedBackend>(before_step));
+  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
+  model->finish_load();
+  return model;
+}
+
+struct Draw {
+  std::int32_t token;
+  std::uint32_t logprob_bits;
+  Tokens top;
+  bool operator==(const Draw&) const = default;
+};
+Draw draw_of(const SampleRow& row) {
+  Draw draw{row.token, std::bit_cast<std::uint32_t>(row.logprob), {}};
+  for (const TokenLogprob& t : row.top) draw.top.push_back(t.token);
+  return draw;
+}
+
+// A prompt that repeats itself, and a way to draw.
+struct Ask {
+  Tokens prompt;
+  SamplerParams params;
+  std::string salt;
+};
+Ask random_ask(Rng& rng) {
+  Ask ask;
+  ask.prompt = random_text(rng, rng.between(2, 70), 30);
+  SamplerParams& p = ask.params;
+  p.seed = rng.next() % 1000;
+  p.temperature = rng.pick<float>({0, 0, 0.05f, 0.7f, 1});
+  if (rng.chance(3)) p.top_p = 0.9f, p.top_k = 3;
+  if (rng.chance(4)) p.min_p = 0.3f;
+  if (rng.chance(4)) p.repetition_penalty = 1.3f, p.frequency_penalty = 0.2f, p.presence_penalty = 0.1f;
+  if (rng.chance(4)) p.bias = {{3, 2.0f}, {300, -5.0f}};
+  p.logprobs = rng.pick<int>({-1, 0, 3});
+  p.prompt_length = static_cast<int>(ask.prompt.size());
+  ask.salt = rng.chance(2) ? "a" : "b";
+  return ask;
+}
+
+constexpr EngineOptions roomy{2, 160, 256, true};
+
+// A sequence that has computed its prompt but for the last token.
+int begin(Engine& engine, const Ask& ask) {
+  const int sequence = engine.create(ask.salt);
+  engine.set_sampler(sequence, ask.params);
+  const int count = static_cast<int>(ask.prompt.size());
+  int at = engine.match(sequence, ask.prompt.data(), count);
+  REQUIRE(engine.kv().reserve(sequence, count - at));
+  while (at < count - 1) {
+    const int n = std::min(count - 1 - at, engine.options().max_step_tokens);
+    engine.submit({{{sequence, n, 0, false, -1}}, {ask.prompt.begin() + at, ask.prompt.begin() + at + n}});
+    REQUIRE(engine.wait());
+    at += n;
+  }
+  return sequence;
+}
+
+std::vector<Draw> plain(const Ask& ask, int count, EngineOptions options = roomy) {
+  std::function<void()> nothing;
+  Engine engine(load(nothing), options);
+  const int sequence = begin(engine, ask);
+  std::vector<Draw> draws;
+  std::int32_t next = ask.prompt.back();
+  while (static_cast<int>(draws.size()) < count) {
+    REQUIRE(engine.kv().reserve(sequence, 1));
+    engine.submit({{{sequence, 1, 1, false, -1}}, {next}});
+    REQUIRE(engine.wait());
+    draws.push_back(draw_of(engine.result().rows[0]));
+    next = draws.back().token;
+  }
+  return draws;
+}
+
+struct Counts {
+  int steps = 0, proposed = 0, right = 0, by_model = 0, discarded = 0;
+};
+
+// Requests that an engine decodes together, each in its own way of guessing.
+struct Decoding {
+  Decoding(Engine& e, std::vector<Ask> a) : engine(e), asks(std::move(a)), draws(asks.size()) {
+    for (const Ask& ask : asks) sequences.push_back(begin(engine, ask)), next.push_back(ask.prompt.back());
+  }
+  ~Decoding() {
+    for (const int s : sequences) engine.release(s);
+    CHECK(engine.kv().check() == "");
+    CHECK(engine.kv().stats().owned == 0);
+  }
+  // One wait for those that have fewer than `count` draws; false when there are none.
+  bool advance(int count, const std::function<Drafting(std::size_t)>& drafting, const Run& run, int room) {
+    Step step;
+    std::vector<std::size_t> who;
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+      if (static_cast<int>(draws[i].size()) >= count) continue;
+      who.push_back(i);
+      if (engine.kv().room(sequences[i]) < room) REQUIRE(engine.kv().reserve(sequences[i], room));
+      step.segments.push_back({sequences[i], 1, 1, false, -1, drafting(i)});
+      step.tokens.push_back(next[i]);
+    }
+    if (who.empty()) return false;
+    engine.submit(std::move(step));
+    const std::size_t most_rows = engine.result_rows();
+    if (!engine.wait(run)) {
+      ++counts.discarded;
+      return true;
+    }
+    const StepResult& result = engine.result();
+    REQUIRE(result.rows.size() <= most_rows * static_cast<std::size_t>(run.steps));
+    std::size_t row = 0, report = 0;
+    while (row < result.rows.size()) {
+      for (const std::size_t i : who) {
+        const DraftReport r = result.drafts.empty() ? DraftReport{1} : result.drafts[report++];
+        REQUIRE(r.draws >= 1);
+        REQUIRE(r.draws <= 1 + r.proposed);
+        for (int d = 0; d < r.draws; ++d) draws[i].push_back(draw_of(result.rows[row++]));
+        counts.proposed += r.proposed, counts.right += r.draws - 1;
+        counts.by_model += r.source == DraftSource::model ? r.proposed : 0;
+      }
+      ++counts.steps;
+    }
+    CHECK(result.drafts.size() == report);
+    for (const std::size_t i : who) {
+      next[i] = draws[i].back().token;
+      const Tokens& held = engine.kv().tokens(sequences[i]);
+      REQUIRE(held.size() == asks[i].prompt.size() + draws[i].size() - 1);
+      for (std::size_t d = 0; d + 1 < draws[i].size(); ++d)
+        REQUIRE(held[asks[i].prompt.size() + d] == draws[i][d].token);
+    }
+    REQUIRE(engine.kv().check() == "");
+    return true;
+  }
+  void check(const std::vector<std::vector<Draw>>& expected) const {
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+      CAPTURE(i);
+      REQUIRE(draws[i].size() >= expected[i].size());
+      CHECK(std::equal(expected[i].begin(), expected[i].end(), draws[i].begin()));
+    }
+  }
+
+  Engine& engine;
+  const std::vector<Ask> asks;
+  std::vector<int> sequences;
+  std::vector<std::vector<Draw>> draws;
+  Tokens next;
+  Counts counts;
+};
+
+constexpr double no_limit = 1e9;
+constexpr int outputs = 60;
+
+Drafting random_drafting(Rng& rng) {
+  if (rng.chance(5)) return {};
+  Drafting d;
+  d.on = true;
+  for (int& n : d.own) n = rng.below(max_drafts + 1);
+  for (int& n : d.shared) n = rng.below(max_drafts + 1);
+  d.model = rng.chance(3) ? 0 : rng.below(max_drafts + 1);
+  return d;
+}
+
+struct Hooks {
+  std::function<void()> before_step, before_draft;
+};
+
+}  // namespace
+
+TEST_CASE("drafting engines draw what engines draw that do not guess") {
+  Counts sum;
+  for (int seed = 0; seed < (deep() ? 120 : 16); ++seed) {
+    CAPTURE(seed);
+    Rng rng(static_cast<std::uint64_t>(seed));
+    Hooks hooks;
+    Engine engine(load(hooks.before_step), roomy);
+    // The target itself, another model, another size of vocabulary, a pool that is too small, none.
+    const int kind = seed % 5;
+    constexpr EngineOptions small_pool{2, 6, 256, true};
+    if (kind < 4)
+      engine.set_draft_model(load(hooks.before_draft, kind == 1 ? 8 : 7, kind == 2 ? rng.pick<int>({250, 301, 330}) : 301),
+                             kind == 3 ? small_pool : roomy);
+    std::vector<Ask> asks;
+    std::vector<std::vector<Draw>> expected;
+    for (int i = rng.between(1, 9); i > 0; --i) {
+      asks.push_back(random_ask(rng));
+      expected.push_back(plain(asks.back(), outputs));
+    }
+    const auto anywhere = [&](int one_in) {
+      return [&, one_in] {
+        if (rng.chance(one_in)) interrupt_engine(engine.id());
+        if (rng.chance(one_in)) nudge_engine(engine.id());
+      };
+    };
+    // Twice: the second time out of the prefix index, with what the tenants said.
+    for (int round = 0; round < 2; ++round) {
+      Decoding decoding(engine, asks);
+      if (seed % 2 == 1) hooks.before_step = anywhere(8), hooks.before_draft = anywhere(20);
+      engine.set_end_tokens({asks[0].prompt[0], expected[0][20].token, 17});
+      const auto drafting = [&](std::size_t) { return random_drafting(rng); };
+      while (decoding.advance(outputs, drafting, {rng.between(1, 12), rng.chance(4) ? 0 : no_limit}, rng.between(1, 40)));
+      hooks.before_step = nullptr, hooks.before_draft = nullptr;
+      decoding.check(expected);
+      const Counts& c = decoding.counts;
+      sum.steps += c.steps, sum.proposed += c.proposed, sum.right += c.right;
+      sum.by_model += c.by_model, sum.discarded += c.discarded;
+    }
+    if (engine.draft_model() != nullptr) {
+      CHECK(engine.draft_model()->kv().check() == "");
+      CHECK(engine.draft_model()->kv().stats().owned == 0);
+      CHECK(engine.draft_model()->kv().sequences() == 0);
+    }
+    // What the index holds is what was said, and computed of it.
+    for (std::size_t i = 0; i < asks.size(); ++i) {
+      Ask again = asks[i];
+      const std::size_t said = 40;
+      for (std::size_t d = 0; d < said; ++d) again.prompt.push_back(expected[i][d].token);
+      Decoding decoding(engine, {again});
+      const int whole = (static_cast<int>(again.prompt.size()) - 1) / kv_block_tokens * kv_block_tokens;
+      CHECK(engine.kv().length(decoding.sequences[0]) >= whole);
+      while (decoding.advance(outputs - static_cast<int>(said), [](std::size_t) { return Drafting{}; }, {8, no_limit}, 32));
+      decoding.check({{expected[i].begin() + static_cast<std::ptrdiff_t>(said), expected[i].end()}});
+    }
+  }
+  // Something happened.
+  CHECK(sum.proposed > 1000);
+  CHECK(sum.right > 500);
+  CHECK(sum.right < sum.proposed);
+  CHECK(sum.by_model > 300);
+  CHECK(sum.discarded > 10);
+}
+
+namespace {
+
+Drafting model_only(int most) {
+  Drafting d;
+  d.on = true, d.model = most;
+  return d;
+}
+
+}  // namespace
+
+TEST_CASE("draft model: the target itself is always right, at every temperature") {
+  for (const float temperature : {0.0f, 0.8f, 1.5f}) {
+    CAPTURE(temperature);
+    Rng rng(5);
+    Hooks hooks;
+    Engine engine(load(hooks.before_step), roomy);
+    engine.set_draft_model(load(hooks.before_draft), roomy);
+    std::vector<Ask> asks{random_ask(rng), random_ask(rng), random_ask(rng)};
+    for (Ask& ask : asks) ask.params.temperature = temperature, ask.params.logprobs = -1;
+    Decoding decoding(engine, asks);
+    while (decoding.advance(outputs, [](std::size_t) { return model_only(4); }, {1, 0}, 40));
+    CHECK(decoding.counts.by_model > 100);
+    CHECK(decoding.counts.right == decoding.counts.proposed);
+    CHECK(decoding.counts.steps == outputs / 5);
+    decoding.check({plain(asks[0], outputs), plain(asks[1], outputs), plain(asks[2], outputs)});
+  }
+}
+
+TEST_CASE("draft model: another one is mostly wrong, and planted draws are what they are planted to be") {
+  Rng rng(6);
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  engine.set_draft_model(load(hooks.before_draft, 99), roomy);
+  Ask ask = random_ask(rng);
+  // Not what every model of random weights does: say the last token again, or follow the noise.
+  ask.params.temperature = 0, ask.params.repetition_penalty = 3, ask.params.frequency_penalty = 5;
+  const std::vector<Draw> expected = plain(ask, outputs);
+  {
+    Decoding decoding(engine, {ask});
+    while (decoding.advance(outputs, [](std::size_t) { return model_only(3); }, {4, no_limit}, 40));
+    decoding.check({expected});
+    CHECK(decoding.counts.right < decoding.counts.proposed / 3);
+  }
+  const std::vector<Ask> asks{ask};
+  Decoding decoding(engine, asks);
+  Tokens draws = ask.prompt;
+  for (const Draw& draw : expected) draws.push_back(draw.token);
+  draws[ask.prompt.size() + 30] ^= 1, draws[ask.prompt.size() + 31] ^= 1;
+  engine.draft_model()->plant(decoding.sequences[0], draws);
+  while (decoding.advance(outputs, [](std::size_t) { return model_only(4); }, {1, 0}, 40));
+  decoding.check({expected});
+  // Of two wrong guesses that follow each other one is made at least, and each ends a chain of five draws early.
+  CHECK(decoding.counts.steps <= outputs / 5 + 2);
+  CHECK(decoding.counts.right < decoding.counts.proposed);
+}
+
+TEST_CASE("draft model: a long prompt is caught up with in several steps, and guesses come after that") {
+  Rng rng(7);
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  engine.set_draft_model(load(hooks.before_draft), roomy);
+  Ask ask = random_ask(rng);
+  ask.prompt = random_text(rng, 300, 200);
+  ask.params.prompt_length = 300;
+  const std::vector<Draw> expected = plain(ask, 20);
+  const std::vector<Ask> asks{ask};
+  Decoding decoding(engine, asks);
+  std::vector<int> behind, proposed;
+  while (decoding.advance(20, [](std::size_t) { return model_only(4); }, {1, 0}, 40)) {
+    behind.push_back(engine.result().drafts[0].behind);
+    proposed.push_back(engine.result().drafts[0].proposed);
+  }
+  decoding.check({expected});
+  CHECK(behind == std::vector<int>{128, 128, 45, 0, 0, 0});
+  CHECK(proposed == std::vector<int>{0, 0, 4, 4, 4, 4});
+}
+
+TEST_CASE("draft model: an interrupt while it computes discards the step, a nudge ends the run after it") {
+  Rng rng(8);
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  engine.set_draft_model(load(hooks.before_draft), roomy);
+  Ask ask = random_ask(rng);
+  const std::vector<Ask> asks{ask};
+  const std::vector<Draw> expected = plain(ask, 40);
+  const auto drafting = [](std::size_t) { return model_only(2); };
+  Decoding decoding(engine, asks);
+  const int length = engine.kv().length(decoding.sequences[0]);
+  hooks.before_draft = [&] { interrupt_engine(engine.id()); };
+  CHECK(decoding.advance(40, drafting, {8, no_limit}, 40));
+  CHECK(decoding.counts.discarded == 1);
+  CHECK(engine.kv().length(decoding.sequences[0]) == length);
+  // In the third step of a run: the two before it stand.
+  hooks.before_draft = [&, step = 0]() mutable {
+    if (++step == 5) interrupt_engine(engine.id());
+  };
+  CHECK(decoding.advance(40, drafting, {8, no_limit}, 40));
+  CHECK(decoding.counts.steps == 2);
+  CHECK(decoding.draws[0].size() == 6);
+  hooks.before_draft = [&, step = 0]() mutable {
+    if (++step == 3) nudge_engine(engine.id());
+  };
+  CHECK(decoding.advance(40, drafting, {8, no_limit}, 40));
+  CHECK(decoding.counts.steps == 4);
+  hooks.before_draft = nullptr;
+  CHECK(decoding.advance(40, drafting, {3, no_limit}, 40));
+  CHECK(decoding.counts.steps == 7);
+  while (decoding.advance(40, drafting, {8, no_limit}, 40));
+  decoding.check({expected});
+}
+
+TEST_CASE("drafting segments: what a step refuses, and a fork of a tenant's sequence guesses from that tenant's texts") {
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  const int sequence = engine.create("a");
+  engine.set_sampler(sequence, {});
+  REQUIRE(engine.kv().reserve(sequence, 40));
+  for (const Segment& bad : {Segment{sequence, 2, 1, false, -1, every}, Segment{sequence, 2, 2, false, -1, every},
+                             Segment{sequence, 1, 0, false, -1, every}, Segment{sequence, 1, 1, true, 3, every}})
+    CHECK_THROWS_AS(engine.submit({{bad}, Tokens(static_cast<std::size_t>(bad.count), 1)}), Error);
+  engine.submit({{{sequence, 1, 1, false, -1, every}}, {1}});
+  CHECK(engine.drafting());
+  CHECK(engine.result_rows() == 1 + max_drafts);
+  REQUIRE(engine.wait());
+  engine.release(sequence);
+
+  Drafters drafters;
+  drafters.open(1, "a");
+  propose(drafters, 1, {1}, 2);
+  drafters.close(1, counting(100, 40));
+  drafters.open(2, "a"), drafters.open(3, drafters.salt(2));
+  CHECK(propose(drafters, 3, {110}, 111).guesses[0] == 112);
+}

@@ -1,0 +1,57 @@
+/**
+ * How likely a guess of each kind is right, given that those before it were: right ones over those looked at, with the past fading.
+ * A request's own numbers count for the last half dozen of its guesses, so that it sees a text change from copying to free within
+ * some twenty tokens; what all requests show stands in where it has few.
+ */
+import { draftField } from '../../native.ts'
+import { kindOf, nDraftKinds } from './kinds.ts'
+
+/** What is left of a request's counts after each guess, and of the engine's. */
+const requestMemory = 0.85
+const engineMemory = 0.995
+/** What all requests show counts like so many guesses of the request. */
+const priorWeight = 2
+/** Before anything is known. */
+const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.3, 0.7, 0.7)
+
+export class Acceptance {
+  readonly #right = new Float64Array(nDraftKinds)
+  readonly #seen = new Float64Array(nDraftKinds)
+  readonly #memory: number
+
+  private constructor(memory: number) {
+    this.#memory = memory
+  }
+
+  static ofEngine(): Acceptance {
+    const engine = new Acceptance(engineMemory)
+    for (let kind = 0; kind < nDraftKinds; kind++) engine.#add(kind, priorWeight * expected[kind]!, priorWeight)
+    return engine
+  }
+
+  static ofRequest(): Acceptance {
+    return new Acceptance(requestMemory)
+  }
+
+  /** One step's report; guesses that were looked up and not computed tell of their first. */
+  observe(reports: Int32Array, at: number): void {
+    const kind = kindOf(reports, at)
+    if (kind < 0) return
+    const proposed = reports[at + draftField.proposed]!
+    const right = reports[at + draftField.draws]! - 1
+    if (proposed === 0) this.#add(kind, reports[at + draftField.foreseen]!, 1)
+    else this.#add(kind, right, Math.min(proposed, right + 1))
+  }
+
+  /** The chance of one guess, leaning on `prior` where little is known. */
+  chance(kind: number, prior?: Acceptance): number {
+    if (prior === undefined) return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!
+    return (this.#right[kind]! + priorWeight * prior.chance(kind)) / (this.#seen[kind]! + priorWeight)
+  }
+
+  #add(kind: number, right: number, seen: number): void {
+    const left = this.#memory ** seen
+    this.#right[kind] = this.#right[kind]! * left + right
+    this.#seen[kind] = this.#seen[kind]! * left + seen
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * How many guesses pay. A guess costs a row of the step and brings a token when it and all before it are right: of a chain of d
+ * guesses, each right with chance a, the d-th brings a^d tokens. So many are taken as make the whole step bring the most tokens a
+ * second: on an idle machine rows are nearly free and long chains pay, in a full batch none does. What rows cost is measured
+ * (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is computed: looking one up takes a
+ * microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for costs change.
+ *
+ * None of this changes a token.
+ */
+import { draftField, draftStride } from '../../native.ts'
+import type { CostModel } from '../schedule/cost-model.ts'
+import type { HostRequest } from '../schedule/request.ts'
+import type { StepPlan } from '../schedule/step-plan.ts'
+import type { DraftingOptions } from '../wire/protocol.ts'
+import { Acceptance } from './acceptance.ts'
+import { maxDrafts } from './drafter.ts'
+import { firstSharedKind, kindOf, modelKind, nDraftKinds, packMost } from './kinds.ts'
+import { RowCosts } from './row-costs.ts'
+
+/** Steps until costs are tried again after they spoke against guesses; doubled each time. */
+const firstProbe = 64
+const lastProbe = 4096
+/** A try has so many guesses, of those that are likely right. */
+const probeDrafts = 4
+const probeChance = 0.5
+/** Of the guesses of other requests in a step, and of the rounds of the draft model: what is left of the mean after each step. */
+const memory = 0.9
+/** What a step brings must grow by so much: estimates of costs and chances are uncertain. */
+const margin = 1.05
+
+/** What is known of guesses for one request. */
+export class RequestDrafts {
+  readonly acceptance = Acceptance.ofRequest()
+  proposed = 0
+  accepted = 0
+  /** Guesses by their place in the chain, and those of them that were right. */
+  readonly proposedAt: number[] = []
+  readonly acceptedAt: number[] = []
+
+  /** `proposed` guesses were computed in a step, the first `right` of them were right. */
+  count(proposed: number, right: number): void {
+    this.proposed += proposed
+    this.accepted += right
+    for (let place = 0; place < proposed; place++) {
+      this.proposedAt[place] = (this.proposedAt[place] ?? 0) + 1
+      this.acceptedAt[place] = (this.acceptedAt[place] ?? 0) + Number(place < right)
+    }
+  }
+}
+
+export class DraftController {
+  readonly #policy: DraftingOptions
+  readonly #maxStepMs: number
+  readonly #costs: RowCosts
+  readonly #acceptance = Acceptance.ofEngine()
+  readonly #most = new Uint8Array(nDraftKinds)
+  /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
+  readonly #stepMs = new Float64Array(1 + maxDrafts)
+  #sequences = 1
+  /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
+  #tokens = 1
+  #rate = 0
+  /** What one request's best number of guesses makes of the rate. */
+  #bestRate = 0
+  /** Rows that guesses added to a step, and tokens they brought: means. */
+  #extraRows = 0
+  #extraTokens = 0
+  /** Milliseconds of one round of the draft model. */
+  #roundMs = 0
+  #steps = 0
+  #probeAt = firstProbe
+  #probeEvery = firstProbe
+  #probing = false
+
+  constructor(policy: DraftingOptions, cost: CostModel, maxStepMs = Number.POSITIVE_INFINITY) {
+    this.#policy = policy
+    this.#costs = new RowCosts(cost)
+    this.#maxStepMs = maxStepMs
+  }
+
+  /** Before `most` is asked for the requests of a step with so many sequences. */
+  begin(sequences: number): void {
+    this.#sequences = sequences
+    this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
+    const plainMs = this.#costs.ms(sequences)
+    const others = (sequences - 1) / sequences
+    for (let d = 0; d <= maxDrafts; d++) this.#stepMs[d] = this.#costs.ms(sequences + this.#extraRows * others + d)
+    this.#tokens = sequences + this.#extraTokens * others
+    this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
+  }
+
+  /** Most guesses of each kind for a request, packed. */
+  most(request: HostRequest): number {
+    const { own, shared, model, maxModelDrafts, fixed } = this.#policy
+    request.speculation ??= new RequestDrafts()
+    const { acceptance } = request.speculation
+    const room = Math.max(0, Math.min(maxDrafts, request.limit - request.length - 1))
+    const ofModel = Math.min(room, maxModelDrafts)
+    let modelRate = 0
+    this.#most[modelKind] = 0
+    if (model !== undefined && ofModel > 0) {
+      const chance = acceptance.chance(modelKind, this.#acceptance)
+      this.#most[modelKind] = fixed === undefined ? this.#payingModel(chance, ofModel) : Math.min(ofModel, fixed)
+      modelRate = this.#most[modelKind] > 0 ? this.#bestRate : 0
+    }
+    for (let kind = 0; kind < modelKind; kind++) {
+      if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
+      else if (fixed !== undefined) this.#most[kind] = Math.min(room, fixed)
+      else {
+        const paying = this.#paying(acceptance.chance(kind, this.#acceptance), room)
+        // A weak match leaves the word to the draft model.
+        this.#most[kind] = this.#bestRate < modelRate ? 0 : paying
+      }
+    }
+    return packMost(this.#most)
+  }
+
+  /** What a row adds to a step of so many sequences, as a part of what each of them takes. */
+  rowShare(sequences: number): number {
+    const ms = this.#costs.ms(sequences)
+    if (ms === 0) return 0
+    return Math.min(1, (Math.max(0, this.#costs.ms(sequences + 1) - ms) * sequences) / ms)
+  }
+
+  /** One step of a run: its reports from `at` on. */
+  observe(plan: StepPlan, reports: Int32Array, at: number): void {
+    let rows = 0
+    let right = 0
+    let rounds = 0
+    let behind = 0
+    for (let i = 0, report = at; i < plan.nSegments; i++, report += draftStride) {
+      const proposed = reports[report + draftField.proposed]!
+      const draws = reports[report + draftField.draws]!
+      rows += plan.counts[i]! + proposed
+      right += draws - 1
+      behind += reports[report + draftField.behind]!
+      const { speculation } = plan.requests[i]!
+      if (speculation !== undefined && plan.drafting[i]! >= 0) {
+        speculation.acceptance.observe(reports, report)
+        this.#acceptance.observe(reports, report)
+        if (proposed > 0) speculation.count(proposed, draws - 1)
+      }
+      if (kindOf(reports, report) === modelKind) rounds = Math.max(rounds, proposed)
+    }
+    this.#steps++
+    this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
+    if (rounds > 0 && behind === 0) {
+      const roundMs = reports[at + draftField.guessNanoseconds]! / 1e6 / rounds
+      this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
+    }
+    const extra = rows - plan.nSegments
+    this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
+    this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
+    if (this.#probing && extra > 0) this.#probed()
+  }
+
+  #probed(): void {
+    this.#probing = false
+    this.#probeEvery = Math.min(lastProbe, 2 * this.#probeEvery)
+    this.#probeAt = this.#steps + this.#probeEvery
+  }
+
+  #paying(chance: number, room: number): number {
+    this.#bestRate = this.#rate
+    if (this.#rate === 0) return 0
+    let best = 0
+    let toBeat = this.#rate * margin
+    let tokens = this.#tokens
+    let reach = 1
+    for (let d = 1; d <= room; d++) {
+      reach *= chance
+      tokens += reach
+      const ms = this.#stepMs[d]!
+      if (ms > this.#maxStepMs) break
+      if (tokens > toBeat * ms) {
+        best = d
+        toBeat = this.#bestRate = tokens / ms
+      }
+    }
+    if (best === 0 && this.#probing && chance > probeChance) return Math.min(probeDrafts, room)
+    if (best > 0) this.#probeEvery = firstProbe
+    return best
+  }
+
+  /** Every sequence gets as many: they are drafted for together, round by round. */
+  #payingModel(chance: number, room: number): number {
+    const sequences = this.#sequences
+    this.#bestRate = this.#rate
+    if (this.#rate === 0) return 0
+    // What a round takes is not known before one was measured: a short chain finds out.
+    if (this.#roundMs === 0) return Math.min(2, room)
+    let best = 0
+    let toBeat = this.#rate * margin
+    let tokens = 1
+    let reach = 1
+    for (let d = 1; d <= room; d++) {
+      reach *= chance
+      tokens += reach
+      const ms = this.#costs.ms(sequences * (1 + d)) + d * this.#roundMs
+      if (sequences * tokens > toBeat * ms) {
+        best = d
+        toBeat = this.#bestRate = (sequences * tokens) / ms
+      }
+    }
+    if (best === 0 && this.#probing) return Math.min(2, room)
+    return best
+  }
+}

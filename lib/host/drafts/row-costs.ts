@@ -1,0 +1,75 @@
+/**
+ * What a step takes by its rows, as measured: on a CPU a step of four rows may take as long as one of one, or two and a half times
+ * as long, and no straight line through prompts of hundreds tells which. Each size up to 16 rows has a class of its own, larger ones
+ * share eight to a power of two; between classes that were measured costs lie on a line, beyond them they go on as the cost model says.
+ *
+ * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
+ * measured a while ago compares with one measured now. A step may be held up, never hurried: what is quick is believed sooner.
+ */
+import type { CostModel } from '../schedule/cost-model.ts'
+
+const exact = 16
+const perDoubling = 8
+const classes = 80
+/** Of a difference from what was expected: how much the common factor takes, then the size class, when it is quicker and slower. */
+const factorStep = 0.1
+const quickerStep = 0.3
+const slowerStep = 0.12
+/** A step that was held up counts as so many times what was expected at most. */
+const outlier = 1.5
+/** The first of its size has no measurement to be compared with. */
+const firstOutlier = 3
+
+const classOf = (rows: number) =>
+  rows <= exact
+    ? Math.round(rows)
+    : Math.min(classes - 1, exact + 1 + Math.floor(perDoubling * Math.log2(rows / exact)))
+
+export class RowCosts {
+  /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
+  readonly #ms = new Float64Array(classes)
+  readonly #rows = new Float64Array(classes)
+  readonly #cost: CostModel
+  #factor = 1
+  #largest = 0
+
+  constructor(cost: CostModel) {
+    this.#cost = cost
+  }
+
+  observe(rows: number, ms: number): void {
+    if (!(ms > 0)) return
+    const at = classOf(rows)
+    const expected = this.ms(rows)
+    if (this.#ms[at] === 0) {
+      this.#ms[at] = (expected > 0 ? Math.min(ms, firstOutlier * expected) : ms) / this.#factor
+      this.#rows[at] = rows
+      this.#largest = Math.max(this.#largest, at)
+      return
+    }
+    const bounded = Math.min(ms, outlier * expected)
+    this.#factor *= (bounded / expected) ** factorStep
+    const difference = (bounded - expected) / this.#factor
+    const step = difference < 0 ? quickerStep : slowerStep
+    this.#ms[at] = this.#ms[at]! + step * difference
+    this.#rows[at] = this.#rows[at]! + step * (rows - this.#rows[at]!)
+  }
+
+  /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
+  ms(rows: number): number {
+    const at = classOf(rows)
+    let below = at
+    while (below > 0 && (this.#ms[below] === 0 || this.#rows[below]! > rows)) below--
+    let above = at
+    while (above <= this.#largest && (this.#ms[above] === 0 || this.#rows[above]! < rows)) above++
+    if (below === 0 && above > this.#largest) return 0
+    if (below === 0) return this.#factor * this.#ms[above]!
+    if (above <= this.#largest) {
+      const span = this.#rows[above]! - this.#rows[below]!
+      const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
+      return this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
+    }
+    const rise = this.#cost.stepMs(rows, 0, 1) - this.#cost.stepMs(this.#rows[below]!, 0, 1)
+    return this.#factor * this.#ms[below]! + Math.max(0, rise)
+  }
+}
