@@ -28,6 +28,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['host', 'lib/host/'],
       ['host/record', 'lib/host/record/'],
       ['host/schedule', 'lib/host/schedule/'],
+      ['host/drafts', 'lib/host/drafts/'],
       ['host/wire', 'lib/host/wire/'],
       ['model', 'lib/model/'],
       ['text', 'lib/text/'],
@@ -55,7 +56,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
   cpp: {
     rooms: [
       ['addon', 'cpp/addon/'],
-      ['engine', 'cpp/'],
+      ['engine', 'cpp/', 'cpp/drafts/draft_model.h', 'cpp/drafts/draft_model.cpp'],
       ['model', 'cpp/model/'],
       ['cpu', 'cpp/cpu/'],
       ['cpu/isa', 'cpp/cpu/isa/'],
@@ -65,6 +66,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['cpu/threads', 'cpp/cpu/threads/'],
       ['cpu/reference', 'cpp/cpu/reference/'],
       ['backend.h', 'cpp/backend.h', 'cpp/step.h'],
+      ['drafts', 'cpp/drafts/'],
       ['kv', 'cpp/kv/'],
       ['sampling', 'cpp/sampling/'],
       ['grammar', 'cpp/grammar/'],

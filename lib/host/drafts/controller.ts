@@ -8,14 +8,10 @@
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../native.ts'
-import type { CostModel } from '../schedule/cost-model.ts'
-import type { HostRequest } from '../schedule/request.ts'
-import type { StepPlan } from '../schedule/step-plan.ts'
 import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
-import { maxDrafts } from './drafter.ts'
-import { firstSharedKind, kindOf, modelKind, nDraftKinds, packMost } from './kinds.ts'
-import { RowCosts } from './row-costs.ts'
+import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
+import { RowCosts, type StepCost } from './row-costs.ts'
 
 /** Steps until costs are tried again after they spoke against guesses; doubled each time. */
 const firstProbe = 64
@@ -27,6 +23,21 @@ const probeChance = 0.5
 const memory = 0.9
 /** What a step brings must grow by so much: estimates of costs and chances are uncertain. */
 const margin = 1.05
+
+/** A request as far as it is guessed for. */
+export interface DraftedRequest {
+  readonly length: number
+  readonly limit: number
+  speculation: RequestDrafts | undefined
+}
+
+/** A step of requests that are guessed for. */
+export interface DraftedPlan {
+  readonly nSegments: number
+  readonly counts: Int32Array
+  readonly drafting: Int32Array
+  readonly requests: readonly DraftedRequest[]
+}
 
 /** What is known of guesses for one request. */
 export class RequestDrafts {
@@ -72,7 +83,7 @@ export class DraftController {
   #probeEvery = firstProbe
   #probing = false
 
-  constructor(policy: DraftingOptions, cost: CostModel, maxStepMs = Number.POSITIVE_INFINITY) {
+  constructor(policy: DraftingOptions, cost: StepCost, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
     this.#costs = new RowCosts(cost)
     this.#maxStepMs = maxStepMs
@@ -90,7 +101,7 @@ export class DraftController {
   }
 
   /** Most guesses of each kind for a request, packed. */
-  most(request: HostRequest): number {
+  most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
     request.speculation ??= new RequestDrafts()
     const { acceptance } = request.speculation
@@ -123,7 +134,7 @@ export class DraftController {
   }
 
   /** One step of a run: its reports from `at` on. */
-  observe(plan: StepPlan, reports: Int32Array, at: number): void {
+  observe(plan: DraftedPlan, reports: Int32Array, at: number): void {
     let rows = 0
     let right = 0
     let rounds = 0

@@ -6,7 +6,10 @@
  * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
  * measured a while ago compares with one measured now. A step may be held up, never hurried: what is quick is believed sooner.
  */
-import type { CostModel } from '../schedule/cost-model.ts'
+/** What a step takes, as far as a straight line through all steps says. */
+export interface StepCost {
+  stepMs(tokens: number, attended: number, sequences: number): number
+}
 
 const exact = 16
 const perDoubling = 8
@@ -29,11 +32,11 @@ export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
   readonly #ms = new Float64Array(classes)
   readonly #rows = new Float64Array(classes)
-  readonly #cost: CostModel
+  readonly #cost: StepCost
   #factor = 1
   #largest = 0
 
-  constructor(cost: CostModel) {
+  constructor(cost: StepCost) {
     this.#cost = cost
   }
 
