@@ -47,6 +47,7 @@ function decoding(sequences: number) {
   }
   const results = {
     ...{ tokens: new Int32Array(stepTokens).fill(7), logprobs: new Float32Array(stepTokens), steps: 1, ms: 10 },
+    drafts: new Int32Array(0),
     top: () => ({ tokens: new Int32Array(0), logprobs: new Float32Array(0) }),
   }
   return () => {

@@ -282,7 +282,7 @@ bool Engine::guess() {
     const Segment& s = step_.segments[i];
     if (!s.drafting.on) continue;
     std::int32_t* const out = guesses_.data() + i * max_drafts;
-    const int most = std::clamp(std::min(room, kv_.room(s.sequence) - 1), 0, max_drafts);
+    const int most = std::clamp(std::min({room, kv_.room(s.sequence) - 1, draws_left_[i] - 1}), 0, max_drafts);
     const std::vector<std::int32_t>& tokens = kv_.tokens(s.sequence);
     drafters_.propose(s.sequence, tokens, step_.tokens[at], s.drafting, most, out, reports_[i]);
     const int wanted = std::min(s.drafting.model, most);
@@ -337,6 +337,7 @@ void Engine::settle() {
     } else if (!reports_.empty()) {
       reports_[i].draws = static_cast<std::int32_t>(rows);
     }
+    draws_left_[i] -= static_cast<int>(stand);
     for (std::size_t j = 0; j < stand; ++j, ++kept)
       if (kept != row + j) result_.rows[kept] = std::move(result_.rows[row + j]);
     row += rows;
@@ -374,7 +375,8 @@ bool Engine::goes_on() const {
     const Segment& s = step_.segments[i];
     const int draws = reports_.empty() ? s.rows : reports_[i].draws;
     const int guesses = reports_.empty() ? 0 : reports_[i].proposed;
-    if (s.score || s.count != 1 + guesses || s.rows != 1 + guesses || kv_.room(s.sequence) < 1) return false;
+    if (s.score || s.count != 1 + guesses || s.rows != 1 + guesses) return false;
+    if (kv_.room(s.sequence) < 1 || draws_left_[i] < 1) return false;
     for (int j = 0; j < draws; ++j, ++row)
       if (result_.rows[row].token < 0 || end_tokens_.contains(result_.rows[row].token)) return false;
   }
@@ -397,6 +399,7 @@ bool Engine::wait(const Run& run) {
   if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
   pending_ = false;
   const bool drafting = drafts_wanted();
+  draws_left_.assign(step_.segments.size(), std::numeric_limits<int>::max());
   std::vector<SampleRow> rows;  // of the steps before the last
   std::vector<DraftReport> reports;
   const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
@@ -416,6 +419,7 @@ bool Engine::wait(const Run& run) {
   };
   const Clock::time_point started = Clock::now();
   if (!step()) return false;
+  for (int& left : draws_left_) left = run.draws - (std::numeric_limits<int>::max() - left);
   const Clock::time_point first = Clock::now();
   Clock::time_point last = first;
   Clock::duration took = first - started;

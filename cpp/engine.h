@@ -119,6 +119,7 @@ class Engine {
   std::vector<DraftReport> reports_;   // of the step in flight, by segment; empty: nobody asked for guesses
   std::vector<std::int32_t> guesses_;  // [segments * max_drafts]
   std::vector<std::int32_t> guessed_;  // tokens of the step with its guesses
+  std::vector<int> draws_left_;        // of the run in flight, by segment
   bool pending_ = false;
   StepResult result_;
 };

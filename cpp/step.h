@@ -2,6 +2,7 @@
 // draft verification are all "count tokens after what is computed, results for the last rows of them".
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -32,11 +33,12 @@ struct Step {
 
 // How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens:
 // what is done between two steps outside costs as much as a twentieth of a short one. Guesses are made anew for each
-// step. It ends after a step that drew an end token or no token, when a sequence has no room left, or when it is
-// nudged: nothing that happens outside waits for more than one step.
+// step. It ends after a step that drew an end token or no token, when a sequence has no room or no draws left, or when it
+// is nudged: nothing that happens outside waits for more than one step.
 struct Run {
   int steps = 1;       // at most, the first included
   double seconds = 0;  // a further step is begun when it is expected to end within this time of the end of the first
+  int draws = std::numeric_limits<int>::max();  // at most, of each sequence, in steps after the first
 };
 
 // Which tokens a row may draw, one bit each; null: any.

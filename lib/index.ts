@@ -11,6 +11,7 @@ export type {
   EngineStats,
   FinishReason,
   LoadProgress,
+  SpeculationTimings,
   StopMatch,
   TenantStats,
   Timings,

@@ -298,10 +298,17 @@ export interface NativeEngine {
    * ends early with an end token, a row without a token, a sequence without room, a `nudge`; an interrupt discards the step it
    * hits. Rows come step after step. A sequence may go on past a token that the caller takes for its end: free it then.
    *
-   * Segments of mode `draft` get guesses anew in each step. Those that the draws confirm, up to an end token, are committed, and
+   * After the first step each sequence draws `draws` tokens at most, that step's included. Segments of mode `draft` get guesses anew in each step. Those that the draws confirm, up to an end token, are committed, and
    * only rows that stand come back: `drafts` says how many of each segment (`draftStride` numbers a segment, step after step).
    */
-  wait(tokens: Int32Array, logprobs: Float32Array, steps?: number, seconds?: number, drafts?: Int32Array): number
+  wait(
+    tokens: Int32Array,
+    logprobs: Float32Array,
+    steps?: number,
+    seconds?: number,
+    drafts?: Int32Array,
+    draws?: number,
+  ): number
   /** The n most likely tokens of a row of the last `wait` (sampler's `logprobs` n > 0), most likely first. */
   topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array }
   /** Seconds the last `wait` took inside native code. */

@@ -33,7 +33,11 @@ export interface TraceSummary {
   /** Steps that came when the trace was full. */
   lostSteps: number
   promptTokens: number
+  /** Guesses included. */
   decodeTokens: number
+  /** Guesses computed, and those of them that were right. */
+  guesses: number
+  rightGuesses: number
   seconds: number
   /** From each step's begin to its end, and of that inside native code. */
   stepSeconds: number
@@ -129,6 +133,7 @@ function pushStep(
   const name = step[stepField.discarded] === 1 ? 'discarded step' : 'step'
   const args = {
     ...{ promptTokens, decodeTokens, nativeMs: step[stepField.nativeMs]!, steps: step[stepField.steps]! },
+    ...{ guesses: step[stepField.guesses]!, rightGuesses: step[stepField.rightGuesses]! },
     prompts: Object.fromEntries(prompts.map(({ request, tokens, from }) => [request, `${from}..${from + tokens}`])),
   }
   span(name, step[stepField.begin]!, step[stepField.posted]!, args)
@@ -169,7 +174,7 @@ function pushRequest(
 export function summariseTrace(records: StepRecords): TraceSummary {
   const known = new Map(records.requests.map((request) => [request.id, request.promptTokens]))
   const times = { step: 0, native: 0, plan: 0, commit: 0, post: 0, between: 0 }
-  const counts = { steps: 0, discarded: 0, prompt: 0, decode: 0 }
+  const counts = { steps: 0, discarded: 0, prompt: 0, decode: 0, guesses: 0, rightGuesses: 0 }
   let previous: Float64Array | undefined
   forEachStep(records, (step, chunks) => {
     const spent = (from: keyof typeof stepField, to: keyof typeof stepField) =>
@@ -184,6 +189,8 @@ export function summariseTrace(records: StepRecords): TraceSummary {
     previous = step
     counts.steps += step[stepField.steps]!
     counts.discarded += step[stepField.discarded]!
+    counts.guesses += step[stepField.guesses]!
+    counts.rightGuesses += step[stepField.rightGuesses]!
     for (const chunk of chunks) {
       const prompt = isPromptOf(known.get(chunk.request) ?? 0, chunk)
       counts[prompt ? 'prompt' : 'decode'] += chunk.tokens
@@ -194,6 +201,7 @@ export function summariseTrace(records: StepRecords): TraceSummary {
     steps: counts.steps,
     ...{ discardedSteps: counts.discarded, lostSteps: records.lostSteps },
     ...{ promptTokens: counts.prompt, decodeTokens: counts.decode },
+    ...{ guesses: counts.guesses, rightGuesses: counts.rightGuesses },
     seconds: (records.endedAtMs - records.beganAtMs) / 1000,
     ...{ stepSeconds: times.step / 1000, nativeSeconds: times.native / 1000, planSeconds: times.plan / 1000 },
     ...{ commitSeconds: times.commit / 1000, postSeconds: times.post / 1000, betweenSeconds: times.between / 1000 },

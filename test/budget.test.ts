@@ -125,7 +125,7 @@ function runAhead(seed: number) {
   const compute = (plan: (typeof pending)[0]['plan']) => {
     const tokens = new Int32Array(256)
     const top = (row: number) => engine.topLogprobs(row)
-    const results = { tokens, logprobs: new Float32Array(256), top, steps: 1, ms: 1 }
+    const results = { tokens, logprobs: new Float32Array(256), top, steps: 1, ms: 1, drafts: new Int32Array(0) }
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     engine.wait(tokens, results.logprobs)
     pending.push({ plan, results })

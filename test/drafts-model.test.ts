@@ -1,6 +1,6 @@
 /** Drafts on the real backend: continuations that are known, with errors planted, change the number of steps and no token. */
 import { describe, expect, it } from 'vitest'
-import { NativeKv } from '../lib/host/loop.ts'
+import { NativeKv, resultsFor } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { Scheduler } from '../lib/host/schedule/scheduler.ts'
@@ -44,13 +44,12 @@ function run(drafter?: Drafter) {
     scheduler.add(request, 0)
     outputs.set(id, { tokens: [], logprobs: [] })
   }
-  const results = { tokens: new Int32Array(stepTokens), logprobs: new Float32Array(stepTokens), steps: 1, ms: 1 }
-  const top = (row: number) => engine.topLogprobs(row)
+  const results = resultsFor(options, (row) => engine.topLogprobs(row))
   let steps = 0
   for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(steps)) {
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     engine.wait(results.tokens, results.logprobs)
-    scheduler.commit(plan, { ...results, top }, ++steps)
+    scheduler.commit(plan, { ...results, ms: 1 }, ++steps)
     expect(engine.check()).toBe('')
     for (let i = 0; i < plan.nSegments; i++) {
       const part = plan.requests[i]!.takePart()

@@ -14,9 +14,9 @@ describe('drafts', () => {
     plain.add({ ...spec(1, prompt(1, 30), 100, 9), ignoreEos: true })
     plain.run()
     expect(tokens).toEqual(plain.output.get(1)!.tokens)
-    // One token with the prompt, then 17 a step, of the last 14 the last is drawn and not computed.
-    expect(bench.engine.stepSizes).toEqual([30, 17, 17, 17, 17, 17, 14])
-    expect(bench.scheduler.drafts).toEqual({ proposed: 93, accepted: 93 })
+    // One token with the prompt, then 16 a step; the last of all is drawn and not computed.
+    expect(bench.engine.stepSizes).toEqual([30, 16, 16, 16, 16, 16, 16, 3])
+    expect(bench.scheduler.drafts).toEqual({ proposed: 92, accepted: 92, stepsSaved: 92 })
     bench.expectIdle()
   })
 

@@ -6,7 +6,7 @@
 import { OctavoError } from '../lib/errors.ts'
 import type { SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
-import { segmentMode, segmentStride, statIndex } from '../lib/native.ts'
+import { draftField, draftSource, draftStride, segmentMode, segmentStride, statIndex } from '../lib/native.ts'
 
 const blockTokens = 16
 
@@ -37,11 +37,13 @@ export interface FakeOptions extends Pick<NativeEngineOptions, 'kvBlocks' | 'pre
   vocabulary?: number
   /** Milliseconds a step takes; default none. */
   stepMs?: (tokens: number, attended: number, sequences: number) => number
-  /** What native drafters would guess after these tokens. */
-  guess?: (tokens: readonly number[], most: number) => number[]
+  /** What native drafters guess after these tokens, and as a match of which class. */
+  guess?: Guess
   /** Called at every wait: return true to discard the step, throw to break the engine. */
   onWait?: (engine: FakeNativeEngine) => boolean
 }
+
+export type Guess = (tokens: readonly number[], most: number, seed: number) => { tokens: number[]; confidence: number }
 
 /** FNV-1a over tokens; the model's state. */
 export function hashTokens(tokens: ArrayLike<number>, length = tokens.length): number {
@@ -68,6 +70,7 @@ export class FakeNativeEngine implements NativeEngine {
   readonly kvTouchedBytes = 0
   readonly kvBlockBytes = 1024
   readonly scratchBytes = 0
+  readonly draftBytes = 0
   readonly tuning = { prefetchFromTokens: 6, seconds: 0 }
   stepSeconds = 0
   readonly vocabulary: number
@@ -93,8 +96,14 @@ export class FakeNativeEngine implements NativeEngine {
   #tops: number[][] = []
   #endTokens = new Set<number>()
   #nudged = false
-  /** Of the last step. */
+  /** Of the last step: guesses from outside, each segment's last draw, whether an end token was drawn. */
   readonly #drafts = new Map<number, number[]>()
+  #last: number[] = []
+  #ended = false
+  /** Draws that each segment may have yet, in this wait. */
+  #left: number[] = []
+  /** Of the last wait, `draftStride` numbers a segment. */
+  #reports: number[] = []
 
   constructor(options: FakeOptions) {
     this.#options = options
@@ -205,36 +214,56 @@ export class FakeNativeEngine implements NativeEngine {
     this.#nudged = true
   }
 
-  wait(drawn: Int32Array, logprobs: Float32Array, steps = 1, seconds = 0): number {
+  setDraftModel(): void {
+    throw new Error('not faked')
+  }
+
+  plantDrafts(): void {
+    throw new Error('not faked')
+  }
+
+  wait(
+    drawn: Int32Array,
+    logprobs: Float32Array,
+    steps = 1,
+    seconds = 0,
+    drafts: Int32Array = new Int32Array(0),
+    draws = Number.MAX_SAFE_INTEGER,
+  ): number {
     if (this.#submitted === undefined) throw new Error('wait: nothing was submitted')
     const { segments, tokens } = this.#submitted
     this.#submitted = undefined
     this.#tops = []
     this.stepSeconds = 0
+    this.#reports = []
+    this.#left = Array(segments.length / segmentStride).fill(Number.MAX_SAFE_INTEGER)
     let rows = this.#step(segments, tokens, drawn, logprobs, 0)
     if (rows < 0) return -1
+    this.#left = this.#left.map((left) => draws - (Number.MAX_SAFE_INTEGER - left))
     const first = this.stepSeconds
     let last = first
     this.runs.push(1)
-    for (let step = 1; step < steps && this.#goesOn(segments, drawn, rows); step++) {
+    for (let step = 1; step < steps && this.#goesOn(segments); step++) {
       if (this.stepSeconds - first + last > seconds) break
       const before = this.stepSeconds
-      const next = this.#step(segments, drawn.slice(rows - tokens.length, rows), drawn, logprobs, rows)
+      const next = this.#step(segments, Int32Array.from(this.#last), drawn, logprobs, rows)
       if (next < 0) break
       rows = next
       last = this.stepSeconds - before
       this.runs[this.runs.length - 1]!++
     }
     this.#nudged = false
+    drafts.set(this.#reports)
     return rows
   }
 
-  #goesOn(segments: Int32Array, drawn: Int32Array, rows: number): boolean {
-    if (this.#nudged) return false
-    for (let s = 0, row = rows - segments.length / segmentStride; s < segments.length; s += segmentStride, row++) {
+  #goesOn(segments: Int32Array): boolean {
+    if (this.#nudged || this.#ended) return false
+    for (let s = 0; s < segments.length; s += segmentStride) {
       const [id, count, nRows, mode] = segments.subarray(s, s + segmentStride) as unknown as number[]
-      if (mode !== segmentMode.draw || count !== 1 || nRows !== 1 || this.#endTokens.has(drawn[row]!)) return false
+      if (mode === segmentMode.score || count !== 1 || nRows !== 1) return false
       const { tokens, table } = this.#sequence(id!)
+      if (this.#left[s / segmentStride]! < 1) return false
       if (tokens.length >= table.length * blockTokens) return false
     }
     return true
@@ -244,12 +273,18 @@ export class FakeNativeEngine implements NativeEngine {
   #step(segments: Int32Array, tokens: Int32Array, drawn: Int32Array, logprobs: Float32Array, row: number): number {
     if (this.#options.onWait?.(this)) return -1
     this.#drafts.clear()
-    this.stepSeconds +=
-      (this.#options.stepMs?.(tokens.length, this.#attended(segments), segments.length / segmentStride) ?? 0) / 1000
+    this.#last = []
+    this.#ended = false
+    const guessing = segments.some((_, at) => at % segmentStride === 3 && segments[at] === segmentMode.draft)
+    const guesses = this.#guesses(segments, tokens)
+    const computed = tokens.length + guesses.reduce((sum, { proposed }) => sum + proposed, 0)
+    const ms = this.#options.stepMs?.(computed, this.#attended(segments), segments.length / segmentStride) ?? 0
+    this.stepSeconds += ms / 1000
     let at = 0
     for (let s = 0; s < segments.length; s += segmentStride) {
       const [id, count, rows, mode, next] = segments.subarray(s, s + segmentStride) as unknown as number[]
       const sequence = this.#sequence(id!)
+      const first = row
       for (let t = 0; t < count!; t++) {
         sequence.tokens.push(tokens[at++]!)
         if (t < count! - rows!) continue
@@ -258,24 +293,68 @@ export class FakeNativeEngine implements NativeEngine {
           if (following < 0) continue
           drawn[row] = following
           logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, following)
-        } else {
-          if (sequence.params === undefined) throw new Error('wait: no sampler')
-          const token = nextToken(sequence.tokens, sequence.params.seed, this.vocabulary)
-          this.#tops[row] = Array.from(
-            { length: Math.max(0, sequence.params.logprobs) },
-            (_, i) => (token + i) % this.vocabulary,
-          )
-          drawn[row] = token
-          logprobs[row++] = tokenLogprob(sequence.tokens, sequence.tokens.length, token)
-        }
+        } else this.#draw(sequence, drawn, logprobs, row++)
       }
-      // Guesses are committed by sequenceAccept only.
+      const { guessed, proposed, confidence } = guesses[s / segmentStride]!
+      const foreseen = guessed.length > 0 && drawn[first] === guessed[0]
+      for (let d = 0; d < proposed && drawn[row - 1] === guessed[d] && !this.#endTokens.has(guessed[d]!); d++) {
+        sequence.tokens.push(guessed[d]!)
+        this.#draw(sequence, drawn, logprobs, row++)
+      }
+      if (guessing) this.#report(row - first, proposed, guessed.length > 0, confidence, foreseen, ms)
+      this.#left[s / segmentStride]! -= row - first
+      if (row > first) this.#last.push(drawn[row - 1]!)
+      for (let r = first; r < row; r++) this.#ended ||= this.#endTokens.has(drawn[r]!)
+      // Guesses from outside are committed by sequenceAccept only.
       if (mode === segmentMode.draw && rows! > 1) this.#drafts.set(id!, sequence.tokens.splice(1 - rows!))
       this.#indexFullBlocks(sequence)
     }
-    this.computedTokens += tokens.length
-    this.stepSizes.push(tokens.length)
+    this.computedTokens += computed
+    this.stepSizes.push(computed)
     return row
+  }
+
+  #draw(sequence: Sequence, drawn: Int32Array, logprobs: Float32Array, row: number): void {
+    if (sequence.params === undefined) throw new Error('wait: no sampler')
+    const token = nextToken(sequence.tokens, sequence.params.seed, this.vocabulary)
+    const nTop = Math.max(0, sequence.params.logprobs)
+    this.#tops[row] = Array.from({ length: nTop }, (_, i) => (token + i) % this.vocabulary)
+    drawn[row] = token
+    logprobs[row] = tokenLogprob(sequence.tokens, sequence.tokens.length, token)
+  }
+
+  /** Of each segment: what is guessed, and how much of it is computed, as rooms allow. */
+  #guesses(segments: Int32Array, tokens: Int32Array): { guessed: number[]; proposed: number; confidence: number }[] {
+    let room = (this.#options.maxStepTokens ?? 512) - tokens.length
+    const guesses = []
+    for (let s = 0, at = 0; s < segments.length; at += segments[s + 1]!, s += segmentStride) {
+      const [id, count, rows, mode, packed] = segments.subarray(s, s + segmentStride) as unknown as number[]
+      const { guess } = this.#options
+      if (mode !== segmentMode.draft || guess === undefined) {
+        guesses.push({ guessed: [], proposed: 0, confidence: 0 })
+        continue
+      }
+      if (count !== 1 || rows !== 1) throw new Error('submit: guesses after more than a token')
+      const { tokens: known, table, params } = this.#sequence(id!)
+      const inCache = table.length * blockTokens - known.length - 1
+      const made = guess([...known, tokens[at]!], 15, params!.seed)
+      const left = this.#left[s / segmentStride]! - 1
+      const most = Math.min((packed! >> (4 * made.confidence)) & 15, room, inCache, left, made.tokens.length)
+      room -= most
+      guesses.push({ guessed: made.tokens, proposed: most, confidence: made.confidence })
+    }
+    return guesses
+  }
+
+  #report(draws: number, proposed: number, some: boolean, confidence: number, foreseen: boolean, ms: number): void {
+    const report = Array<number>(draftStride).fill(0)
+    report[draftField.draws] = draws
+    report[draftField.proposed] = proposed
+    report[draftField.source] = some ? draftSource.own : draftSource.none
+    report[draftField.confidence] = confidence
+    report[draftField.foreseen] = Number(foreseen)
+    report[draftField.nanoseconds] = Math.round(ms * 1e6)
+    this.#reports.push(...report)
   }
 
   topLogprobs(row: number): { tokens: Int32Array; logprobs: Float32Array } {

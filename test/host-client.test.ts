@@ -9,7 +9,12 @@ import { HostClient } from '../lib/host-client.ts'
 const kv = { totalBlocks: 4, freeBlocks: 4, cachedBlocks: 0 }
 const counts = { steps: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0, preemptions: 0 }
 const stats = {
-  ...{ kv, ...counts, requests: { running: 0, waiting: 0, paused: 0 }, drafts: { proposed: 0, accepted: 0 } },
+  ...{
+    kv,
+    ...counts,
+    requests: { running: 0, waiting: 0, paused: 0 },
+    drafts: { proposed: 0, accepted: 0, stepsSaved: 0 },
+  },
   ...{
     queue: { tokens: 0, oldestMs: 0, drainMs: 0 },
     refused: { overloaded: 0, deadline: 0, consumer: 0 },

@@ -1,12 +1,12 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
-import { NativeKv } from '../lib/host/loop.ts'
+import { NativeKv, resultsFor, stepsOf } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
-import type { RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
+import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import { statIndex } from '../lib/native.ts'
-import { FakeNativeEngine, nextToken, policy } from './fake-native.ts'
+import { FakeNativeEngine, type Guess, nextToken, policy } from './fake-native.ts'
 
 export const vocabulary = 500
 export const eos = 7
@@ -75,6 +75,9 @@ export class Oracle implements Drafter {
 export interface BenchOptions extends Partial<SchedulingPolicy> {
   stepMs?: (tokens: number, attended: number, sequences: number) => number
   drafter?: Drafter
+  /** Native drafters, and what they guess. */
+  drafting?: DraftingOptions
+  guess?: Guess
 }
 
 export class Bench {
@@ -91,9 +94,9 @@ export class Bench {
   now = 0
 
   constructor(stepTokens: number, kvBlocks: number, prefixCache = true, maxSequences = 64, more: BenchOptions = {}) {
-    const { stepMs, drafter, ...rest } = more
+    const { stepMs, drafter, drafting, guess, ...rest } = more
     const onWait = () => this.discard()
-    const cost = stepMs && { stepMs }
+    const cost = { ...(stepMs && { stepMs }), ...(guess && { guess }) }
     this.engine = new FakeNativeEngine({
       kvBlocks,
       prefixCache,
@@ -102,10 +105,9 @@ export class Bench {
       maxStepTokens: stepTokens,
       ...cost,
     })
-    const options = { stepTokens, maxSequences, prefixCache, drafter, policy: { ...policy, ...rest } }
+    const options = { stepTokens, maxSequences, prefixCache, drafter, drafting, policy: { ...policy, ...rest } }
     this.scheduler = new Scheduler(new NativeKv(this.engine), options)
-    const [tokens, logprobs] = [new Int32Array(stepTokens), new Float32Array(stepTokens)]
-    this.results = { tokens, logprobs, top: (row) => this.engine.topLogprobs(row), steps: 1, ms: 0 }
+    this.results = resultsFor(options, (row) => this.engine.topLogprobs(row))
   }
 
   add(request: RequestSpec): void {
@@ -135,9 +137,10 @@ export class Bench {
     const requests = plan.requests.slice(0, plan.nSegments)
     expect(requests.every((r) => !r.paused)).toBe(true)
     this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    const rows = this.engine.wait(this.results.tokens, this.results.logprobs, plan.steps, longestRunMs / 1000)
+    const { tokens, logprobs, drafts } = this.results
+    const rows = this.engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts, plan.draws)
     if (rows >= 0) {
-      this.results.steps = plan.steps === 1 ? 1 : rows / plan.nSegments
+      this.results.steps = stepsOf(plan, drafts, rows)
       this.results.ms = this.engine.stepSeconds * 1000
       this.now += this.results.ms
       this.scheduler.commit(plan, this.results, this.now++)

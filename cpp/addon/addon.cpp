@@ -333,9 +333,11 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return number_of(info, [&]() -> int {
       Napi::Int32Array tokens = ints(info[0], "tokens");
       Napi::Float32Array logprobs = floats(info[1], "logprobs");
-      const Run run{info[2].IsUndefined() ? 1 : small(info[2], "steps"),
-                    info[3].IsUndefined() ? 0 : number(info[3], "seconds")};
+      Run run{info[2].IsUndefined() ? 1 : small(info[2], "steps"),
+              info[3].IsUndefined() ? 0 : number(info[3], "seconds")};
+      if (!info[5].IsUndefined()) run.draws = small(info[5], "draws");
       if (run.steps < 1) bad_argument("steps", "at least 1");
+      if (run.draws < 1) bad_argument("draws", "at least 1");
       // Before the step: afterwards its tokens would be committed and its results lost.
       const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
       if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())

@@ -130,7 +130,8 @@ export class HostLoop {
     this.#trace?.planned(plan)
     const rows = this.#compute(plan)
     this.#results.steps = stepsOf(plan, this.#results.drafts, rows)
-    this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps)
+    const guessed = plan.drafted && rows >= 0 ? this.#results.drafts : undefined
+    this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps, guessed)
     if (rows < 0) {
       this.#traceStep(true)
       this.#scheduler.discard(plan)
@@ -165,7 +166,7 @@ export class HostLoop {
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
       const { tokens, logprobs, drafts } = this.#results
-      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts)
+      const rows = this.#engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts, plan.draws)
       this.#discarded = rows < 0
       return rows
     } finally {

@@ -1,13 +1,13 @@
 /**
  * How likely a guess of each kind is right, given that those before it were: right ones over those looked at, with the past fading.
- * A request's own numbers count for the last half dozen of its guesses, so that it sees a text change from copying to free within
+ * A request's own numbers count for the last dozen of its guesses, so that it sees a text change from copying to free within
  * some twenty tokens; what all requests show stands in where it has few.
  */
 import { draftField } from '../../native.ts'
 import { kindOf, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */
-const requestMemory = 0.85
+const requestMemory = 0.9
 const engineMemory = 0.995
 /** What all requests show counts like so many guesses of the request. */
 const priorWeight = 2

@@ -8,7 +8,7 @@
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../native.ts'
-import type { DraftingOptions } from '../wire/protocol.ts'
+import type { DraftingOptions, SpeculationTimings } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
 import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
 import { RowCosts, type StepCost } from './row-costs.ts'
@@ -21,8 +21,9 @@ const probeDrafts = 4
 const probeChance = 0.5
 /** Of the guesses of other requests in a step, and of the rounds of the draft model: what is left of the mean after each step. */
 const memory = 0.9
-/** What a step brings must grow by so much: estimates of costs and chances are uncertain. */
-const margin = 1.05
+/** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
+const caution = 1.1
+const effort = 0.02
 
 /** A request as far as it is guessed for. */
 export interface DraftedRequest {
@@ -44,18 +45,25 @@ export class RequestDrafts {
   readonly acceptance = Acceptance.ofRequest()
   proposed = 0
   accepted = 0
+  stepsSaved = 0
   /** Guesses by their place in the chain, and those of them that were right. */
-  readonly proposedAt: number[] = []
-  readonly acceptedAt: number[] = []
+  readonly #proposedAt: number[] = []
+  readonly #acceptedAt: number[] = []
 
   /** `proposed` guesses were computed in a step, the first `right` of them were right. */
   count(proposed: number, right: number): void {
     this.proposed += proposed
     this.accepted += right
     for (let place = 0; place < proposed; place++) {
-      this.proposedAt[place] = (this.proposedAt[place] ?? 0) + 1
-      this.acceptedAt[place] = (this.acceptedAt[place] ?? 0) + Number(place < right)
+      this.#proposedAt[place] = (this.#proposedAt[place] ?? 0) + 1
+      this.#acceptedAt[place] = (this.#acceptedAt[place] ?? 0) + Number(place < right)
     }
+  }
+
+  timings(): SpeculationTimings {
+    const { proposed, accepted, stepsSaved } = this
+    const acceptanceByPosition = this.#proposedAt.map((guesses, place) => this.#acceptedAt[place]! / guesses)
+    return { proposed, accepted, stepsSaved, acceptanceByPosition }
   }
 }
 
@@ -82,6 +90,8 @@ export class DraftController {
   #probeAt = firstProbe
   #probeEvery = firstProbe
   #probing = false
+  /** The one request of a step that tries. */
+  #prober: DraftedRequest | undefined
 
   constructor(policy: DraftingOptions, cost: StepCost, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
@@ -93,9 +103,12 @@ export class DraftController {
   begin(sequences: number): void {
     this.#sequences = sequences
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
+    this.#prober = undefined
     const plainMs = this.#costs.ms(sequences)
     const others = (sequences - 1) / sequences
-    for (let d = 0; d <= maxDrafts; d++) this.#stepMs[d] = this.#costs.ms(sequences + this.#extraRows * others + d)
+    const rows = sequences + this.#extraRows * others
+    this.#stepMs[0] = this.#costs.ms(rows)
+    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#withGuesses(this.#stepMs[0], rows + d)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
   }
@@ -111,14 +124,15 @@ export class DraftController {
     this.#most[modelKind] = 0
     if (model !== undefined && ofModel > 0) {
       const chance = acceptance.chance(modelKind, this.#acceptance)
-      this.#most[modelKind] = fixed === undefined ? this.#payingModel(chance, ofModel) : Math.min(ofModel, fixed)
+      this.#most[modelKind] =
+        fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
       modelRate = this.#most[modelKind] > 0 ? this.#bestRate : 0
     }
     for (let kind = 0; kind < modelKind; kind++) {
       if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
       else if (fixed !== undefined) this.#most[kind] = Math.min(room, fixed)
       else {
-        const paying = this.#paying(acceptance.chance(kind, this.#acceptance), room)
+        const paying = this.#paying(request, acceptance.chance(kind, this.#acceptance), room)
         // A weak match leaves the word to the draft model.
         this.#most[kind] = this.#bestRate < modelRate ? 0 : paying
       }
@@ -165,17 +179,28 @@ export class DraftController {
     if (this.#probing && extra > 0) this.#probed()
   }
 
+  /** Milliseconds of a step of so many rows that takes `ms` without some of them, for the sake of a decision. */
+  #withGuesses(ms: number, rows: number): number {
+    return ms + caution * Math.max(0, this.#costs.ms(rows) - ms) + (effort * ms) / this.#sequences
+  }
+
   #probed(): void {
     this.#probing = false
     this.#probeEvery = Math.min(lastProbe, 2 * this.#probeEvery)
     this.#probeAt = this.#steps + this.#probeEvery
   }
 
-  #paying(chance: number, room: number): number {
+  /** Whether costs that speak against guesses are tried with this request now. */
+  #probes(request: DraftedRequest): boolean {
+    if (!this.#probing) return false
+    this.#prober ??= request
+    return this.#prober === request
+  }
+
+  #paying(request: DraftedRequest, chance: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     let best = 0
-    let toBeat = this.#rate * margin
     let tokens = this.#tokens
     let reach = 1
     for (let d = 1; d <= room; d++) {
@@ -183,37 +208,37 @@ export class DraftController {
       tokens += reach
       const ms = this.#stepMs[d]!
       if (ms > this.#maxStepMs) break
-      if (tokens > toBeat * ms) {
+      if (tokens > this.#bestRate * ms) {
         best = d
-        toBeat = this.#bestRate = tokens / ms
+        this.#bestRate = tokens / ms
       }
     }
-    if (best === 0 && this.#probing && chance > probeChance) return Math.min(probeDrafts, room)
+    if (best === 0 && chance > probeChance && this.#probes(request)) return Math.min(probeDrafts, room)
     if (best > 0) this.#probeEvery = firstProbe
     return best
   }
 
   /** Every sequence gets as many: they are drafted for together, round by round. */
-  #payingModel(chance: number, room: number): number {
+  #payingModel(request: DraftedRequest, chance: number, room: number): number {
     const sequences = this.#sequences
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     // What a round takes is not known before one was measured: a short chain finds out.
     if (this.#roundMs === 0) return Math.min(2, room)
+    const plainMs = this.#costs.ms(sequences)
     let best = 0
-    let toBeat = this.#rate * margin
     let tokens = 1
     let reach = 1
     for (let d = 1; d <= room; d++) {
       reach *= chance
       tokens += reach
-      const ms = this.#costs.ms(sequences * (1 + d)) + d * this.#roundMs
-      if (sequences * tokens > toBeat * ms) {
+      const ms = this.#withGuesses(plainMs, sequences * (1 + d)) + caution * d * this.#roundMs
+      if (ms > this.#maxStepMs) break
+      if (sequences * tokens > this.#bestRate * ms) {
         best = d
-        toBeat = this.#bestRate = (sequences * tokens) / ms
+        this.#bestRate = (sequences * tokens) / ms
       }
     }
-    if (best === 0 && this.#probing) return Math.min(2, room)
-    return best
+    return best === 0 && this.#probes(request) ? Math.min(2, room) : best
   }
 }

@@ -113,8 +113,8 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
       first = tokens.slice(0, nTokens)
       engine.submit(planned, nSegments, tokens, nTokens)
     },
-    wait: (drawn, logprobs, steps = 1, seconds = 0, drafts = noDrafts) => {
-      const rows = engine.wait(drawn, logprobs, steps, seconds, drafts)
+    wait: (drawn, logprobs, steps = 1, seconds = 0, drafts = noDrafts, draws = undefined) => {
+      const rows = engine.wait(drawn, logprobs, steps, seconds, drafts, draws)
       let given = first
       for (let row = 0, report = 0; row < Math.max(rows, 1); ) {
         pushStep(given, { drawn, row, drafts, report })

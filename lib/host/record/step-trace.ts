@@ -2,6 +2,7 @@
  * What each step did and how long its parts took, while somebody traces. Numbers in flat arrays that travel as they are: a step
  * costs a few stores, and one comparison when nobody traces. lib/trace.ts makes a document of them.
  */
+import { draftField, draftStride } from '../../native.ts'
 import type { HostRequest } from '../schedule/request.ts'
 import type { StepPlan } from '../schedule/step-plan.ts'
 import type { RequestRecord, StepRecords } from '../wire/protocol.ts'
@@ -25,8 +26,11 @@ export const stepField = {
   discarded: 11,
   /** Steps of the run that it was the first of; its segments have the tokens of all. */
   steps: 12,
+  /** Of its tokens those that native drafters guessed, and those of them that were right. */
+  guesses: 13,
+  rightGuesses: 14,
 } as const
-export const stepFields = 13
+export const stepFields = 15
 
 /** Offsets in a row of StepRecords.segments: whose, its tokens in this step, those computed before, result rows. */
 export const segmentField = { request: 0, tokens: 1, from: 2, rows: 3 } as const
@@ -83,16 +87,28 @@ export class StepTrace {
     this.#steps[this.#nSteps * stepFields + stepField.segments] = nSegments
   }
 
-  computed(nativeSeconds: number, steps: number): void {
+  /** drafts: what `NativeEngine.wait` reported of guesses, if there may have been any. */
+  computed(nativeSeconds: number, steps: number, drafts?: Int32Array): void {
     this.mark('computed')
     const at = this.#nSteps * stepFields
     this.#steps[at + stepField.nativeMs] = nativeSeconds * 1000
     this.#steps[at + stepField.steps] = steps
-    if (steps === 1) return
-    for (let i = 0; i < this.#steps[at + stepField.segments]!; i++) {
+    this.#steps[at + stepField.guesses] = this.#steps[at + stepField.rightGuesses] = 0
+    if (steps === 1 && drafts === undefined) return
+    const segments = this.#steps[at + stepField.segments]!
+    for (let i = 0; i < segments; i++) {
+      let rows = steps
+      for (let s = 0; drafts !== undefined && s < steps; s++) {
+        const report = (s * segments + i) * draftStride
+        const proposed = drafts[report + draftField.proposed]!
+        rows += proposed
+        this.#steps[at + stepField.guesses] = this.#steps[at + stepField.guesses]! + proposed
+        const right = drafts[report + draftField.draws]! - 1
+        this.#steps[at + stepField.rightGuesses] = this.#steps[at + stepField.rightGuesses]! + right
+      }
       const segment = (this.#nSegments + i) * segmentFields
-      this.#segments[segment + segmentField.tokens] = steps
-      this.#segments[segment + segmentField.rows] = steps
+      this.#segments[segment + segmentField.tokens] = rows
+      this.#segments[segment + segmentField.rows] = rows
     }
   }
 

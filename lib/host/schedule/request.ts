@@ -279,6 +279,8 @@ export class HostRequest {
       tokensPerSecond: generated > 1 && decodeMs > 0 ? ((generated - 1) * 1000) / decodeMs : 0,
       interTokenMs: this.#gaps.percentiles(),
       preemptions: this.preemptions,
+      ...(this.speculation !== undefined &&
+        this.speculation.proposed > 0 && { speculation: this.speculation.timings() }),
     }
   }
 }

@@ -253,6 +253,8 @@ export class Scheduler {
       const first = report
       let brought = 0
       let guesses = 0
+      // Before a request ends with what is known of its guesses.
+      this.#controller!.observe(plan, drafts, first)
       for (let i = 0; i < plan.nSegments; i++, report += draftStride) {
         const draws = drafts[report + draftField.draws]!
         const proposed = drafts[report + draftField.proposed]!
@@ -266,7 +268,6 @@ export class Scheduler {
       // Rows of guesses are no line (row-costs.ts), and what they cost is the controller's to know.
       if (guesses === 0) this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, stepMs)
       this.admission.observeStep(brought, stepMs + guessMs)
-      this.#controller!.observe(plan, drafts, first)
     }
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
@@ -292,7 +293,6 @@ export class Scheduler {
     request.room -= draws
     this.drafts.proposed += proposed
     this.drafts.accepted += draws - 1
-    this.drafts.stepsSaved += draws - 1
     this.#acceptDraws(request, row, draws, results, nowMs)
     // A wrong guess is a row computed for this tenant, at its share of the step.
     if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))
@@ -325,7 +325,6 @@ export class Scheduler {
     if (drafts === 0) return
     this.drafts.proposed += drafts
     this.drafts.accepted += right
-    this.drafts.stepsSaved += right
     request.planned -= drafts - right
     request.computed += right
     request.room -= right
@@ -349,6 +348,7 @@ export class Scheduler {
     const wanted = request.spec.sampling.logprobs > 0
     for (let d = 0; d < rows; d++) {
       const token = results.tokens[row + d]!
+      if (d > 0) this.#saved(request)
       if (token < 0) request.fail(noToken(request, token))
       else {
         request.accept(token, results.logprobs[row + d]!, wanted ? results.top(row + d) : undefined, nowMs)
@@ -362,15 +362,23 @@ export class Scheduler {
     return 0
   }
 
+  /** A token beyond the first that a step brought it. */
+  #saved(request: HostRequest): void {
+    this.drafts.stepsSaved++
+    if (request.speculation !== undefined) request.speculation.stepsSaved++
+  }
+
   /** How many steps like this one may follow each other: short ones, with room for the tokens, of requests that will not end before. */
   #runLength(plan: StepPlan): number {
     const running = this.#running
     const { stepTokens, drafter, policy } = this.#options
     if (!plan.decodes || running.inFlight > 0 || drafter !== undefined || !this.cost.ready) return 1
     const ms = this.cost.stepMs(plan.nTokens, plan.attended, plan.nSegments)
-    let most = Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / plan.nSegments)
-    for (let i = 0; i < plan.nSegments; i++) most = Math.min(most, plan.requests[i]!.limit - plan.requests[i]!.length)
-    const steps = Math.max(1, Math.floor(most))
+    plan.draws = Number.MAX_SAFE_INTEGER
+    for (let i = 0; i < plan.nSegments; i++)
+      plan.draws = Math.min(plan.draws, plan.requests[i]!.limit - plan.requests[i]!.length)
+    const fitting = Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / plan.nSegments)
+    const steps = Math.max(1, Math.floor(Math.min(fitting, plan.draws)))
     if (plan.drafted) return this.#draftedRun(plan, steps)
     if (steps < 2) return 1
     for (let i = 0; i < plan.nSegments; i++) if (!running.reserve(plan.requests[i]!, steps - 1)) return 1
@@ -393,9 +401,8 @@ export class Scheduler {
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
       const most = plan.drafting[i]! < 0 ? 0 : largestOf(plan.drafting[i]!)
-      const left = request.limit - request.length
-      if (this.#running.reserve(request, Math.min(steps * (1 + most), left) - 1)) continue
-      this.#running.reserve(request, Math.min(1 + most, left) - 1)
+      if (this.#running.reserve(request, Math.max(most, Math.min(steps * (1 + most), plan.draws) - 1))) continue
+      this.#running.reserve(request, most)
       steps = 1
     }
     return steps

@@ -27,6 +27,8 @@ export class StepPlan {
   limited = false
   /** Steps that it may be the first of: with the tokens drawn, as far as every request goes on (`NativeEngine.wait`). */
   steps = 1
+  /** Tokens that each request may get of a run of several steps: none gets more than its limit allows. */
+  draws = 1
   /** Whether any request has native drafters. */
   drafted = false
   /** Ordinal of the step while it is in flight; 0 when the buffer is free. */
@@ -51,7 +53,7 @@ export class StepPlan {
   clear(): void {
     this.nSegments = this.nTokens = this.attended = this.decoding = 0
     this.limited = this.drafted = false
-    this.steps = 1
+    this.steps = this.draws = 1
   }
 
   /** `count` tokens after those planned so far, the last `drafts` of them on trial. */

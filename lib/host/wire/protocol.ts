@@ -213,6 +213,19 @@ export interface Timings {
   interTokenMs: { p50: number; p99: number }
   /** How often its place in the KV cache was taken from it; it was recomputed, the tokens are the same. */
   preemptions: number
+  /** Absent when no guess was computed. */
+  speculation?: SpeculationTimings
+}
+
+/** Guesses at what comes next that were computed for a request. */
+export interface SpeculationTimings {
+  proposed: number
+  /** Those that were right. */
+  accepted: number
+  /** Tokens that it got beyond one a step. */
+  stepsSaved: number
+  /** Of guesses by their place in a row of guesses, the share that was right. */
+  acceptanceByPosition: number[]
 }
 
 /** How a request ended. Scores carry their log-probabilities here. */
@@ -264,7 +277,7 @@ export interface EngineStats {
   tenants: Record<string, TenantStats>
   /** Requests that ended with OVERLOADED, DEADLINE_EXCEEDED, CONSUMER_TIMEOUT. */
   refused: { overloaded: number; deadline: number; consumer: number }
-  /** Draft tokens computed, and those that were right. */
+  /** Guesses computed, those that were right, and tokens that requests got beyond one a step. */
   drafts: { proposed: number; accepted: number; stepsSaved: number }
   /** Steps computed; the rest counts tokens and events since load. */
   steps: number

@@ -1,0 +1,204 @@
+/**
+ * The controller of guesses against machines and texts that are simulated: what rows cost, and how often a guess of each kind is right,
+ * are known here, so that what it chooses can be held against the best there is.
+ */
+import { describe, expect, it } from 'vitest'
+import { DraftController } from '../lib/host/drafts/controller.ts'
+import { CostModel } from '../lib/host/schedule/cost-model.ts'
+import { HostRequest } from '../lib/host/schedule/request.ts'
+import { StepPlan } from '../lib/host/schedule/step-plan.ts'
+import type { DraftingOptions } from '../lib/host/wire/protocol.ts'
+import { draftField, draftSource, draftStride } from '../lib/native.ts'
+import { random, spec } from './scheduler-bench.ts'
+
+const auto: DraftingOptions = { own: true, shared: true, model: undefined, maxModelDrafts: 0, fixed: undefined }
+
+type Curve = (rows: number) => number
+/** On the line between points measured: rows, milliseconds. */
+const curve =
+  (...points: [number, number][]): Curve =>
+  (rows) => {
+    const above = Math.max(
+      1,
+      points.findIndex(([r]) => r >= rows) === -1 ? points.length - 1 : points.findIndex(([r]) => r >= rows),
+    )
+    const [[r0, ms0], [r1, ms1]] = [points[above - 1]!, points[above]!]
+    return ms0 + ((rows - r0) / (r1 - r0)) * (ms1 - ms0)
+  }
+
+/**
+ * Milliseconds by rows. Nearly free; each as dear as a step; measured of small models on two cores: 135M and 0.6M parameters; and of one
+ * of which four rows take two and a half steps.
+ */
+const flat = curve([1, 10], [16, 11.5], [64, 20], [512, 130])
+const linear = curve([1, 1], [512, 480])
+const small = curve([1, 3.34], [4, 3.51], [5, 3.7], [8, 4.74], [16, 7.95], [32, 14.3], [512, 220])
+const tiny = curve([1, 0.1], [4, 0.116], [5, 0.134], [8, 0.193], [16, 0.341], [32, 0.62], [512, 9])
+const steep = curve([1, 0.067], [4, 0.172], [16, 0.5], [64, 1.8], [512, 13])
+const curves = { flat, linear, small, tiny, steep }
+
+/** A place of a text: the kind of match that is found there (-1: none), and whether each of the guesses is right. */
+interface Place {
+  kind: number
+  right: () => boolean
+}
+
+interface Simulated {
+  tokens: number
+  ms: number
+  steps: number
+  rows: number
+  /** Guesses of each step of the first request, with the number of tokens that it had. */
+  first: { at: number; guesses: number }[]
+}
+
+interface Machine {
+  curve: Curve
+  sequences?: number
+  policy?: DraftingOptions
+  noise?: (ms: number, step: number) => number
+}
+
+function simulate(
+  { curve, sequences = 1, policy = auto, noise = (ms) => ms }: Machine,
+  place: (request: number, at: number) => Place,
+  tokens: number,
+): Simulated {
+  const cost = new CostModel()
+  for (const rows of [256, 1, 100, 1, 30, sequences])
+    cost.observe(rows, rows * 100, rows === sequences ? sequences : 1, curve(rows))
+  const controller = new DraftController(policy, cost)
+  const plan = new StepPlan(1024, sequences)
+  const requests = Array.from(
+    { length: sequences },
+    (_, id) => new HostRequest(spec(id, [1, 2, 3], 1e9), 1e9, new Set()),
+  )
+  const reports = new Int32Array(sequences * draftStride)
+  const result: Simulated = { tokens: 0, ms: 0, steps: 0, rows: 0, first: [] }
+  const said = requests.map(() => 0)
+  while (result.tokens < tokens * sequences) {
+    plan.clear()
+    for (const request of requests) plan.add(request, 1)
+    controller.begin(sequences)
+    let rows = sequences
+    for (const [i, request] of requests.entries()) {
+      const packed = controller.most(request)
+      plan.draft(i, packed)
+      const { kind, right } = place(i, said[i]!)
+      const guesses = kind < 0 ? 0 : (packed >> (4 * kind)) & 15
+      let draws = 1
+      while (draws <= guesses && right()) draws++
+      const foreseen = guesses > 0 ? draws > 1 : kind >= 0 && right()
+      reports.set(
+        [draws, guesses, kind < 0 ? draftSource.none : draftSource.own, Math.max(0, kind), Number(foreseen), 0, 0, 0],
+        i * draftStride,
+      )
+      if (i === 0) result.first.push({ at: said[0]!, guesses })
+      rows += guesses
+      said[i]! += draws
+      result.tokens += draws
+    }
+    const ms = noise(curve(rows), result.steps)
+    reports[draftField.nanoseconds] = Math.round(ms * 1e6)
+    controller.observe(plan, reports, 0)
+    result.ms += ms
+    result.steps++
+    result.rows += rows
+  }
+  return result
+}
+
+const rate = ({ tokens, ms }: Simulated) => tokens / ms
+const fixed = (n: number): DraftingOptions => ({ ...auto, fixed: n })
+const chances = (seed: number, kind: number, percent: number) => {
+  const rng = random(seed)
+  return (): Place => ({ kind, right: () => rng(100) < percent })
+}
+/** Nothing is guessed. */
+const plainRate = (machine: Machine, tokens: number) =>
+  rate(simulate({ ...machine, policy: fixed(0) }, () => ({ kind: -1, right: () => false }), tokens))
+
+describe('the controller', () => {
+  it.each([
+    ['flat', 95, 8],
+    ['flat', 80, 4],
+    ['small', 95, 5],
+    ['tiny', 95, 3],
+  ] as const)('takes long rows of guesses where rows are cheap: %s, %i of 100 right', (name, percent, least) => {
+    const run = simulate({ curve: curves[name] }, chances(1, 3, percent), 3000)
+    expect(run.rows / run.steps - 1).toBeGreaterThanOrEqual(least)
+  })
+
+  it.each([0, 20, 50, 80, 95])(
+    'takes none where each costs a step, %i of 100 right, and loses less than 1%%',
+    (percent) => {
+      const run = simulate({ curve: linear }, chances(2, 2, percent), 4000)
+      expect(rate(run)).toBeGreaterThan(0.99 * plainRate({ curve: linear }, 4000))
+      // Later on it hardly tries.
+      const late = run.first.slice(-2000)
+      expect(late.filter(({ guesses }) => guesses > 0).length).toBeLessThan(10)
+    },
+  )
+
+  it.each([4, 16, 64])('takes none in a batch of %i that fills the machine', (sequences) => {
+    const full = (rows: number) => 5 + rows
+    const run = simulate({ curve: full, sequences }, chances(3, 1, 60), 1000)
+    if (sequences >= 16) expect(run.rows / run.steps).toBeLessThan(1.02 * sequences)
+    expect(rate(run)).toBeGreaterThan(0.99 * plainRate({ curve: full, sequences }, 1000))
+  })
+
+  it('is never much worse than none, nor than the best fixed number, whatever rows cost and guesses are worth', () => {
+    for (const [name, curve] of Object.entries(curves))
+      for (const sequences of [1, 4, 16])
+        for (const percent of [10, 40, 70, 95]) {
+          const run = rate(simulate({ curve, sequences }, chances(4, 2, percent), 1500))
+          const plain = plainRate({ curve, sequences }, 1500)
+          const fixedRates = [1, 2, 3, 4, 6, 8, 11, 15].map((n) =>
+            rate(simulate({ curve, sequences, policy: fixed(n) }, chances(4, 2, percent), 1500)),
+          )
+          const best = Math.max(plain, ...fixedRates)
+          const shares = { name, sequences, percent, ofPlain: run / plain, ofBest: run / best }
+          if (run / plain < 0.985 || run / best < 0.93) expect.soft(shares).toBeUndefined()
+        }
+  })
+
+  it('sees within some twenty tokens that a text goes over from copying to free, and back', () => {
+    const phase = 300
+    const rng = random(5)
+    const place = (_request: number, at: number): Place => {
+      const copying = Math.floor(at / phase) % 2 === 0
+      // The same kind of match in both: only its worth changes.
+      return { kind: 2, right: () => rng(100) < (copying ? 95 : 15) }
+    }
+    const run = simulate({ curve: small }, place, 6 * phase)
+    for (let begin = phase; begin < 6 * phase; begin += phase) {
+      const later = run.first.filter(({ at }) => at >= begin + 20 && at < begin + phase - 15)
+      const mean = later.reduce((sum, { guesses }) => sum + guesses, 0) / later.length
+      if ((begin / phase) % 2 === 1) expect(mean).toBeLessThan(3.1)
+      else expect(mean).toBeGreaterThan(5)
+    }
+  })
+
+  it('does not mind steps that are held up, nor a machine that is slow for a while', () => {
+    const rng = random(6)
+    const heldUp = (ms: number) => ms * (rng(10) === 0 ? 2.5 : 1)
+    const slow = (ms: number, step: number) => ms * (Math.floor(step / 150) % 2 === 0 ? 1 : 1.8)
+    for (const noise of [heldUp, slow]) {
+      const long = simulate({ curve: flat, noise }, chances(7, 3, 95), 4000)
+      expect(long.rows / long.steps - 1).toBeGreaterThan(7)
+      const none = simulate({ curve: linear, noise }, chances(7, 3, 80), 4000)
+      expect(none.rows / none.steps).toBeLessThan(1.05)
+    }
+  })
+
+  it('knows each kind of match apart', () => {
+    const rng = random(8)
+    // Short matches are wrong, long ones right.
+    const place = (_request: number, at: number): Place => {
+      const kind = at % 3 === 0 ? 3 : 0
+      return { kind, right: () => rng(100) < (kind === 3 ? 97 : 5) }
+    }
+    const run = simulate({ curve: steep }, place, 3000)
+    expect(rate(run)).toBeGreaterThan(1.1 * plainRate({ curve: steep }, 3000))
+  })
+})
