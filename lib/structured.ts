@@ -14,15 +14,15 @@ export type Schema = z.ZodType | { [keyword: string]: unknown } | boolean
 
 /** One of the ways to write a grammar down. */
 export type GrammarOption =
-  /** A regular expression of ECMAScript (as with the `u` flag) that matches the whole text. */
+  /** A regular expression of ECMAScript (as with the `u` flag, and no other) that matches the whole text. */
   | { regex: string | RegExp }
   /** One of these texts. */
   | { choice: readonly string[] }
-  /** Rules in GBNF, the first of them called root: docs/typed-answers.md has the dialect. */
+  /** Rules in GBNF, of which `root` is to be matched: docs/typed-answers.md has the dialect. */
   | { ebnf: string }
 
 const { isRegExp } = types
-const grammarText = '{ regex }, { choice } or { ebnf }'
+const grammarText = '{ regex } without the flags i, m, s and v, { choice } or { ebnf }'
 /** Of whichever copy of zod it is. */
 const isZod = (schema: Schema): schema is z.ZodType => typeof schema === 'object' && '_zod' in schema
 
@@ -38,8 +38,8 @@ export const structuredShape = {
       [
         z.strictObject({
           regex: z.custom<string | RegExp>(
-            (value) => typeof value === 'string' || isRegExp(value),
-            'a string or a RegExp',
+            (value) => typeof value === 'string' || (isRegExp(value) && !/[imsv]/.test(value.flags)),
+            'a string, or a RegExp without the flags i, m, s and v',
           ),
         }),
         z.strictObject({ choice: z.array(z.string()).min(1) }),
@@ -114,7 +114,8 @@ export class Grammars {
     const known = isZod(schema) ? this.#texts.get(schema) : undefined
     if (known !== undefined) return known
     try {
-      const text = JSON.stringify(isZod(schema) ? jsonSchemaOf(schema) : schema)
+      const text: string | undefined = JSON.stringify(isZod(schema) ? jsonSchemaOf(schema) : schema)
+      if (text === undefined) throw new Error('it is no data')
       if (isZod(schema)) this.#texts.set(schema, text)
       return text
     } catch (error) {
@@ -169,9 +170,18 @@ function sourceOf(grammar: GrammarOption): GrammarSource {
 function read(text: string, schema: Schema): unknown {
   const object: unknown = JSON.parse(text)
   if (!isZod(schema)) return object
-  const { success, data, error } = schema.safeParse(object)
-  if (success) return data
-  const issues = error.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') }))
-  const { message, path } = issues[0]!
-  throw new OctavoError('OBJECT_INVALID', `The schema refuses the answer at '${path}': ${message}`, { text, issues })
+  const refused = (issues: { message: string; path: string }[]) => {
+    const [{ message, path }] = issues as [(typeof issues)[0]]
+    const place = path === '' ? '' : ` at '${path}'`
+    return new OctavoError('OBJECT_INVALID', `The schema refuses the answer${place}: ${message}`, { text, issues })
+  }
+  let checked: z.ZodSafeParseResult<unknown>
+  try {
+    checked = schema.safeParse(object)
+  } catch (error) {
+    // A transform that throws, or a check that would take its time.
+    throw refused([{ message: (error as Error).message, path: '' }])
+  }
+  if (checked.success) return checked.data
+  throw refused(checked.error.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') })))
 }

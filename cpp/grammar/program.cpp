@@ -204,15 +204,33 @@ void check_node(const Program& p, const Node& n) {
   const bool counted = n.b >= 0 && n.b <= unbounded && n.c >= 0 && n.c <= unbounded;
   bool good = false;
   switch (n.kind) {
-    case Kind::bytes: good = part(n.a, n.b, p.bytes.size()); break;
-    case Kind::seq: good = n.b > 0 && part(n.a, n.b, p.children.size()); break;
-    case Kind::alt: good = part(n.a, n.b, p.children.size()); break;
-    case Kind::text: good = counted && below(n.a, p.automata.size()); break;
-    case Kind::trie: good = below(n.a, p.tries.size()); break;
-    case Kind::star: good = counted && below(n.a, p.nodes.size()); break;
-    case Kind::array: good = counted && below(n.a, p.arrays.size()); break;
-    case Kind::list: good = below(n.a, p.lists.size()); break;
-    case Kind::object: good = counted && below(n.a, p.objects.size()); break;
+    case Kind::bytes:
+      good = part(n.a, n.b, p.bytes.size());
+      break;
+    case Kind::seq:
+      good = n.b > 0 && part(n.a, n.b, p.children.size());
+      break;
+    case Kind::alt:
+      good = part(n.a, n.b, p.children.size());
+      break;
+    case Kind::text:
+      good = counted && below(n.a, p.automata.size());
+      break;
+    case Kind::trie:
+      good = below(n.a, p.tries.size());
+      break;
+    case Kind::star:
+      good = counted && below(n.a, p.nodes.size());
+      break;
+    case Kind::array:
+      good = counted && below(n.a, p.arrays.size());
+      break;
+    case Kind::list:
+      good = below(n.a, p.lists.size());
+      break;
+    case Kind::object:
+      good = counted && below(n.a, p.objects.size());
+      break;
   }
   if (!good) broken("a node");
 }

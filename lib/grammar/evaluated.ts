@@ -24,7 +24,7 @@ export function evaluated(schema: SchemaObject, schemas: Schemas, keyword: strin
   const seen = new Set<Term>()
   const speaks = (schema: unknown): boolean => {
     if (schema === null || typeof schema !== 'object') return false
-    const of = keyword === 'unevaluatedItems' ? /items$/i : /properties$/i
+    const of = keyword === 'unevaluatedItems' ? /items$|^contains$/i : /properties$/i
     const own = Object.entries(schema as SchemaObject)
     // Whatever it holds, wherever: rather too much than too little.
     return own.some(([name, value]) => (of.test(name) && !/^m(in|ax)/.test(name)) || name === '$ref' || speaks(value))
