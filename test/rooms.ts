@@ -35,6 +35,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['text/jinja/library', 'lib/text/jinja/library/'],
       ['text/jinja/values', 'lib/text/jinja/values/'],
       ['host/output', 'lib/host/output/'],
+      ['tools', 'lib/tools/'],
       [
         'base',
         'lib/native.ts',
@@ -43,6 +44,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
         'lib/call-site.ts',
         'lib/errors.ts',
         'lib/zod.ts',
+        'lib/plain-data.ts',
         'lib/paths.ts',
       ],
     ],
