@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <mutex>
@@ -91,12 +92,30 @@ void Engine::set_sampler(int sequence, SamplerParams params) {
       throw Error(Code::invalid_argument, "a logit bias is not a number",
                   {{"expected", "a number or -infinity"}, {"found", std::to_string(value)}});
   }
+  if (params.grammar) {
+    grammar::Matcher matcher = grammars_.matcher(*params.grammar);
+    if (params.vocabulary < 1 || params.vocabulary > grammars_.vocabulary())
+      throw Error(Code::invalid_argument, "tokens that the grammar does not know",
+                  {{"expected", "vocabulary in 1.." + std::to_string(grammars_.vocabulary())},
+                   {"found", std::to_string(params.vocabulary)}});
+    matchers_.insert_or_assign(sequence, std::move(matcher));
+  } else {
+    matchers_.erase(sequence);
+  }
   samplers_.insert_or_assign(sequence, std::move(params));
+}
+
+void Engine::truncate(int sequence, int length) {
+  kv_.truncate(sequence, length);
+  const auto matcher = matchers_.find(sequence);
+  if (matcher == matchers_.end()) return;
+  matcher->second.truncate(static_cast<std::size_t>(std::max(0, length - samplers_.at(sequence).prompt_length)));
 }
 
 void Engine::release(int sequence) {
   kv_.release(sequence);
   samplers_.erase(sequence);
+  matchers_.erase(sequence);
 }
 
 // What is reserved, not what the table happens to reach: the rest of a fork's last block may be another's.
@@ -175,12 +194,40 @@ bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, cons
   return true;
 }
 
-std::size_t Engine::result_rows() const {
+std::size_t Engine::result_rows() const { return pending_ ? step_rows() : 0; }
+
+std::size_t Engine::step_rows() const {
   std::size_t rows = 0;
-  if (pending_)
-    for (const Segment& s : step_.segments)
-      rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+  for (const Segment& s : step_.segments)
+    rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
   return rows;
+}
+
+// The tokens before every row are known, drafts included, so all masks are made before anything is computed: a device
+// could compute meanwhile.
+void Engine::make_masks() {
+  masks_.clear();
+  if (matchers_.empty()) return;
+  std::size_t row = 0, token = 0;
+  for (const Segment& segment : step_.segments) {
+    const std::size_t first = token, rows = static_cast<std::size_t>(segment.rows);
+    token += static_cast<std::size_t>(segment.count);
+    const auto matcher = segment.score || segment.rows == 0 ? matchers_.end() : matchers_.find(segment.sequence);
+    if (matcher == matchers_.end()) {
+      row += rows - (segment.score && segment.rows > 0 && segment.next < 0 ? 1 : 0);
+      continue;
+    }
+    const std::vector<std::int32_t>& computed = kv_.tokens(segment.sequence);
+    const std::size_t prompt = static_cast<std::size_t>(std::max(0, samplers_.at(segment.sequence).prompt_length));
+    grammar::Matcher& m = matcher->second;
+    m.truncate(computed.size() - std::min(prompt, computed.size()));  // drafts that were wrong
+    while (prompt + m.length() < computed.size()) m.push(computed[prompt + m.length()]);
+    masks_.resize(step_rows());
+    for (std::size_t i = first; i < token; ++i) {
+      if (computed.size() + (i - first) >= prompt) m.push(step_.tokens[i]);
+      if (token - i <= rows) masks_[row++] = m.mask(grammars_.masks());
+    }
+  }
 }
 
 // The stored step. False: discarded.
@@ -193,7 +240,8 @@ bool Engine::compute() {
     if (interrupt.load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
     // A sequence may have been truncated or released since submit().
     for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
-    model_->forward(step_, step_samplers_, kv_, *store_, scratch_, result_);
+    make_masks();
+    model_->forward(step_, step_samplers_, masks_, kv_, *store_, scratch_, result_);
   } catch (const Error& e) {
     if (e.code() != Code::interrupted) throw;
     interrupt.store(false, std::memory_order_release);

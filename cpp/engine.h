@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "grammar/matcher.h"
 #include "kv/kv_cache.h"
 #include "model/model.h"
 
@@ -44,7 +45,10 @@ class Engine {
   std::size_t block_bytes() const { return kv_block_bytes(store_->shape); }
   std::size_t scratch_bytes() const { return scratch_.bytes(); }
 
+  // What grammars are matched with: set before the first sampler that has one.
+  void set_vocabulary(std::shared_ptr<const grammar::TokenTrie> tokens) { grammars_.set_tokens(std::move(tokens)); }
   void set_sampler(int sequence, SamplerParams params);
+  void truncate(int sequence, int length);
   void release(int sequence);  // sequence and its sampler
 
   // Contents of `count` full blocks of a sequence's computed tokens, from its block `first` on: out[count *
@@ -69,7 +73,9 @@ class Engine {
 
  private:
   void check_room(std::size_t index, const Segment& segment) const;
+  std::size_t step_rows() const;
   void make_copies();
+  void make_masks();
   bool compute();
   bool goes_on() const;
   std::uint32_t registered_and_tuned() const;
@@ -82,6 +88,9 @@ class Engine {
   Scratch scratch_;
   const std::uint32_t id_;  // registered last: a constructor that throws before leaves nothing behind
   std::unordered_map<int, SamplerParams> samplers_;
+  grammar::Grammars grammars_;
+  std::unordered_map<int, grammar::Matcher> matchers_;
+  std::vector<grammar::Mask> masks_;  // of the step's result rows; empty: no grammar among them
   Step step_;
   std::vector<const SamplerParams*> step_samplers_;
   std::unordered_set<std::int32_t> end_tokens_;

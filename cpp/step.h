@@ -2,6 +2,7 @@
 // draft verification are all "count tokens after what is computed, results for the last rows of them".
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "sampling/sampler.h"
@@ -33,6 +34,9 @@ struct Run {
   int steps = 1;       // at most, the first included
   double seconds = 0;  // a further step is begun when it is expected to end within this time of the end of the first
 };
+
+// Which tokens a row may draw, one bit each; null: any.
+using RowMask = std::shared_ptr<const std::vector<std::uint32_t>>;
 
 struct StepResult {
   std::vector<SampleRow>

@@ -90,7 +90,7 @@ class Replay {
         return;
       }
       case ReplayOp::truncate:
-        engine_.kv().truncate(sequence(id), reader.next());
+        engine_.truncate(sequence(id), reader.next());
         return;
       case ReplayOp::fork: {
         const std::int32_t copy = reader.next();

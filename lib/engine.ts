@@ -53,14 +53,17 @@ import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { abortReason, onAbort } from './signals.ts'
+import { Grammars } from './structured.ts'
 import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
 import { TextService } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
+import { constraint } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
 import type { CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
 import { buildTrace, type Trace } from './trace.ts'
+import type { output, ZodType } from './zod.ts'
 
 /** What is known about a loaded model. */
 export interface EngineModel extends ModelInfo {
@@ -101,6 +104,7 @@ export class Engine {
   readonly #host: HostClient
   readonly #text: TextService
   readonly #prompts: Prompts
+  readonly #grammars: Grammars
   readonly #log: Log
   readonly #kv: KvIdentity
   /** Undefined: the model does not mark its reasoning. */
@@ -120,6 +124,7 @@ export class Engine {
     const { contextTokens, model } = loaded
     this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
     this.#prompts = new Prompts(text, this.model)
+    this.#grammars = new Grammars((source) => text.compileGrammar(source))
   }
 
   /**
@@ -171,9 +176,11 @@ export class Engine {
   /**
    * Starts a generation. Option errors throw here; what comes later rejects the result and the iterator: CONTEXT_OVERFLOW when the
    * prompt leaves no room for a token, TEMPLATE_ERROR, OUT_OF_MEMORY when other programs took the memory that the KV cache was
-   * promised, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends with finishReason 'length'.
+   * promised, SCHEMA_UNSUPPORTED, OBJECT_INVALID, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends
+   * with finishReason 'length'.
    */
-  generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<CallOf<P>>
+  generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
+  generate<T extends ZodType>(options: GenerateOptions & { schema: T }): Generation<output<T>>
   generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
@@ -185,7 +192,10 @@ export class Engine {
    * Starts n generations of one prompt, which is tokenised and computed once for all of them. Sample i is drawn with seed + i when
    * a seed is given, else with a random one (in its result): `generate` with that seed gives the same tokens.
    */
-  samples<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>, n: number): Generation<CallOf<P>>[]
+  samples<P extends Record<string, unknown>>(
+    options: WithTools<GenerateOptions, P>,
+    n: number,
+  ): Generation<unknown, CallOf<P>>[]
   samples(options: GenerateOptions, n: number): Generation[]
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
@@ -418,28 +428,27 @@ export class Engine {
     const seed = options.seed ?? randomSeed()
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
-    const markers = (reasoning ?? options.reasoning) === 'split' ? (known ?? usualMarkers) : undefined
-    const pending = make()
+    const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
+    const form = this.#grammars.form(choice ?? options, site)
+    // An answer with a form begins at once.
+    const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
+    const markers = wanted ? (known ?? usualMarkers) : undefined
+    const prompt = choice === undefined ? make() : this.#begun(make(), choice.prefix, known)
+    const pending = form === undefined ? prompt : form.after(prompt)
     const { signal, stop, ignoreEos, priority, tenant } = options
     const { askedAtMs = now(), isFirst = true, dropPrefixSpace, salt = tenant } = round
     const deadlines = isFirst ? options.deadlines : leftOf(options.deadlines, now() - askedAtMs)
     const trace = RequestTrace.start(this.model.name, 'generate')
-    const generation = new RunningGeneration({
-      site,
-      seed,
-      askedAtMs,
-      now,
-      signal,
-      trace,
-      queue,
-      ...(onEnd && { onEnd }),
-    })
+    const read = choice === undefined ? form?.read : undefined
+    const setup = { site, seed, askedAtMs, now, signal, trace, queue, read, ...(onEnd && { onEnd }) }
+    const generation = new RunningGeneration(setup)
     this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
       const marks = marksOf(markers, calls)
-      const callSpec = calls && { ...calls.format.format, control: marks, tools: calls.toolbox.names }
+      const begun = choice && { begun: choice.begun }
+      const callSpec = calls && { ...calls.format.format, control: marks, tools: calls.toolbox.names, ...begun }
       const spec: Omit<RequestSpec, 'id'> = {
         mode: 'generate',
         tokens,
@@ -450,7 +459,7 @@ export class Engine {
         ...(markers && { reasoning: { ...markers, control: marks, begun: endsInReasoning(text, markers) } }),
         ...(callSpec && { calls: callSpec }),
         ...(dropPrefixSpace !== undefined && { dropPrefixSpace }),
-        sampling,
+        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(dropPrefixSpace) },
         salt,
         askedAtMs,
         priority,
@@ -462,6 +471,19 @@ export class Engine {
       generation.attach(this.#host.open(generation, spec), tokens.length, reader)
     })
     return generation
+  }
+
+  /** A prompt with the beginning of its answer, in which names of control tokens are such. */
+  async #begun(
+    pending: Prompt | Promise<Prompt>,
+    prefix: string,
+    markers: ReasoningMarkers | undefined,
+  ): Promise<Prompt> {
+    const { tokens, text = '' } = await pending
+    const isThinking = markers !== undefined && endsInReasoning(text, markers)
+    const begun = isThinking ? `${markers.close[0]}\n\n${prefix}` : prefix
+    const more = begun === '' ? [] : await this.#text.tokenize(begun, { parseSpecial: true })
+    return { tokens: Int32Array.from([...tokens, ...more]), text: text + begun }
   }
 
   /** Posts a request when its tokens are there, unless it ended or the engine was closed meanwhile. */

@@ -18,6 +18,18 @@ export const errorCodes = {
   CONTEXT_OVERFLOW: { meaning: 'Prompt and requested tokens exceed contextTokens.', retryable: false },
   TEMPLATE_ERROR: { meaning: "The model's chat template failed, ran too long or produced too much.", retryable: false },
   NO_CHAT_TEMPLATE: { meaning: 'Messages were given but the model has no chat template.', retryable: false },
+  SCHEMA_UNSUPPORTED: {
+    meaning: 'A schema or grammar that cannot be enforced exactly; details.keyword and details.path name the part.',
+    retryable: false,
+  },
+  GRAMMAR_STUCK: {
+    meaning: 'No token continues a text of the grammar: bans, or a vocabulary without the characters, leave none.',
+    retryable: false,
+  },
+  OBJECT_INVALID: {
+    meaning: "The answer is complete but the schema's own checks refuse it; details.text is the answer.",
+    retryable: true,
+  },
   SESSION_BUSY: { meaning: 'A session was asked for a second turn while one runs.', retryable: true },
   SESSION_INVALID: {
     meaning: 'A session file is damaged, of another version, or made with another model or numerics.',

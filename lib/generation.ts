@@ -5,7 +5,7 @@
  */
 import type { CallSite } from './call-site.ts'
 import type { AnswerEnd, RequestTrace, Usage } from './diagnostics.ts'
-import type { ErrorData } from './errors.ts'
+import { type ErrorData, toErrorData } from './errors.ts'
 import { tokenRole } from './host/output/token-text.ts'
 import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import type { ChatMessage } from './messages.ts'
@@ -45,7 +45,7 @@ export interface ToolResult {
   isError: boolean
 }
 
-export interface GenerationResult<C = AnyCall> {
+export interface GenerationResult<T = unknown, C = AnyCall> {
   text: string
   /**
    * The ids that spell the text: detokenised they give it (behind white space where reasoning came before). Where a stop text begins
@@ -74,16 +74,18 @@ export interface GenerationResult<C = AnyCall> {
   seed: number
   /** One entry for each of `tokens`. */
   logprobs?: TokenLogprob[]
+  /** With a schema: the answer as a value. Only a complete answer has one, which the model ended itself. */
+  object?: T
 }
 
-/** A running generation. C: the calls that its answer may have. */
-export interface Generation<C = AnyCall> extends AsyncIterable<GenerationPart<C>> {
+/** A running generation. T: what its schema describes; C: the calls that its answer may have. */
+export interface Generation<T = unknown, C = AnyCall> extends AsyncIterable<GenerationPart<C>> {
   /**
    * Resolves at the end, also after `cancel()` or leaving the loop (finishReason 'cancelled'); rejects with `signal.reason` when
    * the signal aborts, with an OctavoError when something fails. Never an unhandled rejection, even if nobody looks at it.
    * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
-  readonly result: Promise<GenerationResult<C>>
+  readonly result: Promise<GenerationResult<T, C>>
   /** What came so far; readable at any time. */
   readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
@@ -113,6 +115,8 @@ export interface GenerationSetup {
   trace?: RequestTrace | undefined
   /** Where parts go that are read with those of other generations; whoever gives it ends it. */
   queue?: PartQueue<GenerationPart> | undefined
+  /** The value that a complete answer is; throws when it is refused after all. */
+  read?: ((text: string) => unknown) | undefined
   /**
    * Called once, before the result settles; the result is undefined when it failed. `ids`: the output as far as it was given out, the
    * reasoning and its markers included.
@@ -263,6 +267,15 @@ export class RunningGeneration implements Generation, Stream {
       seed: this.#setup.seed,
     }
     if (this.#logprobs.length > 0) result.logprobs = this.#logprobs
+    // An answer of the model's own ending; a stop of the caller's may have cut it anywhere.
+    if (this.#setup.read !== undefined && stop?.token !== undefined && stop.text === undefined) {
+      try {
+        result.object = this.#setup.read(this.#text)
+      } catch (error) {
+        this.fail(toErrorData(error))
+        return
+      }
+    }
     this.#end(result)
     this.#setup.trace?.end(result.finishReason, result.usage, timings)
     this.#settle.resolve(result)

@@ -41,6 +41,7 @@ export type {
 export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
+export type { GrammarOption, Schema } from './structured.ts'
 export type {
   AnyCall,
   ArgumentsOf,

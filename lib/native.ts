@@ -137,6 +137,36 @@ export interface SamplerParams {
   promptLength: number
   biasTokens: Int32Array
   biasValues: Float32Array
+  /** What the output must be. */
+  grammar?: NativeGrammarSource
+}
+
+/** A program that lib/grammar/ compiled. */
+export interface NativeGrammarSource {
+  /** Names the program. */
+  key: string
+  program: Int32Array
+  /** A space at the very beginning of the output is no part of its text. */
+  dropSpace: boolean
+}
+
+/** A vocabulary as grammars need it: the bytes of token t are bytes[offsets[t] .. offsets[t + 1]]. */
+export interface NativeVocabulary {
+  bytes: Uint8Array
+  offsets: Uint32Array
+  /** Allowed where a grammar may end. */
+  endTokens: Int32Array
+}
+
+/** A grammar by itself, for tests and measurements. Throws INVALID_ARGUMENT for a program that is broken. */
+export interface NativeGrammar {
+  /** 2: the bytes are a text of the grammar, 1: they begin one, 0: neither. */
+  match(bytes: Uint8Array): number
+  /** Bits of the tokens that may follow these; null when they begin no text. */
+  mask(tokens: Int32Array): Uint32Array | null
+  /** Seconds that the mask before each token took, and the token itself, by turns. */
+  time(tokens: Int32Array): Float64Array
+  size(): { states: number; bytes: number; maskBytes: number }
 }
 
 /** Fixed offsets in a step's Int32Array: `segmentStride` numbers per segment. */
@@ -238,11 +268,13 @@ export interface NativeEngine {
   setSampler(sequence: number, params: SamplerParams): void
   /** Tokens after which no run of steps goes on. */
   setEndTokens(tokens: Int32Array): void
+  /** What grammars are matched with: before the first sampler that has one. */
+  setVocabulary(vocabulary: NativeVocabulary): void
   /** Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. */
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
   /**
-   * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row)
-   * and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the
+   * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row,
+   * -2 = GRAMMAR_STUCK) and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the
    * number of rows, or -1 when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
    *
    * With `steps` above 1 a step in which every segment is one token with a draw is the first of a run: the draws are the next step's
@@ -321,6 +353,7 @@ export interface Native {
     model: NativeModel,
     options: NativeEngineOptions,
   ) => NativeEngine
+  Grammar: new (source: NativeGrammarSource, vocabulary: NativeVocabulary) => NativeGrammar
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void
   /** Ends the run of steps that engine `id` is computing, or the next one, after its step; from any thread. */

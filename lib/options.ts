@@ -17,6 +17,7 @@ import {
 import { type KvDtype, kvDtypes } from './native.ts'
 import { absolutePath, pathOf } from './paths.ts'
 import { isAbortSignal } from './signals.ts'
+import { checkStructured, type GrammarOption, type Schema, structuredShape } from './structured.ts'
 import type { ToolChoice } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
 import * as z from './zod.ts'
@@ -166,6 +167,13 @@ export interface SamplingOptions extends RequestOptions {
    * tokens. Those of `stop` and `stopTokens` end it in any case.
    */
   ignoreEos?: boolean | undefined
+  /**
+   * The answer is JSON that meets this schema: a zod type, or a JSON Schema (2020-12). The result has it as `object`. What cannot
+   * be enforced exactly is SCHEMA_UNSUPPORTED. Best said in the prompt, too: a mask guarantees form, not sense.
+   */
+  schema?: Schema | undefined
+  /** The answer is a text of this grammar. */
+  grammar?: GrammarOption | undefined
   /** Aborts the generation: iterator and result reject with `signal.reason`. */
   signal?: AbortSignal | undefined
 }
@@ -381,6 +389,7 @@ const samplingShape = {
     })
     .default('auto'),
   maxRounds: z.int().min(1).max(1024).default(8),
+  ...structuredShape,
   signal,
 }
 
@@ -406,6 +415,7 @@ export const generateSchema = z
     parseSpecial: z.boolean().default(false),
     ...samplingShape,
   })
+  .check(checkStructured)
   .check(({ value, issues }) => {
     const combination = (path: string, expected: string) =>
       issues.push({ code: 'custom', message: expected, path: [path], input: value })
@@ -439,11 +449,13 @@ export const renderSchema = z
     issues.push({ code: 'custom', message, path: [option], input: value })
   })
 
-export const turnSchema = z.strictObject({
-  ...samplingShape,
-  templateOptions: templateOptionsSchema.optional(),
-  continueFinalMessage: z.boolean().default(false),
-})
+export const turnSchema = z
+  .strictObject({
+    ...samplingShape,
+    templateOptions: templateOptionsSchema.optional(),
+    continueFinalMessage: z.boolean().default(false),
+  })
+  .check(checkStructured)
 
 export const sessionSchema = z.strictObject({
   system: z.string().optional(),

@@ -24,6 +24,7 @@ import { endMismatch, turnMessagesSchema, withoutIds } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { choiceMismatch, pathSchema, toldOf, turnSchema } from './options.ts'
 import type { AnyCall } from './tools/tool-call.ts'
+import type { output, ZodType } from './zod.ts'
 
 /** What a turn begins with: a user's text, its parts, a message (a tool's result), or several. */
 export type TurnMessage = string | readonly TextPart[] | ChatMessage | readonly ChatMessage[]
@@ -105,7 +106,9 @@ export class Session<C = AnyCall> {
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
-  generate(message: TurnMessage, options: TurnOptions = {}): Generation<C> {
+  generate<T extends ZodType>(message: TurnMessage, options: TurnOptions & { schema: T }): Generation<output<T>, C>
+  generate(message: TurnMessage, options?: TurnOptions): Generation<unknown, C>
+  generate(message: TurnMessage, options: TurnOptions = {}): Generation<unknown, C> {
     const site = new CallSite(this.generate)
     const { asked, turn } = this.#turn(message, options, site)
     this.#assertIdle(site)
@@ -129,7 +132,7 @@ export class Session<C = AnyCall> {
     }
     const generation = this.#host.start({ ...turn, onDropped, onEnd })
     if (!ended) this.#running = generation
-    return generation as Generation as Generation<C>
+    return generation as Generation as Generation<unknown, C>
   }
 
   /** The prompt that `generate` with these arguments would send. Nothing is added to the history. */

@@ -192,6 +192,8 @@ export class FakeNativeEngine implements NativeEngine {
     if (total !== nTokens) throw new Error('submit: counts do not add up')
   }
 
+  setVocabulary(): void {}
+
   setEndTokens(tokens: Int32Array): void {
     this.#endTokens = new Set(tokens)
   }

@@ -36,6 +36,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['text/jinja/values', 'lib/text/jinja/values/'],
       ['host/output', 'lib/host/output/'],
       ['tools', 'lib/tools/'],
+      ['grammar', 'lib/grammar/'],
       [
         'base',
         'lib/native.ts',
@@ -68,6 +69,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['backend.h', 'cpp/backend.h', 'cpp/step.h'],
       ['kv', 'cpp/kv/'],
       ['sampling', 'cpp/sampling/'],
+      ['grammar', 'cpp/grammar/'],
       ['files', 'cpp/files/'],
       ['os', 'cpp/os/'],
       ['base', 'cpp/error.h', 'cpp/error.cpp', 'cpp/exact_math.h', 'cpp/splitmix.h'],

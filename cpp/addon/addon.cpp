@@ -11,6 +11,7 @@
 #include "descriptions.h"
 #include "engine.h"
 #include "gguf_functions.h"
+#include "grammar_class.h"
 #include "native_bench.h"
 #include "model/shared_models.h"
 #include "step_replay.h"
@@ -164,6 +165,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
                         InstanceMethod<&JsEngine::kv_import>("kvImport"),
                         InstanceMethod<&JsEngine::set_sampler>("setSampler"),
                         InstanceMethod<&JsEngine::set_end_tokens>("setEndTokens"),
+                        InstanceMethod<&JsEngine::set_vocabulary>("setVocabulary"),
                         InstanceMethod<&JsEngine::submit>("submit"),
                         InstanceMethod<&JsEngine::wait>("wait"),
                         InstanceMethod<&JsEngine::top_logprobs>("topLogprobs"),
@@ -250,7 +252,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return number_of(info, [&] { return get().kv().length(small(info[0], "sequence")); });
   }
   void sequence_truncate(const Napi::CallbackInfo& info) {
-    guarded(info.Env(), [&] { get().kv().truncate(small(info[0], "sequence"), small(info[1], "length")); });
+    guarded(info.Env(), [&] { get().truncate(small(info[0], "sequence"), small(info[1], "length")); });
   }
   void sequence_accept(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] {
@@ -273,6 +275,10 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       SamplerParams params = sampler_params(object(info[1], "params"));  // may run JavaScript: before get()
       get().set_sampler(small(info[0], "sequence"), std::move(params));
     });
+  }
+
+  void set_vocabulary(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get().set_vocabulary(token_trie(object(info[0], "vocabulary"))); });
   }
 
   void set_end_tokens(const Napi::CallbackInfo& info) {
@@ -475,6 +481,7 @@ Napi::Value dequantise(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Model", JsModel::define(env));
   exports.Set("Engine", JsEngine::define(env));
+  exports.Set("Grammar", define_grammar(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
   exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {

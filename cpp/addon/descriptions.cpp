@@ -2,6 +2,8 @@
 
 #include "model/rope.h"
 
+#include <algorithm>
+
 namespace octavo::addon {
 
 namespace {
@@ -95,6 +97,22 @@ ModelDesc model_desc(const Napi::Object& o) {
   return d;
 }
 
+std::shared_ptr<const grammar::TokenTrie> token_trie(const Napi::Object& o) {
+  const Napi::Value all = o.Get("bytes"), starts = o.Get("offsets"), ends = o.Get("endTokens");
+  const auto bytes = typed<Napi::Uint8Array>(all, napi_uint8_array, "bytes", "a Uint8Array");
+  const auto offsets = typed<Napi::Uint32Array>(starts, napi_uint32_array, "offsets", "a Uint32Array");
+  return grammar::TokenTrie::of({bytes.Data(), bytes.Data() + bytes.ElementLength()},
+                                {offsets.Data(), offsets.Data() + offsets.ElementLength()}, copied(ends, "endTokens"));
+}
+
+std::shared_ptr<const grammar::Source> grammar_source(const Napi::Object& o) {
+  auto source = std::make_shared<grammar::Source>();
+  source->key = text(o.Get("key"), "grammar.key");
+  source->drop_space = o.Get("dropSpace").ToBoolean();
+  source->program = copied(o.Get("program"), "grammar.program");
+  return source;
+}
+
 SamplerParams sampler_params(const Napi::Object& o) {
   SamplerParams p;
   p.temperature = static_cast<float>(number(o.Get("temperature"), "temperature"));
@@ -110,6 +128,7 @@ SamplerParams sampler_params(const Napi::Object& o) {
   p.prompt_length = small(o.Get("promptLength"), "promptLength");
   // Both properties before either array: reading one may run JavaScript, which could take the other one's memory away.
   const Napi::Value bias_tokens = o.Get("biasTokens"), bias_values = o.Get("biasValues");
+  if (o.Has("grammar") && !o.Get("grammar").IsUndefined()) p.grammar = grammar_source(object(o.Get("grammar"), "grammar"));
   const Napi::Int32Array tokens = ints(bias_tokens, "biasTokens");
   const Napi::Float32Array values = floats(bias_values, "biasValues");
   if (tokens.ElementLength() != values.ElementLength()) bad_argument("biasValues", "as many values as biasTokens");

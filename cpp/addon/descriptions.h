@@ -1,5 +1,6 @@
 // Plain objects of lib/native.ts as the structs they describe.
 #pragma once
+#include "grammar/matcher.h"
 #include "model/model.h"
 #include "values.h"
 
@@ -7,6 +8,8 @@ namespace octavo::addon {
 
 ModelDesc model_desc(const Napi::Object& o);
 SamplerParams sampler_params(const Napi::Object& o);
+std::shared_ptr<const grammar::TokenTrie> token_trie(const Napi::Object& o);
+std::shared_ptr<const grammar::Source> grammar_source(const Napi::Object& o);
 KvDtype kv_dtype(const Napi::Value& name);
 
 }  // namespace octavo::addon

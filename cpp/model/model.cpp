@@ -322,8 +322,8 @@ void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
 }
 
 // Final norm, head and sampling for s.x[wanted], at most logit_rows at a time.
-void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s,
-                    StepResult& result) const {
+void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers,
+                    const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, StepResult& result) const {
   const ModelDesc& d = desc_;
   const int total = static_cast<int>(result.rows.size());
   // Histories first: pointers into s.history are set once it has stopped growing.
@@ -346,6 +346,7 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
       SampleRow& r = result.rows[row];
       r.params = segment.score ? nullptr : samplers[g];
       r.history_length = start + i + 1;
+      r.mask = masks.empty() || masks[row] == nullptr ? nullptr : masks[row]->data();
       r.target = !segment.score          ? -1
                  : i + 1 < segment.count ? step.tokens[token + static_cast<std::size_t>(i) + 1]
                                          : segment.next;
@@ -366,14 +367,15 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
   }
 }
 
-void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store,
-                    Scratch& s, StepResult& result) const {
+void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers,
+                    const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s,
+                    StepResult& result) const {
   const int T = static_cast<int>(step.tokens.size());
   prepare(step, kv, s, result);
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), T, s.cos_sin);
   backend_->embed(s.x, *embed_, step.tokens.data(), T);
   layers_forward(store, s, T);
-  if (!result.rows.empty()) results(step, samplers, kv, s, result);
+  if (!result.rows.empty()) results(step, samplers, masks, kv, s, result);
 }
 
 }  // namespace octavo

@@ -118,9 +118,10 @@ class Model {
   Backend& backend() const { return *backend_; }
 
   // Computes a step whose room is reserved in `kv`: writes keys and values, fills result.rows (samplers[i] belongs to
-  // segment i; may be null when the segment has no drawn rows). Does not commit. Throws interrupted.
-  void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, KvCache& kv, KvStore& store,
-               Scratch& scratch, StepResult& result) const;
+  // segment i; may be null when the segment has no drawn rows; masks[i] to row i, may be null, none at all: no row has
+  // one). Does not commit. Throws interrupted.
+  void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks,
+               KvCache& kv, KvStore& store, Scratch& scratch, StepResult& result) const;
 
  private:
   enum class Progress : std::uint8_t { untouched, loading, loaded };
@@ -157,8 +158,8 @@ class Model {
   void feed_forward(const Layer& layer, Scratch& s, int T) const;
   void queries_and_keys(const Layer& layer, Scratch& s, int T) const;
   void layers_forward(KvStore& store, Scratch& s, int T) const;
-  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const KvCache& kv, Scratch& s,
-               StepResult& result) const;
+  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks,
+               const KvCache& kv, Scratch& s, StepResult& result) const;
 
   ModelDesc desc_;
   std::unique_ptr<Backend> backend_;

@@ -27,6 +27,15 @@ inline F32x4 load4(const float* p) {
   return v;
 }
 
+// Lanes whose bit of `kept` is not set become -infinity.
+inline void select4(float* p, std::uint32_t kept) {
+  const std::int32_t bits = static_cast<std::int32_t>(kept);
+  const I32x4 keep = ((I32x4{bits, bits, bits, bits} & I32x4{1, 2, 4, 8}) != 0);
+  constexpr float low = -std::numeric_limits<float>::infinity();
+  const F32x4 v = keep ? load4(p) : F32x4{low, low, low, low};
+  std::memcpy(p, &v, sizeof(v));
+}
+
 // group_max[ceil(vocab / 64)]; NaN counts as -infinity. Returns the highest.
 inline float scan_maxima(const float* logits, int vocab, float* group_max) {
   constexpr float low = -std::numeric_limits<float>::infinity();

@@ -1,5 +1,6 @@
 // One row of logits -> one token. What each step means, exactly (l a logit after bias and penalties, h the highest l):
 //
+//   What a mask does not allow counts as -infinity from then on, whatever its bias.
 //   NaN counts as -infinity, +infinity beside a finite logit as the largest float; -infinity is never drawn.
 //   Order everywhere: higher l first, lower id first among equals. T below 1e-30 counts as 1e-30.
 //   top-k keeps the first k.
@@ -105,6 +106,23 @@ Row scan(float* logits, int vocab, SamplerScratch& scratch) {
   std::replace(logits, logits + vocab, infinity, largest);
   row.highest = scan_maxima(logits, vocab, scratch.group_max.data());
   return row;
+}
+
+// Tokens that the mask does not allow become -infinity.
+void apply_mask(float* logits, int vocab, const std::uint32_t* mask) {
+  for (int i = 0; i < vocab; i += 32) {
+    const std::uint32_t allowed = mask[i / 32];
+    if (allowed == 0xffffffffu) continue;
+    const int end = std::min(vocab, i + 32);
+    if (allowed == 0) {
+      std::fill(logits + i, logits + end, -infinity);
+    } else if (end - i == 32) {
+      for (int j = 0; j < 32; j += 4) select4(logits + i + j, (allowed >> j) & 15);
+    } else {
+      for (int j = i; j < end; ++j)
+        if (((allowed >> (j - i)) & 1) == 0) logits[j] = -infinity;
+    }
+  }
 }
 
 // ---- bias and penalties --------------------------------------------------------------------------------------------
@@ -383,10 +401,14 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
     row.logprob = logprob(logits[row.target]);
     return;
   }
-  if (!row.params->bias.empty() || has_penalties(*row.params) || scanned.vocab != drawable) {
+  if (row.mask != nullptr) apply_mask(logits, drawable, row.mask);
+  if (row.mask != nullptr || !row.params->bias.empty() || has_penalties(*row.params) || scanned.vocab != drawable) {
     apply_bias_and_penalties(logits, vocab, row, scratch);
     scanned = scan(logits, drawable, scratch);
-    if (scanned.highest == -infinity) return;
+    if (scanned.highest == -infinity) {
+      if (row.mask != nullptr) row.token = -2;
+      return;
+    }
   }
   row.token = draw(scanned, *row.params, static_cast<std::uint32_t>(row.history_length), scratch);
   if (n_top < 0) return;

@@ -1,17 +1,23 @@
 // Sampling with counter-based noise, one implementation for every backend. Order of operations on a row of raw logits:
 //
-//   log-probabilities (if asked) of the raw logits -> logit bias -> repetition penalty (tokens of prompt and output) ->
-//   presence and frequency penalties (tokens of the output) -> temperature -> top-k -> top-p -> min-p -> draw
+//   log-probabilities (if asked) of the raw logits -> mask of a grammar -> logit bias -> repetition penalty (tokens of
+//   prompt and output) -> presence and frequency penalties (tokens of the output) -> temperature -> top-k -> top-p ->
+//   min-p -> draw
 //
 // temperature 0 is argmax, the lowest id on a tie. Otherwise the token is argmax over the kept set of
 // logit / T + Gumbel(seed, position, token) (the Gumbel-max trick), so a draw depends on nothing but the row, the
 // parameters and those three numbers: speculative and ordinary decoding give the same sequence at every temperature.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
 namespace octavo {
+
+namespace grammar {
+struct Source;
+}
 
 struct SamplerParams {
   float temperature = 0;         // >= 0
@@ -26,6 +32,7 @@ struct SamplerParams {
   int vocabulary = 0;  // ids from here on are never drawn (a padded model has rows without a token); 0 = all may be
   int prompt_length = 0;         // tokens before the output begins; a request that is recomputed keeps its own
   std::vector<std::pair<std::int32_t, float>> bias;  // token, added to its logit; -infinity bans it
+  std::shared_ptr<const grammar::Source> grammar;    // what the output must be; null: anything
 };
 
 struct TokenLogprob {
@@ -38,9 +45,10 @@ struct SampleRow {
   const SamplerParams* params;
   const std::int32_t* history;  // every token before the one to be drawn: prompt and output
   int history_length;           // = the position of the token to be drawn: the noise's counter
+  const std::uint32_t* mask = nullptr;  // [ceil(vocab / 32)]: bits of the tokens that may be drawn; null: all may
   std::int32_t target = -1;  // >= 0: no draw, the log-probability of this token instead (scoring); params may be null
   // Results
-  std::int32_t token = -1;      // -1: the row has no finite logit (NUMERIC_ERROR)
+  std::int32_t token = -1;      // -1: the row has no finite logit (NUMERIC_ERROR); -2: none that the mask allows
   float logprob = 0;            // log-softmax of the raw logits at `token` (params->logprobs >= 0, or a target)
   std::vector<TokenLogprob> top;  // params->logprobs most likely, descending, lowest id first on ties
 };

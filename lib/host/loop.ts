@@ -5,7 +5,7 @@
  * work the loop returns, and the next message wakes it.
  */
 import { OctavoError, toErrorData } from '../errors.ts'
-import type { NativeEngine } from '../native.ts'
+import type { NativeEngine, NativeVocabulary } from '../native.ts'
 import { statIndex } from '../native.ts'
 import { KvTransfers } from './kv-transfer.ts'
 import { TokenTable } from './output/detokenizer.ts'
@@ -217,6 +217,10 @@ export class HostLoop {
         this.#eosIds = new Set(message.vocabulary.eosIds)
         this.#runEnds.setAlways(message.vocabulary.eosIds)
         this.#table = new TokenTable(message.vocabulary.tokenBytes)
+        this.#kv.vocabulary = {
+          ...message.vocabulary.tokenBytes,
+          endTokens: Int32Array.from(message.vocabulary.eosIds),
+        }
         return
       case 'request':
         this.#add(message.request)
@@ -294,6 +298,8 @@ export class NativeKv implements KvPort {
   readonly #engine: NativeEngine
   readonly #stats = new Int32Array(Object.keys(statIndex).length)
   readonly totalBlocks: number
+  /** The engine gets it with the first grammar: most engines never have one. */
+  vocabulary: NativeVocabulary | undefined
 
   constructor(engine: NativeEngine) {
     this.#engine = engine
@@ -304,6 +310,10 @@ export class NativeKv implements KvPort {
     const sequence = this.#engine.sequenceCreate(request.spec.salt)
     if (request.spec.mode !== 'generate') return sequence
     try {
+      if (request.spec.sampling.grammar !== undefined && this.vocabulary !== undefined) {
+        this.#engine.setVocabulary(this.vocabulary)
+        this.vocabulary = undefined
+      }
       this.#engine.setSampler(sequence, samplerParams(request.spec.sampling, request.promptLength))
     } catch (error) {
       this.#engine.sequenceFree(sequence)

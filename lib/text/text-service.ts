@@ -3,6 +3,7 @@
  * one. Every call is a promise; a long text delays neither the event loop nor short calls that come after it.
  */
 import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../errors.ts'
+import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
 import type { GgufValue } from '../native.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
@@ -174,6 +175,11 @@ export class TextService {
       ? `The model's chat template cannot be used; give a prompt instead of messages. ${this.#fault.message}`
       : 'The model has no chat template; give a prompt instead of messages.'
     return { code: 'NO_CHAT_TEMPLATE', message: why, details: { ...this.#fault?.details } }
+  }
+
+  /** Rejects with SCHEMA_UNSUPPORTED. */
+  compileGrammar(source: GrammarSource): Promise<CompiledGrammar> {
+    return this.#client.call('grammar', source)
   }
 
   /** Ends all workers; calls that are pending reject with ENGINE_CLOSED. */

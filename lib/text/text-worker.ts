@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../errors.ts'
+import { compileGrammar, type GrammarSource } from '../grammar/compile.ts'
 import { native } from '../native.ts'
 import { templateFault } from './template-sandbox.ts'
 import type { Started, TextWorkerData } from './text-service.ts'
@@ -45,6 +46,8 @@ function* start({ op, args }: Call): Job {
       const { ids, options } = args as { ids: Int32Array; options: DecodeOptions }
       return tokenizer.decode(ids, options)
     }
+    case 'grammar':
+      return compileGrammar(args as GrammarSource)
     default:
       throw new Error(`unknown operation ${op}`)
   }

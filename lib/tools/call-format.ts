@@ -17,6 +17,17 @@ export interface CallFormat {
   body: 'json' | 'named' | 'xml'
   /** What `named` puts before a name. */
   prefix: string
+  /** How the answer is begun for a model that must call. */
+  force: {
+    /** Before name and arguments as one JSON object. */
+    any: string
+    /** The key of the arguments in it. Default 'arguments'. */
+    key?: string
+    /** Up to the arguments of `{name}`. */
+    named?: string | undefined
+    /** The control token without which there is no such way. */
+    needs?: string
+  }
 }
 
 /** A format with what a vocabulary and a request say. */

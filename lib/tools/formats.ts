@@ -12,7 +12,7 @@ interface Way extends CallFormat {
   tokens: string[]
 }
 
-const nothing = { openFirst: [], close: [], skip: [], bare: false, prefix: '' }
+const nothing = { openFirst: [], close: [], skip: [], bare: false, prefix: '', force: { any: '' } }
 
 const ways: Way[] = [
   // gpt-oss
@@ -20,12 +20,17 @@ const ways: Way[] = [
     ...{ ...nothing, name: 'harmony', body: 'named', prefix: 'functions.', close: ['<|call|>'] },
     open: ['<|channel|>commentary to=', '<|channel|>analysis to='],
     openFirst: ['to=functions.'],
+    force: {
+      any: '<|channel|>commentary<|message|>',
+      named: '<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>',
+    },
     seen: [['<|channel|>', 'to=']],
     tokens: ['<|channel|>', '<|constrain|>', '<|message|>', '<|call|>'],
   },
   // Mistral, Ministral, Magistral, Devstral
   {
     ...{ ...nothing, name: 'mistral', body: 'named', open: ['[TOOL_CALLS]'] },
+    force: { any: '[TOOL_CALLS][', named: '[TOOL_CALLS]{name}[ARGS]', needs: '[ARGS]' },
     seen: [['[TOOL_CALLS]']],
     tokens: ['[TOOL_CALLS]'],
   },
@@ -34,30 +39,38 @@ const ways: Way[] = [
     ...{ ...nothing, name: 'deepseek', body: 'named', open: ['<｜tool▁call▁begin｜>'] },
     ...{ close: ['<｜tool▁call▁end｜>', '```<｜tool▁call▁end｜>'], prefix: 'function<｜tool▁sep｜>' },
     skip: ['<｜tool▁calls▁begin｜>', '<｜tool▁calls▁end｜>'],
+    force: {
+      any: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>',
+      named: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>{name}\n```json\n',
+    },
     seen: [['<｜tool▁call▁begin｜>']],
     tokens: ['<｜tool▁call▁begin｜>', '<｜tool▁call▁end｜>', '<｜tool▁sep｜>'],
   },
   // Qwen3-Coder
   {
     ...{ ...nothing, name: 'qwen-xml', body: 'xml', open: ['<tool_call>'], close: ['</tool_call>'] },
+    force: { any: '<tool_call>\n' },
     seen: [['<tool_call>', '<function=', '<parameter=']],
     tokens: [],
   },
   // Hermes, Qwen 2.5, Qwen 3, SmolLM, and many others
   {
     ...{ ...nothing, name: 'hermes', body: 'json', open: ['<tool_call>'], close: ['</tool_call>'] },
+    force: { any: '<tool_call>\n' },
     seen: [['<tool_call>']],
     tokens: ['<tool_call>', '</tool_call>'],
   },
   // Phi 4, Granite
   {
     ...{ ...nothing, name: 'phi', body: 'json', open: ['<|tool_call|>'], close: ['<|/tool_call|>'] },
+    force: { any: '<|tool_call|>' },
     seen: [['<|tool_call|>']],
     tokens: ['<|tool_call|>'],
   },
   // Llama 3
   {
     ...{ ...nothing, name: 'llama', body: 'json', open: ['<|python_tag|>'], bare: true },
+    force: { any: '', key: 'parameters' },
     seen: [['<|python_tag|>'], ['ipython'], ['"parameters"', '<|eot_id|>']],
     tokens: ['<|python_tag|>', '<|eom_id|>'],
   },
@@ -81,6 +94,8 @@ export function callFormat(
     ways.find(({ tokens }) => tokens.length > 0 && tokens.every((name) => ids.has(name))) ??
     ways.at(-1)!
   const { seen: _, tokens, ...format } = way
+  const { needs, ...force } = format.force
+  if (needs !== undefined) format.force = ids.has(needs) ? force : { ...force, named: undefined }
   const names = new Set([...tokens, ...marksIn(format), ...betweenNameAndArguments])
   const known = [...names].flatMap((name): [string, number][] => (ids.has(name) ? [[name, ids.get(name)!]] : []))
   return { format, control: known }

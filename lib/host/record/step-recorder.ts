@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { serialize } from 'node:v8'
-import type { NativeEngine, SamplerParams } from '../../native.ts'
+import type { NativeEngine, NativeVocabulary, SamplerParams } from '../../native.ts'
 import { segmentStride } from '../../native.ts'
 
 /** Codes of cpp/step_replay.h. */
@@ -15,12 +15,15 @@ export const replayOp = {
 export interface StepRecord {
   ops: Int32Array
   samplers: SamplerParams[]
+  /** Of the grammars among the samplers: give it to the engine that is to do the steps again. */
+  vocabulary?: NativeVocabulary
 }
 
 /** The engine, recorded; `file` is written when it is closed. */
 export function recorded(engine: NativeEngine, file: string): NativeEngine {
   const ops: number[] = []
   const samplers: SamplerParams[] = []
+  let vocabulary: NativeVocabulary | undefined
   /** The last step without its tokens. */
   let step: number[] = []
   const overrides: Partial<NativeEngine> = {
@@ -56,6 +59,11 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
       samplers.push({ ...params })
       engine.setSampler(sequence, params)
     },
+    setVocabulary: (given) => {
+      // Copies: what threads share is not written to a file.
+      vocabulary = { bytes: given.bytes.slice(), offsets: given.offsets.slice(), endTokens: given.endTokens.slice() }
+      engine.setVocabulary(given)
+    },
     submit: (segments, nSegments, tokens, nTokens) => {
       step = [replayOp.step, nSegments, nTokens, ...segments.subarray(0, nSegments * segmentStride)]
       ops.push(...step)
@@ -73,7 +81,10 @@ export function recorded(engine: NativeEngine, file: string): NativeEngine {
       return rows
     },
     close: () => {
-      writeFileSync(file, serialize({ ops: Int32Array.from(ops), samplers } satisfies StepRecord))
+      writeFileSync(
+        file,
+        serialize({ ops: Int32Array.from(ops), samplers, ...(vocabulary && { vocabulary }) } satisfies StepRecord),
+      )
       engine.close()
     },
   }

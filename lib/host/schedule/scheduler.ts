@@ -244,7 +244,8 @@ export class Scheduler {
     request.computed += certain
     request.room -= certain
     if (request.spec.mode === 'score') {
-      for (let r = row; r < row + rows; r++) if (results.tokens[r]! < 0) request.fail(numericError(request))
+      for (let r = row; r < row + rows; r++)
+        if (results.tokens[r]! < 0) request.fail(noToken(request, results.tokens[r]!))
       if (request.end === undefined) request.acceptScores(from + 1, results.logprobs.subarray(row, row + rows), nowMs)
       return
     }
@@ -275,7 +276,7 @@ export class Scheduler {
     const wanted = request.spec.sampling.logprobs > 0
     for (let d = 0; d < rows; d++) {
       const token = results.tokens[row + d]!
-      if (token < 0) request.fail(numericError(request))
+      if (token < 0) request.fail(noToken(request, token))
       else {
         request.accept(token, results.logprobs[row + d]!, wanted ? results.top(row + d) : undefined, nowMs)
         this.#generatedTokens++
@@ -444,10 +445,9 @@ export class Scheduler {
   }
 }
 
-function numericError(request: HostRequest) {
-  return {
-    code: 'NUMERIC_ERROR' as const,
-    message: 'The model produced logits without a finite value.',
-    details: { position: request.computed },
-  }
+/** `result`: as NativeEngine.wait has it. */
+function noToken(request: HostRequest, result: number): ErrorData {
+  const details = { position: request.computed }
+  if (result === -2) return { code: 'GRAMMAR_STUCK', message: 'No token continues a text of the grammar.', details }
+  return { code: 'NUMERIC_ERROR', message: 'The model produced logits without a finite value.', details }
 }

@@ -1,0 +1,60 @@
+// What masks need to know of a vocabulary: its tokens as a trie in preorder, so that one walk tells which of them a
+// state allows, and the tokens that are text of a JSON string whatever stands before them in it, as a ready mask, with
+// a trie of the others. Made once for a vocabulary and shared by all engines of the process that use it.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace octavo::grammar {
+
+class TokenTrie {
+ public:
+  struct Walk {                      // node i
+    std::vector<std::uint8_t> byte;  // the last byte of its path
+    std::vector<int> end;            // the first node that is not below it
+    std::vector<int> token;          // a token that is its path; -1: none
+    std::vector<std::uint16_t> depth;
+  };
+
+  // bytes of token t: bytes[offsets[t] .. offsets[t + 1]); tokens without bytes (control tokens) are never allowed,
+  // but for end tokens where a grammar may end. Throws invalid_argument.
+  TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets, std::vector<std::int32_t> end_tokens);
+
+  int size() const { return static_cast<int>(offsets_.size()) - 1; }
+  int words() const { return (size() + 31) / 32; }
+  int longest() const { return longest_; }
+  const std::uint8_t* begin(int token) const { return bytes_.data() + offsets_[static_cast<std::size_t>(token)]; }
+  const std::uint8_t* end(int token) const { return bytes_.data() + offsets_[static_cast<std::size_t>(token) + 1]; }
+  const std::vector<std::int32_t>& end_tokens() const { return end_tokens_; }
+  bool ends(int token) const;
+
+  const Walk& all() const { return all_; }
+  const Walk& not_plain() const { return not_plain_; }
+  // A mask of the plain ones of so many characters at most: [words()].
+  const std::uint32_t* plain(int characters) const {
+    const int most = characters < longest_plain_ ? characters : longest_plain_;
+    return plain_.data() + static_cast<std::size_t>(most) * static_cast<std::size_t>(words());
+  }
+  int longest_plain() const { return longest_plain_; }
+  // Further tokens with the same bytes; -1: none.
+  int same(int token) const { return same_[static_cast<std::size_t>(token)]; }
+
+  // A trie of these tokens that may be shared.
+  static std::shared_ptr<const TokenTrie> of(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets,
+                                             std::vector<std::int32_t> end_tokens);
+
+ private:
+  Walk walk(std::vector<int> tokens);
+  int plain_characters(int token) const;
+
+  std::vector<std::uint8_t> bytes_;
+  std::vector<std::uint32_t> offsets_;
+  std::vector<std::int32_t> end_tokens_;
+  std::vector<int> same_;
+  Walk all_, not_plain_;
+  std::vector<std::uint32_t> plain_;  // [longest_plain_ + 1][words()]
+  int longest_ = 1, longest_plain_ = 0;
+};
+
+}  // namespace octavo::grammar

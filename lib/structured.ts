@@ -1,0 +1,177 @@
+/**
+ * Answers with a form: the options `schema` and `grammar`, what is compiled of them (in the text worker, once for each text), and how
+ * an answer is read back as a value.
+ */
+import { types } from 'node:util'
+import type { CallSite } from './call-site.ts'
+import { OctavoError } from './errors.ts'
+import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
+import type { NativeGrammarSource } from './native.ts'
+import * as z from './zod.ts'
+
+/** A zod type, or a JSON Schema: an object or a boolean. */
+export type Schema = z.ZodType | { [keyword: string]: unknown } | boolean
+
+/** One of the ways to write a grammar down. */
+export type GrammarOption =
+  /** A regular expression of ECMAScript (as with the `u` flag) that matches the whole text. */
+  | { regex: string | RegExp }
+  /** One of these texts. */
+  | { choice: readonly string[] }
+  /** Rules in GBNF, the first of them called root: docs/typed-answers.md has the dialect. */
+  | { ebnf: string }
+
+const { isRegExp } = types
+const grammarText = '{ regex }, { choice } or { ebnf }'
+/** Of whichever copy of zod it is. */
+const isZod = (schema: Schema): schema is z.ZodType => typeof schema === 'object' && '_zod' in schema
+
+export const structuredShape = {
+  schema: z
+    .custom<Schema>(
+      (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null && !Array.isArray(value)),
+      'a zod type or a JSON Schema',
+    )
+    .optional(),
+  grammar: z
+    .union(
+      [
+        z.strictObject({
+          regex: z.custom<string | RegExp>(
+            (value) => typeof value === 'string' || isRegExp(value),
+            'a string or a RegExp',
+          ),
+        }),
+        z.strictObject({ choice: z.array(z.string()).min(1) }),
+        z.strictObject({ ebnf: z.string().min(1) }),
+      ],
+      { error: grammarText },
+    )
+    .optional(),
+}
+
+interface Checked {
+  value: { schema?: unknown; grammar?: unknown; ignoreEos: boolean; reasoning?: string | undefined }
+  issues: z.core.$ZodRawIssue[]
+}
+
+export function checkStructured({ value, issues }: Checked): void {
+  const { schema, grammar, ignoreEos, reasoning } = value
+  const refuse = (path: string, message: string) => issues.push({ code: 'custom', message, path: [path], input: value })
+  if (schema !== undefined && grammar !== undefined) refuse('grammar', 'either schema or grammar')
+  else if ((schema ?? grammar) === undefined) return
+  else if (ignoreEos) refuse('ignoreEos', 'false: an answer with a form ends where it is complete')
+  else if (reasoning === 'split') refuse('reasoning', "'keep': an answer with a form begins at once")
+}
+
+/** How one request's answer is constrained and read. */
+export interface Form {
+  /** Waits for the grammar and then gives what was given. */
+  after<T>(pending: T | Promise<T>): Promise<T>
+  /** Of the compiled grammar, once `after` has resolved. */
+  source(dropSpace: boolean | undefined): NativeGrammarSource
+  /** The value of a complete text; throws OBJECT_INVALID. */
+  read: ((text: string) => unknown) | undefined
+}
+
+/** Programs of the last schemas and grammars, up to so many numbers together. */
+const mostWords = 8 << 20
+
+/** The grammars of an engine. */
+export class Grammars {
+  readonly #compile: (source: GrammarSource) => Promise<CompiledGrammar>
+  /** By source text; the last used one last. */
+  readonly #known = new Map<string, Promise<CompiledGrammar>>()
+  readonly #sizes = new Map<string, number>()
+  /** JSON Schemas of zod types. */
+  readonly #texts = new WeakMap<z.ZodType, string>()
+
+  constructor(compile: (source: GrammarSource) => Promise<CompiledGrammar>) {
+    this.#compile = compile
+  }
+
+  /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. */
+  form(
+    { schema, grammar }: { schema?: Schema | undefined; grammar?: GrammarOption | undefined },
+    site: CallSite,
+  ): Form | undefined {
+    if (schema === undefined && grammar === undefined) return undefined
+    const source: GrammarSource =
+      schema !== undefined ? { kind: 'schema', text: this.#schemaText(schema, site) } : sourceOf(grammar!)
+    let compiled: CompiledGrammar | undefined
+    return {
+      after: async (pending) => {
+        const [result, program] = await Promise.all([pending, this.#program(source)])
+        compiled = program
+        return result
+      },
+      source: (dropSpace = false) => ({ ...compiled!, dropSpace }),
+      read: schema === undefined ? undefined : (text) => read(text, schema),
+    }
+  }
+
+  #schemaText(schema: Schema, site: CallSite): string {
+    const known = isZod(schema) ? this.#texts.get(schema) : undefined
+    if (known !== undefined) return known
+    try {
+      const text = JSON.stringify(isZod(schema) ? jsonSchemaOf(schema) : schema)
+      if (isZod(schema)) this.#texts.set(schema, text)
+      return text
+    } catch (error) {
+      const message = `Option schema: it has no JSON Schema: ${(error as Error).message}`
+      throw site.error({ code: 'INVALID_ARGUMENT', message, details: { option: 'schema' } })
+    }
+  }
+
+  #program(source: GrammarSource): Promise<CompiledGrammar> {
+    const key = JSON.stringify(source)
+    const known = this.#known.get(key) ?? this.#compile(source)
+    this.#known.delete(key)
+    this.#known.set(key, known)
+    known.then(
+      ({ program }) => this.#trim(key, program.length + key.length),
+      () => this.#known.delete(key),
+    )
+    return known
+  }
+
+  #trim(key: string, size: number): void {
+    this.#sizes.set(key, size)
+    let sum = [...this.#sizes.values()].reduce((a, b) => a + b, 0)
+    for (const old of this.#known.keys()) {
+      if (sum <= mostWords || old === key) return
+      sum -= this.#sizes.get(old) ?? 0
+      this.#sizes.delete(old)
+      this.#known.delete(old)
+    }
+  }
+}
+
+/** What is written is what zod reads: its input. Objects have the properties they list, unless they say otherwise. */
+function jsonSchemaOf(schema: z.ZodType): unknown {
+  if (typeof schema.toJSONSchema !== 'function')
+    throw new Error('this type has no toJSONSchema(), give z.toJSONSchema(type)')
+  return schema.toJSONSchema({
+    io: 'input',
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema._zod.def.type === 'object' && jsonSchema.additionalProperties === undefined)
+        jsonSchema.additionalProperties = false
+    },
+  })
+}
+
+function sourceOf(grammar: GrammarOption): GrammarSource {
+  if ('choice' in grammar) return { kind: 'choice', texts: [...grammar.choice] }
+  if ('ebnf' in grammar) return { kind: 'ebnf', text: grammar.ebnf }
+  return { kind: 'regex', text: typeof grammar.regex === 'string' ? grammar.regex : grammar.regex.source }
+}
+
+function read(text: string, schema: Schema): unknown {
+  const object: unknown = JSON.parse(text)
+  if (!isZod(schema)) return object
+  const { success, data, error } = schema.safeParse(object)
+  if (success) return data
+  const issues = error.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') }))
+  const { message, path } = issues[0]!
+  throw new OctavoError('OBJECT_INVALID', `The schema refuses the answer at '${path}': ${message}`, { text, issues })
+}
