@@ -386,7 +386,8 @@ export class Engine {
     this.#prompts.assertTemplate(site, source)
     const { tools, continueFinalMessage } = source
     const output = this.#chatOutput(source, sampling, cacheId)
-    if (tools === undefined || tools.names.length === 0 || continueFinalMessage) {
+    const calls = tools !== undefined && tools.names.length > 0 && sampling.schema === undefined
+    if (!calls || continueFinalMessage) {
       const end = (result: GenerationResult | undefined, ids: readonly number[]) =>
         onEnd?.(result, result === undefined ? [] : [answerMessage(result, ids)])
       return this.#generate(() => make([]), sampling, site, { ...output, onEnd: end })

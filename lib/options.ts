@@ -394,8 +394,12 @@ const samplingShape = {
 }
 
 /** What is expected of a choice of tools that does not go with the tools that there are. */
-export function choiceMismatch(tools: Toolbox | undefined, choice: ToolChoice): string | undefined {
+export function choiceMismatch(
+  tools: Toolbox | undefined,
+  { toolChoice: choice, schema, grammar }: Pick<ParsedSampling, 'toolChoice' | 'schema' | 'grammar'>,
+): string | undefined {
   if (choice === 'auto' || choice === 'none') return undefined
+  if ((schema ?? grammar) !== undefined) return "'auto' or 'none' where the answer has a form of its own"
   if (tools === undefined || tools.names.length === 0) return "'auto' or 'none' where there are no tools"
   if (choice === 'required' || tools.tools.has(choice.name)) return undefined
   return `the name of a tool: ${tools.names.join(', ')}`
@@ -431,7 +435,7 @@ export const generateSchema = z
       const mismatch = endMismatch(messages.at(-1), value)
       if (mismatch !== undefined) combination(...mismatch)
     }
-    const choice = choiceMismatch(value.tools, value.toolChoice)
+    const choice = choiceMismatch(value.tools, value)
     if (choice !== undefined) combination('toolChoice', choice)
   })
 

@@ -150,7 +150,7 @@ export class Session<C = AnyCall> {
     if (mismatch !== undefined) throw invalidArgument(site, ...mismatch, continueFinalMessage)
     const [messages, turns, first] = [[...this.#messages, ...asked], [...this.#turns], this.#first]
     const variables = { ...this.#conversation.templateOptions, ...templateOptions }
-    const choice = choiceMismatch(this.#conversation.tools, sampling.toolChoice)
+    const choice = choiceMismatch(this.#conversation.tools, sampling)
     if (choice !== undefined) throw invalidArgument(site, 'toolChoice', choice, sampling.toolChoice)
     const told = toldOf(this.#conversation, sampling.toolChoice)
     const common = { ...told, templateOptions: variables, continueFinalMessage }

@@ -87,8 +87,10 @@ export class CallSplitter {
   end(): void {
     while (this.#held !== '' && this.#advance());
     if (this.#state === 'opened') this.#noCall('unfinished')
-    if (this.#state === 'body') this.#finish(this.#body!.raw, 'unfinished')
-    if (this.#state === 'broken') this.#finishBroken('unfinished')
+    else if (this.#state === 'body') {
+      this.#broken = this.#body!.raw
+      this.#finishBroken('unfinished')
+    } else if (this.#state === 'broken') this.#finishBroken('unfinished')
     const blank = this.#called && this.#held.trim() === ''
     if (this.#state === 'closing' || this.#state === 'array' || blank) this.#say('neither', this.#held)
     else this.#text(this.#held)
@@ -246,9 +248,8 @@ export class CallSplitter {
     } else if (body.state === 'broken') {
       this.#broken = body.raw
       this.#state = 'broken'
-      return true
-    }
-    return this.#held !== ''
+    } else return false
+    return true
   }
 
   #finish(raw: string, state: CallState): void {

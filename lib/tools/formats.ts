@@ -20,6 +20,7 @@ const ways: Way[] = [
     ...{ ...nothing, name: 'harmony', body: 'named', prefix: 'functions.', close: ['<|call|>'] },
     open: ['<|channel|>commentary to=', '<|channel|>analysis to='],
     openFirst: ['to=functions.'],
+    skip: ['<|start|>assistant', '<|channel|>final<|message|>', '<|channel|>commentary<|message|>', '<|end|>'],
     force: {
       any: '<|channel|>commentary<|message|>',
       named: '<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>',

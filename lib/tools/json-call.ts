@@ -12,7 +12,7 @@ export interface CallBody {
   readonly name: string | undefined
   /** The text as the model wrote it, so far. */
   readonly raw: string
-  /** Takes from a text what belongs to it; gives where it ends: at the end of the text while it is open. */
+  /** Takes from a text what belongs to it; gives where that ends. While it is open, what is left comes again with more behind it. */
   push(text: string, from: number): number
   /** What came of the arguments' text since the last call. */
   take(): string

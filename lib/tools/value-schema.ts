@@ -1,9 +1,8 @@
 /**
- * What describes a value: a zod 4 type, of octavo's zod or of the caller's own, or a JSON Schema. A zod type is known by its `_zod`, not
- * by its class: there may be several copies of zod in a program. It checks with its own methods; a JSON Schema is checked as the zod
- * type that it becomes.
+ * What describes a value: a zod 4 type, of the caller's own copy of zod, or a JSON Schema. A zod type is known by its `_zod`, not by
+ * its class: there may be several copies of zod in a program. It checks with its own methods.
  */
-import * as z from '../zod.ts'
+import { schemaCheck } from './schema-check.ts'
 
 /** Of any copy and version of zod 4. */
 export interface ZodLike {
@@ -27,8 +26,9 @@ export const isZod = (value: unknown): value is ZodLike & ZodMethods =>
 /** What is written is what zod reads: its input. Objects have the properties they list, unless they say otherwise. Throws where a type has none. */
 export function jsonSchemaOf(schema: ZodLike & ZodMethods): { [keyword: string]: unknown } {
   const options = { io: 'input', override: closeObjects } as const
-  const made = schema.toJSONSchema?.(options) ?? z.toJSONSchema(schema as unknown as z.ZodType, options)
-  return structuredClone(made) as { [keyword: string]: unknown }
+  if (typeof schema.toJSONSchema !== 'function')
+    throw new Error('this type has no toJSONSchema(), give z.toJSONSchema(type)')
+  return structuredClone(schema.toJSONSchema(options)) as { [keyword: string]: unknown }
 }
 
 function closeObjects({
@@ -47,18 +47,23 @@ export type Checked = { value: unknown } | { wrong: string }
 
 /** Throws where a JSON Schema cannot be checked, and says why. */
 export function checkOf(schema: unknown): (value: unknown) => Checked {
-  const type = isZod(schema)
-    ? schema
-    : (z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]) as ZodMethods)
+  if (isZod(schema))
+    return (value) => {
+      const { success, data, error } = schema.safeParse(value)
+      return success ? { value: data } : { wrong: inWords(error!.issues) }
+    }
+  const check = schemaCheck(schema)
   return (value) => {
-    const { success, data, error } = type.safeParse(value)
-    if (success) return { value: data }
-    return { wrong: error!.issues.slice(0, mostIssues).map(describe).join('; ') }
+    const issues = check(value)
+    return issues.length === 0 ? { value } : { wrong: inWords(issues) }
   }
 }
 
 /** More of them tell nobody more. */
 const mostIssues = 8
 
-const describe = ({ path, message }: Issue): string =>
-  path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`
+const inWords = (issues: readonly Issue[]): string =>
+  issues
+    .slice(0, mostIssues)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`))
+    .join('; ')

@@ -12,38 +12,44 @@ import { type CallBody, isUnit } from './json-call.ts'
 export type IsText = (tool: string, key: string) => boolean
 
 const marks = { function: '<function=', parameter: '<parameter=', value: '</parameter>', end: '</function>' }
+/** Characters of a name at most. */
+const mostName = 256
 
 export class XmlCall implements CallBody {
   state: CallBody['state'] = 'open'
   name: string | undefined
   raw = ''
   readonly #isText: IsText
-  /** What was not understood yet, and what before it holds no mark. */
-  #rest = ''
-  #settled = ''
   #phase: 'function' | 'name' | 'parameters' | 'key' | 'value' = 'function'
   #key = ''
+  /** Of a value: what holds no mark. */
+  #value = ''
   #count = 0
   #delta = ''
+  /** The last character that was understood. */
   #before = 0
 
   constructor(isText: IsText) {
     this.#isText = isText
   }
 
+  /** Names and marks that are not complete are left to the next call, with more behind them. */
   push(text: string, from: number): number {
-    let to = from
-    while (to < text.length && !isUnit(text.charCodeAt(to), this.#before)) this.#before = text.charCodeAt(to++)
-    const had = this.raw.length
-    this.raw += text.slice(from, to)
-    this.#rest += text.slice(from, to)
-    while (this.state === 'open' && this.#advance());
-    if (this.state === 'open' && to < text.length) this.state = 'broken'
-    else if (this.state !== 'open') to -= this.#rest.length
-    // What broke it is in the piece that came, or it would have broken it before.
-    to = Math.max(to, from)
-    this.raw = this.raw.slice(0, had + to - from)
-    return to
+    let unit = from
+    const before = (place: number) => (place > from ? text.charCodeAt(place - 1) : this.#before)
+    while (unit < text.length && !isUnit(text.charCodeAt(unit), before(unit))) unit++
+    let at = from
+    for (let next = at; this.state === 'open'; at = next) {
+      next = this.#advance(text.slice(at, unit)) + at
+      if (next === at) break
+    }
+    if (this.state === 'open' && unit < text.length) {
+      this.state = 'broken'
+      at = unit
+    }
+    this.#before = before(at)
+    this.raw += text.slice(from, at)
+    return at
   }
 
   take(): string {
@@ -52,52 +58,52 @@ export class XmlCall implements CallBody {
     return delta
   }
 
-  /** False: more is needed. */
-  #advance(): boolean {
-    if (this.#phase === 'name' || this.#phase === 'key') {
-      const name = this.#until('>')
-      if (name === undefined) return false
-      if (this.#phase === 'name') this.name = name.trim()
-      else this.#key = name.trim()
-      this.#phase = this.#phase === 'name' ? 'parameters' : 'value'
-      return true
-    }
-    if (this.#phase === 'value') {
-      const value = this.#until(marks.value)
-      if (value === undefined) return false
-      this.#give(value.replace(/^\n/, '').replace(/\n$/, ''))
-      this.#phase = 'parameters'
-      return true
-    }
-    this.#rest = this.#rest.trimStart()
+  /** How many of the next characters are understood. */
+  #advance(text: string): number {
+    if (this.#phase === 'value') return this.#inValue(text)
+    if (this.#phase === 'name' || this.#phase === 'key') return this.#inName(text)
+    const blank = text.length - text.trimStart().length
+    if (blank > 0) return blank
     const wanted = this.#phase === 'function' ? [marks.function] : [marks.parameter, marks.end]
-    const found = wanted.find((mark) => this.#rest.startsWith(mark))
+    const found = wanted.find((mark) => text.startsWith(mark))
     if (found === undefined) {
-      if (!wanted.some((mark) => mark.startsWith(this.#rest))) this.state = 'broken'
-      return false
+      if (!wanted.some((mark) => mark.startsWith(text))) this.state = 'broken'
+      return 0
     }
-    this.#rest = this.#rest.slice(found.length)
     if (found === marks.end) {
       this.#delta += this.#count === 0 ? '{}' : '}'
       this.state = 'done'
     } else this.#phase = found === marks.function ? 'name' : 'key'
-    return true
+    return found.length
   }
 
-  #until(mark: string): string | undefined {
-    const at = this.#rest.indexOf(mark)
-    const certain = at < 0 ? Math.max(0, this.#rest.length - mark.length + 1) : at
-    this.#settled += this.#rest.slice(0, certain)
-    this.#rest = this.#rest.slice(at < 0 ? certain : at + mark.length)
-    if (at < 0) return undefined
-    const before = this.#settled
-    this.#settled = ''
-    return before
+  #inName(text: string): number {
+    const end = text.slice(0, mostName).indexOf('>')
+    if (end < 0) {
+      if (text.length >= mostName) this.state = 'broken'
+      return 0
+    }
+    const name = text.slice(0, end).trim()
+    if (this.#phase === 'name') this.name = name
+    else this.#key = name
+    this.#phase = this.#phase === 'name' ? 'parameters' : 'value'
+    return end + 1
+  }
+
+  #inValue(text: string): number {
+    const end = text.indexOf(marks.value)
+    const certain = end < 0 ? Math.max(0, text.length - marks.value.length + 1) : end
+    this.#value += text.slice(0, certain)
+    if (end < 0) return certain
+    this.#give(this.#value.replace(/^\n/, '').replace(/\n$/, ''))
+    this.#value = ''
+    this.#phase = 'parameters'
+    return end + marks.value.length
   }
 
   #give(value: string): void {
-    const key = JSON.stringify(this.#key)
-    this.#delta += `${this.#count++ === 0 ? '{' : ', '}${key}: ${this.#isText(this.name!, this.#key) ? JSON.stringify(value) : jsonOf(value)}`
+    const json = this.#isText(this.name!, this.#key) ? JSON.stringify(value) : jsonOf(value)
+    this.#delta += `${this.#count++ === 0 ? '{' : ', '}${JSON.stringify(this.#key)}: ${json}`
   }
 }
 
