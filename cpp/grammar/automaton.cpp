@@ -176,7 +176,7 @@ void Automaton::expand_object(const Frame& f, const Node& n) {
   if (f.i == 0) return push(cons(open_object, cons(space, cons(f.node, 1, n.b, n.c, f.next))));
   if (f.i < 0) return add({name, f.node, -f.i, f.need, f.can, before_quote, 0, 0, f.next});
   const int listed = static_cast<int>(o.values.size()), j = std::min(f.i - 1, listed);
-  if (o.next_required[at(j)] == listed && f.need == 0)
+  if (o.next_required[at(j)] == listed && f.need == 0 && (!o.other_needed || f.i - 1 > listed))
     push(f.i == 1 ? cons(close_object, f.next) : cons(space, cons(close_object, f.next)));
   const Names allowed = names(o, f.i, f.need, f.can);
   if (!allowed.others && allowed.from > allowed.to) return;
@@ -190,8 +190,8 @@ Automaton::Names Automaton::names(const Object& o, int i, int need, int can) con
   if (can == 0) return {1, 0, false};
   allowed.others = o.others >= 0 && o.next_required[at(j)] == listed;
   if (i - 1 > listed) return {1, 0, allowed.others};
-  // No room for more than the required ones.
-  if (can <= o.required_from[at(j)]) allowed.from = o.next_required[at(j)];
+  // No room for more than what must come.
+  if (can <= o.required_from[at(j)] + (o.other_needed ? 1 : 0)) allowed.from = o.next_required[at(j)];
   // Of what comes after, enough must be left: listed ones, and one other (a second might have the same name).
   const int other = o.others >= 0 ? 1 : 0;
   while (allowed.to >= allowed.from && o.alive_from[at(allowed.to) + 1] + other < need - 1) --allowed.to;

@@ -168,6 +168,8 @@ Object read_object(Reader& in, int nodes, const std::vector<Trie>& tries, const 
   Object o;
   o.names = in.next(-1, static_cast<int>(tries.size()) - 1, "an object's names");
   o.others = in.next(-1, static_cast<int>(automata.size()) - 1, "an object's others");
+  o.other_needed = in.next(0, 1, "whether an object needs another name") == 1;
+  if (o.other_needed && o.others < 0) broken("an object that needs another name and has none");
   const int listed = in.count(2, "an object's properties");
   if ((listed > 0) != (o.names >= 0)) broken("an object's names");
   for (int j = 0; j < listed; ++j) {

@@ -83,6 +83,7 @@ struct List {
 struct Object {
   int names;                          // a trie labelled with indices of listed properties; -1: none are listed
   int others;                         // an automaton labelled with nodes; -1: no others
+  bool other_needed;                  // one that is not listed must be there
   std::vector<int> values;            // [listed]: node, -1: the name may not occur
   std::vector<std::uint8_t> required; // [listed]
   std::vector<int> required_from, alive_from;  // [listed + 1]: so many required, so many possible ones from here on

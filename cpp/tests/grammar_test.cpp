@@ -116,8 +116,9 @@ class Writer {
     return node(Kind::array, section(arrays_, words), min, max);
   }
   int list(const std::vector<int>& words) { return node(Kind::list, section(lists_, words)); }
-  int object(int names, int others, const std::vector<std::pair<int, bool>>& properties, int min, int max) {
-    std::vector<int> words{names, others, static_cast<int>(properties.size())};
+  int object(int names, int others, const std::vector<std::pair<int, bool>>& properties, int min, int max,
+             bool other_needed = false) {
+    std::vector<int> words{names, others, other_needed, static_cast<int>(properties.size())};
     for (const auto& [value, required] : properties) words.insert(words.end(), {value, required});
     return node(Kind::object, section(objects_, words), min, max);
   }
@@ -224,6 +225,17 @@ TEST_CASE("grammar: a space that the text loses comes before all") {
   CHECK(accepts(*a, R"( {"id":1})", true));
   CHECK(accepts(*a, R"({"id":1})", true));
   CHECK_FALSE(accepts(*a, R"(  {"id":1})", true));
+}
+
+TEST_CASE("grammar: an object that needs a name which is not listed") {
+  Writer w;
+  const int value = w.bytes("1");
+  const int others = w.automaton(w.string_classifier(), 1, {0}, {value}, {0}, {unbounded});
+  const int root = w.object(w.trie({"a", "b"}), others, {{value, false}, {value, true}}, 0, 2, true);
+  const auto a = automaton_of(w.program(root));
+  for (const char* text : {R"({"b":1,"c":1})", R"({"b":1,"":1})"}) CHECK_MESSAGE(accepts(*a, text), text);
+  for (const char* text : {R"({"b":1})", R"({"a":1,"b":1})", R"({"a":1,"b":1,"c":1})", R"({"c":1})", R"({"b":1,"b":1})"})
+    CHECK_FALSE_MESSAGE(accepts(*a, text), text);
 }
 
 TEST_CASE("grammar: elements by an automaton") {
