@@ -29,7 +29,7 @@ try {
     temperature: 0,
   })
   for await (const { text, toolCall, toolResult } of generation) {
-    if (toolCall?.call) console.log(`-> ${toolCall.name}(${toolCall.call.argumentsText})`)
+    if (toolCall?.call) console.log(`-> ${toolCall.name}(${JSON.stringify(toolCall.call.arguments)})`)
     if (toolResult) console.log(`<- ${toolResult.content}`)
     process.stdout.write(text)
   }

@@ -1,4 +1,4 @@
-// One of a few words for each text, all texts at once, and how sure the model is. `node examples/classify.mjs [model.gguf]`
+// One of a few words for each text, all texts at once. `node examples/classify.mjs [model.gguf]`
 import { Engine } from 'octavo'
 
 const labels = ['order', 'complaint', 'question', 'thanks']
@@ -14,10 +14,8 @@ try {
   const rows = await Promise.all(
     mails.map(async (mail) => {
       const prompt = `A mail is one of: ${labels.join(', ')}.\n\nMail: ${mail}\nIt is: `
-      const options = { prompt, grammar: { choice: labels }, temperature: 0, logprobs: 0 }
-      const { text, logprobs } = await engine.generate(options).result
-      const sure = Math.exp(logprobs.reduce((sum, { logprob }) => sum + logprob, 0))
-      return { mail, label: text, sure: Number(sure.toPrecision(2)) }
+      const { text } = await engine.generate({ prompt, grammar: { choice: labels }, temperature: 0 }).result
+      return { mail, label: text }
     }),
   )
   console.table(rows)

@@ -195,12 +195,8 @@ function decodeHistory(path: string, text: string, vocabulary: number): SessionH
   const { messages: given, turns, generated, ...rest } = checkHistory(path, historySchema.safeParse(value))
   const first = given.length - turns.reduce((sum, count) => sum + count, 0)
   if (first < 0) throw invalidSession(path, `turns of ${given.length} messages`, `of ${given.length - first}`)
-  const ends = new Set<number>()
-  for (let i = 0, end = first; i < turns.length; i++) {
-    end += turns[i]!
-    ends.add(end - 1)
-  }
-  const answers = generated === undefined ? ends : new Set(generated)
+  const ends = endsOf(given, turns)
+  const answers = new Set(generated ?? ends)
   const messages = given.map((message, i) => decodeMessage(path, message, i, answers.has(i), vocabulary))
   if (first > 1 || (first === 1 && messages[0]!.role !== 'system'))
     throw invalidSession(path, 'a system message or none before the turns', `${first} messages`)
@@ -208,6 +204,15 @@ function decodeHistory(path: string, text: string, vocabulary: number): SessionH
     if (!['assistant', 'tool'].includes(messages[at]!.role))
       throw invalidSession(path, `an answer in message ${at}`, 'none')
   return { ...rest, messages, turns }
+}
+
+/** Places of the last messages of turns. */
+function endsOf(messages: readonly unknown[], turns: readonly number[]): number[] {
+  let end = messages.length - turns.reduce((sum, count) => sum + count, 0)
+  return turns.map((count) => {
+    end += count
+    return end - 1
+  })
 }
 
 /** An answer's ids are its own; anything else by that name is a caller's. */
@@ -244,7 +249,9 @@ function encodeSections(path: string, { numerics, history, tokens }: SessionCont
     message.tokens instanceof Int32Array ? { ...message, tokens: Array.from(message.tokens) } : message,
   )
   const places = history.messages.flatMap(({ tokens }, i) => (tokens instanceof Int32Array ? [i] : []))
-  const generated = places.length === history.turns.length ? undefined : places
+  const ends = endsOf(history.messages, history.turns)
+  const usual = places.length === ends.length && places.every((place, i) => place === ends[i])
+  const generated = usual ? undefined : places
   const { tools } = history.conversation
   const conversation = { ...history.conversation, tools: tools?.list }
   const text = Buffer.from(JSON.stringify({ ...history, conversation, messages, generated }))

@@ -1,7 +1,7 @@
 /**
  * A generation in rounds: an answer, the tools that it called, run side by side, and the next answer, until one calls no tool that can
- * be run. To its caller it is one generation. Each round is a request of its own, as if it had been asked with the messages so far and
- * the same seed; so it can be repeated.
+ * be run. To its caller it is one generation. Each round is a request of its own, with the messages so far (and their ids, as in a
+ * session) and the same seed; so the whole can be repeated.
  *
  * What goes wrong with a call is told to the model, as the call's result: it may do better in the next round.
  */

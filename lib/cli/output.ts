@@ -61,7 +61,10 @@ export async function printAnswer(generation: Generation): Promise<void> {
 /** A call on its way, or what came of it, in a line. */
 function noteTool(call: AnyCall | undefined, result: ToolResult | undefined): void {
   const line = (text: string) => note(visible(text.length > mostShown ? `${text.slice(0, mostShown)}...` : text))
-  if (call !== undefined) line(`-> ${call.name}(${call.argumentsText})${call.invalid ? ` ${call.message}` : ''}`)
+  if (call !== undefined)
+    line(
+      `-> ${call.name}(${call.invalid ? `${call.argumentsText}) ${call.message}` : `${JSON.stringify(call.arguments)})`}`,
+    )
   if (result !== undefined) line(`<- ${result.name}: ${result.content}`)
 }
 const mostShown = 500

@@ -23,9 +23,10 @@ export interface ToolDefinition<P = unknown> {
   execute?(args: ArgumentsOf<P>, context: ToolContext): unknown
 }
 
-/** Tools by their names. */
-// biome-ignore lint/suspicious/noExplicitAny: each has parameters of its own
-export type ToolSet = { readonly [name: string]: ToolDefinition<any> }
+/** Tools by their names; each with parameters of its own, which are not known here. */
+export type ToolSet = {
+  readonly [name: string]: Omit<ToolDefinition, 'execute'> & { execute?(args: never, context: ToolContext): unknown }
+}
 
 /** Tools by their names, with the types of their parameters. */
 export type ToolsOf<P> = { readonly [K in keyof P]: ToolDefinition<P[K]> }

@@ -99,6 +99,9 @@ function checkFor(parameters: unknown, hasExecute: boolean, at: PropertyKey[]): 
   return undefined
 }
 
+/** Of a tool that takes nothing. */
+const noParameters = { type: 'object', properties: {}, additionalProperties: false }
+
 const toolText = 'a tool: { type: "function", function: { name, description, parameters } }'
 
 function checkTool(value: unknown, at: PropertyKey[]): { plain: Plain; tool: BoxedTool } {
@@ -120,7 +123,7 @@ function checkTool(value: unknown, at: PropertyKey[]): { plain: Plain; tool: Box
   const outer = isBare ? {} : (plainCopy({ ...given, function: undefined }, at) as object)
   const tool: BoxedTool = {
     name: plain.name as string,
-    parameters: plain.parameters ?? { type: 'object', properties: {} },
+    parameters: plain.parameters ?? noParameters,
     check: checkFor(parameters, execute !== undefined, [...inner, 'parameters']),
     execute: (execute as Execute | undefined)?.bind(about),
   }
@@ -158,6 +161,6 @@ function checkNamed(name: string, value: unknown): { plain: Plain; tool: BoxedTo
   if (name === '') throw new Mismatch([name], 'a tool with a name')
   const unknown = Object.keys(value).find((key) => !ownKeys.includes(key))
   if (unknown !== undefined) throw new Mismatch([name, unknown], `no such option; there are ${ownKeys.join(', ')}`)
-  const { parameters = { type: 'object', properties: {} }, ...rest } = value as { parameters?: unknown }
+  const { parameters = noParameters, ...rest } = value as { parameters?: unknown }
   return checkTool({ ...rest, parameters, name }, [name])
 }
