@@ -7,6 +7,7 @@ import type { CallSite } from './call-site.ts'
 import { OctavoError } from './errors.ts'
 import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
 import type { NativeGrammarSource } from './native.ts'
+import { isZod, jsonSchemaOf } from './tools/value-schema.ts'
 import * as z from './zod.ts'
 
 /** A zod type, or a JSON Schema: an object or a boolean. */
@@ -23,8 +24,6 @@ export type GrammarOption =
 
 const { isRegExp } = types
 const grammarText = '{ regex } without the flags i, m, s and v, { choice } or { ebnf }'
-/** Of whichever copy of zod it is. */
-const isZod = (schema: Schema): schema is z.ZodType => typeof schema === 'object' && '_zod' in schema
 
 export const structuredShape = {
   schema: z
@@ -84,7 +83,7 @@ export class Grammars {
   readonly #known = new Map<string, Promise<CompiledGrammar>>()
   readonly #sizes = new Map<string, number>()
   /** JSON Schemas of zod types. */
-  readonly #texts = new WeakMap<z.ZodType, string>()
+  readonly #texts = new WeakMap<object, string>()
 
   constructor(compile: (source: GrammarSource) => Promise<CompiledGrammar>) {
     this.#compile = compile
@@ -148,19 +147,6 @@ export class Grammars {
   }
 }
 
-/** What is written is what zod reads: its input. Objects have the properties they list, unless they say otherwise. */
-function jsonSchemaOf(schema: z.ZodType): unknown {
-  if (typeof schema.toJSONSchema !== 'function')
-    throw new Error('this type has no toJSONSchema(), give z.toJSONSchema(type)')
-  return schema.toJSONSchema({
-    io: 'input',
-    override: ({ zodSchema, jsonSchema }) => {
-      if (zodSchema._zod.def.type === 'object' && jsonSchema.additionalProperties === undefined)
-        jsonSchema.additionalProperties = false
-    },
-  })
-}
-
 function sourceOf(grammar: GrammarOption): GrammarSource {
   if ('choice' in grammar) return { kind: 'choice', texts: [...grammar.choice] }
   if ('ebnf' in grammar) return { kind: 'ebnf', text: grammar.ebnf }
@@ -175,7 +161,7 @@ function read(text: string, schema: Schema): unknown {
     const place = path === '' ? '' : ` at '${path}'`
     return new OctavoError('OBJECT_INVALID', `The schema refuses the answer${place}: ${message}`, { text, issues })
   }
-  let checked: z.ZodSafeParseResult<unknown>
+  let checked: ReturnType<typeof schema.safeParse>
   try {
     checked = schema.safeParse(object)
   } catch (error) {
@@ -183,5 +169,5 @@ function read(text: string, schema: Schema): unknown {
     throw refused([{ message: (error as Error).message, path: '' }])
   }
   if (checked.success) return checked.data
-  throw refused(checked.error.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') })))
+  throw refused(checked.error!.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') })))
 }
