@@ -5,6 +5,7 @@ import * as ai7 from 'ai-7'
 import { Engine, OctavoError } from 'octavo'
 import { octavo } from 'octavo/ai-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { requestEnd, scripted } from './adapter-tools.ts'
 
 // What is used of both is the same; the types of one stand for the other.
@@ -17,6 +18,12 @@ const story = 'Tell a story about a shy owl named Luna and a golden kite.'
 // The tests look at them themselves.
 Object.assign(globalThis, { AI_SDK_LOG_WARNINGS: false })
 
+const Hero = z.object({
+  name: z.string().min(1).max(12),
+  kind: z.enum(['owl', 'fox', 'bear']),
+  age: z.int().min(1).max(99),
+})
+
 let engine: Engine
 beforeAll(async () => {
   engine = await Engine.load({ model: 'stories' })
@@ -25,7 +32,9 @@ afterAll(() => engine.close())
 
 const user = (content: string) => [{ role: 'user', content }]
 
-describe.each(versions)('%s', (_, { generateText, streamText }) => {
+describe.each(versions)('%s', (_, ai) => {
+  const { generateObject, generateText, jsonSchema, Output, streamObject, streamText } = ai
+
   it('generateText: the text, usage and seed of the same request', async () => {
     const settings = { maxOutputTokens: 60, temperature: 0.8, topK: 20, topP: 0.9, seed: 5 }
     const { text, usage, finishReason, warnings, response, providerMetadata } = await generateText({
@@ -128,6 +137,42 @@ describe.each(versions)('%s', (_, { generateText, streamText }) => {
     expect([whole.reasoningText, whole.text]).toEqual(['Hmm.', 'Yes.'])
     const streamed = streamText({ model: octavo(thinker), prompt: 'x' })
     expect([await streamed.reasoningText, await streamed.text]).toEqual(['Hmm.', 'Yes.'])
+  })
+
+  it('Output.object and generateObject: an object of the schema, that of the same request', async () => {
+    const model = octavo(engine, { maxTokens: 200 })
+    const request = { model, prompt: story, temperature: 1.5, seed: 4 }
+    const { output } = await generateText({ ...request, output: Output.object({ schema: Hero }) })
+    const { object } = await generateObject({ ...request, schema: Hero })
+    const messages = user(story)
+    const own = await engine.generate({ messages, schema: Hero, temperature: 1.5, seed: 4, maxTokens: 200 }).result
+    expect(own.object).toBeDefined()
+    expect(output).toEqual(own.object)
+    expect(object).toEqual(own.object)
+    const { object: choice } = await generateObject({ ...request, output: 'enum', enum: ['owl', 'kite'] })
+    expect(['owl', 'kite']).toContain(choice)
+  })
+
+  it('streamed objects grow to it', async () => {
+    const request = { model: octavo(engine, { maxTokens: 200 }), prompt: story, temperature: 1.5, seed: 4 }
+    const { partialObjectStream, object } = streamObject({ ...request, schema: Hero })
+    const partials: unknown[] = []
+    for await (const partial of partialObjectStream) partials.push(partial)
+    expect(partials.length).toBeGreaterThan(1)
+    expect(partials.at(-1)).toEqual(await object)
+    const { partialOutputStream, output } = streamText({ ...request, output: Output.object({ schema: Hero }) })
+    let last: unknown
+    for await (const partial of partialOutputStream) last = partial
+    expect(last).toEqual(await output)
+    expect(await output).toEqual(await object)
+  })
+
+  it('an object that is cut short is none, and a schema that cannot be enforced is refused', async () => {
+    const cut = generateObject({ model: octavo(engine), prompt: story, schema: Hero, maxOutputTokens: 3 })
+    await expect(cut).rejects.toMatchObject({ name: 'AI_NoObjectGeneratedError', finishReason: 'length' })
+    const schema = jsonSchema({ type: 'string', pattern: '(a)\\1' } as object)
+    const refused = generateText({ model: octavo(engine), prompt: story, output: Output.object({ schema }) })
+    await expect(refused).rejects.toMatchObject({ code: 'SCHEMA_UNSUPPORTED', details: { keyword: 'pattern' } })
   })
 
   it('a picture is left out, is not fetched, and there is a warning', async () => {

@@ -13,6 +13,7 @@ import { concat } from '@langchain/core/utils/stream'
 import { Engine, OctavoError } from 'octavo'
 import { ChatOctavo } from 'octavo/langchain'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { requestEnd, scripted } from './adapter-tools.ts'
 
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
@@ -131,6 +132,56 @@ describe('ChatOctavo', () => {
       ...{ ls_provider: 'octavo', ls_model_name: engine.model.name, ls_model_type: 'chat' },
       ...{ ls_temperature: 0.5, ls_max_tokens: 7, ls_stop: ['x'] },
     })
+  })
+})
+
+describe('withStructuredOutput', () => {
+  const Hero = z.object({ name: z.string().min(1).max(12), kind: z.enum(['owl', 'fox']), age: z.int().min(1).max(99) })
+  const options = { temperature: 1.5, seed: 4, maxTokens: 200 }
+  const own = () => engine.generate({ messages: user(story), schema: Hero, ...options }).result
+
+  it('gives an object of a zod type, that of the same request', async () => {
+    const model = new ChatOctavo({ engine, ...options }).withStructuredOutput(Hero)
+    const object = await model.invoke(story)
+    const { object: expected } = await own()
+    expect(expected).toBeDefined()
+    expect(object).toEqual(expected)
+    // It has the type's type.
+    object satisfies { name: string; kind: 'owl' | 'fox'; age: number }
+  })
+
+  it('gives one of a JSON Schema, which grows while it streams', async () => {
+    const schema = z.toJSONSchema(Hero)
+    const model = new ChatOctavo({ engine, ...options }).withStructuredOutput(schema)
+    const partials: unknown[] = []
+    for await (const partial of await model.stream(story)) partials.push(partial)
+    expect(partials.length).toBeGreaterThan(1)
+    expect(partials.at(-1)).toEqual((await own()).object)
+  })
+
+  it('gives the message, too', async () => {
+    const model = new ChatOctavo({ engine, ...options }).withStructuredOutput(Hero, { includeRaw: true })
+    const { raw, parsed } = await model.invoke(story)
+    expect(parsed).toEqual((await own()).object)
+    expect(JSON.parse(raw.content as string)).toEqual(parsed)
+    const cut = new ChatOctavo({ engine, ...options, maxTokens: 3 }).withStructuredOutput(Hero, { includeRaw: true })
+    expect(await cut.invoke(story)).toMatchObject({
+      parsed: null,
+      raw: { response_metadata: { finish_reason: 'length' } },
+    })
+  })
+
+  it('rejects when the answer is cut short, and what cannot be enforced', async () => {
+    const cut = new ChatOctavo({ engine, ...options, maxTokens: 3 }).withStructuredOutput(Hero)
+    await expect(cut.invoke(story)).rejects.toThrow(/parse/i)
+    const refused = new ChatOctavo({ engine }).withStructuredOutput({ type: 'string', pattern: '(a)\\1' })
+    await expect(refused.invoke(story)).rejects.toMatchObject({ code: 'SCHEMA_UNSUPPORTED' })
+  })
+
+  it('gives JSON of any kind', async () => {
+    const { engine, asked } = scripted({ parts: [{ text: '[1]' }] })
+    expect(await new ChatOctavo({ engine }).withStructuredOutput({}, { method: 'jsonMode' }).invoke('x')).toEqual([1])
+    expect(asked[0]!.schema).toBe(true)
   })
 })
 

@@ -14,7 +14,7 @@ export type OctavoSettings = Omit<GenerateOptions, OfCall>
 const names: Record<keyof OctavoSettings, true> = {
   ...{ maxTokens: true, temperature: true, topK: true, topP: true, minP: true, logitBias: true, seed: true },
   ...{ repetitionPenalty: true, presencePenalty: true, frequencyPenalty: true },
-  ...{ stop: true, stopTokens: true, reasoning: true },
+  ...{ stop: true, stopTokens: true, reasoning: true, grammar: true },
   ...{ documents: true, templateOptions: true, chatTemplate: true },
   ...{ priority: true, tenant: true, deadlines: true },
 }

@@ -133,7 +133,7 @@ export class ChatOctavo extends BaseChatModel<ChatOctavoCallOptions> {
     if (method === 'functionCalling')
       return super.withStructuredOutput<T>(schema as Fields, config as StructuredOutputMethodOptions<false>)
     const isZod = isInteropZodSchema(schema)
-    const model = this.withConfig({ schema: method === 'jsonMode' ? true : (toJsonSchema(schema as Fields) as Fields) })
+    const model = this.withConfig({ schema: method === 'jsonMode' ? true : jsonSchemaOf(schema) })
     const parser = isZod ? StructuredOutputParser.fromZodSchema(schema) : new JsonOutputParser<T>()
     if (!includeRaw) return model.pipe(parser as JsonOutputParser<T>)
     type Raw = { raw: AIMessageChunk }
@@ -158,6 +158,9 @@ export class ChatOctavo extends BaseChatModel<ChatOctavoCallOptions> {
     }
   }
 }
+
+/** What names its dialect is a JSON Schema, even where zod made it, which lets LangChain make another one of it. */
+const jsonSchemaOf = (schema: Fields): Fields => ('$schema' in schema ? schema : toJsonSchema(schema))
 
 /** Providers spell it differently, and so do programs that were written for them. */
 function choiceOf(choice: NonNullable<ChatOctavoCallOptions['tool_choice']>): ToolChoice {
