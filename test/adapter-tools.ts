@@ -3,7 +3,8 @@
  * request of a real one.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Engine, GenerateOptions, GenerationPart, GenerationResult, RequestEvent } from 'octavo'
+import type { Engine, GenerateOptions, RequestEvent } from 'octavo'
+import type { Answer, AnswerPart, AnyCall } from '../lib/adapters/calls.ts'
 
 const timings = {
   ...{ queueMs: 1, prefillMs: 2, firstTokenMs: 3, totalMs: 4, tokensPerSecond: 5 },
@@ -11,11 +12,33 @@ const timings = {
 }
 
 export interface Script {
-  parts?: Partial<GenerationPart>[]
-  result?: Partial<GenerationResult>
+  parts?: Partial<AnswerPart>[]
+  result?: Partial<Answer>
   /** Thrown behind the parts. */
   error?: unknown
 }
+
+/** An answer that calls tools, its arguments in two pieces each. */
+export function calling(...calls: AnyCall[]): Script {
+  const pieces = calls.flatMap((call, index): Partial<AnswerPart>[] => {
+    const { id, name, argumentsText } = call
+    const half = argumentsText.length >> 1
+    return [
+      { toolCall: { index, id, name, argumentsDelta: argumentsText.slice(0, half) } },
+      { toolCall: { index, id, name, argumentsDelta: argumentsText.slice(half), call } },
+    ]
+  })
+  return { parts: [{ text: 'Wait.' }, ...pieces], result: { toolCalls: calls, finishReason: 'toolCalls' } }
+}
+
+export const validCall = (id: string, name: string, args: Record<string, unknown>): AnyCall => ({
+  ...{ id, name, arguments: args, argumentsText: JSON.stringify(args) },
+})
+
+export const invalidCall = (
+  reason: NonNullable<(AnyCall & { invalid: true })['reason']>,
+  call: Pick<AnyCall, 'id' | 'name' | 'argumentsText'>,
+): AnyCall => ({ ...call, invalid: true, reason, message: 'm' })
 
 /** Answers one after the other; the last one again and again. */
 export function scripted(...scripts: Script[]): { engine: Engine; asked: GenerateOptions[] } {
@@ -23,7 +46,7 @@ export function scripted(...scripts: Script[]): { engine: Engine; asked: Generat
   const generate = (options: GenerateOptions) => {
     const { parts = [], result, error } = scripts[Math.min(asked.length, scripts.length - 1)]!
     asked.push(options)
-    const whole: GenerationResult = {
+    const whole: Answer = {
       ...{
         text: parts.map(({ text = '' }) => text).join(''),
         tokens: [1, 2, 3],

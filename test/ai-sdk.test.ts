@@ -6,7 +6,7 @@ import { Engine, OctavoError } from 'octavo'
 import { octavo } from 'octavo/ai-sdk'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { requestEnd, scripted } from './adapter-tools.ts'
+import { calling, invalidCall, requestEnd, scripted, validCall } from './adapter-tools.ts'
 
 // What is used of both is the same; the types of one stand for the other.
 const versions: [name: string, ai: typeof ai6][] = [
@@ -33,7 +33,7 @@ afterAll(() => engine.close())
 const user = (content: string) => [{ role: 'user', content }]
 
 describe.each(versions)('%s', (_, ai) => {
-  const { generateObject, generateText, jsonSchema, Output, streamObject, streamText } = ai
+  const { generateObject, generateText, jsonSchema, Output, stepCountIs, streamObject, streamText, tool } = ai
 
   it('generateText: the text, usage and seed of the same request', async () => {
     const settings = { maxOutputTokens: 60, temperature: 0.8, topK: 20, topP: 0.9, seed: 5 }
@@ -175,6 +175,62 @@ describe.each(versions)('%s', (_, ai) => {
     await expect(refused).rejects.toMatchObject({ code: 'SCHEMA_UNSUPPORTED', details: { keyword: 'pattern' } })
   })
 
+  it('tools: calls are run and their results put to the model', async () => {
+    const answers = () =>
+      scripted(calling(validCall('1', 'weather', { city: 'Rome' }), validCall('2', 'now', {})), {
+        parts: [{ text: 'Hot.' }],
+      })
+    const tools = {
+      weather: tool({
+        description: 'The weather in a city',
+        inputSchema: z.object({ city: z.string() }),
+        execute: async ({ city }) => ({ city, degrees: 30 }),
+      }),
+      now: tool({ inputSchema: z.object({}), execute: async () => 'noon' }),
+    }
+    const expected = [
+      ...user('x'),
+      {
+        ...{ role: 'assistant', content: 'Wait.' },
+        tool_calls: [
+          { id: '1', type: 'function', function: { name: 'weather', arguments: { city: 'Rome' } } },
+          { id: '2', type: 'function', function: { name: 'now', arguments: {} } },
+        ],
+      },
+      { role: 'tool', tool_call_id: '1', name: 'weather', content: '{"city":"Rome","degrees":30}' },
+      { role: 'tool', tool_call_id: '2', name: 'now', content: 'noon' },
+    ]
+    const request = { prompt: 'x', tools, stopWhen: stepCountIs(4) }
+    const first = answers()
+    const { text, steps } = await generateText({ model: octavo(first.engine), ...request })
+    expect([text, steps.length, steps[0]!.finishReason]).toEqual(['Hot.', 2, 'tool-calls'])
+    expect(first.asked[0]).toMatchObject({
+      tools: [
+        { name: 'weather', description: 'The weather in a city', parameters: { type: 'object' } },
+        { name: 'now' },
+      ],
+    })
+    expect(first.asked[1]!.messages).toEqual(expected)
+    const second = answers()
+    const streamed = streamText({ model: octavo(second.engine), ...request })
+    expect(await streamed.text).toBe('Hot.')
+    expect(second.asked[1]!.messages).toEqual(expected)
+  })
+
+  it('tools: what is wrong with a call the model is told', async () => {
+    const called = calling(
+      invalidCall('arguments', { id: '1', name: 'weather', argumentsText: '{"town":1}' }),
+      invalidCall('unknown', { id: '2', name: 'x', argumentsText: '{}' }),
+    )
+    const { engine: model, asked } = scripted(called, { parts: [{ text: 'Sorry.' }] })
+    const tools = { weather: tool({ inputSchema: z.object({ city: z.string() }), execute: async () => 'never' }) }
+    const { text } = await generateText({ model: octavo(model), prompt: 'x', tools, stopWhen: stepCountIs(3) })
+    expect(text).toBe('Sorry.')
+    const told = asked[1]!.messages!.filter(({ role }) => role === 'tool')
+    expect(told.map(({ tool_call_id }) => tool_call_id)).toEqual(['1', '2'])
+    for (const { content } of told) expect(content).toMatch(/weather/)
+  })
+
   it('a picture is left out, is not fetched, and there is a warning', async () => {
     const { engine: reader, asked } = scripted({ parts: [{ text: 'Yes.' }] })
     const content = [
@@ -236,9 +292,23 @@ describe('a call', () => {
       toolChoice: { name: 'a' },
     })
     expect(warnings).toMatchObject([{ type: 'unsupported', feature: 'tool other.search' }])
-    for (const type of ['auto', 'none', 'required'] as const)
+    // What is so anyway needs not be said.
+    expect((await ask({ tools, toolChoice: { type: 'auto' } })).options).not.toHaveProperty('toolChoice')
+    for (const type of ['none', 'required'] as const)
       expect((await ask({ tools, toolChoice: { type } })).options).toMatchObject({ toolChoice: type })
-    expect((await ask({ toolChoice: { type: 'auto' } })).options).not.toHaveProperty('toolChoice')
+    expect((await ask({ toolChoice: { type: 'none' } })).options).not.toHaveProperty('toolChoice')
+  })
+
+  it('cannot be held to a schema and call tools', async () => {
+    const responseFormat = { type: 'json', schema: { type: 'object' } } as const
+    const tools: LanguageModelV3CallOptions['tools'] = [{ type: 'function', name: 'a', inputSchema: {} }]
+    const held = await ask({ responseFormat, tools, toolChoice: { type: 'auto' } })
+    expect(held.options).toMatchObject({ schema: { type: 'object' }, toolChoice: 'none' })
+    expect(held.warnings).toMatchObject([{ type: 'unsupported', feature: 'tools beside a schema' }])
+    const called = await ask({ responseFormat, tools, toolChoice: { type: 'required' } })
+    expect(called.options).toMatchObject({ toolChoice: 'required' })
+    expect(called.options).not.toHaveProperty('schema')
+    expect(called.warnings).toEqual([])
   })
 
   it('warns of an effort of reasoning, which ai 7 knows', async () => {
@@ -340,6 +410,19 @@ describe('a stream', () => {
       },
       providerMetadata: { octavo: { seed: 9, stop: { token: 2 } } },
     })
+  })
+
+  it('has calls, their arguments as they come', async () => {
+    const unfinished = invalidCall('unfinished', { id: 'c', name: 'f', argumentsText: '{"x' })
+    const parts = await streamed(calling(validCall('a', 'f', { x: 1 }), unfinished))
+    expect(brief(parts).slice(2)).toEqual([
+      ...['text-start', 'text-delta 1 Wait.', 'text-end'],
+      ...['tool-input-start', 'tool-input-delta a {"x', 'tool-input-delta a ":1}', 'tool-input-end', 'tool-call'],
+      ...['tool-input-start', 'tool-input-delta c {', 'tool-input-delta c "x', 'tool-input-end'],
+      'finish',
+    ])
+    expect(parts).toContainEqual({ type: 'tool-call', toolCallId: 'a', toolName: 'f', input: '{"x":1}' })
+    expect(parts.at(-1)).toMatchObject({ finishReason: { unified: 'tool-calls', raw: 'toolCalls' } })
   })
 
   it('that fails behind its first part says so and ends', async () => {

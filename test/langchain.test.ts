@@ -7,14 +7,16 @@ import {
   SystemMessage,
   ToolMessage,
 } from '@langchain/core/messages'
+import type { ToolCall } from '@langchain/core/messages/tool'
 import { StringOutputParser } from '@langchain/core/output_parsers'
 import { ChatPromptTemplate } from '@langchain/core/prompts'
+import { tool } from '@langchain/core/tools'
 import { concat } from '@langchain/core/utils/stream'
 import { Engine, OctavoError } from 'octavo'
 import { ChatOctavo } from 'octavo/langchain'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { requestEnd, scripted } from './adapter-tools.ts'
+import { calling, invalidCall, requestEnd, scripted, validCall } from './adapter-tools.ts'
 
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
 const user = (content: string) => [{ role: 'user', content }]
@@ -182,6 +184,80 @@ describe('withStructuredOutput', () => {
     const { engine, asked } = scripted({ parts: [{ text: '[1]' }] })
     expect(await new ChatOctavo({ engine }).withStructuredOutput({}, { method: 'jsonMode' }).invoke('x')).toEqual([1])
     expect(asked[0]!.schema).toBe(true)
+  })
+})
+
+describe('bindTools', () => {
+  const weather = tool(async ({ city }) => `sunny in ${city}`, {
+    ...{ name: 'weather', description: 'The weather in a city', schema: z.object({ city: z.string() }) },
+  })
+
+  it('tells the model of tools, in whatever way they are written', async () => {
+    const { engine, asked } = scripted({ parts: [{ text: 'Hi' }] })
+    const model = new ChatOctavo({ engine })
+    const bare = { type: 'function', function: { name: 'now', parameters: { type: 'object' } } }
+    for (const choice of ['any', 'required', 'none', 'weather', { type: 'function', function: { name: 'now' } }])
+      await model.bindTools([weather, bare], { tool_choice: choice }).invoke('x')
+    await model.bindTools([weather]).invoke('x')
+    expect(asked[0]!.tools).toMatchObject([
+      {
+        type: 'function',
+        function: { name: 'weather', description: 'The weather in a city', parameters: { required: ['city'] } },
+      },
+      bare,
+    ])
+    expect(asked.map((options) => (options as { toolChoice?: unknown }).toolChoice)).toEqual([
+      ...['required', 'required', 'none', { name: 'weather' }, { name: 'now' }, undefined],
+    ])
+  })
+
+  it('gives calls, whole and in chunks, which tools run and the model is told of', async () => {
+    const answers = [calling(validCall('1', 'weather', { city: 'Rome' })), { parts: [{ text: 'Fine.' }] }]
+    const whole = await new ChatOctavo({ engine: scripted(...answers).engine }).bindTools([weather]).invoke('x')
+    const { engine, asked } = scripted(...answers)
+    const model = new ChatOctavo({ engine }).bindTools([weather])
+    const [streamed] = await joined(await model.stream('x'))
+    for (const message of [whole, streamed]) {
+      expect(message.content).toBe('Wait.')
+      expect(message.tool_calls).toMatchObject([
+        { type: 'tool_call', id: '1', name: 'weather', args: { city: 'Rome' } },
+      ])
+      expect(message.response_metadata).toMatchObject({ finish_reason: 'tool_calls' })
+    }
+    const result = await weather.invoke(streamed.tool_calls![0]! as ToolCall)
+    expect((await model.invoke(['x', streamed, result])).content).toBe('Fine.')
+    expect(asked[1]!.messages).toEqual([
+      ...user('x'),
+      {
+        ...{ role: 'assistant', content: 'Wait.' },
+        tool_calls: [{ id: '1', type: 'function', function: { name: 'weather', arguments: { city: 'Rome' } } }],
+      },
+      { role: 'tool', tool_call_id: '1', name: 'weather', content: 'sunny in Rome' },
+    ])
+  })
+
+  it('keeps calls apart that cannot be run', async () => {
+    const { engine } = scripted(
+      calling(
+        invalidCall('arguments', { id: '1', name: 'weather', argumentsText: '{"town":1}' }),
+        invalidCall('malformed', { id: '2', name: '', argumentsText: '{"a":' }),
+        invalidCall('unfinished', { id: '3', name: 'weather', argumentsText: '{}' }),
+      ),
+    )
+    const { tool_calls, invalid_tool_calls } = await new ChatOctavo({ engine }).bindTools([weather]).invoke('x')
+    expect(tool_calls).toMatchObject([{ id: '1', args: { town: 1 } }])
+    expect(invalid_tool_calls).toMatchObject([
+      { id: '2', args: '{"a":', error: 'm' },
+      { id: '3', args: '{}', error: 'm' },
+    ])
+  })
+
+  it('serves withStructuredOutput, too', async () => {
+    const { engine, asked } = scripted(calling(validCall('1', 'extract', { city: 'Rome' })))
+    const schema = z.object({ city: z.string() })
+    const model = new ChatOctavo({ engine }).withStructuredOutput(schema, { method: 'functionCalling' })
+    expect(await model.invoke('x')).toEqual({ city: 'Rome' })
+    expect(asked[0]).toMatchObject({ tools: [{ function: { name: 'extract' } }], toolChoice: { name: 'extract' } })
   })
 })
 

@@ -14,18 +14,14 @@ interface Request {
 
 export function requestOf(call: LanguageModelV3CallOptions, settings: OctavoSettings): Request {
   const warnings: SharedV3Warning[] = []
-  const { responseFormat, toolChoice, abortSignal } = call
-  const tools = toolsOf(call, warnings)
   const options: GenerateOptions = {
     ...settings,
     ...call.providerOptions?.octavo,
     ...given({
       ...{ maxTokens: call.maxOutputTokens, temperature: call.temperature, topK: call.topK, topP: call.topP },
       ...{ presencePenalty: call.presencePenalty, frequencyPenalty: call.frequencyPenalty },
-      ...{ seed: call.seed, stop: call.stopSequences, signal: abortSignal },
-      ...(tools.length > 0 && { tools, toolChoice: toolChoice && choiceOf(toolChoice) }),
-      // Without a schema it is JSON of any kind.
-      ...(responseFormat?.type === 'json' && { schema: responseFormat.schema ?? true }),
+      ...{ seed: call.seed, stop: call.stopSequences, signal: call.abortSignal },
+      ...formOf(call, warnings),
     }),
     messages: messagesOf(call.prompt, warnings),
   }
@@ -39,6 +35,22 @@ export function requestOf(call: LanguageModelV3CallOptions, settings: OctavoSett
   return { options, warnings }
 }
 
+/** What the answer shall be: text, calls of tools, or JSON; without a schema JSON of any kind. */
+function formOf(call: LanguageModelV3CallOptions, warnings: SharedV3Warning[]) {
+  const { responseFormat, toolChoice: { type: choice } = { type: 'auto' } } = call
+  const tools = toolsOf(call, warnings)
+  const toolChoice = call.toolChoice?.type === 'tool' ? { name: call.toolChoice.toolName } : choice
+  const told = tools.length === 0 ? {} : { tools, ...(toolChoice !== 'auto' && { toolChoice }) }
+  const mustCall = tools.length > 0 && (choice === 'required' || choice === 'tool')
+  if (responseFormat?.type !== 'json' || mustCall) return told
+  if (tools.length > 0 && choice === 'auto')
+    warnings.push({
+      ...{ type: 'unsupported', feature: 'tools beside a schema' },
+      details: 'The answer is held to the schema, so no tool is called: call tools first, and ask for the object then.',
+    })
+  return { schema: responseFormat.schema ?? true, ...(tools.length > 0 && { tools, toolChoice: 'none' }) }
+}
+
 function toolsOf({ tools = [] }: LanguageModelV3CallOptions, warnings: SharedV3Warning[]) {
   return tools.flatMap((tool) => {
     if (tool.type === 'function')
@@ -47,6 +59,3 @@ function toolsOf({ tools = [] }: LanguageModelV3CallOptions, warnings: SharedV3W
     return []
   })
 }
-
-const choiceOf = (choice: NonNullable<LanguageModelV3CallOptions['toolChoice']>) =>
-  choice.type === 'tool' ? { name: choice.toolName } : choice.type

@@ -12,6 +12,7 @@ import {
 } from '@langchain/core/language_models/chat_models'
 import type { AIMessageChunk, BaseMessage } from '@langchain/core/messages'
 import { JsonOutputParser, StructuredOutputParser } from '@langchain/core/output_parsers'
+import { JsonOutputKeyToolsParser } from '@langchain/core/output_parsers/openai_tools'
 import { ChatGenerationChunk, type ChatResult } from '@langchain/core/outputs'
 import { type Runnable, RunnablePassthrough, RunnableSequence } from '@langchain/core/runnables'
 import { convertToOpenAITool } from '@langchain/core/utils/function_calling'
@@ -129,13 +130,22 @@ export class ChatOctavo extends BaseChatModel<ChatOctavoCallOptions> {
     schema: Described<T>,
     config: StructuredOutputMethodOptions<boolean> = {},
   ): Runnable<BaseLanguageModelInput, T> | Runnable<BaseLanguageModelInput, { raw: BaseMessage; parsed: T }> {
-    const { method = 'jsonSchema', includeRaw = false } = config
-    if (method === 'functionCalling')
-      return super.withStructuredOutput<T>(schema as Fields, config as StructuredOutputMethodOptions<false>)
+    const { method = 'jsonSchema', includeRaw = false, name = 'extract' } = config
     const isZod = isInteropZodSchema(schema)
-    const model = this.withConfig({ schema: method === 'jsonMode' ? true : jsonSchemaOf(schema) })
-    const parser = isZod ? StructuredOutputParser.fromZodSchema(schema) : new JsonOutputParser<T>()
-    if (!includeRaw) return model.pipe(parser as JsonOutputParser<T>)
+    let model: Runnable<BaseLanguageModelInput, AIMessageChunk, ChatOctavoCallOptions>
+    let parser: Runnable<AIMessageChunk, T>
+    if (method === 'functionCalling') {
+      const described = { name, description: (schema as Fields).description, parameters: jsonSchemaOf(schema) }
+      model = this.bindTools([{ type: 'function', function: described }], { tool_choice: name })
+      parser = new JsonOutputKeyToolsParser<T>({
+        ...{ keyName: name, returnSingle: true },
+        ...(isZod && { zodSchema: schema as InteropZodType<T> }),
+      })
+    } else {
+      model = this.withConfig({ schema: method === 'jsonMode' ? true : jsonSchemaOf(schema) })
+      parser = isZod ? StructuredOutputParser.fromZodSchema(schema) : new JsonOutputParser<T>()
+    }
+    if (!includeRaw) return model.pipe(parser)
     type Raw = { raw: AIMessageChunk }
     type Read = Raw & { parsed: T }
     const read = RunnablePassthrough.assign<Raw>({ parsed: ({ raw }: Raw, options) => parser.invoke(raw, options) })
