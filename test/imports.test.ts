@@ -1,4 +1,5 @@
 /** Imports point down: the rooms of test/rooms.ts, the same for #includes, and no circle of files anywhere. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { houses, pictures, readHouse, roomOf } from './rooms.ts'
 
@@ -62,4 +63,20 @@ it('finds circles', () => {
 it('is drawn in docs/architecture.md as it is (npm run rooms)', () => {
   const { drawn, found } = pictures()
   expect(found).toBe(drawn)
+})
+
+it('has packages that an application may lack in their adapters alone', () => {
+  const { peerDependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  const importers = new Map<string, Set<string>>()
+  for (const file of readHouse('lib').keys())
+    for (const [, name] of readFileSync(new URL(`../${file}`, import.meta.url), 'utf8').matchAll(
+      / from '([^.'][^']*)'/g,
+    ))
+      for (const peer of Object.keys(peerDependencies))
+        if (name === peer || name!.startsWith(`${peer}/`))
+          importers.set(peer, (importers.get(peer) ?? new Set()).add(file.replace(/[^/]*$/, '')))
+  expect(Object.fromEntries(importers)).toEqual({
+    '@ai-sdk/provider': new Set(['lib/adapters/ai-sdk/']),
+    '@langchain/core': new Set(['lib/adapters/langchain/']),
+  })
 })
