@@ -44,6 +44,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
         'lib/errors.ts',
         'lib/zod.ts',
         'lib/paths.ts',
+        'lib/package-files.ts',
       ],
     ],
     references: (file, text) =>
