@@ -5,8 +5,7 @@
  * Layout of a 64-bit ELF file: System V ABI, chapters 4 and 5.
  */
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { OctavoError } from './errors.ts'
 
 /** What the package has binaries for, and the oldest glibc they load on (checked when the package is made). */
@@ -14,8 +13,6 @@ export const prebuilt = ['linux-x64', 'linux-arm64']
 export const oldestGlibc = '2.28'
 
 const remedy = `octavo runs on Linux, x64 or arm64, with glibc ${oldestGlibc} or newer: on other systems use a container with such a Linux, for instance the image node:22-slim`
-
-const require = createRequire(import.meta.url)
 
 /**
  * The addon's file: what OCTAVO_ADDON names (a build with sanitizers, for instance), or the one for this system. `root` is the
@@ -44,7 +41,10 @@ export function findAddon(root: string): string {
 export function openAddon(root: string): unknown {
   const file = findAddon(root)
   try {
-    return require(file)
+    // Not `require`, which bundlers replace.
+    const module = { exports: {} }
+    process.dlopen(module, resolve(file))
+    return module.exports
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error)
     throw unsupported(`The octavo binary ${file} does not load here (${cause}); ${remedy}.`, { expected: file, cause })

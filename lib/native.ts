@@ -1,9 +1,10 @@
 /**
  * The complete native surface, typed. The only place that loads the addon and the only cast. Every function is synchronous
- * and throws an `Error` with `code` (a stable octavo code) and `details` (names and values) set by cpp/addon.cpp.
+ * and throws an `Error` with `code` (a stable octavo code) and `details` (names and values) set by cpp/addon/addon.cpp.
  */
 import { fileURLToPath } from 'node:url'
 import { findAddon, openAddon } from './addon.ts'
+import { packageRoot } from './package-files.ts'
 
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
 export type GgufValue = boolean | number | bigint | string | GgufValue[]
@@ -398,18 +399,15 @@ export interface Native {
   dequantise(format: WeightFormat, bytes: Uint8Array, width: number): Float32Array
 }
 
-// dist/native.js and lib/native.ts both sit one level below the package root.
-const root = fileURLToPath(new URL('..', import.meta.url))
-
 let loaded: Native | undefined
 
-/** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no binary for this platform. */
+/** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no binary for this platform, and BUNDLED. */
 export function native(): Native {
-  loaded ??= openAddon(root) as Native
+  loaded ??= openAddon(fileURLToPath(packageRoot())) as Native
   return loaded
 }
 
 /** Throws what `native()` would for want of a binary, without loading it. */
 export function assertPlatform(): void {
-  if (loaded === undefined) findAddon(root)
+  if (loaded === undefined) findAddon(fileURLToPath(packageRoot()))
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { type Arrival, jointSpeed, longEnough } from '../lib/cli/bench-parallel.ts'
 import { attentionCost, batchBound, bestLimits, decodeBound, passCost, prefillShare } from '../lib/cli/bounds.ts'
 import type { MachineLimits, ModelDesc, TensorSource } from '../lib/native.ts'
 
@@ -99,6 +100,37 @@ describe('bounds of a forward pass', () => {
     expect(bestLimits(limits, other)).toEqual({
       ...{ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12 },
       ...{ fmaOpsPerSecond: 3e11, barrierSeconds: 1e-6 },
+    })
+  })
+})
+
+describe('requests at once', () => {
+  /** One request: its first token at `begin`, then one each millisecond. */
+  const request = (begin: number, tokens: number): Arrival[] =>
+    Array.from({ length: tokens }, (_, i) => ({ at: begin + i, tokens: 1 }))
+
+  it('are counted while all of them decode', () => {
+    expect(jointSpeed([request(0, 100), request(10, 100)])).toBe((1000 * 2 * 89) / 89)
+    expect(jointSpeed([request(0, 100)])).toBe(1000)
+  })
+
+  it('are too short when the first one ends before the last one begins, or soon after', () => {
+    expect(jointSpeed([request(0, 16), request(20, 16)])).toBeUndefined()
+    expect(jointSpeed([request(0, 16), request(15, 16)])).toBeUndefined()
+    expect(jointSpeed([request(0, 16), request(12, 16)])).toBeUndefined()
+  })
+
+  it('are made longer until they overlap', async () => {
+    const tried: number[] = []
+    const measure = async (tokens: number) => {
+      tried.push(tokens)
+      return jointSpeed([request(0, tokens), request(20, tokens)])
+    }
+    expect(await longEnough(16, 1000, measure)).toBe(2000)
+    expect(tried).toEqual([16, 32, 64])
+    await expect(longEnough(16, 30, measure)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { found: 30 },
     })
   })
 })

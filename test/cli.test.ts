@@ -375,6 +375,18 @@ describe('octavo bench', { timeout: 60_000 }, () => {
   })
 })
 
+describe('octavo bench --parallel', { timeout: 60_000 }, () => {
+  it('measures a fast model with short requests', async () => {
+    const args = ['-p', '8', '-n', '1', '-r', '1', '--threads', '1', '--parallel', '4', '--json']
+    const { code, stdout, stderr } = await octavo(['bench', 'stories', ...args])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [parallel] = (JSON.parse(stdout) as { parallel: Record<string, number>[] }).parallel
+    expect(parallel).toMatchObject({ requests: 4 })
+    expect(parallel!.tokens).toBeGreaterThanOrEqual(1)
+    expect(parallel!.tokensPerSecond).toBeGreaterThan(0)
+  })
+})
+
 describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
   it.each([
     ['run', 'nowhere.gguf', 'Hi'],

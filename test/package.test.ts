@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -150,6 +151,48 @@ function elfWithInterpreter(path: string): Buffer {
   file.write(path, 120)
   return file
 }
+
+describe('an application that is bundled', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(root, join(folder, 'node_modules/octavo'))
+    writeFileSync(
+      join(folder, 'main.mjs'),
+      `import { Engine } from 'octavo'
+       Engine.load({ model: 'stories' }).then(
+         async (engine) => { await engine.close(); console.log(engine.model.name) },
+         ({ code, message }) => console.log(code, message))`,
+    )
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  async function bundled(format: 'esm' | 'cjs', external: string[]): Promise<string> {
+    const outfile = join(folder, 'dist', format === 'esm' ? 'main.mjs' : 'main.cjs')
+    await build({
+      ...{ entryPoints: [join(folder, 'main.mjs')], outfile, format, external, absWorkingDir: folder },
+      ...{ bundle: true, platform: 'node', target: 'node20', preserveSymlinks: true, logLevel: 'silent' },
+    })
+    return (await promisify(execFile)(process.execPath, [outfile], { cwd: tmpdir() })).stdout
+  }
+
+  it.each(['esm', 'cjs'] as const)('runs with octavo external (%s)', async (format) => {
+    expect(await bundled(format, ['octavo'])).toBe('octavo-stories\n')
+  })
+
+  it.each(['esm', 'cjs'] as const)('is told what to write when octavo is inside (%s)', async (format) => {
+    const said = await bundled(format, [])
+    expect(said).toMatch(/^BUNDLED /)
+    for (const line of [
+      "esbuild: external: ['octavo']",
+      'webpack: externals',
+      'Vite: ssr',
+      'Next.js: serverExternalPackages',
+    ])
+      expect(said).toContain(line)
+  })
+})
 
 describe('the package', () => {
   it('lets every system install it and runs nothing there', () => {

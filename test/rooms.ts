@@ -49,6 +49,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
         'lib/zod.ts',
         'lib/plain-data.ts',
         'lib/paths.ts',
+        'lib/package-files.ts',
       ],
     ],
     references: (file, text) =>

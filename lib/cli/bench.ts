@@ -269,7 +269,7 @@ function summarise(
             shareOfBound: shareOfBound(apiSpeeds),
             ratioToNative: median(apiSpeeds.map((speed, i) => speed / speeds[i]!)),
           },
-    parallel: summariseParallel(parallel, desc, plan.decodeTokens),
+    parallel: summariseParallel(parallel, desc),
     runs,
   }
 }

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { OctavoError } from '../errors.ts'
+import { packageRoot } from '../package-files.ts'
 import { pathOf } from '../paths.ts'
 import { type PresetName, parsePreset, parseSyntheticType, type SyntheticType } from './presets.ts'
 
@@ -16,12 +17,9 @@ export type ModelLocation =
 
 const embedded: Record<string, string> = { stories: 'models/octavo-stories-q4_0.gguf' }
 
-/** dist/model/ and lib/model/ both sit two levels below the package root. */
-const packageRoot = new URL('../../', import.meta.url)
-
 const splitPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/
 
-/** Throws FILE_NOT_FOUND (naming every missing part) or INVALID_ARGUMENT. Does not open anything. */
+/** Throws FILE_NOT_FOUND (naming every missing part), INVALID_ARGUMENT or BUNDLED. Does not open anything. */
 export function locateModel(model: string): ModelLocation {
   if (typeof model !== 'string' || model === '') {
     throw new OctavoError('INVALID_ARGUMENT', `model: expected a file name, 'stories' or 'synthetic:<preset>'.`, {
@@ -30,7 +28,7 @@ export function locateModel(model: string): ModelLocation {
   }
   if (model.startsWith('synthetic:')) return locateSynthetic(model)
   if (Object.hasOwn(embedded, model)) {
-    return { kind: 'files', name: model, files: present([fileURLToPath(new URL(embedded[model]!, packageRoot))]) }
+    return { kind: 'files', name: model, files: present([fileURLToPath(new URL(embedded[model]!, packageRoot()))]) }
   }
   const path = pathOf(model)
   if (path === undefined) {

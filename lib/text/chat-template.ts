@@ -4,10 +4,11 @@
  * A template has a worker to itself, so one that spins holds up nobody but those who ask for it.
  */
 import { OctavoError } from '../errors.ts'
+import { codeFile } from '../package-files.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import type { TemplateWorkerData } from './template-worker.ts'
 import type { SpecialToken } from './vocabulary.ts'
-import { siblingEntry, WorkerClient } from './worker-client.ts'
+import { WorkerClient } from './worker-client.ts'
 
 export interface ChatTemplateOptions {
   source: string
@@ -120,7 +121,7 @@ export class ChatTemplate {
   /** A worker that answers; its start is not on the template's clock. */
   async #start(): Promise<WorkerClient> {
     if (this.#client?.alive) return this.#client
-    this.#client = new WorkerClient(siblingEntry(import.meta.url, 'template-worker'), 'template worker', {
+    this.#client = new WorkerClient(codeFile('text/template-worker'), 'template worker', {
       workerData: this.#data,
       resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb },
       env: {},

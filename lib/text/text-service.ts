@@ -5,12 +5,13 @@
 import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../errors.ts'
 import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
 import type { GgufValue } from '../native.ts'
+import { codeFile } from '../package-files.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import { TemplateShelf } from './template-shelf.ts'
 import type { ChatText, DecodeOptions, EncodeOptions, TokenizerInfo } from './tokenizer.ts'
 import type { SpecialToken } from './vocabulary.ts'
-import { siblingEntry, WorkerClient } from './worker-client.ts'
+import { WorkerClient } from './worker-client.ts'
 
 /** Where the worker finds the vocabulary. It reads files itself. */
 export type TextSource =
@@ -121,7 +122,7 @@ export class TextService {
   }
 
   static async start(options: TextServiceOptions): Promise<TextService> {
-    const entry = siblingEntry(import.meta.url, 'text-worker')
+    const entry = codeFile('text/text-worker')
     const { signal } = options
     if (signal?.aborted) throw closed()
     // Little of a call is kept: see youngMb in chat-template.ts.

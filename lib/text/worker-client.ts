@@ -81,8 +81,3 @@ export class WorkerClient {
     this.#pending.clear()
   }
 }
-
-/** The entry of a sibling module: `.ts` when run from source, `.js` when built. */
-export function siblingEntry(base: string, name: string): URL {
-  return new URL(`./${name}${base.endsWith('.ts') ? '.ts' : '.js'}`, base)
-}

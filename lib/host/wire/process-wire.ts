@@ -7,8 +7,10 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { ErrorData } from '../../errors.ts'
+import { codeFile } from '../../package-files.ts'
 import type { FromHost, HostOptions, ToHost } from './protocol.ts'
 import type { HostWire } from './wire.ts'
 
@@ -84,9 +86,10 @@ export function processWire(options: HostOptions): HostWire {
 function start(): ChildProcess {
   // The application's own flags are not for this process: it may be under a debugger, or preload modules that print.
   const { NODE_OPTIONS: _flags, ...env } = process.env
-  return fork(fileURLToPath(new URL('./process.js', import.meta.url)), [], {
+  const entry = fileURLToPath(codeFile('host/wire/process'))
+  return fork(entry, [], {
     // Not the application's, which may be gone when a process is started again; every path is absolute.
-    cwd: fileURLToPath(new URL('.', import.meta.url)),
+    cwd: dirname(entry),
     serialization: 'advanced',
     detached: true,
     execArgv: [],

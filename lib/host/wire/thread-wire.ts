@@ -5,6 +5,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ErrorData } from '../../errors.ts'
 import { native } from '../../native.ts'
+import { codeFile } from '../../package-files.ts'
 import { controlBytes, controlIndex, type FromHost, type HostData, type HostOptions, type ToHost } from './protocol.ts'
 import type { HostWire } from './wire.ts'
 
@@ -18,7 +19,7 @@ export function threadWire(options: HostOptions): HostWire {
   // small young generation is collected before it has become a part of the process's size.
   const resourceLimits = { maxYoungGenerationSizeMb: 8 }
   const thread = { workerData: data, name: 'octavo engine', execArgv: [], resourceLimits }
-  const worker = new Worker(new URL('../worker.js', import.meta.url), thread)
+  const worker = new Worker(codeFile('host/worker'), thread)
   let engineId: number | undefined
   let fatal: ErrorData | undefined
   worker.on('error', (error) => {
