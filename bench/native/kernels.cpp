@@ -258,7 +258,7 @@ int main(int argc, char** argv) {
   for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0, Format::f16})
     for (const auto& shape : shapes) bench_linear(bench, format, shape[0], shape[1]);
   for (const Format format : {Format::q5_0, Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl,
-                              Format::mxfp4})
+                              Format::mxfp4, Format::q2_k, Format::q3_k, Format::iq4_xs})
     for (const int i : {7, 8, 9}) bench_linear(bench, format, shapes[i][0], shapes[i][1]);
   for (const KvDtype dtype : {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8}) {
     bench_attention(bench, dtype, 9, 3, 64, 1, 4096, 1);

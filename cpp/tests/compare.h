@@ -21,7 +21,8 @@ namespace octavo::testing {
 
 inline constexpr Format all_formats[] = {Format::f32,  Format::f16,  Format::bf16,
                                          Format::q8_0, Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,
-                                         Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl, Format::mxfp4};
+                                         Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl, Format::mxfp4,
+                                         Format::q2_k, Format::q3_k, Format::iq4_xs};
 
 // k, or the next width that is whole blocks of the format.
 inline int fitting(Format format, int k) {
@@ -112,8 +113,8 @@ inline void random_block(Format format, std::uint8_t* block, Rng& rng) {
     block[0] = rng.chance(12) ? rng.pick(corners) : static_cast<std::uint8_t>(rng.between(116, 126));
     return;
   }
-  scale(format == Format::q6_k ? 208 : 0);
-  if (has_minimum(format)) scale(2);
+  scale(scale_offset(format));
+  if (has_minimum(format)) scale(scale_offset(format) + 2);
 }
 
 // `rows` rows of k weights in the layout of quant.h.

@@ -133,8 +133,8 @@ std::vector<BadScale> bad_scales(Format format) {
   if (format == Format::mxfp4) return {{0, 255, 1}};
   std::vector<BadScale> all;
   for (const std::uint16_t bits : {0x7C00, 0xFC00, 0x7E00}) {
-    all.push_back({format == Format::q6_k ? std::size_t{208} : 0, bits, 2});
-    if (has_minimum(format)) all.push_back({2, bits, 2});
+    all.push_back({scale_offset(format), bits, 2});
+    if (has_minimum(format)) all.push_back({scale_offset(format) + 2, bits, 2});
   }
   return all;
 }
@@ -356,7 +356,7 @@ TEST_CASE("weights: zeroed when made, refused when a scale is not finite, loaded
 TEST_CASE("weights: a width that is not whole blocks of the format is refused") {
   on_every_cpu([&](Backend& backend, const std::string& label) {
     CAPTURE(label);
-    for (const Format format : {Format::q4_k, Format::q5_k, Format::q6_k}) {
+    for (const Format format : {Format::q2_k, Format::q3_k, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_xs}) {
       try {
         backend.weight_create(format, 32, 288);
         FAIL_CHECK("accepted");

@@ -154,6 +154,9 @@ TEST_CASE("the format table agrees with the stored sizes") {
   CHECK(row_bytes(Format::q6_k, 512) == 420);
   CHECK(row_bytes(Format::iq4_nl, 64) == 36);
   CHECK(row_bytes(Format::mxfp4, 64) == 34);
+  CHECK(row_bytes(Format::q2_k, 512) == 168);
+  CHECK(row_bytes(Format::q3_k, 512) == 220);
+  CHECK(row_bytes(Format::iq4_xs, 512) == 272);
   CHECK(is_quantised(Format::q4_1));
   CHECK_FALSE(is_quantised(Format::bf16));
 }

@@ -45,10 +45,13 @@ const formats: Record<WeightFormat, { id: number; group: number; groupBytes: num
   q5_0: { id: 6, group: 32, groupBytes: 22 },
   q5_1: { id: 7, group: 32, groupBytes: 24 },
   q8_0: { id: 8, group: 32, groupBytes: 34 },
+  q2_k: { id: 10, group: 256, groupBytes: 84 },
+  q3_k: { id: 11, group: 256, groupBytes: 110 },
   q4_k: { id: 12, group: 256, groupBytes: 144 },
   q5_k: { id: 13, group: 256, groupBytes: 176 },
   q6_k: { id: 14, group: 256, groupBytes: 210 },
   iq4_nl: { id: 20, group: 32, groupBytes: 18 },
+  iq4_xs: { id: 23, group: 256, groupBytes: 136 },
   bf16: { id: 30, group: 1, groupBytes: 2 },
   mxfp4: { id: 39, group: 32, groupBytes: 17 },
 }
@@ -56,11 +59,13 @@ const formats: Record<WeightFormat, { id: number; group: number; groupBytes: num
 /** `general.file_type` */
 const fileTypes: Record<SyntheticType, number> = {
   ...{ f16: 1, bf16: 32, q4_0: 2, q4_1: 3, q5_0: 8, q5_1: 9, q8_0: 7 },
-  ...{ q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, mxfp4: 38 },
+  ...{ q2_k: 10, q3_k: 11, q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, iq4_xs: 30, mxfp4: 38 },
 }
 
 /** What takes the place of a format of 256-wide blocks where the width is no multiple of them. */
-const narrower: Partial<Record<WeightFormat, WeightFormat>> = { q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0' }
+const narrower: Partial<Record<WeightFormat, WeightFormat>> = {
+  ...({ q2_k: 'iq4_nl', q3_k: 'iq4_nl', q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0', iq4_xs: 'iq4_nl' } as const),
+}
 
 /** llama.cpp's choices: Q4_K_M keeps the head, and the values and down projections of about half of the layers, in q6_k. */
 function matrixFormat(type: SyntheticType, role: string, layer: number, layers: number, width: number): WeightFormat {
