@@ -96,6 +96,9 @@ describe('a model', () => {
     ['q2_k', 82, [0x00, 0x7c]],
     ['q3_k', 108, [0x01, 0x7e]],
     ['iq4_xs', 0, [0x00, 0x7c]],
+    ['iq1_m', 53, [0xcf, 0xff, 0x7f]],
+    ['iq2_s', 0, [0x00, 0xfe]],
+    ['iq3_xxs', 0, [0x00, 0x7c]],
     ['mxfp4', 0, [0xff]],
   ] as const)('%s with a scale that is no number is refused', (format, at, bytes) => {
     const path = write(

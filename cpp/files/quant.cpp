@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "files/codebook.h"
+
 namespace octavo {
 
 float f16_to_f32(std::uint16_t h) {
@@ -29,6 +31,13 @@ std::uint16_t f32_to_f16(float value) {
   }
   const std::uint32_t rounded = mag + 0xFFFu + ((mag >> 13) & 1u);
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+std::uint16_t half_ue4m3_to_f16(std::uint8_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  if (bits == 0x7F) return 0;
+  if (exponent != 0) return static_cast<std::uint16_t>((exponent + 7) << 10 | mantissa << 7);  // biases 7 and 15, halved
+  return f32_to_f16(static_cast<float>(mantissa) * 0x1p-10f);
 }
 
 float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
@@ -130,6 +139,30 @@ WeightGroup group_of_iq4_xs(const std::uint8_t* block, int g) {
   return w;
 }
 
+WeightGroup group_of_codebook(Format f, const std::uint8_t* block, int g) {
+  WeightGroup w;
+  const CodebookGroup stored = codebook_group(f, block, g);
+  for (int h = 0; h < 2; ++h) {
+    w.scale[h] = f16_to_f32(codebook_scale(f, block)) * static_cast<float>(stored.factor[h]) * codebook_unit(f);
+    w.minimum[h] = 0;
+  }
+  for (int i = 0; i < 32; ++i) w.code[i] = codebook_levels(f)[stored.code[i]];
+  return w;
+}
+
+// Group g of 2.
+WeightGroup group_of_nvfp4(const std::uint8_t* block, int g) {
+  WeightGroup w;
+  for (int h = 0; h < 2; ++h) {
+    const int sixteen = 2 * g + h;
+    w.scale[h] = f16_to_f32(half_ue4m3_to_f16(block[sixteen]));
+    w.minimum[h] = 0;
+    const std::uint8_t* const qs = block + 4 + 8 * sixteen;
+    for (int i = 0; i < 16; ++i) w.code[16 * h + i] = mxfp4_values[i < 8 ? qs[i] & 15 : qs[i - 8] >> 4];
+  }
+  return w;
+}
+
 WeightGroup group_of_256(Format f, const std::uint8_t* block, int g) {
   switch (f) {
     case Format::q2_k: return group_of_k2(block, g);
@@ -145,6 +178,8 @@ WeightGroup group_of_256(Format f, const std::uint8_t* block, int g) {
 WeightGroup weight_group(Format f, const void* row, std::size_t g) {
   const std::size_t groups = traits(f).group / 32;  // in a block
   const std::uint8_t* const p = static_cast<const std::uint8_t*>(row) + g / groups * traits(f).group_bytes;
+  if (f == Format::nvfp4) return group_of_nvfp4(p, static_cast<int>(g % groups));
+  if (has_codebook(f)) return group_of_codebook(f, p, static_cast<int>(g % groups));
   if (groups > 1) return group_of_256(f, p, static_cast<int>(g % groups));
   WeightGroup w;
   // bf16 holds every power of two down to 2^-133.
@@ -168,8 +203,11 @@ WeightGroup weight_group(Format f, const void* row, std::size_t g) {
 }
 
 bool scales_are_finite(Format f, const std::uint8_t* block) {
-  const auto finite = [&](std::size_t at) { return (load_u16(block + at) & 0x7C00u) != 0x7C00u; };
+  const auto is_finite = [](std::uint16_t f16) { return (f16 & 0x7C00u) != 0x7C00u; };
+  const auto finite = [&](std::size_t at) { return is_finite(load_u16(block + at)); };
   if (f == Format::mxfp4) return block[0] != 255;
+  if (f == Format::nvfp4) return true;
+  if (has_codebook(f)) return is_finite(codebook_scale(f, block));
   return finite(scale_offset(f)) && (!has_minimum(f) || finite(scale_offset(f) + 2));
 }
 

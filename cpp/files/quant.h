@@ -10,6 +10,8 @@
 //   q8_0    f16 d, 32 int8         w = d * q
 //   iq4_nl  f16 d, qs              w = d * iq4_nl_values[code]
 //   mxfp4   u8 e, qs               w = 2^(e - 128) * mxfp4_values[code]: FP4 E2M1 times 2^(e - 127); e = 255 is no number
+// Blocks of 64. qs of 16 weights are 8 bytes: low nibbles, then high ones.
+//   nvfp4   u8 e[4], 4 x qs                w = (e[i / 16] / 2) * mxfp4_values[code], e in FP8 E4M3 without its sign
 // Blocks of 256 weights, groups g of 32 with a scale each, or a scale for 16 (i / 16). scales[12]: eight 6-bit scales sc
 // and minima mn, or sixteen 6-bit scales, packed.
 //   q2_k    u8 (sc, mn)[16], qs[64], f16 d, f16 dm      w = (d * sc[i / 16]) * code - dm * mn[i / 16], nibbles sc, mn
@@ -23,6 +25,7 @@
 //             weight 128 n + 32 q + l: nibble q / 2 of ql[n][32 (q % 2) + l], bits 2q and 2q + 1 of qh[n][l] above it
 //   iq4_xs  f16 d, u16 sh, sl[4], 8 x qs               w = (d * (sc[g] - 32)) * iq4_nl_values[code]
 //             sc[g]: nibble g % 2 of sl[g / 2] under bits 2g and 2g + 1 of sh; qs of each group as above
+//   iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s: codebook.h
 // f32, f16, bf16: plain.
 // (Formats: ggml, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; FP4 and e: OCP Microscaling Formats 1.0.)
 #pragma once
@@ -32,7 +35,7 @@
 namespace octavo {
 
 enum class Format : std::uint8_t { f32, f16, q4_0, q4_1, q8_0, bf16, q5_0, q5_1, q4_k, q5_k, q6_k, iq4_nl, mxfp4,
-                                    q2_k, q3_k, iq4_xs };
+                                    q2_k, q3_k, iq4_xs, iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, nvfp4 };
 
 struct FormatTraits {
   const char* name;
@@ -46,13 +49,15 @@ inline constexpr FormatTraits format_table[] = {
     {"q8_0", 8, 32, 34},    {"bf16", 30, 1, 2},     {"q5_0", 6, 32, 22},    {"q5_1", 7, 32, 24},
     {"q4_k", 12, 256, 144}, {"q5_k", 13, 256, 176}, {"q6_k", 14, 256, 210}, {"iq4_nl", 20, 32, 18},
     {"mxfp4", 39, 32, 17},  {"q2_k", 10, 256, 84},  {"q3_k", 11, 256, 110}, {"iq4_xs", 23, 256, 136},
+    {"iq1_s", 19, 256, 50}, {"iq1_m", 29, 256, 56}, {"iq2_xxs", 16, 256, 66}, {"iq2_xs", 17, 256, 74},
+    {"iq2_s", 22, 256, 82}, {"iq3_xxs", 18, 256, 98}, {"iq3_s", 21, 256, 110}, {"nvfp4", 40, 64, 36},
 };
 inline constexpr std::size_t format_count = sizeof(format_table) / sizeof(format_table[0]);
 
 // Of iq4_nl and iq4_xs: sixteen levels, closer to each other near zero.
 inline constexpr std::int8_t iq4_nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                   1,    13,   25,  38,  53,  69,  89,  113};
-// Of mxfp4: FP4 E2M1 doubled, so that they are whole numbers; the sign is bit 3.
+// Of mxfp4 and nvfp4: FP4 E2M1 doubled, so that they are whole numbers; the sign is bit 3.
 inline constexpr std::int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 inline const FormatTraits& traits(Format f) { return format_table[static_cast<std::size_t>(f)]; }
@@ -64,7 +69,14 @@ constexpr bool has_minimum(Format f) {
 // The halves of a group of 32 have minima of their own.
 constexpr bool has_two_minima(Format f) { return f == Format::q2_k; }
 // They have scales of their own, which no dot of whole numbers takes in.
-constexpr bool has_two_dots(Format f) { return f == Format::q6_k; }
+constexpr bool has_two_dots(Format f) {
+  return f == Format::q6_k || f == Format::iq1_m || f == Format::iq2_xs || f == Format::iq2_s || f == Format::nvfp4;
+}
+constexpr bool has_codebook(Format f) { return f >= Format::iq1_s && f <= Format::iq3_s; }
+// Codes name values.
+constexpr bool has_value_table(Format f) {
+  return f == Format::iq4_nl || f == Format::iq4_xs || f == Format::mxfp4 || f == Format::nvfp4 || has_codebook(f);
+}
 
 // Bytes of one stored row of k weights; k is a multiple of the group.
 inline std::size_t row_bytes(Format f, std::size_t k) { return k / traits(f).group * traits(f).group_bytes; }
@@ -73,6 +85,8 @@ inline std::size_t row_bytes(Format f, std::size_t k) { return k / traits(f).gro
 float f16_to_f32(std::uint16_t bits);
 // f32 -> f16 bits, nearest even; overflow gives infinity.
 std::uint16_t f32_to_f16(float value);
+// FP8 E4M3 without its sign, halved, as nvfp4's scales: the bits of an f16, which holds it. 0x7F is no number there: 0.
+std::uint16_t half_ue4m3_to_f16(std::uint8_t bits);
 // bf16 bits -> f32, exact.
 float bf16_to_f32(std::uint16_t bits);
 // f32 -> bf16 bits, nearest even.
@@ -89,7 +103,8 @@ struct WeightGroup {
 // Group g of a stored row of a quantised format. Scalar, and used by no kernel.
 WeightGroup weight_group(Format f, const void* row, std::size_t g);
 
-// Where a stored block of a quantised format has its f16 scale; the minimum of those that have one is 2 bytes on.
+// Where a stored block of a quantised format has its f16 scale (iq1_m's is in four parts, mxfp4 and nvfp4 have none); the
+// minimum of those that have one is 2 bytes on.
 constexpr std::size_t scale_offset(Format f) {
   switch (f) {
     case Format::q6_k: return 208;

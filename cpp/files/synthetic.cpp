@@ -87,13 +87,33 @@ constexpr std::uint16_t sign_bit = 0x8000;
 // Formats that random bits fill as well as any: every code and scale of scales is as likely, and d is what is asked for.
 // Of q2_k the minimum is put where the middle of the codes is 0.
 bool takes_random_bits(Format format) {
-  return format == Format::q2_k || format == Format::q3_k || format == Format::iq4_xs;
+  return format == Format::q2_k || format == Format::q3_k || format == Format::iq4_xs || format == Format::nvfp4 ||
+         has_codebook(format);
 }
+std::uint8_t nearest_ue4m3(float value) {
+  int nearest = 0;
+  const auto distance = [&](int bits) {
+    return std::fabs(2 * f16_to_f32(half_ue4m3_to_f16(static_cast<std::uint8_t>(bits))) - value);
+  };
+  for (int bits = 1; bits < 0x7F; ++bits)
+    if (distance(bits) < distance(nearest)) nearest = bits;
+  return static_cast<std::uint8_t>(nearest);
+}
+// nvfp4's FP8 scales are the nearest; iq1_m's d is put together of nibbles.
 void put_random_block(Format format, Stream& s, std::uint16_t d, std::uint8_t* out) {
   const std::size_t bytes = traits(format).group_bytes;
   for (std::size_t at = 0; at < bytes; at += 8) {
     const std::uint64_t random = s.next();
     std::memcpy(out + at, &random, std::min<std::size_t>(8, bytes - at));
+  }
+  if (format == Format::nvfp4) {
+    std::memset(out, nearest_ue4m3(2 * f16_to_f32(d)), 4);
+    return;
+  }
+  if (format == Format::iq1_m) {
+    for (int i = 0; i < 4; ++i)
+      out[49 + 2 * i] = static_cast<std::uint8_t>((out[49 + 2 * i] & 15) | (d >> (4 * i) & 15) << 4);
+    return;
   }
   std::memcpy(out + scale_offset(format), &d, 2);
   if (format != Format::q2_k) return;

@@ -124,15 +124,20 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
 // Bytes that are no finite scale, and where in a stored block.
 struct BadScale {
   std::size_t at;
-  std::uint16_t bits;
+  std::uint32_t bits;
   std::size_t bytes;
 };
 
 std::vector<BadScale> bad_scales(Format format) {
   if (!is_quantised(format)) return {};
   if (format == Format::mxfp4) return {{0, 255, 1}};
+  if (format == Format::nvfp4) return {};  // has no bits for one
   std::vector<BadScale> all;
-  for (const std::uint16_t bits : {0x7C00, 0xFC00, 0x7E00}) {
+  for (const std::uint32_t bits : {0x7C00u, 0xFC00u, 0x7E00u}) {
+    if (format == Format::iq1_m) {  // a nibble of it in bytes 49, 51, 53 and 55; the last two hold the exponent
+      all.push_back({53, (bits >> 8 & 15) << 4 | bits >> 12 << 20, 3});
+      continue;
+    }
     all.push_back({scale_offset(format), bits, 2});
     if (has_minimum(format)) all.push_back({scale_offset(format) + 2, bits, 2});
   }

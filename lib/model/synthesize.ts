@@ -50,22 +50,30 @@ const formats: Record<WeightFormat, { id: number; group: number; groupBytes: num
   q4_k: { id: 12, group: 256, groupBytes: 144 },
   q5_k: { id: 13, group: 256, groupBytes: 176 },
   q6_k: { id: 14, group: 256, groupBytes: 210 },
+  iq2_xxs: { id: 16, group: 256, groupBytes: 66 },
+  iq2_xs: { id: 17, group: 256, groupBytes: 74 },
+  iq3_xxs: { id: 18, group: 256, groupBytes: 98 },
+  iq1_s: { id: 19, group: 256, groupBytes: 50 },
   iq4_nl: { id: 20, group: 32, groupBytes: 18 },
+  iq3_s: { id: 21, group: 256, groupBytes: 110 },
+  iq2_s: { id: 22, group: 256, groupBytes: 82 },
   iq4_xs: { id: 23, group: 256, groupBytes: 136 },
+  iq1_m: { id: 29, group: 256, groupBytes: 56 },
   bf16: { id: 30, group: 1, groupBytes: 2 },
   mxfp4: { id: 39, group: 32, groupBytes: 17 },
+  nvfp4: { id: 40, group: 64, groupBytes: 36 },
 }
 
 /** `general.file_type` */
 const fileTypes: Record<SyntheticType, number> = {
   ...{ f16: 1, bf16: 32, q4_0: 2, q4_1: 3, q5_0: 8, q5_1: 9, q8_0: 7 },
-  ...{ q2_k: 10, q3_k: 11, q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, iq4_xs: 30, mxfp4: 38 },
+  ...{ q2_k: 10, q3_k: 11, q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, iq4_xs: 30, mxfp4: 38, nvfp4: 39 },
+  ...{ iq1_s: 24, iq1_m: 31, iq2_xxs: 19, iq2_xs: 20, iq2_s: 28, iq3_xxs: 23, iq3_s: 26 },
 }
 
 /** What takes the place of a format of 256-wide blocks where the width is no multiple of them. */
-const narrower: Partial<Record<WeightFormat, WeightFormat>> = {
-  ...({ q2_k: 'iq4_nl', q3_k: 'iq4_nl', q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0', iq4_xs: 'iq4_nl' } as const),
-}
+const narrower: Partial<Record<WeightFormat, WeightFormat>> = { q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0' }
+const narrowest: WeightFormat = 'iq4_nl'
 
 /** llama.cpp's choices: Q4_K_M keeps the head, and the values and down projections of about half of the layers, in q6_k. */
 function matrixFormat(type: SyntheticType, role: string, layer: number, layers: number, width: number): WeightFormat {
@@ -74,7 +82,7 @@ function matrixFormat(type: SyntheticType, role: string, layer: number, layers: 
   const head = role === 'output'
   const mixed = head || (finer && ['v', 'down'].includes(role)) ? 'q6_k' : 'q4_k'
   const format = type === 'q4_k_m' ? mixed : type
-  return width % formats[format].group === 0 ? format : narrower[format]!
+  return width % formats[format].group === 0 ? format : (narrower[format] ?? narrowest)
 }
 
 /** The order in which the converter meets a layer's tensors. */

@@ -181,6 +181,10 @@ SIMD_FN Quad quad_load(const std::int8_t* p) {
   return _mm256_set1_epi32(v);
 }
 SIMD_FN Codes codes_load(const std::uint8_t* p) { return {load_32_bytes(p), load_32_bytes(p + 32)}; }
+SIMD_FN void codes_store(std::uint8_t* p, Codes c) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), c.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), c.b);
+}
 SIMD_FN Codes codes_low(Codes c) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(c.a, mask), _mm256_and_si256(c.b, mask)};
@@ -248,5 +252,10 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2, fma_chains = 6;
 constexpr int one_token_chains = 1;
+#if defined(OCTAVO_ISA_AVXVNNI)
+constexpr bool unpacks_tiles = true;
+#else
+constexpr bool unpacks_tiles = false;
+#endif
 
 }  // namespace

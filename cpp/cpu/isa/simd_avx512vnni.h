@@ -129,6 +129,7 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   __asm__("" : "+v"(codes));
   return codes;
 }
+SIMD_FN void codes_store(std::uint8_t* p, Codes c) { _mm512_storeu_si512(p, c); }
 SIMD_FN Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 SIMD_FN Codes codes_high(Codes c) { return _mm512_and_si512(_mm512_srli_epi16(c, 4), _mm512_set1_epi8(15)); }
 
@@ -178,6 +179,7 @@ SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p),
 constexpr int small_panel = 8, medium_panel = 6, large_panel = 5, float_panel_tokens = 8, float_tiles_at_once = 4;
 constexpr int halves_at_once = 2, attention_rows = 8, attention_int8_rows = 8, fma_chains = 12;
 constexpr int one_token_chains = 2;
+constexpr bool unpacks_tiles = true;
 
 // 12 independent chains of vpdpbusd, 128 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

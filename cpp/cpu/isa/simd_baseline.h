@@ -167,6 +167,7 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   std::memcpy(c.v, p, 64);
   return c;
 }
+SIMD_FN void codes_store(std::uint8_t* p, const Codes& c) { std::memcpy(p, c.v, 64); }
 SIMD_FN Codes codes_low(const Codes& c) {
   Codes r;
   for (int i = 0; i < 64; ++i) r.v[i] = c.v[i] & 15;
@@ -239,6 +240,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
 constexpr int halves_at_once = 1, attention_rows = 1, attention_int8_rows = 1, fma_chains = 1;
 constexpr int one_token_chains = 1;
+constexpr bool unpacks_tiles = true;
 
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   i32x16 acc = i_set(0);

@@ -206,6 +206,13 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   const std::int8_t* q = reinterpret_cast<const std::int8_t*>(p);
   return {vld1q_s8(q), vld1q_s8(q + 16), vld1q_s8(q + 32), vld1q_s8(q + 48)};
 }
+SIMD_FN void codes_store(std::uint8_t* p, Codes x) {
+  std::int8_t* const q = reinterpret_cast<std::int8_t*>(p);
+  vst1q_s8(q, x.a);
+  vst1q_s8(q + 16, x.b);
+  vst1q_s8(q + 32, x.c);
+  vst1q_s8(q + 48, x.d);
+}
 SIMD_FN Codes codes_low(Codes x) {
   const int8x16_t mask = vdupq_n_s8(15);
   return {vandq_s8(x.a, mask), vandq_s8(x.b, mask), vandq_s8(x.c, mask), vandq_s8(x.d, mask)};
@@ -287,6 +294,7 @@ SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3, fma_chains = 6;
 constexpr int one_token_chains = 1;
+constexpr bool unpacks_tiles = true;
 
 #if !defined(OCTAVO_ISA_NEON_I8MM)
 // 16 independent chains of sdot, 32 operations each.

@@ -18,11 +18,8 @@ int offset_of(const Kernels& kernels, Format format) {
   switch (format) {
     case Format::q4_0: return 8;
     case Format::q8_0:
-    case Format::iq4_nl:
-    case Format::iq4_xs:
-    case Format::q3_k:
-    case Format::mxfp4: return kernels.q8_offset;
-    default: return packed_offset(format);
+    case Format::q3_k: return kernels.q8_offset;
+    default: return has_value_table(format) ? kernels.q8_offset : packed_offset(format);
   }
 }
 

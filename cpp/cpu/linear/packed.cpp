@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "files/codebook.h"
+
 namespace octavo::cpu {
 
 namespace {
@@ -51,7 +53,27 @@ void spread_bits(Codes& codes, std::uint32_t bits) {
   for (int v = 0; v < 8; ++v) codes.high[v] = ((bits >> (4 * v) & 15u) * 0x00204081u) & 0x01010101u;
 }
 
+// Codes of a codebook format: a level's lower bits and the one above.
+Codes split_levels(const PackedLayout& layout, const std::uint8_t* codes) {
+  Codes out{};
+  for (int v = 0; v < 8; ++v) {
+    const std::uint32_t four = load_u32(codes + 4 * v);
+    out.low[v] = layout.code_bits == 4 ? four : four & 0x03030303u;
+    out.high[v] = layout.code_bits == 4 ? 0 : four >> 2 & 0x01010101u;
+  }
+  return out;
+}
+
+// Both sixteens of group g of an nvfp4 block.
+void split_sixteens(Codes& codes, const std::uint8_t* qs) {
+  for (int j = 0; j < 8; ++j) {
+    const std::uint32_t both = load_u32(qs + 8 * (j / 4) + 4 * (j % 2));
+    codes.low[j] = both >> (j % 4 / 2 * 4) & low_nibbles;
+  }
+}
+
 Codes codes_of(Format f, const std::uint8_t* block, int g) {
+  if (has_codebook(f)) return split_levels(packed_layout(f), codebook_group(f, block, g).code);
   Codes codes{};
   switch (f) {
     case Format::q5_0:
@@ -84,6 +106,7 @@ Codes codes_of(Format f, const std::uint8_t* block, int g) {
       break;
     case Format::iq4_xs: split_nibbles(codes, block + 8 + 16 * g); break;
     case Format::mxfp4: split_nibbles(codes, block + 1); break;
+    case Format::nvfp4: split_sixteens(codes, block + 4 + 16 * g); break;
     default: split_nibbles(codes, block + 2); break;
   }
   return codes;
@@ -127,7 +150,18 @@ void store_negative_scales(std::uint8_t* to, int lane, const std::uint8_t* packe
   }
 }
 
+void store_codebook_scales(Format f, std::uint8_t* header, std::uint8_t* scales, int lane, int g,
+                           const std::uint8_t* block) {
+  const CodebookGroup stored = codebook_group(f, block, g);
+  if (scales_in_header(f)) scales = header + header_scales_at + 32 * g;
+  scales[lane] = static_cast<std::uint8_t>(stored.factor[0]);
+  if (has_two_dots(f)) scales[32 + lane] = static_cast<std::uint8_t>(stored.factor[1]);
+  const std::uint16_t d = codebook_scale(f, block);
+  if (g == 0) std::memcpy(header + 2 * lane, &d, 2);
+}
+
 void store_scales(Format f, std::uint8_t* header, std::uint8_t* scales, int lane, int g, const std::uint8_t* block) {
+  if (has_codebook(f)) return store_codebook_scales(f, header, scales, lane, g, block);
   switch (f) {
     case Format::q4_k:
     case Format::q5_k:
@@ -169,6 +203,12 @@ void store_scales(Format f, std::uint8_t* header, std::uint8_t* scales, int lane
       std::memcpy(scales + 2 * lane, &power, 2);
       return;
     }
+    case Format::nvfp4:
+      for (int h = 0; h < 2; ++h) {
+        const std::uint16_t d = half_ue4m3_to_f16(block[2 * g + h]);
+        std::memcpy(scales + 64 * h + 2 * lane, &d, 2);
+      }
+      return;
     case Format::q5_1: std::memcpy(scales + 64 + 2 * lane, block + 2, 2); [[fallthrough]];
     default: std::memcpy(scales + 2 * lane, block, 2); return;
   }
@@ -198,6 +238,11 @@ GroupScales scales_of(Format f, const std::uint8_t* header, const std::uint8_t* 
   const auto byte = [&](int h) { return scales[32 * h + lane]; };
   const auto of_header = [&](float factor) { return load_f16(header + 2 * lane) * factor; };
   const auto signed_byte = [](std::uint8_t b) { return static_cast<float>(static_cast<std::int8_t>(b)); };
+  if (has_codebook(f)) {
+    const auto scale = [&](std::uint8_t factor) { return of_header(signed_byte(factor)) * codebook_unit(f); };
+    if (has_two_dots(f)) return {{scale(byte(0)), scale(byte(1))}};
+    return twice(scale(header[header_scales_at + 32 * within + static_cast<std::size_t>(lane)]), 0);
+  }
   switch (f) {
     case Format::q4_k:
     case Format::q5_k:
@@ -219,6 +264,7 @@ GroupScales scales_of(Format f, const std::uint8_t* header, const std::uint8_t* 
       return twice(of_header(signed_byte(header[at])), 0);
     }
     case Format::mxfp4: return twice(load_bf16(scales + 2 * lane), 0);
+    case Format::nvfp4: return {{load_f16(scales + 2 * lane), load_f16(scales + 64 + 2 * lane)}};
     case Format::q5_1: return twice(load_f16(scales + 2 * lane), load_f16(scales + 64 + 2 * lane));
     default: return twice(load_f16(scales + 2 * lane), 0);
   }
@@ -250,8 +296,9 @@ void packed_read(Format f, const std::uint8_t* tile, int lane, std::size_t g, fl
   const GroupScales scales = scales_of(f, header, group + layout.scales_at(), lane, within);
   for (int k = 0; k < group_size; ++k) {
     int code = code_of(layout, group, lane, k);
+    if (has_codebook(f)) code = codebook_levels(f)[code];
     if (f == Format::iq4_nl || f == Format::iq4_xs) code = iq4_nl_values[code];
-    if (f == Format::mxfp4) code = mxfp4_values[code];
+    if (f == Format::mxfp4 || f == Format::nvfp4) code = mxfp4_values[code];
     const float value = static_cast<float>(code - packed_offset(f)), scale = scales.scale[k / 16];
     out[k] = has_minimum(f) ? std::fma(scale, value, scales.minimum[k / 16]) : scale * value;
   }

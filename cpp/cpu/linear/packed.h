@@ -20,6 +20,16 @@
 //   q2_k    2            nibbles (sc, mn), as i8 in q6_k   f16 d, f16 -dm          336             336
 //   q3_k    2+1          -sc, as i8 in q6_k                f16 -d                  456             440
 //   iq4_xs  4            -                                 f16 d, i8 sc[8 groups]  552             544
+//   iq3_*   4            -                                 as iq4_xs               552             392, 440
+//   iq2_xxs 2+1          -                                 as iq4_xs               424             264
+//   iq2_*   2+1          i8 sc, i8 sc, as q6_k             f16 d                   456             296, 328
+//   iq1_s   2+1          -                                 as iq4_xs               424             200
+//   iq1_m   2+1          as iq2_xs                         f16 d                   456             224
+//   nvfp4   4            f16 d (k < 16), f16 d (k >= 16)   -                       640             576
+//
+// Codes of the IQ formats are levels (cpp/files/codebook.h), no points of codebooks: a kernel then looks them up in a
+// register as those of iq4_nl, where a point would cost a load for every eight weights. That is why IQ1 and IQ2 take more
+// memory than their files.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -46,7 +56,9 @@ constexpr bool is_packed(Format f) { return f >= Format::q5_0; }
 
 // Where the scales of groups begin in a header that has them.
 inline constexpr std::size_t header_scales_at = 64;
-constexpr bool scales_in_header(Format f) { return f == Format::iq4_xs; }
+constexpr bool scales_in_header(Format f) {
+  return f == Format::iq4_xs || (has_codebook(f) && !has_two_dots(f));
+}
 
 constexpr PackedLayout packed_layout(Format f) {
   switch (f) {
@@ -57,7 +69,15 @@ constexpr PackedLayout packed_layout(Format f) {
     case Format::q6_k: return {4, 2, 64, 64, 8};
     case Format::q2_k: return {2, 0, 64, 128, 8};
     case Format::q3_k: return {2, 1, 64, 64, 8};
-    case Format::iq4_xs: return {4, 0, 0, header_scales_at + 8 * tile_rows, 8};
+    case Format::iq4_xs:
+    case Format::iq3_xxs:
+    case Format::iq3_s: return {4, 0, 0, header_scales_at + 8 * tile_rows, 8};
+    case Format::iq2_xxs:
+    case Format::iq1_s: return {2, 1, 0, header_scales_at + 8 * tile_rows, 8};
+    case Format::iq2_xs:
+    case Format::iq2_s:
+    case Format::iq1_m: return {2, 1, 64, 64, 8};
+    case Format::nvfp4: return {4, 0, 128, 0, 2};
     default: return {4, 0, 64, 0, 1};  // iq4_nl, mxfp4
   }
 }
@@ -65,6 +85,13 @@ constexpr PackedLayout packed_layout(Format f) {
 // What an unsigned code is above the weight's own whole number.
 constexpr int packed_offset(Format f) {
   return f == Format::q5_0 ? 16 : f == Format::q6_k ? 32 : f == Format::q3_k ? 4 : 0;
+}
+
+// A group once unpacked for many panels (linear_unpacked.inc).
+inline constexpr std::size_t unpacked_codes_bytes = 1024, unpacked_scales_bytes = 4 * tile_rows;
+constexpr std::size_t unpacked_group_bytes(Format f) {
+  const int scales = (has_two_dots(f) ? 2 : 1) + (has_two_minima(f) ? 2 : has_minimum(f) ? 1 : 0);
+  return unpacked_codes_bytes + static_cast<std::size_t>(scales) * unpacked_scales_bytes;
 }
 
 // Group g of a stored row into lane `lane` of a tile, and back as f32 (docs/numerics.md, "embed").
