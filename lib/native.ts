@@ -32,7 +32,8 @@ export interface GgufFile {
 /** Weight formats that can be computed with. */
 export const weightFormats = [
   ...(['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1'] as const),
-  ...(['q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'mxfp4'] as const),
+  ...(['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq1_s', 'iq1_m', 'iq2_xxs', 'iq2_xs', 'iq2_s'] as const),
+  ...(['iq3_xxs', 'iq3_s', 'iq4_nl', 'iq4_xs', 'mxfp4', 'nvfp4'] as const),
 ] as const
 /** As GGUF stores weights (cpp/files/quant.h); each is computed with as it is, nothing is approximated. */
 export type WeightFormat = (typeof weightFormats)[number]

@@ -21,6 +21,7 @@ const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status ==
 const hasJinja = () => spawnSync(python, ['-c', 'import jinja2; assert jinja2.__version__ == "3.1.6"']).status === 0
 const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not beside the project')
 const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
+const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ and git')
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
 const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
 
@@ -177,6 +178,18 @@ const checks = [
       (existsSync(stories) ? '' : 'octavo-stories-f16.gguf is not beside this checkout') ||
       (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
     run: () => ['node', 'scripts/oracle-formats.mjs', stories, '--python', python],
+  },
+  {
+    name: 'float-distance',
+    what: 'octavo and llama.cpp against float32 on the same weights, every weight format: octavo no farther away',
+    skip: () => (existsSync(stories) ? needsPeer() : 'octavo-stories-f16.gguf is not beside this checkout'),
+    run: () => ['node', 'scripts/float-distance.mjs', stories],
+  },
+  {
+    name: 'float-distance-smollm2',
+    what: 'the same on SmolLM2-135M Q4_1 as it is',
+    skip: () => needsSmol() || needsPeer(),
+    run: () => ['node', 'scripts/float-distance.mjs', smol, '--types', 'stored'],
   },
   {
     name: 'kill-9',

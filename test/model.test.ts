@@ -25,7 +25,7 @@ function refusal(run: () => unknown): { code: string; message: string } {
   throw new Error('nothing was thrown')
 }
 
-const typeIds: Record<string, number> = { f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 8, q2_k: 10 }
+const typeIds: Record<string, number> = { f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 8, tq1_0: 34 }
 
 interface Small {
   architecture?: string
@@ -325,9 +325,9 @@ describe('a header that is not sound is refused', () => {
     ],
     [
       'a format that is not computed with',
-      { tensors: { 'blk.0.ffn_up.weight': { shape: [64, 96], type: 'q2_k' } } },
+      { tensors: { 'blk.0.ffn_up.weight': { shape: [64, 96], type: 'tq1_0' } } },
       'MODEL_UNSUPPORTED',
-      /blk\.0\.ffn_up\.weight: expected .*q4_0.*, found q2_k/,
+      /blk\.0\.ffn_up\.weight: expected .*q4_0.*, found tq1_0/,
     ],
     [
       'a quantised norm',

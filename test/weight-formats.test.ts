@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { weightBytes } from '../lib/model/memory.ts'
 import { planSynthesis } from '../lib/model/synthesize.ts'
-import { type GgufValue, type ModelDesc, native, segmentMode, type WeightFormat } from '../lib/native.ts'
+import { type GgufValue, type ModelDesc, native, segmentMode, type WeightFormat, weightFormats } from '../lib/native.ts'
 
 let folder: string
 beforeAll(() => {
@@ -72,7 +72,7 @@ function scores(desc: ModelDesc, backend: 'cpu' | 'reference', count = 24) {
   return { logprobs: [...logprobs.subarray(0, count - 1)], residentBytes }
 }
 
-const formats = ['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'mxfp4'] as const
+const formats = weightFormats.filter((format) => !['f32', 'f16', 'bf16'].includes(format))
 
 describe('a model', () => {
   const mixes: Record<string, (name: string, layer: number) => WeightFormat> = {
@@ -93,6 +93,12 @@ describe('a model', () => {
     ['q4_k', 0, [0x00, 0x7c]],
     ['q5_k', 2, [0x01, 0x7e]],
     ['q6_k', 208, [0x00, 0xfc]],
+    ['q2_k', 82, [0x00, 0x7c]],
+    ['q3_k', 108, [0x01, 0x7e]],
+    ['iq4_xs', 0, [0x00, 0x7c]],
+    ['iq1_m', 53, [0xcf, 0xff, 0x7f]],
+    ['iq2_s', 0, [0x00, 0xfe]],
+    ['iq3_xxs', 0, [0x00, 0x7c]],
     ['mxfp4', 0, [0xff]],
   ] as const)('%s with a scale that is no number is refused', (format, at, bytes) => {
     const path = write(

@@ -257,9 +257,8 @@ int main(int argc, char** argv) {
                            {2560, 2048}, {2048, 2048}, {11264, 2048}, {2048, 5632}, {32000, 2048}};
   for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0, Format::f16})
     for (const auto& shape : shapes) bench_linear(bench, format, shape[0], shape[1]);
-  for (const Format format : {Format::q5_0, Format::q5_1, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl,
-                              Format::mxfp4})
-    for (const int i : {7, 8, 9}) bench_linear(bench, format, shapes[i][0], shapes[i][1]);
+  for (std::size_t format = static_cast<std::size_t>(Format::q5_0); format < format_count; ++format)
+    for (const int i : {7, 8, 9}) bench_linear(bench, static_cast<Format>(format), shapes[i][0], shapes[i][1]);
   for (const KvDtype dtype : {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8}) {
     bench_attention(bench, dtype, 9, 3, 64, 1, 4096, 1);
     bench_attention(bench, dtype, 32, 4, 64, 1, 4096, 1);

@@ -1,20 +1,20 @@
-// Builds llama-cpp.cpp against the llama.cpp that node-llama-cpp ships: its libraries as they are, its headers out of the git
+// Builds a program, llama-cpp.cpp if none is named, against the llama.cpp that node-llama-cpp ships: its libraries as they are, its headers out of the git
 // bundle of the release's sources. Wants git and g++; without them the benchmark goes on without this peer.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const source = fileURLToPath(new URL('llama-cpp.cpp', import.meta.url))
+const benchmark = fileURLToPath(new URL('llama-cpp.cpp', import.meta.url))
 
 /** {program, libraries}, or {reason}: why there is none. */
-export function buildLlamaCpp(folder) {
+export function buildLlamaCpp(folder, source = benchmark) {
   const platform = `linux-${process.arch}`
   const libraries = join(folder, 'node_modules', '@node-llama-cpp', platform, 'bins', platform)
   const bundle = join(folder, 'node_modules', 'node-llama-cpp', 'llama', 'gitRelease.bundle')
   for (const path of [libraries, bundle]) if (!existsSync(path)) return { reason: `${path} is missing` }
   const work = join(folder, 'llama-cpp')
-  const program = join(work, 'llama-cpp')
+  const program = join(work, basename(source, '.cpp'))
   const run = (command, ...args) =>
     execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28 })
   try {

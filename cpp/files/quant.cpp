@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "files/codebook.h"
+
 namespace octavo {
 
 float f16_to_f32(std::uint16_t h) {
@@ -29,6 +31,13 @@ std::uint16_t f32_to_f16(float value) {
   }
   const std::uint32_t rounded = mag + 0xFFFu + ((mag >> 13) & 1u);
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+std::uint16_t half_ue4m3_to_f16(std::uint8_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  if (bits == 0x7F) return 0;
+  if (exponent != 0) return static_cast<std::uint16_t>((exponent + 7) << 10 | mantissa << 7);  // biases 7 and 15, halved
+  return f32_to_f16(static_cast<float>(mantissa) * 0x1p-10f);
 }
 
 float bf16_to_f32(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
@@ -69,7 +78,7 @@ int packed_scale(const std::uint8_t* scales, int g, bool minimum) {
 WeightGroup group_of_k45(const std::uint8_t* block, int g, bool five_bits) {
   WeightGroup w;
   w.scale[0] = w.scale[1] = load_f16(block) * static_cast<float>(packed_scale(block + 4, g, false));
-  w.minimum = -(load_f16(block + 2) * static_cast<float>(packed_scale(block + 4, g, true)));
+  w.minimum[0] = w.minimum[1] = -(load_f16(block + 2) * static_cast<float>(packed_scale(block + 4, g, true)));
   const std::uint8_t* const qs = block + (five_bits ? 48 : 16) + 32 * (g / 2);
   for (int l = 0; l < 32; ++l) {
     w.code[l] = g % 2 == 0 ? qs[l] & 15 : qs[l] >> 4;
@@ -84,7 +93,7 @@ WeightGroup group_of_k6(const std::uint8_t* block, int g) {
   const std::uint8_t *ql = block + 64 * n + 32 * (q % 2), *qh = block + 128 + 32 * n;
   const float d = load_f16(block + 208);
   for (int i = 0; i < 2; ++i) w.scale[i] = d * static_cast<float>(static_cast<std::int8_t>(block[192 + 2 * g + i]));
-  w.minimum = 0;
+  w.minimum[0] = w.minimum[1] = 0;
   for (int l = 0; l < 32; ++l) {
     const int low = q < 2 ? ql[l] & 15 : ql[l] >> 4;
     w.code[l] = low + 16 * ((qh[l] >> (2 * q)) & 3) - 32;
@@ -92,20 +101,93 @@ WeightGroup group_of_k6(const std::uint8_t* block, int g) {
   return w;
 }
 
+WeightGroup group_of_k2(const std::uint8_t* block, int g) {
+  WeightGroup w;
+  for (int i = 0; i < 2; ++i) {
+    const int both = block[2 * g + i];
+    w.factor[i] = both & 15;
+    w.scale[i] = load_f16(block + 80);
+    w.minimum[i] = -(load_f16(block + 82) * static_cast<float>(both >> 4));
+  }
+  for (int l = 0; l < 32; ++l) w.code[l] = (block[16 + 32 * (g / 4) + l] >> (2 * (g % 4))) & 3;
+  return w;
+}
+
+WeightGroup group_of_k3(const std::uint8_t* block, int g) {
+  WeightGroup w;
+  const std::uint8_t* const scales = block + 96;
+  for (int h = 0; h < 2; ++h) {
+    const int i = 2 * g + h;  // of sixteen: eight low nibbles, eight high ones, and two bits of each in the last four
+    const int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
+    w.factor[h] = (low | ((scales[8 + i % 4] >> (2 * (i / 4))) & 3) << 4) - 32;
+    w.scale[h] = load_f16(block + 108);
+    w.minimum[h] = 0;
+  }
+  for (int l = 0; l < 32; ++l) {
+    const int low = (block[32 + 32 * (g / 4) + l] >> (2 * (g % 4))) & 3;
+    w.code[l] = low + 4 * ((block[l] >> g) & 1) - 4;
+  }
+  return w;
+}
+
+WeightGroup group_of_iq4_xs(const std::uint8_t* block, int g) {
+  WeightGroup w;
+  const int low = (block[4 + g / 2] >> (4 * (g % 2))) & 15, high = (load_u16(block + 2) >> (2 * g)) & 3;
+  w.scale[0] = w.scale[1] = load_f16(block) * static_cast<float>((low | high << 4) - 32);
+  w.minimum[0] = w.minimum[1] = 0;
+  for (int i = 0; i < 32; ++i) w.code[i] = iq4_nl_values[nibble(block + 8 + 16 * g, i)];
+  return w;
+}
+
+WeightGroup group_of_codebook(Format f, const std::uint8_t* block, int g) {
+  WeightGroup w;
+  const CodebookGroup stored = codebook_group(f, block, g);
+  for (int h = 0; h < 2; ++h) {
+    w.scale[h] = f16_to_f32(codebook_scale(f, block)) * static_cast<float>(stored.factor[h]) * codebook_unit(f);
+    w.minimum[h] = 0;
+  }
+  for (int i = 0; i < 32; ++i) w.code[i] = codebook_levels(f)[stored.code[i]];
+  return w;
+}
+
+// Group g of 2.
+WeightGroup group_of_nvfp4(const std::uint8_t* block, int g) {
+  WeightGroup w;
+  for (int h = 0; h < 2; ++h) {
+    const int sixteen = 2 * g + h;
+    w.scale[h] = f16_to_f32(half_ue4m3_to_f16(block[sixteen]));
+    w.minimum[h] = 0;
+    const std::uint8_t* const qs = block + 4 + 8 * sixteen;
+    for (int i = 0; i < 16; ++i) w.code[16 * h + i] = mxfp4_values[i < 8 ? qs[i] & 15 : qs[i - 8] >> 4];
+  }
+  return w;
+}
+
+WeightGroup group_of_256(Format f, const std::uint8_t* block, int g) {
+  switch (f) {
+    case Format::q2_k: return group_of_k2(block, g);
+    case Format::q3_k: return group_of_k3(block, g);
+    case Format::q6_k: return group_of_k6(block, g);
+    case Format::iq4_xs: return group_of_iq4_xs(block, g);
+    default: return group_of_k45(block, g, f == Format::q5_k);
+  }
+}
+
 }  // namespace
 
 WeightGroup weight_group(Format f, const void* row, std::size_t g) {
   const std::size_t groups = traits(f).group / 32;  // in a block
   const std::uint8_t* const p = static_cast<const std::uint8_t*>(row) + g / groups * traits(f).group_bytes;
-  if (f == Format::q6_k) return group_of_k6(p, static_cast<int>(g % groups));
-  if (groups > 1) return group_of_k45(p, static_cast<int>(g % groups), f == Format::q5_k);
+  if (f == Format::nvfp4) return group_of_nvfp4(p, static_cast<int>(g % groups));
+  if (has_codebook(f)) return group_of_codebook(f, p, static_cast<int>(g % groups));
+  if (groups > 1) return group_of_256(f, p, static_cast<int>(g % groups));
   WeightGroup w;
   // bf16 holds every power of two down to 2^-133.
   const float d = f == Format::mxfp4 ? bf16_to_f32(p[0] < 2 ? static_cast<std::uint16_t>(0x20 << p[0])
                                                             : static_cast<std::uint16_t>((p[0] - 1) << 7))
                                      : load_f16(p);
   w.scale[0] = w.scale[1] = d;
-  w.minimum = has_minimum(f) ? load_f16(p + 2) : 0.0f;
+  w.minimum[0] = w.minimum[1] = has_minimum(f) ? load_f16(p + 2) : 0.0f;
   for (int i = 0; i < 32; ++i) {
     switch (f) {
       case Format::q8_0: w.code[i] = static_cast<std::int8_t>(p[2 + i]); break;
@@ -121,10 +203,12 @@ WeightGroup weight_group(Format f, const void* row, std::size_t g) {
 }
 
 bool scales_are_finite(Format f, const std::uint8_t* block) {
-  const auto finite = [&](int at) { return (load_u16(block + at) & 0x7C00u) != 0x7C00u; };
+  const auto is_finite = [](std::uint16_t f16) { return (f16 & 0x7C00u) != 0x7C00u; };
+  const auto finite = [&](std::size_t at) { return is_finite(load_u16(block + at)); };
   if (f == Format::mxfp4) return block[0] != 255;
-  if (f == Format::q6_k) return finite(208);
-  return finite(0) && (!has_minimum(f) || finite(2));
+  if (f == Format::nvfp4) return true;
+  if (has_codebook(f)) return is_finite(codebook_scale(f, block));
+  return finite(scale_offset(f)) && (!has_minimum(f) || finite(scale_offset(f) + 2));
 }
 
 void dequantise_row(Format f, const void* row, std::size_t k, float* out) {
@@ -143,8 +227,9 @@ void dequantise_row(Format f, const void* row, std::size_t k, float* out) {
   for (std::size_t g = 0; g < k / 32; ++g) {
     const WeightGroup w = weight_group(f, row, g);
     for (int i = 0; i < 32; ++i) {
-      const float code = static_cast<float>(w.code[i]), scale = w.scale[i / 16];
-      out[g * 32 + static_cast<std::size_t>(i)] = has_minimum(f) ? std::fma(scale, code, w.minimum) : scale * code;
+      const int h = i / 16;
+      const float code = static_cast<float>(w.code[i]), scale = w.scale[h] * static_cast<float>(w.factor[h]);
+      out[g * 32 + static_cast<std::size_t>(i)] = has_minimum(f) ? std::fma(scale, code, w.minimum[h]) : scale * code;
     }
   }
 }

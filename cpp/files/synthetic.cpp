@@ -5,8 +5,10 @@
 // Speed: 2.5 GB/s of q4_0, 0.5 GB/s of f16 on one 2024 server core.
 #include "files/synthetic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "splitmix.h"
 
@@ -82,7 +84,61 @@ struct Scales {
 };
 constexpr std::uint16_t sign_bit = 0x8000;
 
+// Formats that random bits fill as well as any: every code and scale of scales is as likely, and d is what is asked for.
+// Of q2_k the minimum is put where the middle of the codes is 0.
+bool takes_random_bits(Format format) {
+  return format == Format::q2_k || format == Format::q3_k || format == Format::iq4_xs || format == Format::nvfp4 ||
+         has_codebook(format);
+}
+std::uint8_t nearest_ue4m3(float value) {
+  int nearest = 0;
+  const auto distance = [&](int bits) {
+    return std::fabs(2 * f16_to_f32(half_ue4m3_to_f16(static_cast<std::uint8_t>(bits))) - value);
+  };
+  for (int bits = 1; bits < 0x7F; ++bits)
+    if (distance(bits) < distance(nearest)) nearest = bits;
+  return static_cast<std::uint8_t>(nearest);
+}
+// nvfp4's FP8 scales are the nearest; iq1_m's d is put together of nibbles.
+void put_random_block(Format format, Stream& s, std::uint16_t d, std::uint8_t* out) {
+  const std::size_t bytes = traits(format).group_bytes;
+  for (std::size_t at = 0; at < bytes; at += 8) {
+    const std::uint64_t random = s.next();
+    std::memcpy(out + at, &random, std::min<std::size_t>(8, bytes - at));
+  }
+  if (format == Format::nvfp4) {
+    std::memset(out, nearest_ue4m3(2 * f16_to_f32(d)), 4);
+    return;
+  }
+  if (format == Format::iq1_m) {
+    for (int i = 0; i < 4; ++i)
+      out[49 + 2 * i] = static_cast<std::uint8_t>((out[49 + 2 * i] & 15) | (d >> (4 * i) & 15) << 4);
+    return;
+  }
+  std::memcpy(out + scale_offset(format), &d, 2);
+  if (format != Format::q2_k) return;
+  const std::uint16_t middle = f32_to_f16(1.5f * f16_to_f32(d));
+  std::memcpy(out + scale_offset(format) + 2, &middle, 2);
+  for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>((out[i] & 15) * 0x11);
+}
+// Of their weights, measured.
+double random_deviation(Format format) {
+  constexpr int blocks = 32;
+  const std::size_t weights = traits(format).group;
+  std::vector<std::uint8_t> block(traits(format).group_bytes);
+  std::vector<float> values(weights);
+  Stream s = row_stream(0, 0, 0);
+  double squares = 0;
+  for (int i = 0; i < blocks; ++i) {
+    put_random_block(format, s, f32_to_f16(1), block.data());
+    dequantise_row(format, block.data(), weights, values.data());
+    for (const float value : values) squares += static_cast<double>(value) * value;
+  }
+  return std::sqrt(squares / static_cast<double>(blocks * weights));
+}
+
 double unit_deviation(Format format) {
+  if (takes_random_bits(format)) return random_deviation(format);
   switch (format) {
     case Format::q8_0: return byte_deviation;
     case Format::q5_0:
@@ -196,7 +252,8 @@ void put_block_of_32(Format format, Stream& s, const Scales& scales, std::uint8_
 void quantised_row(Format format, Stream s, std::int64_t k, const Scales& scales, std::uint8_t* out) {
   const std::int64_t group = traits(format).group;
   for (std::int64_t g = 0; g < k / group; ++g, out += traits(format).group_bytes) {
-    if (group == 256) put_block_of_256(format, s, scales, out);
+    if (takes_random_bits(format)) put_random_block(format, s, scales.d[s.next() >> 58], out);
+    else if (group == 256) put_block_of_256(format, s, scales, out);
     else put_block_of_32(format, s, scales, out);
   }
 }

@@ -21,7 +21,10 @@ namespace octavo::testing {
 
 inline constexpr Format all_formats[] = {Format::f32,  Format::f16,  Format::bf16,
                                          Format::q8_0, Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,
-                                         Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl, Format::mxfp4};
+                                         Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_nl, Format::mxfp4,
+                                         Format::q2_k, Format::q3_k, Format::iq4_xs, Format::iq1_s, Format::iq1_m,
+                                         Format::iq2_xxs, Format::iq2_xs, Format::iq2_s, Format::iq3_xxs,
+                                         Format::iq3_s, Format::nvfp4};
 
 // k, or the next width that is whole blocks of the format.
 inline int fitting(Format format, int k) {
@@ -112,8 +115,18 @@ inline void random_block(Format format, std::uint8_t* block, Rng& rng) {
     block[0] = rng.chance(12) ? rng.pick(corners) : static_cast<std::uint8_t>(rng.between(116, 126));
     return;
   }
-  scale(format == Format::q6_k ? 208 : 0);
-  if (has_minimum(format)) scale(2);
+  if (format == Format::nvfp4) {  // any FP8 number is one; the sign has no meaning
+    for (int i = 0; i < 4; ++i) block[i] &= 127;
+    return;
+  }
+  if (format == Format::iq1_m) {
+    const std::uint16_t bits = random_scale(rng);
+    for (int i = 0; i < 4; ++i)
+      block[49 + 2 * i] = static_cast<std::uint8_t>((block[49 + 2 * i] & 15) | (bits >> (4 * i) & 15) << 4);
+    return;
+  }
+  scale(scale_offset(format));
+  if (has_minimum(format)) scale(scale_offset(format) + 2);
 }
 
 // `rows` rows of k weights in the layout of quant.h.

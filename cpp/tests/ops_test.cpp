@@ -124,17 +124,22 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
 // Bytes that are no finite scale, and where in a stored block.
 struct BadScale {
   std::size_t at;
-  std::uint16_t bits;
+  std::uint32_t bits;
   std::size_t bytes;
 };
 
 std::vector<BadScale> bad_scales(Format format) {
   if (!is_quantised(format)) return {};
   if (format == Format::mxfp4) return {{0, 255, 1}};
+  if (format == Format::nvfp4) return {};  // has no bits for one
   std::vector<BadScale> all;
-  for (const std::uint16_t bits : {0x7C00, 0xFC00, 0x7E00}) {
-    all.push_back({format == Format::q6_k ? std::size_t{208} : 0, bits, 2});
-    if (has_minimum(format)) all.push_back({2, bits, 2});
+  for (const std::uint32_t bits : {0x7C00u, 0xFC00u, 0x7E00u}) {
+    if (format == Format::iq1_m) {  // a nibble of it in bytes 49, 51, 53 and 55; the last two hold the exponent
+      all.push_back({53, (bits >> 8 & 15) << 4 | bits >> 12 << 20, 3});
+      continue;
+    }
+    all.push_back({scale_offset(format), bits, 2});
+    if (has_minimum(format)) all.push_back({scale_offset(format) + 2, bits, 2});
   }
   return all;
 }
@@ -382,7 +387,7 @@ TEST_CASE("weights: zeroed when made, refused when a scale is not finite, loaded
 TEST_CASE("weights: a width that is not whole blocks of the format is refused") {
   on_every_cpu([&](Backend& backend, const std::string& label) {
     CAPTURE(label);
-    for (const Format format : {Format::q4_k, Format::q5_k, Format::q6_k}) {
+    for (const Format format : {Format::q2_k, Format::q3_k, Format::q4_k, Format::q5_k, Format::q6_k, Format::iq4_xs}) {
       try {
         backend.weight_create(format, 32, 288);
         FAIL_CHECK("accepted");

@@ -154,6 +154,17 @@ TEST_CASE("the format table agrees with the stored sizes") {
   CHECK(row_bytes(Format::q6_k, 512) == 420);
   CHECK(row_bytes(Format::iq4_nl, 64) == 36);
   CHECK(row_bytes(Format::mxfp4, 64) == 34);
+  CHECK(row_bytes(Format::q2_k, 512) == 168);
+  CHECK(row_bytes(Format::q3_k, 512) == 220);
+  CHECK(row_bytes(Format::iq4_xs, 512) == 272);
+  CHECK(row_bytes(Format::iq1_s, 512) == 100);
+  CHECK(row_bytes(Format::iq1_m, 512) == 112);
+  CHECK(row_bytes(Format::iq2_xxs, 512) == 132);
+  CHECK(row_bytes(Format::iq2_xs, 512) == 148);
+  CHECK(row_bytes(Format::iq2_s, 512) == 164);
+  CHECK(row_bytes(Format::iq3_xxs, 512) == 196);
+  CHECK(row_bytes(Format::iq3_s, 512) == 220);
+  CHECK(row_bytes(Format::nvfp4, 128) == 72);
   CHECK(is_quantised(Format::q4_1));
   CHECK_FALSE(is_quantised(Format::bf16));
 }

@@ -1,7 +1,7 @@
 /**
  * What a model takes in memory, from its description alone. Quantised weights are repacked into blocks of 32 rows x 32 columns
- * (cpp/cpu/isa/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q4_k,
- * q5_k and mxfp4 2 to 6% more), so rows are rounded up to 32; float weights stay as stored, of any width, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
+ * (cpp/cpu/isa/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q3_k,
+ * q4_k, q5_k, iq4_xs and mxfp4 1 to 6% more, the formats with codebooks a quarter to twice as much more), so rows are rounded up to 32; float weights stay as stored, of any width, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
  */
 import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
@@ -22,7 +22,8 @@ const maxLogitRows = 64
 /** Bytes of 32 rows x 32 columns once loaded. */
 const tileBytes: Record<WeightFormat, number> = {
   ...{ f32: 4096, f16: 2048, bf16: 2048, q8_0: 1088, q4_0: 576, q4_1: 640, q5_0: 704, q5_1: 768 },
-  ...{ q4_k: 592, q5_k: 720, q6_k: 840, iq4_nl: 576, mxfp4: 576 },
+  ...{ q2_k: 336, q3_k: 456, q4_k: 592, q5_k: 720, q6_k: 840, iq4_nl: 576, iq4_xs: 552, mxfp4: 576, nvfp4: 640 },
+  ...{ iq1_s: 424, iq1_m: 456, iq2_xxs: 424, iq2_xs: 456, iq2_s: 456, iq3_xxs: 552, iq3_s: 552 },
 }
 
 export interface MemoryNeeds {

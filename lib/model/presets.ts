@@ -130,8 +130,9 @@ export const presetNames = Object.keys(presets) as PresetName[]
 
 /** Formats of a synthetic model's matrices (f32 is that of its norms), and the mix of q4_k and q6_k that is called Q4_K_M. */
 export const syntheticTypes = [
-  ...(['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k', 'q4_k_m', 'iq4_nl', 'mxfp4'] as const),
-  ...(['f16', 'bf16'] as const),
+  ...(['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'q4_k_m'] as const),
+  ...(['iq1_s', 'iq1_m', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq3_xxs', 'iq3_s', 'iq4_nl', 'iq4_xs'] as const),
+  ...(['mxfp4', 'nvfp4', 'f16', 'bf16'] as const),
 ] satisfies (WeightFormat | 'q4_k_m')[]
 export type SyntheticType = (typeof syntheticTypes)[number]
 

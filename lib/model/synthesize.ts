@@ -40,11 +40,13 @@ export interface SynthesisOptions {
 /** `general.file_type` */
 const fileTypes: Record<SyntheticType, number> = {
   ...{ f16: 1, bf16: 32, q4_0: 2, q4_1: 3, q5_0: 8, q5_1: 9, q8_0: 7 },
-  ...{ q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, mxfp4: 38 },
+  ...{ q2_k: 10, q3_k: 11, q4_k: 14, q4_k_m: 15, q5_k: 16, q6_k: 18, iq4_nl: 25, iq4_xs: 30, mxfp4: 38, nvfp4: 39 },
+  ...{ iq1_s: 24, iq1_m: 31, iq2_xxs: 19, iq2_xs: 20, iq2_s: 28, iq3_xxs: 23, iq3_s: 26 },
 }
 
 /** What takes the place of a format of 256-wide blocks where the width is no multiple of them. */
 const narrower: Partial<Record<WeightFormat, WeightFormat>> = { q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'q8_0' }
+const narrowest: WeightFormat = 'iq4_nl'
 
 /** llama.cpp's choices: Q4_K_M keeps the head, and the values and down projections of about half of the layers, in q6_k. */
 function matrixFormat(type: SyntheticType, role: string, layer: number, layers: number, width: number): WeightFormat {
@@ -53,7 +55,7 @@ function matrixFormat(type: SyntheticType, role: string, layer: number, layers: 
   const head = role === 'output'
   const mixed = head || (finer && ['v', 'down'].includes(role)) ? 'q6_k' : 'q4_k'
   const format = type === 'q4_k_m' ? mixed : type
-  return width % formats[format].group === 0 ? format : narrower[format]!
+  return width % formats[format].group === 0 ? format : (narrower[format] ?? narrowest)
 }
 
 /** The order in which the converter meets a layer's tensors. */

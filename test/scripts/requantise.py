@@ -4,7 +4,7 @@ Run: python test/scripts/requantise.py IN.gguf OUT.gguf TYPE   (needs numpy and 
 
 Formats of blocks of 256 are rounded to nearest (the gguf package has no quantiser for them), so files are a little worse than
 llama.cpp's; what they say is what counts here. Where a width is no multiple of 256, q5_0, q5_1 and q8_0 take the place of q4_k,
-q5_k and q6_k, as in llama.cpp's files.
+q5_k and q6_k, and iq4_nl that of the others, as in llama.cpp's files.
 """
 
 import sys
@@ -14,6 +14,7 @@ import numpy as np
 
 Type = gguf.GGMLQuantizationType
 NARROWER = {Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
+NARROWER |= {kind: Type.IQ4_NL for kind in (Type.Q2_K, Type.Q3_K, Type.IQ4_XS)}
 IQ4_NL = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32)
 
 
@@ -66,6 +67,60 @@ def quantise_k6(x):
     return np.concatenate([ql, qh, bytes_of(sc), bytes_of(d)], axis=1)
 
 
+def packed_pairs(code):
+    """[blocks, 256] of 0..3 -> 64 bytes: bits 2q and 2q + 1 of byte 32 n + l are weight 128 n + 32 q + l."""
+    by_shift = code.reshape(-1, 2, 4, 32) << np.array([0, 2, 4, 6], np.uint8)[None, None, :, None]
+    return np.bitwise_or.reduce(by_shift, axis=2).reshape(-1, 64)
+
+
+def quantise_k2(x):
+    groups = x.reshape(len(x), 16, 16)
+    minimum = np.maximum(0, -groups.min(-1))
+    scale = (groups.max(-1) + minimum).clip(0) / 3
+    d, dm = f16(scale.max(-1, keepdims=True) / 15), f16(minimum.max(-1, keepdims=True) / 15)
+    sc = np.rint(scale * inverse(d)).clip(0, 15).astype(np.uint8)
+    mn = np.rint(minimum * inverse(dm)).clip(0, 15).astype(np.uint8)
+    step, low = d.astype(np.float32) * sc, dm.astype(np.float32) * mn
+    code = np.rint((groups + low[..., None]) * inverse(step)[..., None]).clip(0, 3).astype(np.uint8)
+    return np.concatenate([sc | mn << 4, packed_pairs(code), bytes_of(d), bytes_of(dm)], axis=1)
+
+
+def six_bit_scales(scale, most_negative):
+    """[blocks, n] -> f16 d and whole numbers -32..31; the largest magnitude becomes -32 where that helps."""
+    largest = np.take_along_axis(scale, np.abs(scale).argmax(-1)[:, None], -1)
+    d = f16(largest / most_negative)
+    return d, np.rint(scale * inverse(d)).clip(-32, 31).astype(np.int8)
+
+
+def quantise_k3(x):
+    n = len(x)
+    groups = x.reshape(n, 16, 16)
+    extreme = np.take_along_axis(groups, np.abs(groups).argmax(-1)[..., None], -1)[..., 0]
+    d, sc = six_bit_scales(extreme / -4, -32)
+    step = d.astype(np.float32) * sc
+    code = (np.rint(groups * inverse(step)[..., None]).clip(-4, 3) + 4).astype(np.uint8).reshape(n, 256)
+    six = (sc + 32).astype(np.uint8)
+    packed = np.concatenate([(six[:, :8] & 15) | (six[:, 8:] & 15) << 4, np.zeros((n, 4), np.uint8)], axis=1)
+    for i in range(16):
+        packed[:, 8 + i % 4] |= six[:, i] >> 4 << (2 * (i // 4))
+    high = np.bitwise_or.reduce((code >> 2).reshape(n, 8, 32) << np.arange(8, dtype=np.uint8)[None, :, None], axis=1)
+    return np.concatenate([high, packed_pairs(code & 3), packed, bytes_of(d)], axis=1)
+
+
+def quantise_iq4_xs(x):
+    n = len(x)
+    groups = x.reshape(n, 8, 32)
+    extreme = np.take_along_axis(groups, np.abs(groups).argmax(-1)[..., None], -1)[..., 0]
+    d, ls = six_bit_scales(extreme / -127, -32)
+    scaled = groups * inverse(d.astype(np.float32) * ls)[..., None]
+    code = np.abs(scaled[..., None] - IQ4_NL).argmin(-1).astype(np.uint8)
+    six = (ls + 32).astype(np.uint16)
+    high = np.bitwise_or.reduce((six >> 4) << np.arange(0, 16, 2, dtype=np.uint16), axis=1, keepdims=True)
+    low = (six & 15).astype(np.uint8)
+    codes = (code[:, :, :16] | code[:, :, 16:] << 4).reshape(n, 128)
+    return np.concatenate([bytes_of(d), bytes_of(high), low[:, 0::2] | low[:, 1::2] << 4, codes], axis=1)
+
+
 def quantise_iq4_nl(x):
     groups = x.reshape(-1, 32)
     extreme = np.take_along_axis(groups, np.abs(groups).argmax(-1)[:, None], -1)
@@ -73,6 +128,9 @@ def quantise_iq4_nl(x):
     scaled = groups * inverse(d)
     code = np.abs(scaled[..., None] - IQ4_NL).argmin(-1).astype(np.uint8)
     return np.concatenate([bytes_of(d), code[:, :16] | code[:, 16:] << 4], axis=1)
+
+
+OWN = {Type.Q2_K: quantise_k2, Type.Q3_K: quantise_k3, Type.IQ4_XS: quantise_iq4_xs}
 
 
 def quantise(x, kind):
@@ -85,6 +143,8 @@ def quantise(x, kind):
         out = quantise_k6(blocks())
     elif kind == Type.IQ4_NL:
         out = quantise_iq4_nl(x)
+    elif kind in OWN:
+        out = OWN[kind](blocks())
     else:
         return gguf.quants.quantize(x, kind)
     return out.reshape(rows, -1)

@@ -13,8 +13,10 @@
 // The other quantised formats: packed.h.
 // Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's
 // offset times the sum), T f32 scales da, T f32 sa = da * sum. q6_k has two dots a group and no use for sa: corrections
-// of the first 16 elements, and in place of sa those of the other 16.
+// of the first 16 elements, and in place of sa those of the other 16. q2_k has two minima a group and no use for a
+// correction: in its place da * sum of the first 16, and in place of sa that of the other 16.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,6 +51,13 @@ struct LinearTile {
   int prefetch_lines = 0, beside_lines = 0;
 };
 using LinearKernel = void (*)(const LinearTile&);
+
+// A tile of K weights a row made fit for many panels, and the kernel that takes it then (linear_unpacked.inc); null where the
+// tile is best as it is.
+struct Unpacking {
+  void (*unpack)(const std::uint8_t* tile, int k, std::uint8_t* to);
+  LinearKernel linear;
+};
 
 // What a panel of quantised activations is made from: rows of `in`, from the panel's first token on.
 struct PanelInput {
@@ -93,7 +102,8 @@ struct Kernels {
 
   // Groups [begin, end) of a panel's tokens. offset: see "corrections" above.
   void (*quantise)(const PanelInput& in, std::uint8_t* panel, int begin, int end, int offset);
-  LinearKernel linear[format_count];  // by Format
+  LinearKernel linear[format_count];   // by Format
+  std::array<Unpacking, format_count> unpacking;
   void (*finish_streams)();           // what was streamed becomes visible before what follows
   float (*norm_scale)(const float* x, float eps, int width);  // 1 / sqrt(mean(x^2) + eps)
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);

@@ -8,6 +8,10 @@
 //   unsigned_dot  weights 0..127
 //   byte_*   weights stored with the sign bit flipped; byte_offset is what the stored form adds to them when it is used
 //            as it is (128, to be taken back by the caller through the start value), or 0
+// With unpacks_tiles all of them are the same operation on 64 bytes, which codes_store keeps.
+// Products of codes and a whole number of their row, in a byte: row_factors makes 16 signed bytes ready for it,
+// row_factors_low the low nibbles of 16 bytes, row_bias 128 - 4 * factor; codes_times is codes * factor, codes_times_plus
+// codes * factor + bias. Every result must lie in 0..255.
 // f_stream stores past the caches (p at a cache line) where the machine can; stream_fence orders it before what
 // follows. With paired_dots there is also pair_dots: whole groups of several tokens at once, by products of small
 // matrices.

@@ -60,6 +60,10 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
 }
+SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
+  const __m256i a = _mm256_cvtepu8_epi32(load_eight_bytes(p)), b = _mm256_cvtepu8_epi32(load_eight_bytes(p + 8));
+  return {_mm256_cvtepi32_ps(_mm256_srli_epi32(a, 4)), _mm256_cvtepi32_ps(_mm256_srli_epi32(b, 4))};
+}
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN __m256 upper_fp8(__m256i words) {
@@ -177,6 +181,10 @@ SIMD_FN Quad quad_load(const std::int8_t* p) {
   return _mm256_set1_epi32(v);
 }
 SIMD_FN Codes codes_load(const std::uint8_t* p) { return {load_32_bytes(p), load_32_bytes(p + 32)}; }
+SIMD_FN void codes_store(std::uint8_t* p, Codes c) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), c.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), c.b);
+}
 SIMD_FN Codes codes_low(Codes c) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(c.a, mask), _mm256_and_si256(c.b, mask)};
@@ -207,11 +215,47 @@ SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
   return {_mm256_shuffle_epi8(table, nibbles.a), _mm256_shuffle_epi8(table, nibbles.b)};
 }
 
+template <int shift>
+SIMD_FN Codes codes_pair(Codes c) {
+  const __m256i mask = _mm256_set1_epi8(3);
+  return {_mm256_and_si256(_mm256_srli_epi16(c.a, shift), mask), _mm256_and_si256(_mm256_srli_epi16(c.b, shift), mask)};
+}
+// A row's factor in both words of its dword: a word's product is that of its two bytes where none leaves its byte.
+SIMD_FN __m256i in_both_words(__m256i factors) {
+  const __m128i twice = _mm_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0D0C0D0C);
+  return _mm256_shuffle_epi8(factors, _mm256_broadcastsi128_si256(twice));
+}
+SIMD_FN Codes row_factors(const std::uint8_t* p) {
+  return {in_both_words(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
+          in_both_words(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
+}
+SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
+  const __m128i low = _mm_set1_epi8(15);
+  return {in_both_words(_mm256_cvtepu8_epi32(_mm_and_si128(load_eight_bytes(p), low))),
+          in_both_words(_mm256_cvtepu8_epi32(_mm_and_si128(load_eight_bytes(p + 8), low)))};
+}
+SIMD_FN __m256i bias_half(__m256i factors) {  // 257 * (128 - 4 * factor)
+  return _mm256_sub_epi16(_mm256_set1_epi8(-128), _mm256_mullo_epi16(factors, _mm256_set1_epi16(1028)));
+}
+SIMD_FN Codes row_bias(Codes factors) { return {bias_half(factors.a), bias_half(factors.b)}; }
+SIMD_FN Codes codes_times(Codes c, Codes factors) {
+  return {_mm256_mullo_epi16(c.a, factors.a), _mm256_mullo_epi16(c.b, factors.b)};
+}
+SIMD_FN Codes codes_times_plus(Codes c, Codes factors, Codes bias) {
+  return {_mm256_add_epi16(_mm256_mullo_epi16(c.a, factors.a), bias.a),
+          _mm256_add_epi16(_mm256_mullo_epi16(c.b, factors.b), bias.b)};
+}
+
 SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // 16 registers: half a tile at a time, and few tokens.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 2, fma_chains = 6;
 constexpr int one_token_chains = 1;
+#if defined(OCTAVO_ISA_AVXVNNI)
+constexpr bool unpacks_tiles = true;
+#else
+constexpr bool unpacks_tiles = false;
+#endif
 
 }  // namespace

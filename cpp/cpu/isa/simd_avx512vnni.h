@@ -39,6 +39,10 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
+  const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
+}
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
@@ -125,6 +129,7 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   __asm__("" : "+v"(codes));
   return codes;
 }
+SIMD_FN void codes_store(std::uint8_t* p, Codes c) { _mm512_storeu_si512(p, c); }
 SIMD_FN Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 SIMD_FN Codes codes_high(Codes c) { return _mm512_and_si512(_mm512_srli_epi16(c, 4), _mm512_set1_epi8(15)); }
 
@@ -144,12 +149,37 @@ SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
   return _mm512_shuffle_epi8(table, nibbles);
 }
 
+template <int shift>
+SIMD_FN Codes codes_pair(Codes c) {
+  return _mm512_and_si512(shift == 0 ? c : _mm512_srli_epi16(c, shift), _mm512_set1_epi8(3));
+}
+// A row's factor in both words of its dword: a word's product is that of its two bytes where none leaves its byte.
+SIMD_FN Codes in_both_words(__m512i factors) {
+  const __m128i twice = _mm_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0D0C0D0C);
+  return _mm512_shuffle_epi8(factors, _mm512_broadcast_i32x4(twice));
+}
+SIMD_FN Codes row_factors(const std::uint8_t* p) {
+  return in_both_words(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
+  const __m128i low = _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(15));
+  return in_both_words(_mm512_cvtepu8_epi32(low));
+}
+SIMD_FN Codes row_bias(Codes factors) {  // 257 * (128 - 4 * factor)
+  return _mm512_sub_epi16(_mm512_set1_epi8(-128), _mm512_mullo_epi16(factors, _mm512_set1_epi16(1028)));
+}
+SIMD_FN Codes codes_times(Codes c, Codes factors) { return _mm512_mullo_epi16(c, factors); }
+SIMD_FN Codes codes_times_plus(Codes c, Codes factors, Codes bias) {
+  return _mm512_add_epi16(_mm512_mullo_epi16(c, factors), bias);
+}
+
 SIMD_FN void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // Register blocking, measured: 32 rows x 5 tokens are 10 integer and 10 float accumulators of 32 registers.
 constexpr int small_panel = 8, medium_panel = 6, large_panel = 5, float_panel_tokens = 8, float_tiles_at_once = 4;
 constexpr int halves_at_once = 2, attention_rows = 8, attention_int8_rows = 8, fma_chains = 12;
 constexpr int one_token_chains = 2;
+constexpr bool unpacks_tiles = true;
 
 // 12 independent chains of vpdpbusd, 128 operations each.
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {

@@ -54,6 +54,9 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) { return f_each([&](int i) { ret
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return f_each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
 }
+SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
+  return f_each([&](int i) { return static_cast<float>(p[i] >> 4); });
+}
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
@@ -164,6 +167,7 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   std::memcpy(c.v, p, 64);
   return c;
 }
+SIMD_FN void codes_store(std::uint8_t* p, const Codes& c) { std::memcpy(p, c.v, 64); }
 SIMD_FN Codes codes_low(const Codes& c) {
   Codes r;
   for (int i = 0; i < 64; ++i) r.v[i] = c.v[i] & 15;
@@ -205,11 +209,38 @@ SIMD_FN Codes codes_lookup(const Codes& nibbles, const std::uint8_t* table16) {
   return r;
 }
 
+template <class F>
+SIMD_FN Codes codes_each(F f) {
+  Codes r;
+  for (int i = 0; i < 64; ++i) r.v[i] = static_cast<std::uint8_t>(f(i));
+  return r;
+}
+template <int shift>
+SIMD_FN Codes codes_pair(const Codes& c) {
+  return codes_each([&](int i) { return c.v[i] >> shift & 3; });
+}
+SIMD_FN Codes row_factors(const std::uint8_t* p) {
+  return codes_each([&](int i) { return p[i / 4]; });
+}
+SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
+  return codes_each([&](int i) { return p[i / 4] & 15; });
+}
+SIMD_FN Codes row_bias(const Codes& factors) {
+  return codes_each([&](int i) { return 128 - 4 * factors.v[i]; });
+}
+SIMD_FN Codes codes_times(const Codes& c, const Codes& factors) {
+  return codes_each([&](int i) { return c.v[i] * factors.v[i]; });
+}
+SIMD_FN Codes codes_times_plus(const Codes& c, const Codes& factors, const Codes& bias) {
+  return codes_each([&](int i) { return c.v[i] * factors.v[i] + bias.v[i]; });
+}
+
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 constexpr int small_panel = 1, medium_panel = 1, large_panel = 1, float_panel_tokens = 1, float_tiles_at_once = 1;
 constexpr int halves_at_once = 1, attention_rows = 1, attention_int8_rows = 1, fma_chains = 1;
 constexpr int one_token_chains = 1;
+constexpr bool unpacks_tiles = true;
 
 SIMD_FN double int8_operations_loop(std::int64_t rounds) {
   i32x16 acc = i_set(0);

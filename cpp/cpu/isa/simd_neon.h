@@ -72,6 +72,11 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
 }
+SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
+  std::uint8_t high[16];
+  vst1q_u8(high, vshrq_n_u8(vld1q_u8(p), 4));
+  return f_load_u8(high);
+}
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
 SIMD_FN float32x4_t upper_fp8(int16x8_t words) {
@@ -201,6 +206,13 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   const std::int8_t* q = reinterpret_cast<const std::int8_t*>(p);
   return {vld1q_s8(q), vld1q_s8(q + 16), vld1q_s8(q + 32), vld1q_s8(q + 48)};
 }
+SIMD_FN void codes_store(std::uint8_t* p, Codes x) {
+  std::int8_t* const q = reinterpret_cast<std::int8_t*>(p);
+  vst1q_s8(q, x.a);
+  vst1q_s8(q + 16, x.b);
+  vst1q_s8(q + 32, x.c);
+  vst1q_s8(q + 48, x.d);
+}
 SIMD_FN Codes codes_low(Codes x) {
   const int8x16_t mask = vdupq_n_s8(15);
   return {vandq_s8(x.a, mask), vandq_s8(x.b, mask), vandq_s8(x.c, mask), vandq_s8(x.d, mask)};
@@ -240,12 +252,49 @@ SIMD_FN Codes codes_lookup(Codes nibbles, const std::uint8_t* table16) {
           lookup_quarter(table, nibbles.d)};
 }
 
+template <int shift>
+SIMD_FN int8x16_t pair_quarter(int8x16_t x) {
+  const uint8x16_t moved = vshlq_u8(vreinterpretq_u8_s8(x), vdupq_n_s8(-shift));
+  return vandq_s8(vreinterpretq_s8_u8(moved), vdupq_n_s8(3));
+}
+template <int shift>
+SIMD_FN Codes codes_pair(Codes x) {
+  return {pair_quarter<shift>(x.a), pair_quarter<shift>(x.b), pair_quarter<shift>(x.c), pair_quarter<shift>(x.d)};
+}
+// A row's factor in each byte of its dword.
+SIMD_FN Codes in_four_bytes(int8x16_t factors) {
+  const int32x4_t words[4] = {vdupq_n_s32(0x00000000), vdupq_n_s32(0x04040404), vdupq_n_s32(0x08080808),
+                              vdupq_n_s32(0x0C0C0C0C)};
+  const std::int32_t steps[4] = {0, 0x01010101, 0x02020202, 0x03030303};
+  const int32x4_t step = vld1q_s32(steps);
+  const auto quarter = [&](int i) {
+    return vqtbl1q_s8(factors, vreinterpretq_u8_s32(vaddq_s32(words[i], step)));
+  };
+  return {quarter(0), quarter(1), quarter(2), quarter(3)};
+}
+SIMD_FN Codes row_factors(const std::uint8_t* p) { return in_four_bytes(vld1q_s8(reinterpret_cast<const std::int8_t*>(p))); }
+SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
+  return in_four_bytes(vandq_s8(vld1q_s8(reinterpret_cast<const std::int8_t*>(p)), vdupq_n_s8(15)));
+}
+SIMD_FN int8x16_t bias_quarter(int8x16_t factors) { return vsubq_s8(vdupq_n_s8(-128), vshlq_n_s8(factors, 2)); }
+SIMD_FN Codes row_bias(Codes f) {
+  return {bias_quarter(f.a), bias_quarter(f.b), bias_quarter(f.c), bias_quarter(f.d)};
+}
+SIMD_FN Codes codes_times(Codes x, Codes f) {
+  return {vmulq_s8(x.a, f.a), vmulq_s8(x.b, f.b), vmulq_s8(x.c, f.c), vmulq_s8(x.d, f.d)};
+}
+SIMD_FN Codes codes_times_plus(Codes x, Codes f, Codes bias) {
+  return {vmlaq_s8(bias.a, x.a, f.a), vmlaq_s8(bias.b, x.b, f.b), vmlaq_s8(bias.c, x.c, f.c),
+          vmlaq_s8(bias.d, x.d, f.d)};
+}
+
 SIMD_FN void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 // 32 registers: half a tile at a time, 4 tokens are 16 integer accumulators.
 constexpr int small_panel = 4, medium_panel = 4, large_panel = 4, float_panel_tokens = 3, float_tiles_at_once = 2;
 constexpr int halves_at_once = 1, attention_rows = 3, attention_int8_rows = 3, fma_chains = 6;
 constexpr int one_token_chains = 1;
+constexpr bool unpacks_tiles = true;
 
 #if !defined(OCTAVO_ISA_NEON_I8MM)
 // 16 independent chains of sdot, 32 operations each.

@@ -18,25 +18,29 @@ int offset_of(const Kernels& kernels, Format format) {
   switch (format) {
     case Format::q4_0: return 8;
     case Format::q8_0:
-    case Format::iq4_nl:
-    case Format::mxfp4: return kernels.q8_offset;
-    default: return packed_offset(format);
+    case Format::q3_k: return kernels.q8_offset;
+    default: return has_value_table(format) ? kernels.q8_offset : packed_offset(format);
   }
 }
 
-// q6_k: a group's correction becomes one per half (kernels.h).
-void split_corrections(std::uint8_t* panel, int tokens, int begin, int end, int offset) {
+// What a format wants of the halves of a group in place of the correction and sa of all of it (kernels.h): of_half makes
+// it from da and the sum of the half's q.
+template <class OfHalf>
+void split_halves(std::uint8_t* panel, int tokens, int begin, int end, OfHalf&& of_half) {
   for (int g = begin; g < end; ++g) {
     std::uint8_t* const block = panel + static_cast<std::size_t>(g) * tokens * panel_token_bytes;
     for (int t = 0; t < tokens; ++t) {
       const std::int8_t* const q = reinterpret_cast<const std::int8_t*>(block) + t * group_size;
-      std::uint8_t *const first_at = block + tokens * group_size + 4 * t, *const second_at = first_at + 8 * tokens;
-      std::int32_t whole, sum = 0;
-      std::memcpy(&whole, first_at, 4);
-      for (int i = 0; i < 16; ++i) sum += q[i];
-      const std::int32_t first = -offset * sum, second = whole - first;
-      std::memcpy(first_at, &first, 4);
-      std::memcpy(second_at, &second, 4);
+      std::uint8_t* const tail = block + tokens * group_size + 4 * t;
+      float d;
+      std::memcpy(&d, tail + 4 * tokens, 4);
+      for (int half = 0; half < 2; ++half) {
+        int sum = 0;
+        for (int i = 0; i < 16; ++i) sum += q[16 * half + i];
+        const auto value = of_half(d, sum);
+        static_assert(sizeof value == 4);
+        std::memcpy(tail + 8 * tokens * half, &value, 4);
+      }
     }
   }
 }
@@ -119,7 +123,10 @@ void Activations::put_gated(int panel, int group, const float* gate_up, Activati
 void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const {
   const int offset_of_codes = offset_of(kernels_, format_);
   kernels_.quantise(input, panel, begin, end, offset_of_codes);
-  if (format_ == Format::q6_k) split_corrections(panel, input.tokens, begin, end, offset_of_codes);
+  if (has_two_dots(format_))
+    split_halves(panel, input.tokens, begin, end, [&](float, int sum) { return -offset_of_codes * sum; });
+  if (has_two_minima(format_))
+    split_halves(panel, input.tokens, begin, end, [](float d, int sum) { return d * static_cast<float>(sum); });
 }
 
 }  // namespace octavo::cpu

@@ -53,6 +53,7 @@ struct LinearScratch {
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
   Scratch gated;   // panels between the two linears of a feed-forward block
+  Scratch unpacked;  // tiles of each thread
   Scratch values;  // float formats: normalised or gated rows
   std::vector<std::int64_t> owner;  // which call each thread's own panels belong to, a cache line apart
   std::int64_t calls = 0;

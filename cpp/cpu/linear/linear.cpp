@@ -72,12 +72,39 @@ Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens,
                      int8_products_per_us, threads)};
 }
 
+// Where threads keep tiles of a weight that are unpacked for many panels; nothing for a format that has no need of it.
+class UnpackedTiles {
+ public:
+  UnpackedTiles(const Kernels& kernels, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan, int at_once,
+                int threads)
+      : at_once_(static_cast<std::size_t>(at_once)) {
+    if (kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack == nullptr ||
+        plan.panels.count < 2 * plan.work.blocks)
+      return;
+    bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
+    base_ = static_cast<std::uint8_t*>(scratch.unpacked.at_least(bytes_ * at_once_ * static_cast<std::size_t>(threads)));
+  }
+  // Tile `i` of those that a thread has at once, or null.
+  std::uint8_t* of(int thread, int i) const {
+    return base_ == nullptr ? nullptr
+                            : base_ + bytes_ * (static_cast<std::size_t>(thread) * at_once_ + static_cast<std::size_t>(i));
+  }
+
+ private:
+  const std::size_t at_once_;
+  std::size_t bytes_ = 0;
+  std::uint8_t* base_ = nullptr;
+};
+
 // Tiles of a weight, each times the panels of a block, one after the other.
 class TileTimesPanels {
  public:
-  // bias: [N] or null; add, stream: kernels.h.
-  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream)
-      : kernel_(kernels.linear[static_cast<int>(weight.format)]),
+  // bias: [N] or null; add, stream: kernels.h; unpacked: room for a tile, or null.
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream,
+                  std::uint8_t* unpacked)
+      : unpacking_(kernels.unpacking[static_cast<std::size_t>(weight.format)]),
+        unpacked_(unpacked),
+        kernel_(unpacked != nullptr ? unpacking_.linear : kernels.linear[static_cast<int>(weight.format)]),
         groups_(static_cast<int>(weight.k / group_size)),
         group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
         n_(static_cast<int>(weight.n)),
@@ -92,6 +119,10 @@ class TileTimesPanels {
   void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
     const int row = tile * tile_rows;
     job_.weights = weights;
+    if (unpacked_ != nullptr) {
+      unpacking_.unpack(weights, job_.k, unpacked_);
+      job_.weights = unpacked_;
+    }
     job_.rows = std::min(tile_rows, n_ - row);
     job_.bias = bias_ ? bias_ + row : nullptr;
     job_.prefetch = next;
@@ -111,6 +142,8 @@ class TileTimesPanels {
   }
 
  private:
+  const Unpacking unpacking_;
+  std::uint8_t* const unpacked_;
   const LinearKernel kernel_;
   const int groups_, group_lines_, n_;
   const float* const bias_;
@@ -160,12 +193,13 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const bool stream = streamed(call);
   const int groups = static_cast<int>(weight.k / group_size);
+  const UnpackedTiles unpacked(kernels, scratch, weight, plan, 1, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream);
+        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream, unpacked.of(thread, 0));
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
@@ -261,6 +295,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Followers::Tiles follower = scratch.followers.read(tiles_of(gate_up, 2));
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const int groups = static_cast<int>(gate_up.k / group_size);
+  const UnpackedTiles unpacked(kernels, scratch, gate_up, plan, 2, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
@@ -268,7 +303,10 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
         const std::uint8_t* const quantised = in.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        TileTimesPanels gate(kernels, gate_up, call.gate_up_bias, ld, false, false), up = gate;
+        const auto tiles_times_panels = [&](int i) {
+          return TileTimesPanels(kernels, gate_up, call.gate_up_bias, ld, false, false, unpacked.of(thread, i));
+        };
+        TileTimesPanels gate = tiles_times_panels(0), up = tiles_times_panels(1);
         const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;

@@ -39,6 +39,7 @@ const ReferenceWeight& own(const Weight& w) { return static_cast<const Reference
 struct QuantisedRow {
   std::vector<int> q;        // [k]
   std::vector<float> d, sa;  // [k / 32]
+  std::vector<float> half_sa;  // [k / 16]
 };
 
 QuantisedRow quantise(const float* x, std::int64_t k) {
@@ -55,6 +56,11 @@ QuantisedRow quantise(const float* x, std::int64_t k) {
       row.q.push_back(q);
       sum += q;
     }
+    for (int h = 0; h < 2; ++h) {
+      int half = 0;
+      for (int i = 0; i < group / 2; ++i) half += row.q[row.q.size() - group + h * (group / 2) + i];
+      row.half_sa.push_back(d * static_cast<float>(half));
+    }
     row.d.push_back(d);
     row.sa.push_back(d * static_cast<float>(sum));
   }
@@ -68,13 +74,19 @@ float dot_quantised(Format format, const std::uint8_t* row, std::int64_t k, cons
     const int* const q = &x.q[static_cast<std::size_t>(g * group)];
     int half[2] = {0, 0};
     for (int i = 0; i < group; ++i) half[i / 16] += w.code[i] * q[i];
-    if (format == Format::q6_k) {
+    if (has_two_dots(format)) {
       acc = std::fma(static_cast<float>(half[0]), w.scale[0] * x.d[g], acc);
       acc = std::fma(static_cast<float>(half[1]), w.scale[1] * x.d[g], acc);
       continue;
     }
-    acc = std::fma(static_cast<float>(half[0] + half[1]), w.scale[0] * x.d[g], acc);
-    if (has_minimum(format)) acc = std::fma(w.minimum, x.sa[g], acc);
+    const int dot = w.factor[0] * half[0] + w.factor[1] * half[1];
+    if (format == Format::q3_k) acc = std::fma(static_cast<float>(-dot), -w.scale[0] * x.d[g], acc);
+    else acc = std::fma(static_cast<float>(dot), w.scale[0] * x.d[g], acc);
+    if (has_two_minima(format)) {
+      for (int h = 0; h < 2; ++h) acc = std::fma(w.minimum[h], x.half_sa[2 * g + h], acc);
+    } else if (has_minimum(format)) {
+      acc = std::fma(w.minimum[0], x.sa[g], acc);
+    }
   }
   return acc;
 }
