@@ -31,9 +31,14 @@ function endOf(result: Answer) {
       },
     } satisfies LanguageModelV3Usage,
     providerMetadata: {
-      octavo: { seed, timings: { ...timings }, ...(stop && { stop: { ...stop } }) } satisfies JSONObject,
+      octavo: { seed, timings: plainTimings(timings), ...(stop && { stop: { ...stop } }) } satisfies JSONObject,
     },
   }
+}
+
+/** Interfaces are no JSON objects to the type checker; copies of their fields are. */
+function plainTimings({ speculation, ...timings }: Answer['timings']): JSONObject {
+  return { ...timings, ...(speculation && { speculation: { ...speculation } }) }
 }
 
 export function generateResult(result: Answer) {
