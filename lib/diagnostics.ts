@@ -7,6 +7,9 @@ import { channel } from 'node:diagnostics_channel'
 import type { ErrorData } from './errors.ts'
 import type { FinishReason, Timings } from './host/wire/protocol.ts'
 
+/** How an answer ended: as the engine says, or with calls of tools. */
+export type AnswerEnd = FinishReason | 'toolCalls'
+
 export interface Usage {
   promptTokens: number
   /** Prompt tokens whose keys and values were found in the prefix cache. */
@@ -31,7 +34,7 @@ export type LoadEvent =
 export type RequestEvent =
   | { type: 'start'; id: number; model: string; mode: 'generate' | 'score' }
   | { type: 'firstToken'; id: number; elapsedMs: number }
-  | { type: 'end'; id: number; finishReason: FinishReason; usage: Usage; timings: Timings }
+  | { type: 'end'; id: number; finishReason: AnswerEnd; usage: Usage; timings: Timings }
   | { type: 'error'; id: number; error: unknown }
 
 const channels = {
@@ -77,7 +80,7 @@ export class RequestTrace {
     this.#publish({ type: 'firstToken', id: this.#id, elapsedMs: performance.now() - this.#startedMs })
   }
 
-  end(finishReason: FinishReason, usage: Usage, timings: Timings): void {
+  end(finishReason: AnswerEnd, usage: Usage, timings: Timings): void {
     this.#publish({ type: 'end', id: this.#id, finishReason, usage, timings })
   }
 

@@ -8,13 +8,20 @@ import { CallSite } from './call-site.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
-import type { Generation } from './generation.ts'
+import type { Generation, GenerationResult, GenerationSetup } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
 import type { EngineStats, LoadedInfo, ModelInfo, RequestSpec, SamplingSpec, StopToken } from './host/wire/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
 import { hostOptions, textSource } from './host-options.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
-import type { CheckedConversation, CheckedMessage, RenderedPrompt, RenderOptions } from './messages.ts'
+import type {
+  CheckedConversation,
+  CheckedMessage,
+  Conversation,
+  RenderedPrompt,
+  RenderOptions,
+  VerbatimMessage,
+} from './messages.ts'
 import { locateModel } from './model/locate.ts'
 import { assertPlatform } from './native.ts'
 import type {
@@ -49,6 +56,12 @@ import { abortReason, onAbort } from './signals.ts'
 import { Grammars } from './structured.ts'
 import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
 import { TextService } from './text/text-service.ts'
+import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
+import { CallReader, callId } from './tools/call-reader.ts'
+import { constraint } from './tools/constraint.ts'
+import { callFormat, type KnownFormat } from './tools/formats.ts'
+import type { CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
+import type { Toolbox } from './tools/toolbox.ts'
 import { buildTrace, type Trace } from './trace.ts'
 import type { output, ZodType } from './zod.ts'
 
@@ -63,7 +76,21 @@ export interface EngineModel extends ModelInfo {
   eosIds: number[]
 }
 
-type OutputOptions = Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt'>> & { markers?: ReasoningMarkers | undefined }
+/** What one round of a generation is told beside what its caller says. */
+type RoundOptions = Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt' | 'askedAtMs'>> &
+  Partial<Pick<GenerationSetup, 'queue' | 'onEnd'>> & {
+    markers?: ReasoningMarkers | undefined
+    reasoning?: ParsedSampling['reasoning']
+    /** Present: calls of tools come apart. */
+    calls?: { toolbox: Toolbox; format: KnownFormat }
+    isFirst?: boolean
+  }
+
+/** Options with tools whose types are known. */
+type WithTools<O, P> = Omit<O, 'tools' | 'toolChoice'> & {
+  tools: ToolsOf<P>
+  toolChoice?: ToolChoice<keyof P & string> | undefined
+}
 
 type RestoreChanges = CheckedConversation & { overflow?: SessionState['overflow'] | undefined }
 
@@ -152,18 +179,24 @@ export class Engine {
    * promised, SCHEMA_UNSUPPORTED, OBJECT_INVALID, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends
    * with finishReason 'length'.
    */
+  generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
   generate<T extends ZodType>(options: GenerateOptions & { schema: T }): Generation<output<T>>
   generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
     const { source, sampling } = splitOptions(parse(generateSchema, options, 'options', site))
-    return this.#request(source, sampling, site, () => this.#prompts.read(source, site))
+    return this.#request(source, sampling, site, (added) => this.#prompts.read(source, site, added))
   }
 
   /**
    * Starts n generations of one prompt, which is tokenised and computed once for all of them. Sample i is drawn with seed + i when
    * a seed is given, else with a random one (in its result): `generate` with that seed gives the same tokens.
    */
+  samples<P extends Record<string, unknown>>(
+    options: WithTools<GenerateOptions, P>,
+    n: number,
+  ): Generation<unknown, CallOf<P>>[]
+  samples(options: GenerateOptions, n: number): Generation[]
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
     const { source, sampling } = splitOptions(parse(generateSchema, options, 'options', site))
@@ -172,7 +205,8 @@ export class Engine {
     if (seed !== undefined && seed > Number.MAX_SAFE_INTEGER - count + 1)
       throw invalidArgument(site, 'seed', `at most ${Number.MAX_SAFE_INTEGER - count + 1} for ${count} samples`, seed)
     let made: Prompt | Promise<Prompt> | undefined
-    const once = () => {
+    const once = (added: readonly VerbatimMessage[]) => {
+      if (added.length > 0) return this.#prompts.read(source, site, added)
       made ??= this.#prompts.read(source, site)
       return made
     }
@@ -195,6 +229,8 @@ export class Engine {
   }
 
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
+  session<P extends Record<string, unknown>>(options: WithTools<SessionOptions, P>): Session<CallOf<P>>
+  session(options?: SessionOptions): Session
   session(options: SessionOptions = {}): Session {
     const site = new CallSite(this.session)
     const parsed = parse(sessionSchema, options, 'options', site)
@@ -211,6 +247,11 @@ export class Engine {
    * NO_CHAT_TEMPLATE when neither model nor file nor option has one, and SESSION_INVALID when the file is damaged, or was made with
    * another model or other numerics.
    */
+  restoreSession<P extends Record<string, unknown>>(
+    path: string | URL,
+    options: WithTools<RestoreOptions, P>,
+  ): Promise<Session<CallOf<P>>>
+  restoreSession(path: string | URL, options?: RestoreOptions): Promise<Session>
   restoreSession(path: string | URL, options: RestoreOptions = {}): Promise<Session> {
     const site = new CallSite(this.restoreSession)
     const checked = parse(pathSchema, path, 'path', site)
@@ -326,28 +367,55 @@ export class Engine {
     return new Session(this.#sessionHost, state)
   }
 
-  #turn(turn: Turn): RunningGeneration {
+  #turn(turn: Turn): Generation {
     const { conversation, sampling, site, cacheId, onEnd } = turn
-    return this.#request(conversation, sampling, site, () => this.#prompts.readTurn(turn), { cacheId, onEnd })
+    const make = (added: readonly VerbatimMessage[]) => this.#prompts.readTurn(turn, added)
+    return this.#request(conversation, sampling, site, make, { cacheId, onEnd })
   }
 
+  /** `make`: the prompt, `added` being messages that a generation of several rounds adds to the conversation. */
   #request(
     source: PromptSource,
     sampling: ParsedSampling,
     site: CallSite,
-    make: () => Prompt | Promise<Prompt>,
-    { cacheId, onEnd }: Partial<Pick<Turn, 'cacheId' | 'onEnd'>> = {},
-  ): RunningGeneration {
+    make: (added: readonly VerbatimMessage[]) => Prompt | Promise<Prompt>,
+    { cacheId = '', onEnd }: Partial<Pick<Turn, 'cacheId' | 'onEnd'>> = {},
+  ): Generation {
     this.#assertOpen(site)
-    if (!('messages' in source)) return this.#generate(make, sampling, site, {})
+    if (!('messages' in source)) return this.#generate(() => make([]), sampling, site, {})
     this.#prompts.assertTemplate(site, source)
-    const { chatTemplate, continueFinalMessage } = source
+    const { tools, continueFinalMessage } = source
+    const output = this.#chatOutput(source, sampling, cacheId)
+    const calls = tools !== undefined && tools.names.length > 0 && sampling.schema === undefined
+    if (!calls || continueFinalMessage) {
+      const end = (result: GenerationResult | undefined, ids: readonly number[]) =>
+        onEnd?.(result, result === undefined ? [] : [answerMessage(result, ids)])
+      return this.#generate(() => make([]), sampling, site, { ...output, onEnd: end })
+    }
+    const format = this.#callFormat(source.chatTemplate)
+    const askedAtMs = now()
+    const seed = sampling.seed ?? randomSeed()
+    const { maxRounds, signal } = sampling
+    const start: LoopSetup['start'] = (added, queue, onEnd) => {
+      const isFirst = added.length === 0
+      const options = { ...sampling, seed, ...(!isFirst && { toolChoice: 'auto' as const }) }
+      const calls = { toolbox: tools, format }
+      return this.#generate(() => make(added), options, site, { ...output, queue, calls, onEnd, askedAtMs, isFirst })
+    }
+    return new ToolLoop({ toolbox: tools, maxRounds, signal, start, onEnd })
+  }
+
+  /** What a conversation says of its answer's text. */
+  #chatOutput({ chatTemplate, continueFinalMessage }: Conversation, sampling: ParsedSampling, cacheId: string) {
     const markers = chatTemplate === undefined ? this.#markers : reasoningMarkers(chatTemplate, this.#text.control)
     // What goes on with a message is a part of it, with the space before its first word and all.
     const dropPrefixSpace = this.#text.info.dropPrefixSpace && !continueFinalMessage
     const reasoning = sampling.reasoning ?? (markers === undefined || continueFinalMessage ? 'keep' : 'split')
-    const salt = saltOf(sampling.tenant, cacheId ?? '')
-    return this.#generate(make, { ...sampling, reasoning }, site, { dropPrefixSpace, salt, markers }, onEnd)
+    return { dropPrefixSpace, salt: saltOf(sampling.tenant, cacheId), markers, reasoning }
+  }
+
+  #callFormat(chatTemplate: string | undefined): KnownFormat {
+    return callFormat(chatTemplate ?? this.#text.templateSource, this.#text.control)
   }
 
   /** `make` is called when every option is known to be good: nobody would look at its promise after a throw. */
@@ -355,27 +423,33 @@ export class Engine {
     make: () => Prompt | Promise<Prompt>,
     options: ParsedSampling,
     site: CallSite,
-    { markers: known = this.#markers, ...output }: OutputOptions,
-    onEnd?: Turn['onEnd'],
+    { markers: known = this.#markers, reasoning, queue, calls, onEnd, ...round }: RoundOptions,
   ): RunningGeneration {
     this.#assertOpen(site)
-    const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
+    const seed = options.seed ?? randomSeed()
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
-    const form = this.#grammars.form(options, site)
+    const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
+    const form = this.#grammars.form(choice ?? options, site)
     // An answer with a form begins at once.
-    const markers = options.reasoning === 'split' && form === undefined ? (known ?? usualMarkers) : undefined
-    const prompt = make()
+    const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
+    const markers = wanted ? (known ?? usualMarkers) : undefined
+    const prompt = choice === undefined ? make() : this.#begun(make(), choice.prefix, known)
     const pending = form === undefined ? prompt : form.after(prompt)
-    const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
-    const askedAtMs = now()
+    const { signal, stop, ignoreEos, priority, tenant } = options
+    const { askedAtMs = now(), isFirst = true, dropPrefixSpace, salt = tenant } = round
+    const deadlines = isFirst ? options.deadlines : leftOf(options.deadlines, now() - askedAtMs)
     const trace = RequestTrace.start(this.model.name, 'generate')
-    const setup = { site, seed, askedAtMs, now, signal, trace, read: form?.read, ...(onEnd && { onEnd }) }
+    const read = choice === undefined ? form?.read : undefined
+    const setup = { site, seed, askedAtMs, now, signal, trace, queue, read, ...(onEnd && { onEnd }) }
     const generation = new RunningGeneration(setup)
     this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
+      const marks = marksOf(markers, calls)
+      const begun = choice && { begun: choice.begun }
+      const callSpec = calls && { ...calls.format.format, control: marks, tools: calls.toolbox.names, ...begun }
       const spec: Omit<RequestSpec, 'id'> = {
         mode: 'generate',
         tokens,
@@ -383,18 +457,34 @@ export class Engine {
         stop,
         ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
-        ...(markers && { reasoning: { ...markers, begun: endsInReasoning(text, markers) } }),
-        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(output.dropPrefixSpace) },
-        salt: tenant,
+        ...(markers && { reasoning: { ...markers, control: marks, begun: endsInReasoning(text, markers) } }),
+        ...(callSpec && { calls: callSpec }),
+        ...(dropPrefixSpace !== undefined && { dropPrefixSpace }),
+        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(dropPrefixSpace) },
+        salt,
         askedAtMs,
         priority,
         tenant,
         ...(deadlines && { deadlines }),
-        ...output,
       }
-      generation.attach(this.#host.open(generation, spec), tokens.length)
+      const idOf = (index: number) => callId(seed, tokens.length, index)
+      const reader = callSpec && new CallReader(callSpec, calls.toolbox, idOf)
+      generation.attach(this.#host.open(generation, spec), tokens.length, reader)
     })
     return generation
+  }
+
+  /** A prompt with the beginning of its answer, in which names of control tokens are such. */
+  async #begun(
+    pending: Prompt | Promise<Prompt>,
+    prefix: string,
+    markers: ReasoningMarkers | undefined,
+  ): Promise<Prompt> {
+    const { tokens, text = '' } = await pending
+    const isThinking = markers !== undefined && endsInReasoning(text, markers)
+    const begun = isThinking ? `${markers.close[0]}\n\n${prefix}` : prefix
+    const more = begun === '' ? [] : await this.#text.tokenize(begun, { parseSpecial: true })
+    return { tokens: Int32Array.from([...tokens, ...more]), text: text + begun }
   }
 
   /** Posts a request when its tokens are there, unless it ended or the engine was closed meanwhile. */
@@ -443,6 +533,21 @@ export class Engine {
     const error = this.#unusable()
     if (error !== undefined) throw site.error(error)
   }
+}
+
+const randomSeed = (): number => randomBytes(6).readUIntBE(0, 6)
+
+/** Control tokens among the marks of both: they have one list. */
+function marksOf(
+  markers: ReasoningMarkers | undefined,
+  calls: { format: KnownFormat } | undefined,
+): [name: string, token: number][] {
+  return [...new Map([...(markers?.control ?? []), ...(calls?.format.control ?? [])])]
+}
+
+/** A later round has had its first token, and what the others left of the time. */
+function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): ParsedSampling['deadlines'] {
+  return deadlines?.totalMs === undefined ? undefined : { totalMs: Math.max(deadlines.totalMs - elapsedMs, 0.001) }
 }
 
 /** Cached prefixes are shared within a tenant; a session with a cacheId shares its own with nobody. */

@@ -1,21 +1,25 @@
 /**
  * One running request as its caller sees it: an async iterable of parts, and a promise of the result. Both may be used, either,
- * or none. Backpressure begins with the first `next()`: from then on, tokens that pile up unread pause this generation (not the
- * engine) until they were read. Without an iterator the generation runs to its end.
+ * or none. A reader who reads slower than the model writes pauses this generation (not the engine): part-queue.ts. Without an iterator
+ * the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
-import type { RequestTrace, Usage } from './diagnostics.ts'
+import type { AnswerEnd, RequestTrace, Usage } from './diagnostics.ts'
 import { type ErrorData, toErrorData } from './errors.ts'
 import { tokenRole } from './host/output/token-text.ts'
-import type { FinishReason, RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
+import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
+import type { ChatMessage } from './messages.ts'
+import { PartQueue } from './part-queue.ts'
 import { abortReason, onAbort } from './signals.ts'
+import type { CallReader } from './tools/call-reader.ts'
+import type { AnyCall, ToolCallDelta } from './tools/tool-call.ts'
 
 /**
  * What a step brought this generation: a token, as a rule. Of a small model, whose steps take a few milliseconds, it is what up to 16
  * of them brought in 16 ms. Tokens come with the text they spell: those of an unfinished character, or of what may be a stop text or a
  * marker of reasoning, come with a later part or, when that is what they were, never.
  */
-export interface GenerationPart {
+export interface GenerationPart<C = AnyCall> {
   /** The texts joined equal the result's text. */
   text: string
   /** Those that spell `text`. */
@@ -25,9 +29,23 @@ export interface GenerationPart {
   reasoningTokens?: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
+  /** A piece of a call of a tool; the part has nothing else. */
+  toolCall?: ToolCallDelta<C>
+  /** What a tool gave that was run; the part has nothing else. */
+  toolResult?: ToolResult
 }
 
-export interface GenerationResult<T = unknown> {
+/** What the model is told of a call that was run. */
+export interface ToolResult {
+  /** Of the call. */
+  id: string
+  name: string
+  content: string
+  /** It failed, or could not be run. */
+  isError: boolean
+}
+
+export interface GenerationResult<T = unknown, C = AnyCall> {
   text: string
   /**
    * The ids that spell the text: detokenised they give it (behind white space where reasoning came before). Where a stop text begins
@@ -39,7 +57,15 @@ export interface GenerationResult<T = unknown> {
   reasoning?: string
   /** The ids that spell the reasoning and white space around it; one that spells a piece of a marker, too, is not among them. */
   reasoningTokens?: number[]
-  finishReason: FinishReason
+  /** The tools that the model called, in their order; absent when it called none. */
+  toolCalls?: C[]
+  /**
+   * With tools: what this generation adds to its conversation, the last answer included: messages with calls, their results, an answer.
+   * `usage` counts all of its rounds; everything else is of the last one.
+   */
+  messages?: ChatMessage[]
+  /** 'toolCalls': the answer ended with calls, and nobody ran them. */
+  finishReason: AnswerEnd
   /** With finishReason 'stop': which of the stop texts, stop tokens, or end tokens of the model it was. */
   stop?: StopMatch
   usage: Usage
@@ -52,14 +78,14 @@ export interface GenerationResult<T = unknown> {
   object?: T
 }
 
-/** A running generation. T: what its schema describes. */
-export interface Generation<T = unknown> extends AsyncIterable<GenerationPart> {
+/** A running generation. T: what its schema describes; C: the calls that its answer may have. */
+export interface Generation<T = unknown, C = AnyCall> extends AsyncIterable<GenerationPart<C>> {
   /**
    * Resolves at the end, also after `cancel()` or leaving the loop (finishReason 'cancelled'); rejects with `signal.reason` when
    * the signal aborts, with an OctavoError when something fails. Never an unhandled rejection, even if nobody looks at it.
    * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
-  readonly result: Promise<GenerationResult<T>>
+  readonly result: Promise<GenerationResult<T, C>>
   /** What came so far; readable at any time. */
   readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
@@ -80,12 +106,6 @@ export interface Stream {
   fail(error: ErrorData): void
 }
 
-/** Unread tokens at which a generation is paused, and at which it goes on: enough to smooth out, too few to matter in memory. */
-export const pauseTokens = 32
-const resumeTokens = 8
-
-type Waiter = { resolve: (result: IteratorResult<GenerationPart>) => void; reject: (error: unknown) => void }
-
 export interface GenerationSetup {
   site: CallSite
   seed: number
@@ -93,6 +113,8 @@ export interface GenerationSetup {
   now: () => number
   signal?: AbortSignal | undefined
   trace?: RequestTrace | undefined
+  /** Where parts go that are read with those of other generations; whoever gives it ends it. */
+  queue?: PartQueue<GenerationPart> | undefined
   /** The value that a complete answer is; throws when it is refused after all. */
   read?: ((text: string) => unknown) | undefined
   /**
@@ -111,25 +133,18 @@ export class RunningGeneration implements Generation, Stream {
   #reasoning = ''
   readonly #reasoningTokens: number[] = []
   readonly #ids: number[] = []
-  #queue: GenerationPart[] = []
-  /** Tokens in the queue. */
-  #unread = 0
-  #waiters: Waiter[] = []
+  readonly #queue: PartQueue<GenerationPart>
+  #calls: CallReader | undefined
   #control: StreamControl | undefined
   #promptTokens = 0
-  #iterating = false
-  #paused = false
   #cancelled = false
-  /** The reader left: parts that are on their way are for the result only. */
-  #left = false
   #ended = false
-  /** Boxed, because anything may be an abort's reason; taken by the first `next()` that meets it. */
-  #failure: { error: unknown } | undefined
   #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void }
   #ignoreSignal: (() => void) | undefined
 
   constructor(setup: GenerationSetup) {
     this.#setup = setup
+    this.#queue = setup.queue ?? new PartQueue()
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -148,9 +163,11 @@ export class RunningGeneration implements Generation, Stream {
   }
 
   /** The request was posted. */
-  attach(control: StreamControl, promptTokens: number): void {
+  attach(control: StreamControl, promptTokens: number, calls?: CallReader): void {
     this.#control = control
     this.#promptTokens = promptTokens
+    this.#calls = calls
+    this.#queue.attach(control)
   }
 
   cancel(): void {
@@ -174,14 +191,17 @@ export class RunningGeneration implements Generation, Stream {
 
   part(part: StepPart): void {
     if (this.#ended) return
-    const { text, tokens, reasoning, end } = part
+    const { text, tokens, reasoning, calls, roles = [], end } = part
     if (tokens.length > 0) this.#setup.trace?.token()
     if (tokens.length > 0 || text !== '' || reasoning !== undefined) {
       for (const token of tokens) this.#ids.push(token)
       this.#take(partOf(part))
     }
-    if (end === undefined) this.#pauseIfUnread()
-    else if ('error' in end) this.fail(end.error)
+    if (calls !== undefined && this.#calls !== undefined)
+      this.#takeCalls(this.#calls.push(calls), roles.filter((role) => role === tokenRole.call).length)
+    if (end === undefined && !this.#cancelled) this.#queue.pauseIfUnread()
+    if (end === undefined) return
+    if ('error' in end) this.fail(end.error)
     else this.#finish(end)
   }
 
@@ -193,7 +213,13 @@ export class RunningGeneration implements Generation, Stream {
     if (logprobs !== undefined) this.#logprobs.push(...logprobs)
     if (reasoningTokens !== undefined) this.#reasoningTokens.push(...reasoningTokens)
     // Markers alone are nothing to a reader.
-    if (text !== '' || reasoning !== '' || tokensOf(part) > 0) this.#deliver(part)
+    if (text !== '' || reasoning !== '' || tokensOf(part) > 0) this.#queue.deliver(part, tokensOf(part))
+  }
+
+  /** `tokens`: how many spelled them. */
+  #takeCalls(deltas: ToolCallDelta[], tokens: number): void {
+    for (const [i, toolCall] of deltas.entries())
+      this.#queue.deliver({ text: '', tokens: [], toolCall }, i === 0 ? tokens : 0)
   }
 
   fail(error: ErrorData): void {
@@ -206,77 +232,35 @@ export class RunningGeneration implements Generation, Stream {
     this.#end(undefined)
     this.#setup.trace?.fail(error)
     this.#settle.reject(error)
-    const waiter = this.#waiters.shift()
-    if (waiter !== undefined) waiter.reject(error)
-    else this.#failure = { error }
-    this.#finishWaiters()
+    if (this.#setup.queue === undefined) this.#queue.fail(error)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerationPart, undefined> {
-    return {
-      next: () => this.#next(),
-      return: async () => {
-        this.cancel()
-        this.#left = true
-        this.#queue = []
-        this.#unread = 0
-        this.#failure = undefined
-        await this.result.catch(() => {})
-        return { done: true, value: undefined }
-      },
-    }
-  }
-
-  #next(): Promise<IteratorResult<GenerationPart, undefined>> {
-    this.#iterating = true
-    const part = this.#queue.shift()
-    if (part !== undefined) {
-      this.#unread -= tokensOf(part)
-      if (this.#paused && this.#unread <= resumeTokens) {
-        this.#paused = false
-        if (!this.#ended) this.#control?.resume()
-      }
-      return Promise.resolve({ done: false, value: part })
-    }
-    if (this.#failure !== undefined) {
-      const { error } = this.#failure
-      this.#failure = undefined
-      return Promise.reject(error)
-    }
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined })
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve: resolve as Waiter['resolve'], reject }))
-  }
-
-  #deliver(part: GenerationPart): void {
-    const waiter = this.#waiters.shift()
-    if (waiter !== undefined) waiter.resolve({ done: false, value: part })
-    else if (!this.#left) {
-      this.#queue.push(part)
-      this.#unread += tokensOf(part)
-    }
-  }
-
-  #pauseIfUnread(): void {
-    if (!this.#iterating || this.#paused || this.#cancelled || this.#unread <= pauseTokens) return
-    this.#paused = true
-    this.#control?.pause()
+    return this.#queue.iterator(async () => {
+      this.cancel()
+      await this.result.catch(() => {})
+    })
   }
 
   #abort(): void {
     if (this.#ended) return
-    this.#queue = []
-    this.#unread = 0
+    this.#queue.drop()
     this.reject(abortReason(this.#setup.signal!))
     this.#control?.cancel()
   }
 
   #finish(end: Exclude<RequestEnd, { error: ErrorData }>): void {
     const { reason, stop, cachedTokens, generatedTokens, timings } = end
+    this.#takeCalls(this.#calls?.end() ?? [], 0)
+    const calls = this.#calls?.calls ?? []
+    // A stop text is the caller's: whatever came before it, he ended the answer.
+    const called = calls.length > 0 && reason === 'stop' && stop?.text === undefined
     const result: GenerationResult = {
       text: this.#text,
       tokens: this.#tokens,
       ...(this.#reasoning !== '' && { reasoning: this.#reasoning, reasoningTokens: this.#reasoningTokens }),
-      finishReason: reason,
+      ...(calls.length > 0 && { toolCalls: calls }),
+      finishReason: called ? 'toolCalls' : reason,
       ...(stop && { stop }),
       usage: { promptTokens: this.#promptTokens, cachedTokens, completionTokens: generatedTokens },
       timings,
@@ -293,20 +277,15 @@ export class RunningGeneration implements Generation, Stream {
       }
     }
     this.#end(result)
-    this.#setup.trace?.end(reason, result.usage, timings)
+    this.#setup.trace?.end(result.finishReason, result.usage, timings)
     this.#settle.resolve(result)
-    this.#finishWaiters()
+    if (this.#setup.queue === undefined) this.#queue.end()
   }
 
   #end(result: GenerationResult | undefined): void {
     this.#ended = true
     this.#ignoreSignal?.()
     this.#setup.onEnd?.(result, this.#ids)
-  }
-
-  #finishWaiters(): void {
-    for (const waiter of this.#waiters) waiter.resolve({ done: true, value: undefined })
-    this.#waiters = []
   }
 }
 

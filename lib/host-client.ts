@@ -46,10 +46,11 @@ interface Entry {
   request: RequestSpec
   paused: boolean
   cancelled: boolean
-  /** What came so far, kept only where a restart may need it: tokens, and characters of text and reasoning. */
+  /** What came so far, kept only where a restart may need it: tokens, and characters of text, reasoning and calls. */
   received: number[]
   text: number
   reasoning: number
+  calls: number
   firstTokenAtMs: number
   restarts: number
 }
@@ -121,6 +122,7 @@ export class HostClient {
       received: [],
       text: 0,
       reasoning: 0,
+      calls: 0,
       firstTokenAtMs: 0,
       restarts: 0,
     }
@@ -242,6 +244,7 @@ export class HostClient {
       for (const token of part.tokens) entry.received.push(token)
       entry.text += part.text.length
       entry.reasoning += part.reasoning?.length ?? 0
+      entry.calls += part.calls?.length ?? 0
     }
     entry.stream.part(part)
   }
@@ -287,8 +290,8 @@ export class HostClient {
 
   /** The order of arrival stays, because ids keep it. */
   #reopen(id: number, entry: Entry): void {
-    const { request, received, text, reasoning, firstTokenAtMs, paused, cancelled } = entry
-    const resumed = { tokens: Int32Array.from(received), text, reasoning, firstTokenAtMs }
+    const { request, received, text, reasoning, calls, firstTokenAtMs, paused, cancelled } = entry
+    const resumed = { tokens: Int32Array.from(received), text, reasoning, calls, firstTokenAtMs }
     this.#wire.post({ type: 'request', request: { ...request, resumed } })
     if (paused) this.#wire.post({ type: 'pause', id })
     if (cancelled) this.#wire.post({ type: 'cancel', id })

@@ -1,15 +1,14 @@
 // For applications that compile for an older target: `await using engine` is declared there.
 /// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
-export type { LoadEvent, LogEvent, RequestEvent, Usage } from './diagnostics.ts'
+export type { AnswerEnd as FinishReason, LoadEvent, LogEvent, RequestEvent, Usage } from './diagnostics.ts'
 export type { EngineModel } from './engine.ts'
 export { Engine } from './engine.ts'
 export type { ErrorCode, ErrorDetails } from './errors.ts'
 export { errorCodes, OctavoError } from './errors.ts'
-export type { Generation, GenerationPart, GenerationResult } from './generation.ts'
+export type { Generation, GenerationPart, GenerationResult, ToolResult } from './generation.ts'
 export type {
   EngineStats,
-  FinishReason,
   LoadProgress,
   StopMatch,
   TenantStats,
@@ -36,10 +35,24 @@ export type {
   ScoreOptions,
   SessionOptions,
   TokenizeOptions,
+  ToolUseOptions,
   TurnOptions,
 } from './options.ts'
 export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
 export type { GrammarOption, Schema } from './structured.ts'
+export type {
+  AnyCall,
+  ArgumentsOf,
+  CallOf,
+  InvalidCall,
+  ToolCallDelta,
+  ToolChoice,
+  ToolContext,
+  ToolDefinition,
+  ToolSet,
+  ToolsOf,
+  ValidCall,
+} from './tools/tool-call.ts'
 export type { Trace, TraceEvent, TraceSummary } from './trace.ts'

@@ -4,6 +4,9 @@
  * template. Keys that octavo does not know are kept: a template may. How a template wants its messages is another matter
  * (lib/text/message-shape.ts).
  */
+import { checked, checkName, each, isObject, Mismatch, type Plain, plainCopy } from './plain-data.ts'
+import type { ToolDefinition, ToolSet } from './tools/tool-call.ts'
+import { toolsSchema } from './tools/toolbox.ts'
 import * as z from './zod.ts'
 
 export interface TextPart {
@@ -35,11 +38,10 @@ export interface KnownMessage {
 /** One message of a conversation. Other keys are handed to the template. */
 export type ChatMessage = KnownMessage | (KnownMessage & Record<string, unknown>)
 
-/** A function that the model may call; `parameters` is a JSON Schema. */
-export interface FunctionTool {
+/** A function that the model may call. */
+// biome-ignore lint/suspicious/noExplicitAny: what it takes, its parameters say
+export interface FunctionTool extends ToolDefinition<any> {
   name: string
-  description?: string | undefined
-  parameters?: unknown
 }
 
 /** As OpenAI's API has it, or bare. */
@@ -47,8 +49,11 @@ export type Tool = { type: 'function'; function: FunctionTool } | (FunctionTool 
 
 /** What a chat template is given beside messages. */
 export interface ConversationOptions {
-  /** Functions that the model may call; it is the template that tells the model of them. */
-  tools?: readonly Tool[] | undefined
+  /**
+   * Functions that the model may call, by their names or in OpenAI's shape. It is the template that tells the model of them; what it calls
+   * comes apart from its text.
+   */
+  tools?: readonly Tool[] | ToolSet | undefined
   /** Documents to answer from, for templates that know them; `{ title, text }` as a rule. */
   documents?: readonly object[] | undefined
   /** Variables of the template by their names, `{ enable_thinking: false }` for example. */
@@ -73,8 +78,6 @@ export interface RenderedPrompt {
   tokens: number[]
 }
 
-export type Plain = string | number | boolean | null | Plain[] | { [key: string]: Plain }
-
 /** A message that was checked. */
 export interface CheckedMessage {
   role: string
@@ -82,73 +85,12 @@ export interface CheckedMessage {
   [key: string]: unknown
 }
 
-const mostNesting = 64
-const mostValues = 1_000_000
-const plainData = 'plain data: text, finite numbers, true, false, null, arrays and objects of these'
 const contentText = 'text or parts of text'
 
 /** Kinds of parts that other models read. */
 const otherParts: Record<string, string> = {
   ...{ image: 'images', image_url: 'images', input_image: 'images', video: 'videos', video_url: 'videos' },
   ...{ audio: 'sound', audio_url: 'sound', input_audio: 'sound', file: 'files', input_file: 'files' },
-}
-
-class Mismatch extends Error {
-  readonly path: PropertyKey[]
-  readonly expected: string
-
-  constructor(path: PropertyKey[], expected: string) {
-    super(expected)
-    this.path = path
-    this.expected = expected
-  }
-}
-
-/** A schema out of a function that gives what it checked, or throws a Mismatch. */
-const checked = <T>(expected: string, check: (value: unknown) => T) =>
-  z
-    .custom<unknown>((value) => value !== undefined, expected)
-    .transform((value, context): T => {
-      try {
-        return check(value)
-      } catch (error) {
-        if (!(error instanceof Mismatch)) throw error
-        context.issues.push({ code: 'custom', message: error.expected, path: error.path, input: value })
-        return z.NEVER
-      }
-    })
-
-const isObject = (value: unknown): value is object => Object.prototype.toString.call(value) === '[object Object]'
-
-/** A copy of plain data, of any realm and class. Keys without a value are left out. */
-function plainCopy(value: unknown, at: PropertyKey[] = []): Plain {
-  const path = [...at]
-  let left = mostValues
-  const inside = (key: PropertyKey, item: unknown): Plain => {
-    path.push(key)
-    const copied = copy(item)
-    path.pop()
-    return copied
-  }
-  const copy = (value: unknown): Plain => {
-    if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value
-    if (typeof value === 'number' && Number.isFinite(value)) return value
-    const isArray = Array.isArray(value)
-    if (!isArray && !isObject(value)) throw new Mismatch([...path], plainData)
-    if (path.length - at.length >= mostNesting)
-      throw new Mismatch([...path], `data nested at most ${mostNesting} levels deep`)
-    if (isArray) {
-      left -= value.length
-      if (left < 0) throw new Mismatch([...at], `at most ${mostValues} values`)
-      return Array.from(value, (item, i) => inside(i, item ?? null))
-    }
-    const entries = Object.entries(value as object).filter(([, item]) => item !== undefined)
-    left -= entries.length
-    if (left < 0) throw new Mismatch([...at], `at most ${mostValues} values`)
-    // fromEntries defines: a key named __proto__ is one like any other.
-    return Object.fromEntries(entries.map(([key, item]) => [key, inside(key, item)]))
-  }
-  return copy(value)
 }
 
 function checkMessage(value: unknown, at: PropertyKey[] = []): CheckedMessage {
@@ -201,31 +143,6 @@ function checkToolCalls(calls: unknown, at: PropertyKey[]): void {
   }
 }
 
-function checkName(value: unknown, at: PropertyKey[]): void {
-  if (!isObject(value)) throw new Mismatch(at, 'an object with a name')
-  const { name } = value as { name?: unknown }
-  if (typeof name !== 'string' || name === '') throw new Mismatch([...at, 'name'], 'a non-empty string')
-}
-
-/** In the shape of OpenAI's API, which templates expect. */
-function checkTool(value: unknown, at: PropertyKey[]): Plain {
-  if (!isObject(value))
-    throw new Mismatch(at, 'a tool: { type: "function", function: { name, description, parameters } }')
-  const tool = plainCopy(value, at) as { [key: string]: Plain }
-  const { type = 'function', ...bare } = tool
-  if (type !== 'function') throw new Mismatch([...at, 'type'], '"function": there are no other tools')
-  const isBare = tool.function === undefined
-  checkName(isBare ? bare : tool.function, isBare ? at : [...at, 'function'])
-  return isBare ? { type, function: bare } : { type, ...bare }
-}
-
-const each =
-  <T>(what: string, check: (value: unknown, at: PropertyKey[]) => T) =>
-  (value: unknown): T[] => {
-    if (!Array.isArray(value)) throw new Mismatch([], what)
-    return Array.from(value, (item, i) => check(item, [i]))
-  }
-
 function checkDocument(value: unknown, at: PropertyKey[]): Plain {
   if (!isObject(value)) throw new Mismatch(at, 'an object')
   return plainCopy(value, at)
@@ -251,7 +168,6 @@ export const messagesSchema = checked(messagesText, (value) => {
   if (messages.length === 0) throw new Mismatch([], 'at least one message')
   return messages
 })
-const toolsSchema = checked('an array of tools', each('an array of tools', checkTool))
 const documentsSchema = checked('an array of documents', each('an array of documents', checkDocument))
 export const templateOptionsSchema = checked("an object of the template's variables", checkTemplateOptions)
 
@@ -296,9 +212,19 @@ export function endMismatch(
 /** ConversationOptions, checked. */
 export type CheckedConversation = z.output<z.ZodObject<typeof conversationShape>>
 
+/** A message with the ids that the model generated for it, its reasoning and markers included. */
+export interface VerbatimMessage extends CheckedMessage {
+  tokens?: Int32Array
+}
+
+/** The message as others see it. */
+export function withoutIds({ tokens, ...message }: VerbatimMessage): CheckedMessage {
+  return tokens === undefined || tokens instanceof Int32Array ? message : { ...message, tokens }
+}
+
 /** Everything that a prompt is rendered from, checked. */
 export interface Conversation extends CheckedConversation {
-  messages: CheckedMessage[]
+  messages: VerbatimMessage[]
   addGenerationPrompt?: boolean | undefined
   continueFinalMessage?: boolean | undefined
 }

@@ -6,6 +6,7 @@ import { types } from 'node:util'
 import type { LoadProgress } from './host/wire/protocol.ts'
 import {
   type ChatMessage,
+  type CheckedConversation,
   type ConversationOptions,
   conversationShape,
   endMismatch,
@@ -17,6 +18,8 @@ import { type KvDtype, kvDtypes } from './native.ts'
 import { absolutePath, pathOf } from './paths.ts'
 import { isAbortSignal } from './signals.ts'
 import { checkStructured, type GrammarOption, type Schema, structuredShape } from './structured.ts'
+import type { ToolChoice } from './tools/tool-call.ts'
+import type { Toolbox } from './tools/toolbox.ts'
 import * as z from './zod.ts'
 
 export interface LoadOptions {
@@ -175,8 +178,22 @@ export interface SamplingOptions extends RequestOptions {
   signal?: AbortSignal | undefined
 }
 
+/** What is done with a conversation's tools. */
+export interface ToolUseOptions {
+  /**
+   * 'auto' (default): the model may call tools. 'none': it is not told of them. 'required', or the name of a tool: it calls one (that one),
+   * with arguments that fit; in rounds after the first it may again do as it likes.
+   */
+  toolChoice?: ToolChoice | undefined
+  /**
+   * Answers at most: where tools have `execute`, their results are put to the model for a further one, until it calls no tool. When the
+   * last one calls tools, they are not run. Default 8.
+   */
+  maxRounds?: number | undefined
+}
+
 /** With `messages`, what is said of `RenderOptions` holds for those options here. */
-export interface GenerateOptions extends SamplingOptions, ConversationOptions {
+export interface GenerateOptions extends SamplingOptions, ConversationOptions, ToolUseOptions {
   /** Text or token ids; either this or `messages`. */
   prompt?: string | number[] | Int32Array | undefined
   /** A conversation, rendered with the model's chat template. */
@@ -203,7 +220,7 @@ export interface SessionOptions extends ConversationOptions {
 }
 
 /** One turn of a session. */
-export interface TurnOptions extends SamplingOptions {
+export interface TurnOptions extends SamplingOptions, ToolUseOptions {
   /** Variables of the template for this turn, beside the session's and before them. */
   templateOptions?: Record<string, unknown> | undefined
   /** Whether the last message given, an assistant's, is the beginning of the answer. Default false. */
@@ -366,8 +383,31 @@ const samplingShape = {
     .union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' })
     .default(false),
   ignoreEos: z.boolean().default(false),
+  toolChoice: z
+    .union([z.enum(['auto', 'none', 'required']), z.strictObject({ name: z.string() })], {
+      error: "'auto', 'none', 'required' or { name }",
+    })
+    .default('auto'),
+  maxRounds: z.int().min(1).max(1024).default(8),
   ...structuredShape,
   signal,
+}
+
+/** What is expected of a choice of tools that does not go with the tools that there are. */
+export function choiceMismatch(
+  tools: Toolbox | undefined,
+  { toolChoice: choice, schema, grammar }: Pick<ParsedSampling, 'toolChoice' | 'schema' | 'grammar'>,
+): string | undefined {
+  if (choice === 'auto' || choice === 'none') return undefined
+  if ((schema ?? grammar) !== undefined) return "'auto' or 'none' where the answer has a form of its own"
+  if (tools === undefined || tools.names.length === 0) return "'auto' or 'none' where there are no tools"
+  if (choice === 'required' || tools.tools.has(choice.name)) return undefined
+  return `the name of a tool: ${tools.names.join(', ')}`
+}
+
+/** A conversation without its tools where none shall be called. */
+export function toldOf<T extends CheckedConversation>(conversation: T, choice: ToolChoice): T {
+  return choice === 'none' ? { ...conversation, tools: undefined } : conversation
 }
 
 export const generateSchema = z
@@ -395,6 +435,8 @@ export const generateSchema = z
       const mismatch = endMismatch(messages.at(-1), value)
       if (mismatch !== undefined) combination(...mismatch)
     }
+    const choice = choiceMismatch(value.tools, value)
+    if (choice !== undefined) combination('toolChoice', choice)
   })
 
 const onlyWithMessages = [

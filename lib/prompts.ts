@@ -6,8 +6,8 @@ import { invalidArgument } from './arguments.ts'
 import type { CallSite } from './call-site.ts'
 import { dropOldestTurns } from './context-fit.ts'
 import type { ErrorData } from './errors.ts'
-import type { Conversation, RenderedPrompt } from './messages.ts'
-import type { ParsedGenerate, ParsedSampling } from './options.ts'
+import type { Conversation, RenderedPrompt, VerbatimMessage } from './messages.ts'
+import { type ParsedGenerate, type ParsedSampling, toldOf } from './options.ts'
 import type { Turn } from './session.ts'
 import { type MessageShape, messageShape, shapeMessage } from './text/message-shape.ts'
 import type { ChatPrompt, TextService } from './text/text-service.ts'
@@ -26,7 +26,7 @@ export function splitOptions(options: ParsedGenerate): { source: PromptSource; s
   const { prompt, parseSpecial, messages, tools, documents, templateOptions, chatTemplate, ...rest } = options
   const { addGenerationPrompt, continueFinalMessage, ...sampling } = rest
   if (messages === undefined) return { source: { prompt: prompt!, parseSpecial }, sampling }
-  const given = { messages, tools, documents, templateOptions, chatTemplate }
+  const given = toldOf({ messages, tools, documents, templateOptions, chatTemplate }, sampling.toolChoice)
   return { source: { ...given, addGenerationPrompt, continueFinalMessage }, sampling }
 }
 
@@ -54,9 +54,10 @@ export class Prompts {
     throw site.error({ ...noTemplate, details: { ...noTemplate.details, model: this.#model.name } })
   }
 
-  read(source: PromptSource, site: CallSite): Prompt | Promise<Prompt> {
+  /** `added`: messages after those of the source. */
+  read(source: PromptSource, site: CallSite, added: readonly VerbatimMessage[] = []): Prompt | Promise<Prompt> {
     const { contextTokens: maxTokens, vocabularySize } = this.#model
-    if ('messages' in source) return this.#chat(source, maxTokens)
+    if ('messages' in source) return this.#chat(longer(source, added), maxTokens)
     const { prompt, parseSpecial } = source
     if (typeof prompt !== 'string') return { tokens: tokenIds(prompt, vocabularySize, 'prompt', site) }
     const options = { parseSpecial, addBos: this.#text.info.addBos, maxTokens }
@@ -69,9 +70,9 @@ export class Prompts {
   }
 
   /** What a session's next turn reads. */
-  async readTurn(turn: Turn): Promise<Prompt> {
-    if (turn.droppable === 0) return this.read(turn.conversation, turn.site)
-    const { dropped, prompt } = await this.#fit(turn)
+  async readTurn(turn: Turn, added: readonly VerbatimMessage[] = []): Promise<Prompt> {
+    if (turn.droppable === 0) return this.read(turn.conversation, turn.site, added)
+    const { dropped, prompt } = await this.#fit(turn, added)
     turn.onDropped(dropped)
     return prompt
   }
@@ -90,12 +91,12 @@ export class Prompts {
     }
   }
 
-  async #fit(turn: Turn): Promise<{ dropped: number; prompt: ChatPrompt }> {
+  async #fit(turn: Turn, added: readonly VerbatimMessage[] = []): Promise<{ dropped: number; prompt: ChatPrompt }> {
     const tried = new Map<Int32Array, ChatPrompt>()
     const { tokens, dropped } = await dropOldestTurns({
       ...{ turns: turn.droppable, contextTokens: this.#model.contextTokens, maxTokens: turn.sampling.maxTokens },
       tokenize: async (dropped) => {
-        const prompt = await this.#chat(turn.without(dropped))
+        const prompt = await this.#chat(longer(turn.without(dropped), added))
         tried.set(prompt.tokens, prompt)
         return prompt.tokens
       },
@@ -109,11 +110,15 @@ export class Prompts {
     const shaped = messages.map((message) => shapeMessage(message, shape))
     return this.#text.chatPrompt(shaped, {
       ...options,
-      ...(tools?.length === 0 && { tools: undefined }),
+      tools: tools === undefined || tools.list.length === 0 ? undefined : [...tools.list],
       addGenerationPrompt: addGenerationPrompt ?? !continueFinalMessage,
       ...(maxTokens !== undefined && { maxTokens }),
     })
   }
+}
+
+function longer(conversation: Conversation, added: readonly VerbatimMessage[]): Conversation {
+  return added.length === 0 ? conversation : { ...conversation, messages: [...conversation.messages, ...added] }
 }
 
 /** A checked copy of ids. */

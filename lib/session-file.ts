@@ -21,8 +21,8 @@ import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { OctavoError } from './errors.ts'
 import { digestBytes, invalidSession } from './host/kv-transfer.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
-import { conversationShape, messageSchema } from './messages.ts'
-import type { SessionState, VerbatimMessage } from './session.ts'
+import { conversationShape, messageSchema, type VerbatimMessage } from './messages.ts'
+import type { SessionState } from './session.ts'
 import * as z from './zod.ts'
 
 /** What the blocks of a file depend on beside their tokens. */
@@ -40,6 +40,8 @@ const historySchema = z.strictObject({
   messages: z.array(z.unknown()),
   turns: z.array(z.int().min(1)),
   conversation: z.strictObject(conversationShape),
+  /** Places of messages that the model generated; absent: the last of each turn. */
+  generated: z.array(z.int().min(0)).optional(),
 })
 
 /** A session without its keys and values. */
@@ -179,7 +181,10 @@ function decode(
   return { model, numerics, blockBytes, history, tokens, blocks, offset: headerBytes + sections.length, seed }
 }
 
-/** A system message or none, then turns, each with its answer at the end: what a session holds between two turns. */
+/**
+ * A system message or none, then turns, each with its answer at the end, or the results of tools that it called: what a session holds
+ * between two turns.
+ */
 function decodeHistory(path: string, text: string, vocabulary: number): SessionHistory {
   let value: unknown
   try {
@@ -187,20 +192,27 @@ function decodeHistory(path: string, text: string, vocabulary: number): SessionH
   } catch {
     throw invalidSession(path, 'a history in JSON', 'something else')
   }
-  const { messages: given, turns, ...rest } = checkHistory(path, historySchema.safeParse(value))
+  const { messages: given, turns, generated, ...rest } = checkHistory(path, historySchema.safeParse(value))
   const first = given.length - turns.reduce((sum, count) => sum + count, 0)
   if (first < 0) throw invalidSession(path, `turns of ${given.length} messages`, `of ${given.length - first}`)
-  const ends = new Set<number>()
-  for (let i = 0, end = first; i < turns.length; i++) {
-    end += turns[i]!
-    ends.add(end - 1)
-  }
-  const messages = given.map((message, i) => decodeMessage(path, message, i, ends.has(i), vocabulary))
+  const ends = endsOf(given, turns)
+  const answers = new Set(generated ?? ends)
+  const messages = given.map((message, i) => decodeMessage(path, message, i, answers.has(i), vocabulary))
   if (first > 1 || (first === 1 && messages[0]!.role !== 'system'))
     throw invalidSession(path, 'a system message or none before the turns', `${first} messages`)
   for (const at of ends)
-    if (messages[at]!.role !== 'assistant') throw invalidSession(path, `an answer in message ${at}`, 'none')
+    if (!['assistant', 'tool'].includes(messages[at]!.role))
+      throw invalidSession(path, `an answer in message ${at}`, 'none')
   return { ...rest, messages, turns }
+}
+
+/** Places of the last messages of turns. */
+function endsOf(messages: readonly unknown[], turns: readonly number[]): number[] {
+  let end = messages.length - turns.reduce((sum, count) => sum + count, 0)
+  return turns.map((count) => {
+    end += count
+    return end - 1
+  })
 }
 
 /** An answer's ids are its own; anything else by that name is a caller's. */
@@ -236,7 +248,13 @@ function encodeSections(path: string, { numerics, history, tokens }: SessionCont
   const messages = history.messages.map((message) =>
     message.tokens instanceof Int32Array ? { ...message, tokens: Array.from(message.tokens) } : message,
   )
-  const text = Buffer.from(JSON.stringify({ ...history, messages }))
+  const places = history.messages.flatMap(({ tokens }, i) => (tokens instanceof Int32Array ? [i] : []))
+  const ends = endsOf(history.messages, history.turns)
+  const usual = places.length === ends.length && places.every((place, i) => place === ends[i])
+  const generated = usual ? undefined : places
+  const { tools } = history.conversation
+  const conversation = { ...history.conversation, tools: tools?.list }
+  const text = Buffer.from(JSON.stringify({ ...history, conversation, messages, generated }))
   if (text.length <= mostHistoryBytes) return [Buffer.from(numerics), text, ids]
   const details = { path, expected: mostHistoryBytes, found: text.length }
   const message = `The history has ${text.length} bytes; a session file takes ${mostHistoryBytes}.`

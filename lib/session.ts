@@ -10,7 +10,7 @@
  */
 import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './call-site.ts'
-import type { Generation, GenerationResult, RunningGeneration } from './generation.ts'
+import type { Generation, GenerationResult } from './generation.ts'
 import type {
   ChatMessage,
   CheckedConversation,
@@ -18,16 +18,13 @@ import type {
   Conversation,
   RenderedPrompt,
   TextPart,
+  VerbatimMessage,
 } from './messages.ts'
-import { endMismatch, turnMessagesSchema } from './messages.ts'
+import { endMismatch, turnMessagesSchema, withoutIds } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
-import { pathSchema, turnSchema } from './options.ts'
+import { choiceMismatch, pathSchema, toldOf, turnSchema } from './options.ts'
+import type { AnyCall } from './tools/tool-call.ts'
 import type { output, ZodType } from './zod.ts'
-
-/** A message with the ids that the model generated for it, its reasoning and markers included. */
-export interface VerbatimMessage extends CheckedMessage {
-  tokens?: Int32Array
-}
 
 /** What a turn begins with: a user's text, its parts, a message (a tool's result), or several. */
 export type TurnMessage = string | readonly TextPart[] | ChatMessage | readonly ChatMessage[]
@@ -68,18 +65,20 @@ export interface Turn {
   without(turns: number): Conversation
   /** That many were left out. */
   onDropped(turns: number): void
-  onEnd(result: GenerationResult | undefined, ids: readonly number[]): void
+  /** `answer`: the messages that were added to what was asked. */
+  onEnd(result: GenerationResult | undefined, answer: readonly VerbatimMessage[]): void
 }
 
 /** What a session needs of its engine. */
 export interface SessionHost {
   /** Throws when the engine is closed. */
-  start(turn: Turn): RunningGeneration
+  start(turn: Turn): Generation
   render(turn: Turn): Promise<RenderedPrompt>
   save(state: SessionState, path: string, site: CallSite): Promise<SavedSession>
 }
 
-export class Session {
+/** C: the calls that its answers may have. */
+export class Session<C = AnyCall> {
   readonly #host: SessionHost
   readonly #overflow: ParsedSession['overflow']
   readonly #messages: VerbatimMessage[] = []
@@ -87,7 +86,7 @@ export class Session {
   readonly #conversation: CheckedConversation
   readonly #cacheId: string
   #tenant: string
-  #running: RunningGeneration | undefined
+  #running: Generation | undefined
   #closed = false
 
   /** @internal Use `engine.session()` or `engine.restoreSession()`. */
@@ -107,15 +106,15 @@ export class Session {
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
-  generate<T extends ZodType>(message: TurnMessage, options: TurnOptions & { schema: T }): Generation<output<T>>
-  generate(message: TurnMessage, options?: TurnOptions): Generation
-  generate(message: TurnMessage, options: TurnOptions = {}): Generation {
+  generate<T extends ZodType>(message: TurnMessage, options: TurnOptions & { schema: T }): Generation<output<T>, C>
+  generate(message: TurnMessage, options?: TurnOptions): Generation<unknown, C>
+  generate(message: TurnMessage, options: TurnOptions = {}): Generation<unknown, C> {
     const site = new CallSite(this.generate)
     const { asked, turn } = this.#turn(message, options, site)
     this.#assertIdle(site)
     let ended = false
     let dropped = 0
-    const onEnd: Turn['onEnd'] = (result, ids) => {
+    const onEnd: Turn['onEnd'] = (result, answer) => {
       ended = true
       this.#running = undefined
       if (result === undefined) return
@@ -124,15 +123,16 @@ export class Session {
       this.#turns.splice(0, dropped)
       const { continueFinalMessage } = turn.conversation
       const said = continueFinalMessage ? asked.slice(0, -1) : asked
-      this.#messages.push(...said, continueFinalMessage ? continued(asked.at(-1)!, result) : answerOf(result, ids))
-      this.#turns.push(said.length + 1)
+      const added = continueFinalMessage ? [continued(asked.at(-1)!, result)] : answer
+      this.#messages.push(...said, ...added)
+      this.#turns.push(said.length + added.length)
     }
     const onDropped = (turns: number) => {
       dropped = turns
     }
     const generation = this.#host.start({ ...turn, onDropped, onEnd })
     if (!ended) this.#running = generation
-    return generation
+    return generation as Generation as Generation<unknown, C>
   }
 
   /** The prompt that `generate` with these arguments would send. Nothing is added to the history. */
@@ -150,7 +150,10 @@ export class Session {
     if (mismatch !== undefined) throw invalidArgument(site, ...mismatch, continueFinalMessage)
     const [messages, turns, first] = [[...this.#messages, ...asked], [...this.#turns], this.#first]
     const variables = { ...this.#conversation.templateOptions, ...templateOptions }
-    const common = { ...this.#conversation, templateOptions: variables, continueFinalMessage }
+    const choice = choiceMismatch(this.#conversation.tools, sampling)
+    if (choice !== undefined) throw invalidArgument(site, 'toolChoice', choice, sampling.toolChoice)
+    const told = toldOf(this.#conversation, sampling.toolChoice)
+    const common = { ...told, templateOptions: variables, continueFinalMessage }
     const without = (dropped: number): Conversation => ({
       ...common,
       messages: messages.toSpliced(first, sum(turns.slice(0, dropped))),
@@ -164,7 +167,7 @@ export class Session {
    * A session of its own with the same history: both go on from here and share what is computed so far. Throws SESSION_BUSY
    * while an answer is being generated.
    */
-  fork(): Session {
+  fork(): Session<C> {
     this.#assertIdle(new CallSite(this.fork))
     return new Session(this.#host, this.#state)
   }
@@ -221,17 +224,7 @@ export class Session {
   }
 }
 
-/** A template finds the reasoning where it looks for it, and keeps it or drops it. */
-function answerOf({ text, reasoning }: GenerationResult, ids: readonly number[]): VerbatimMessage {
-  const thought = reasoning === undefined ? undefined : { reasoning_content: reasoning }
-  return { role: 'assistant', content: text, ...thought, tokens: Int32Array.from(ids) }
-}
-
 const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0)
-
-function withoutIds({ tokens, ...message }: VerbatimMessage): CheckedMessage {
-  return tokens === undefined || tokens instanceof Int32Array ? message : { ...message, tokens }
-}
 
 /** An answer that was begun by the caller: nobody knows the ids of the whole. */
 function continued(begun: CheckedMessage, { text, reasoning }: GenerationResult): VerbatimMessage {

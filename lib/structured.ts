@@ -7,6 +7,7 @@ import type { CallSite } from './call-site.ts'
 import { OctavoError } from './errors.ts'
 import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
 import type { NativeGrammarSource } from './native.ts'
+import { isZod, jsonSchemaOf } from './tools/value-schema.ts'
 import * as z from './zod.ts'
 
 /** A zod type, or a JSON Schema: an object or a boolean. */
@@ -14,17 +15,15 @@ export type Schema = z.ZodType | { [keyword: string]: unknown } | boolean
 
 /** One of the ways to write a grammar down. */
 export type GrammarOption =
-  /** A regular expression of ECMAScript (as with the `u` flag) that matches the whole text. */
+  /** A regular expression of ECMAScript (as with the `u` flag, and no other) that matches the whole text. */
   | { regex: string | RegExp }
   /** One of these texts. */
   | { choice: readonly string[] }
-  /** Rules in GBNF, the first of them called root: docs/typed-answers.md has the dialect. */
+  /** Rules in GBNF, of which `root` is to be matched: docs/typed-answers.md has the dialect. */
   | { ebnf: string }
 
 const { isRegExp } = types
-const grammarText = '{ regex }, { choice } or { ebnf }'
-/** Of whichever copy of zod it is. */
-const isZod = (schema: Schema): schema is z.ZodType => typeof schema === 'object' && '_zod' in schema
+const grammarText = '{ regex } without the flags i, m, s and v, { choice } or { ebnf }'
 
 export const structuredShape = {
   schema: z
@@ -38,8 +37,8 @@ export const structuredShape = {
       [
         z.strictObject({
           regex: z.custom<string | RegExp>(
-            (value) => typeof value === 'string' || isRegExp(value),
-            'a string or a RegExp',
+            (value) => typeof value === 'string' || (isRegExp(value) && !/[imsv]/.test(value.flags)),
+            'a string, or a RegExp without the flags i, m, s and v',
           ),
         }),
         z.strictObject({ choice: z.array(z.string()).min(1) }),
@@ -84,7 +83,7 @@ export class Grammars {
   readonly #known = new Map<string, Promise<CompiledGrammar>>()
   readonly #sizes = new Map<string, number>()
   /** JSON Schemas of zod types. */
-  readonly #texts = new WeakMap<z.ZodType, string>()
+  readonly #texts = new WeakMap<object, string>()
 
   constructor(compile: (source: GrammarSource) => Promise<CompiledGrammar>) {
     this.#compile = compile
@@ -114,7 +113,8 @@ export class Grammars {
     const known = isZod(schema) ? this.#texts.get(schema) : undefined
     if (known !== undefined) return known
     try {
-      const text = JSON.stringify(isZod(schema) ? jsonSchemaOf(schema) : schema)
+      const text: string | undefined = JSON.stringify(isZod(schema) ? jsonSchemaOf(schema) : schema)
+      if (text === undefined) throw new Error('it is no data')
       if (isZod(schema)) this.#texts.set(schema, text)
       return text
     } catch (error) {
@@ -147,19 +147,6 @@ export class Grammars {
   }
 }
 
-/** What is written is what zod reads: its input. Objects have the properties they list, unless they say otherwise. */
-function jsonSchemaOf(schema: z.ZodType): unknown {
-  if (typeof schema.toJSONSchema !== 'function')
-    throw new Error('this type has no toJSONSchema(), give z.toJSONSchema(type)')
-  return schema.toJSONSchema({
-    io: 'input',
-    override: ({ zodSchema, jsonSchema }) => {
-      if (zodSchema._zod.def.type === 'object' && jsonSchema.additionalProperties === undefined)
-        jsonSchema.additionalProperties = false
-    },
-  })
-}
-
 function sourceOf(grammar: GrammarOption): GrammarSource {
   if ('choice' in grammar) return { kind: 'choice', texts: [...grammar.choice] }
   if ('ebnf' in grammar) return { kind: 'ebnf', text: grammar.ebnf }
@@ -169,9 +156,18 @@ function sourceOf(grammar: GrammarOption): GrammarSource {
 function read(text: string, schema: Schema): unknown {
   const object: unknown = JSON.parse(text)
   if (!isZod(schema)) return object
-  const { success, data, error } = schema.safeParse(object)
-  if (success) return data
-  const issues = error.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') }))
-  const { message, path } = issues[0]!
-  throw new OctavoError('OBJECT_INVALID', `The schema refuses the answer at '${path}': ${message}`, { text, issues })
+  const refused = (issues: { message: string; path: string }[]) => {
+    const [{ message, path }] = issues as [(typeof issues)[0]]
+    const place = path === '' ? '' : ` at '${path}'`
+    return new OctavoError('OBJECT_INVALID', `The schema refuses the answer${place}: ${message}`, { text, issues })
+  }
+  let checked: ReturnType<typeof schema.safeParse>
+  try {
+    checked = schema.safeParse(object)
+  } catch (error) {
+    // A transform that throws, or a check that would take its time.
+    throw refused([{ message: (error as Error).message, path: '' }])
+  }
+  if (checked.success) return checked.data
+  throw refused(checked.error!.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') })))
 }

@@ -170,6 +170,33 @@ describe('octavo chat', { timeout: 30_000 }, () => {
   })
 })
 
+describe('octavo chat --tools', { timeout: 30_000 }, () => {
+  it('tells the template of the tools in a module, and says what is wrong with one', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    try {
+      const path = (name: string) => join(folder, name)
+      await writeFile(
+        path('tools.mjs'),
+        "export default { weather: { description: 'in a city', execute: () => 'sunny' } }\n",
+      )
+      await writeFile(path('empty.mjs'), 'export const tools = {}\n')
+      await writeFile(
+        path('t.jinja'),
+        '{{ tools[0].function.name }}: {{ tools[0].function.description }} {{ messages[-1].content }}',
+      )
+      const common = ['chat', 'stories', ...greedy, '-n', '3', '--chat-template', path('t.jinja'), '--show-prompt']
+      const { code, stderr } = await octavo([...common, '--tools', path('tools.mjs')], { input: 'Hi\n' })
+      expect([code, stderr]).toEqual([0, expect.stringContaining('weather: in a city Hi')])
+      const missing = await octavo([...common, '--tools', path('nowhere.mjs')], { input: 'Hi\n' })
+      expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('No such file')])
+      const empty = await octavo([...common, '--tools', path('empty.mjs')], { input: 'Hi\n' })
+      expect([empty.code, empty.stderr]).toEqual([1, expect.stringContaining('expected a default export')])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
 describe('the chat template at the command line', { timeout: 30_000 }, () => {
   const template =
     "{{ messages[-1].content }}|{{ mood | default('none') }}|{{ deep.a[0] | default('-') }}|{% if quick is sameas false %}slow{% endif %}|"

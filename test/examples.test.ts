@@ -37,7 +37,8 @@ async function run(name: string, ...args: string[]): Promise<string> {
 }
 
 it('tests every example', () => {
-  const tested = ['basic.mjs', 'batch.mjs', 'chat.mjs', 'server.mjs', 'worker.mjs']
+  const streams = ['basic.mjs', 'batch.mjs', 'chat.mjs', 'server.mjs', 'worker.mjs']
+  const tested = ['agent.mjs', 'ai-sdk.mjs', 'classify.mjs', 'extract.mjs', 'langchain.mjs', ...streams].sort()
   expect(readdirSync(folder).filter((name) => name.endsWith('.mjs'))).toEqual(tested)
 })
 
@@ -57,6 +58,27 @@ it('chat: the second turn finds the first one in the cache', async () => {
   )
 })
 
+it('agent: calls a tool with arguments that fit, and answers with what it gave', async () => {
+  const output = await run('agent.mjs')
+  const [, name, args, result] = /^-> (\w+)\((.*)\)\n<- (.*)\n/.exec(output)!
+  const { city, celsius } = JSON.parse(args!)
+  const degrees: Record<string, number> = { Rome: 31, Oslo: 12, Lima: 19 }
+  if (name === 'weather') expect(JSON.parse(result!)).toEqual({ city, celsius: degrees[city] })
+  else expect([name, result]).toEqual(['toFahrenheit', String(Math.round(celsius * 1.8 + 32))])
+  expect(output).toMatch(/[3-9] messages came of it, the last one ended with '(stop|length)'\n$/)
+})
+
+it('classify: each mail has one of the labels', async () => {
+  expect(await run('classify.mjs')).toMatch(/(?:'(?:order|complaint|question|thanks)'[^']*'?[\s\S]*){4}/)
+})
+
+it('extract: each mail is a row of the table', async () => {
+  const rows = (await run('extract.mjs'))
+    .split('\n')
+    .filter((line) => /'(kite|string|repair)' .*(true|false)/.test(line))
+  expect(rows.length).toBe(3)
+})
+
 it('batch: one answer a prompt, in order', async () => {
   const prompts = readFileSync(`${folder}prompts.txt`, 'utf8').split('\n').filter(Boolean)
   const answers = (await run('batch.mjs', `${folder}prompts.txt`))
@@ -65,6 +87,10 @@ it('batch: one answer a prompt, in order', async () => {
     .map((line) => JSON.parse(line))
   expect(answers.map(({ prompt }) => prompt)).toEqual(prompts)
   for (const { text } of answers) expect(text.length).toBeGreaterThan(50)
+})
+
+it.each(['ai-sdk.mjs', 'langchain.mjs'])('%s: a story, and an object of its schema', async (name) => {
+  expect(await run(name)).toMatch(/Luna[\s\S]*\{ name: '.{1,20}', animal: '(owl|fox|bear)' \}\n$/)
 })
 
 it('worker: an engine in each of two worker threads', async () => {

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { CallSite } from '../lib/call-site.ts'
 import type { GenerationPart, GenerationSetup } from '../lib/generation.ts'
-import { pauseTokens, RunningGeneration } from '../lib/generation.ts'
+import { RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason, StepPart } from '../lib/host/wire/protocol.ts'
+import { pauseTokens } from '../lib/part-queue.ts'
 import { expectNothingUnhandled, tick } from './unhandled.ts'
 
 const timings = {

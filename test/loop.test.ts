@@ -171,7 +171,9 @@ describe('loop', () => {
         const tokens = Int32Array.from(before.flatMap((part) => part.tokens))
         const told = before.reduce((sum, part) => sum + part.text.length, 0)
         const host = new Host()
-        host.send(request(1, prompt, 30, { stop, resumed: { tokens, text: told, reasoning: 0, firstTokenAtMs: 1 } }))
+        host.send(
+          request(1, prompt, 30, { stop, resumed: { tokens, text: told, reasoning: 0, calls: 0, firstTokenAtMs: 1 } }),
+        )
         const rest = parts.slice(n)
         expect(host.output(1)).toMatchObject({
           text: rest.map((part) => part.text).join(''),

@@ -1,7 +1,7 @@
 /** What a chat API takes: messages, tools and template options as callers send them, and what is refused. */
 import vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { parse } from '../lib/arguments.ts'
 import { CallSite } from '../lib/call-site.ts'
 import type { OctavoError } from '../lib/errors.ts'
@@ -155,11 +155,11 @@ describe('what a session is told', () => {
 describe('tools', () => {
   const schema = { type: 'object', properties: { items: { type: 'array' } } }
   const bare = { name: 'f', description: 'd', parameters: schema, strict: true }
-  const tools = (...tools: unknown[]) => check(renderSchema, { messages: [user], tools }).tools
+  const tools = (...tools: unknown[]) => check(renderSchema, { messages: [user], tools }).tools?.list
 
   it('come in the shape of OpenAI, whichever way they were given', () => {
     const expected = { type: 'function', function: bare }
-    expect(tools(expected, bare, { type: 'function', ...bare })).toEqual([expected, expected, expected])
+    for (const tool of [expected, bare, { type: 'function', ...bare }]) expect(tools(tool)).toEqual([expected])
   })
 
   it.each([
@@ -168,6 +168,16 @@ describe('tools', () => {
     ['no name', [{ description: 'd' }], 'tools.0.name'],
     ['no name within', [{ type: 'function', function: {} }], 'tools.0.function.name'],
     ['another kind', [bare, { type: 'web_search' }], 'tools.1.type'],
+    ['two of one name', [bare, bare], 'tools.1.name'],
+    ['a function that is none', [{ ...bare, execute: 1 }], 'tools.0.execute'],
+    ['an option that there is not, by name', { f: { params: {} } }, 'tools.f.params'],
+    ['no tool, by name', { f: 1 }, 'tools.f'],
+    ['a type without a JSON Schema', { f: { parameters: z.object({ a: z.bigint() }) } }, 'tools.f.parameters'],
+    [
+      'what runs and cannot be checked',
+      { f: { parameters: { unevaluatedProperties: false }, execute() {} } },
+      'tools.f.parameters',
+    ],
     ['a schema that is code', [{ name: 'f', parameters: { a: () => 1 } }], 'tools.0.parameters.a'],
   ])('refused: %s', (_, tools, option) => {
     expect(refused({ messages: [user], tools })).toMatchObject({ option })

@@ -47,7 +47,7 @@ describe('defaults', () => {
         logprobs: false,
         ignoreEos: false,
       },
-      ...{ priority: 0, tenant: '' },
+      ...{ priority: 0, tenant: '', toolChoice: 'auto', maxRounds: 8 },
     })
   })
 

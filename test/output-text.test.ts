@@ -184,7 +184,7 @@ describe('text and ids of one answer agree', () => {
       for (let n = 0; n < parts.length; n++) {
         const { ids, text, reasoning: thought } = told(parts.slice(0, n))
         const delivered = { tokens: Int32Array.from(ids), text: text.length, reasoning: thought.length }
-        const again = request({ ...more, resumed: { ...delivered, firstTokenAtMs: 1 } })
+        const again = request({ ...more, resumed: { ...delivered, calls: 0, firstTokenAtMs: 1 } })
         const rest = run(again, tokens.slice(ids.length), below)
         expect(told([...parts.slice(0, n), ...rest])).toEqual(expected)
       }

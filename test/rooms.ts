@@ -36,6 +36,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['text/jinja/library', 'lib/text/jinja/library/'],
       ['text/jinja/values', 'lib/text/jinja/values/'],
       ['host/output', 'lib/host/output/'],
+      ['tools', 'lib/tools/'],
       ['grammar', 'lib/grammar/'],
       [
         'base',
@@ -45,6 +46,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
         'lib/call-site.ts',
         'lib/errors.ts',
         'lib/zod.ts',
+        'lib/plain-data.ts',
         'lib/paths.ts',
       ],
     ],

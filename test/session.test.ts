@@ -5,9 +5,10 @@ import { dropOldestTurns } from '../lib/context-fit.ts'
 import { RunningGeneration } from '../lib/generation.ts'
 import { tokenRole } from '../lib/host/output/token-text.ts'
 import type { FinishReason } from '../lib/host/wire/protocol.ts'
-import type { CheckedConversation } from '../lib/messages.ts'
-import type { Turn, VerbatimMessage } from '../lib/session.ts'
+import type { CheckedConversation, VerbatimMessage } from '../lib/messages.ts'
+import type { Turn } from '../lib/session.ts'
 import { Session } from '../lib/session.ts'
+import { answerMessage } from '../lib/tool-loop.ts'
 
 const timings = {
   queueMs: 0,
@@ -37,7 +38,8 @@ class FakeEngine {
       this.messages = turn.conversation.messages
       this.generation = new RunningGeneration({
         ...{ site: turn.site, seed: 1, askedAtMs: 0, now: () => 0 },
-        ...{ signal: turn.sampling.signal, onEnd: turn.onEnd },
+        signal: turn.sampling.signal,
+        onEnd: (result, ids) => turn.onEnd(result, result === undefined ? [] : [answerMessage(result, ids)]),
       })
       const cancel = () => this.answer('', [], 'cancelled')
       this.generation.attach({ cancel, pause: () => {}, resume: () => {} }, 5)

@@ -82,6 +82,17 @@ describe('an answer with a form', () => {
     })
   })
 
+  it('that a transform cannot take is OBJECT_INVALID, too', async () => {
+    const fails = z.literal('x').transform(() => {
+      throw new Error('no')
+    })
+    const waits = z.literal('x').refine(async () => true)
+    for (const schema of [fails, waits])
+      await expect(engine.generate({ prompt: 'The fox', schema }).result).rejects.toMatchObject({
+        code: 'OBJECT_INVALID',
+      })
+  })
+
   it('that reaches maxTokens has no value', async () => {
     const options = { prompt: 'The fox', schema: z.array(z.string()).min(50), maxTokens: 20 }
     const { object, finishReason } = await engine.generate(options).result
@@ -147,6 +158,8 @@ describe('what is refused', () => {
     [{ grammar: { regex: 'a', choice: ['b'] } }, 'grammar'],
     [{ grammar: { choice: [] } }, 'grammar.choice'],
     [{ grammar: 'a' }, 'grammar'],
+    [{ grammar: { regex: /a/i } }, 'grammar'],
+    [{ schema: {}, reasoning: 'split' }, 'reasoning'],
     [{ schema: {}, grammar: { regex: 'a' } }, 'grammar'],
     [{ schema: {}, ignoreEos: true }, 'ignoreEos'],
   ])('%j', (options, option) => {

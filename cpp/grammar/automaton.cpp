@@ -109,8 +109,10 @@ void Automaton::expand(int k) {
   const Node n = node(f.node);
   switch (n.kind) {
     case Kind::bytes:
-      if (n.b == 0) push(f.next);
-      else add({literal, f.node, 0, 0, 0, 0, 0, 0, f.next});
+      if (n.b == 0)
+        push(f.next);
+      else
+        add({literal, f.node, 0, 0, 0, 0, 0, 0, f.next});
       return;
     case Kind::seq: {
       int next = f.next;
@@ -138,9 +140,12 @@ void Automaton::expand(int k) {
       if (can > 0) push(cons(n.a, cons(f.node, 1, std::max(0, need - 1), one_less(can), f.next)));
       return;
     }
-    case Kind::array: return expand_array(f, n);
-    case Kind::list: return expand_list(f, n);
-    case Kind::object: return expand_object(f, n);
+    case Kind::array:
+      return expand_array(f, n);
+    case Kind::list:
+      return expand_list(f, n);
+    case Kind::object:
+      return expand_object(f, n);
   }
 }
 
@@ -176,7 +181,7 @@ void Automaton::expand_object(const Frame& f, const Node& n) {
   if (f.i == 0) return push(cons(open_object, cons(space, cons(f.node, 1, n.b, n.c, f.next))));
   if (f.i < 0) return add({name, f.node, -f.i, f.need, f.can, before_quote, 0, 0, f.next});
   const int listed = static_cast<int>(o.values.size()), j = std::min(f.i - 1, listed);
-  if (o.next_required[at(j)] == listed && f.need == 0)
+  if (o.next_required[at(j)] == listed && f.need == 0 && (!o.other_needed || f.i - 1 > listed))
     push(f.i == 1 ? cons(close_object, f.next) : cons(space, cons(close_object, f.next)));
   const Names allowed = names(o, f.i, f.need, f.can);
   if (!allowed.others && allowed.from > allowed.to) return;
@@ -190,8 +195,8 @@ Automaton::Names Automaton::names(const Object& o, int i, int need, int can) con
   if (can == 0) return {1, 0, false};
   allowed.others = o.others >= 0 && o.next_required[at(j)] == listed;
   if (i - 1 > listed) return {1, 0, allowed.others};
-  // No room for more than the required ones.
-  if (can <= o.required_from[at(j)]) allowed.from = o.next_required[at(j)];
+  // No room for more than what must come.
+  if (can <= o.required_from[at(j)] + (o.other_needed ? 1 : 0)) allowed.from = o.next_required[at(j)];
   // Of what comes after, enough must be left: listed ones, and one other (a second might have the same name).
   const int other = o.others >= 0 ? 1 : 0;
   while (allowed.to >= allowed.from && o.alive_from[at(allowed.to) + 1] + other < need - 1) --allowed.to;
@@ -206,17 +211,21 @@ void Automaton::step(int id, std::uint8_t byte) {
   const Item it = item(id);
   switch (static_cast<ItemKind>(it.kind)) {
     case accept:
-    case ended: return;
+    case ended:
+      return;
     case prefix:
-      if (byte == ' ') push(cons(program_->start, 0));
+      if (byte == ' ')
+        push(cons(program_->start, 0));
       else
         for (const int first : list_of(start(false))) step(first, byte);
       return;
     case literal: {
       const Node n = node(it.node);
       if (program_->bytes[at(n.a + it.a)] != byte) return;
-      if (it.a + 1 == n.b) push(it.k);
-      else add({literal, it.node, 0, 0, 0, it.a + 1, 0, 0, it.k});
+      if (it.a + 1 == n.b)
+        push(it.k);
+      else
+        add({literal, it.node, 0, 0, 0, it.a + 1, 0, 0, it.k});
       return;
     }
     case leaf: {
@@ -227,8 +236,10 @@ void Automaton::step(int id, std::uint8_t byte) {
       if (t.begin[at(to) + 1] > t.begin[at(to)]) add({leaf, it.node, 0, 0, 0, to, 0, 0, it.k});
       return;
     }
-    case text: return step_text(it, byte);
-    case name: return step_name(it, byte);
+    case text:
+      return step_text(it, byte);
+    case name:
+      return step_name(it, byte);
   }
 }
 

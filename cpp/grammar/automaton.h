@@ -26,7 +26,7 @@ struct Overflow {};
 class Automaton {
  public:
   static constexpr int dead = 0;
-  static constexpr std::size_t most_bytes = std::size_t{64} << 20;
+  static constexpr std::size_t most_bytes = std::size_t{32} << 20;
   static constexpr int most_frames = 1000;  // to come, at any time: nothing nests deeper
 
   Automaton(std::shared_ptr<const Program> program, std::shared_ptr<const TokenTrie> tokens);

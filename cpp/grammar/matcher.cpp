@@ -119,8 +119,10 @@ void Grammars::forget() {
   for (auto known = std::next(known_.begin()); known != known_.end();) {
     const bool used = known->automaton.use_count() > 1;
     if (!used) idle += known->automaton->bytes() + 4 * known->program.size();
-    if (!used && idle > most_idle_bytes) known = known_.erase(known);
-    else ++known;
+    if (!used && idle > most_idle_bytes)
+      known = known_.erase(known);
+    else
+      ++known;
   }
 }
 

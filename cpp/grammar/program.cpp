@@ -168,6 +168,8 @@ Object read_object(Reader& in, int nodes, const std::vector<Trie>& tries, const 
   Object o;
   o.names = in.next(-1, static_cast<int>(tries.size()) - 1, "an object's names");
   o.others = in.next(-1, static_cast<int>(automata.size()) - 1, "an object's others");
+  o.other_needed = in.next(0, 1, "whether an object needs another name") == 1;
+  if (o.other_needed && o.others < 0) broken("an object that needs another name and has none");
   const int listed = in.count(2, "an object's properties");
   if ((listed > 0) != (o.names >= 0)) broken("an object's names");
   for (int j = 0; j < listed; ++j) {
@@ -202,15 +204,33 @@ void check_node(const Program& p, const Node& n) {
   const bool counted = n.b >= 0 && n.b <= unbounded && n.c >= 0 && n.c <= unbounded;
   bool good = false;
   switch (n.kind) {
-    case Kind::bytes: good = part(n.a, n.b, p.bytes.size()); break;
-    case Kind::seq: good = n.b > 0 && part(n.a, n.b, p.children.size()); break;
-    case Kind::alt: good = part(n.a, n.b, p.children.size()); break;
-    case Kind::text: good = counted && below(n.a, p.automata.size()); break;
-    case Kind::trie: good = below(n.a, p.tries.size()); break;
-    case Kind::star: good = counted && below(n.a, p.nodes.size()); break;
-    case Kind::array: good = counted && below(n.a, p.arrays.size()); break;
-    case Kind::list: good = below(n.a, p.lists.size()); break;
-    case Kind::object: good = counted && below(n.a, p.objects.size()); break;
+    case Kind::bytes:
+      good = part(n.a, n.b, p.bytes.size());
+      break;
+    case Kind::seq:
+      good = n.b > 0 && part(n.a, n.b, p.children.size());
+      break;
+    case Kind::alt:
+      good = part(n.a, n.b, p.children.size());
+      break;
+    case Kind::text:
+      good = counted && below(n.a, p.automata.size());
+      break;
+    case Kind::trie:
+      good = below(n.a, p.tries.size());
+      break;
+    case Kind::star:
+      good = counted && below(n.a, p.nodes.size());
+      break;
+    case Kind::array:
+      good = counted && below(n.a, p.arrays.size());
+      break;
+    case Kind::list:
+      good = below(n.a, p.lists.size());
+      break;
+    case Kind::object:
+      good = counted && below(n.a, p.objects.size());
+      break;
   }
   if (!good) broken("a node");
 }

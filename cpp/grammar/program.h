@@ -54,12 +54,12 @@ struct TextAutomaton {
 
 // Byte strings. Children of a state are sorted by byte.
 struct Trie {
-  std::vector<int> begin;           // [states + 1] into bytes and targets
+  std::vector<int> begin;  // [states + 1] into bytes and targets
   std::vector<std::uint8_t> bytes;
   std::vector<int> targets;
-  std::vector<int> label;           // [states], -1: no string ends here
-  std::vector<int> below_begin;     // [states + 1] into below
-  std::vector<int> below;           // labels of the strings that begin like this, ascending
+  std::vector<int> label;        // [states], -1: no string ends here
+  std::vector<int> below_begin;  // [states + 1] into below
+  std::vector<int> below;        // labels of the strings that begin like this, ascending
   int next(int state, std::uint8_t byte) const;
   bool any_below(int state, int from, int to) const;  // a label in [from, to]
 };
@@ -81,10 +81,11 @@ struct List {
 
 // Listed properties in their order, then others, whose names run through an automaton that says what their values are.
 struct Object {
-  int names;                          // a trie labelled with indices of listed properties; -1: none are listed
-  int others;                         // an automaton labelled with nodes; -1: no others
-  std::vector<int> values;            // [listed]: node, -1: the name may not occur
-  std::vector<std::uint8_t> required; // [listed]
+  int names;                                   // a trie labelled with indices of listed properties; -1: none are listed
+  int others;                                  // an automaton labelled with nodes; -1: no others
+  bool other_needed;                           // one that is not listed must be there
+  std::vector<int> values;                     // [listed]: node, -1: the name may not occur
+  std::vector<std::uint8_t> required;          // [listed]
   std::vector<int> required_from, alive_from;  // [listed + 1]: so many required, so many possible ones from here on
   std::vector<int> next_required;              // [listed + 1]: the first one from here on; listed: none
 };

@@ -11,7 +11,7 @@ namespace octavo::grammar {
 namespace {
 
 constexpr int longest_counted = 128;  // characters of a plain token; a mask is kept for each number of them
-constexpr int longest_token = 4096;  // longer ones are never allowed: a walk keeps a state for each byte
+constexpr int longest_token = 4096;   // longer ones are never allowed: a walk keeps a state for each byte
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
@@ -19,7 +19,10 @@ std::size_t at(int i) { return static_cast<std::size_t>(i); }
 int character(const std::uint8_t* p, const std::uint8_t* end) {
   const int first = *p;
   if (first < 0x80) return 1;
-  const int size = first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  const int size = first >= 0xc2 && first < 0xe0   ? 2
+                   : first >= 0xe0 && first < 0xf0 ? 3
+                   : first >= 0xf0 && first < 0xf5 ? 4
+                                                   : 0;
   if (size == 0 || end - p < size) return 0;
   const int low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
   const int high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
@@ -49,13 +52,16 @@ TokenTrie::TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t>
     longest_ = std::max(longest_, static_cast<int>(length));
     with_text.push_back(t);
     characters[at(t)] = plain_characters(t);
-    if (characters[at(t)] > 0) longest_plain_ = std::max(longest_plain_, characters[at(t)]);
-    else rest.push_back(t);
+    if (characters[at(t)] > 0)
+      longest_plain_ = std::max(longest_plain_, characters[at(t)]);
+    else
+      rest.push_back(t);
   }
   plain_.assign(at(longest_plain_ + 1) * at(words()), 0);
   for (int t = 0; t < size(); ++t)
     if (characters[at(t)] > 0)
-      for (int n = characters[at(t)]; n <= longest_plain_; ++n) plain_[at(n) * at(words()) + at(t / 32)] |= 1u << (t % 32);
+      for (int n = characters[at(t)]; n <= longest_plain_; ++n)
+        plain_[at(n) * at(words()) + at(t / 32)] |= 1u << (t % 32);
   all_ = walk(std::move(with_text));
   not_plain_ = walk(std::move(rest));
 }

@@ -116,8 +116,9 @@ class Writer {
     return node(Kind::array, section(arrays_, words), min, max);
   }
   int list(const std::vector<int>& words) { return node(Kind::list, section(lists_, words)); }
-  int object(int names, int others, const std::vector<std::pair<int, bool>>& properties, int min, int max) {
-    std::vector<int> words{names, others, static_cast<int>(properties.size())};
+  int object(int names, int others, const std::vector<std::pair<int, bool>>& properties, int min, int max,
+             bool other_needed = false) {
+    std::vector<int> words{names, others, other_needed, static_cast<int>(properties.size())};
     for (const auto& [value, required] : properties) words.insert(words.end(), {value, required});
     return node(Kind::object, section(objects_, words), min, max);
   }
@@ -170,9 +171,9 @@ std::vector<std::int32_t> sample_program() {
 std::shared_ptr<const TokenTrie> sample_tokens() {
   std::vector<std::string> texts;
   for (int b = 0; b < 256; ++b) texts.emplace_back(1, static_cast<char>(b));
-  for (const char* t : {"{\"", "\":", "id", "\"id\":", "name", "12", "007", "\"}", "\"]", "ab", "abcd", "abcde", ", \"",
-                        "tags", "[\"a\",", "null", "tru", "\xc3\xa4", "\xe2\x82", "\xac", "xx\"", "\\n", "\\", "  ", "id",
-                        "{\"id\":1}"})
+  for (const char* t : {"{\"",      "\":",  "id",    "\"id\":", "name", "12",      "007",  "\"}",       "\"]",
+                        "ab",       "abcd", "abcde", ", \"",    "tags", "[\"a\",", "null", "tru",       "\xc3\xa4",
+                        "\xe2\x82", "\xac", "xx\"",  "\\n",     "\\",   "  ",      "id",   "{\"id\":1}"})
     texts.emplace_back(t);
   texts.insert(texts.end(), {"", "</s>"});
   std::vector<std::uint8_t> bytes;
@@ -204,18 +205,35 @@ bool bit(const std::vector<std::uint32_t>& mask, int token) {
 
 TEST_CASE("grammar: texts that belong and texts that do not") {
   const auto a = automaton_of(sample_program());
-  for (const char* text : {
-           R"({"id":1})", R"({"id": 12})", "{\n  \"id\": 12\n}", R"({"id":1,"name":"ab"})", R"({"id":1, "name":"abcd"})",
-           "{\"id\":1,\"name\":\"\xc3\xa4\xf0\x9f\x98\x80\"}", R"({"id":1,"name":"a\"b"})", R"({"id":1,"tags":[]})",
-           R"({"id":1,"tags":["a","a"]})", R"({"id":1,"tags":[null, "b"]})", R"({"id":1,"x":true})",
-           R"({"id":1,"name":"ab","x":null,"y":true})", R"({"id":1,"i":null})", R"({"id":1,"":null})", R"({"id":1,"ide":null})"})
+  for (const char* text :
+       {R"({"id":1})", R"({"id": 12})", "{\n  \"id\": 12\n}", R"({"id":1,"name":"ab"})", R"({"id":1, "name":"abcd"})",
+        "{\"id\":1,\"name\":\"\xc3\xa4\xf0\x9f\x98\x80\"}", R"({"id":1,"name":"a\"b"})", R"({"id":1,"tags":[]})",
+        R"({"id":1,"tags":["a","a"]})", R"({"id":1,"tags":[null, "b"]})", R"({"id":1,"x":true})",
+        R"({"id":1,"name":"ab","x":null,"y":true})", R"({"id":1,"i":null})", R"({"id":1,"":null})",
+        R"({"id":1,"ide":null})"})
     CHECK_MESSAGE(accepts(*a, text), text);
-  for (const char* text : {
-           "", "{", "{}", R"({"name":"ab"})", R"({"id":})", R"({"id":1}})", R"({"id":1,})", R"({"id":1,"name":"a"})",
-           R"({"id":1,"name":"abcde"})", R"({"id":1,"name":"ab","id":2})", R"({"id":1,"tags":[],"name":"ab"})",
-           R"({"id":1,"tags":["a","a","a"]})", R"({"id":1,"tags":["c"]})", R"({"id":1,"x":1})", R"({"x":true,"id":1})",
-           R"({"id":1,"x":true,"name":"ab"})", R"({"id":1,"x":true,"name":true})", R"( {"id":1})", R"({"id":1} )",
-           R"({"id":  1})", "{\"id\":1,\"name\":\"\xc3\"}", "{\"id\":1,\"name\":\"\xed\xa0\x80xx\"}"})
+  for (const char* text : {"",
+                           "{",
+                           "{}",
+                           R"({"name":"ab"})",
+                           R"({"id":})",
+                           R"({"id":1}})",
+                           R"({"id":1,})",
+                           R"({"id":1,"name":"a"})",
+                           R"({"id":1,"name":"abcde"})",
+                           R"({"id":1,"name":"ab","id":2})",
+                           R"({"id":1,"tags":[],"name":"ab"})",
+                           R"({"id":1,"tags":["a","a","a"]})",
+                           R"({"id":1,"tags":["c"]})",
+                           R"({"id":1,"x":1})",
+                           R"({"x":true,"id":1})",
+                           R"({"id":1,"x":true,"name":"ab"})",
+                           R"({"id":1,"x":true,"name":true})",
+                           R"( {"id":1})",
+                           R"({"id":1} )",
+                           R"({"id":  1})",
+                           "{\"id\":1,\"name\":\"\xc3\"}",
+                           "{\"id\":1,\"name\":\"\xed\xa0\x80xx\"}"})
     CHECK_FALSE_MESSAGE(accepts(*a, text), text);
 }
 
@@ -226,13 +244,26 @@ TEST_CASE("grammar: a space that the text loses comes before all") {
   CHECK_FALSE(accepts(*a, R"(  {"id":1})", true));
 }
 
+TEST_CASE("grammar: an object that needs a name which is not listed") {
+  Writer w;
+  const int value = w.bytes("1");
+  const int others = w.automaton(w.string_classifier(), 1, {0}, {value}, {0}, {unbounded});
+  const int root = w.object(w.trie({"a", "b"}), others, {{value, false}, {value, true}}, 0, 2, true);
+  const auto a = automaton_of(w.program(root));
+  for (const char* text : {R"({"b":1,"c":1})", R"({"b":1,"":1})"}) CHECK_MESSAGE(accepts(*a, text), text);
+  for (const char* text :
+       {R"({"b":1})", R"({"a":1,"b":1})", R"({"a":1,"b":1,"c":1})", R"({"c":1})", R"({"b":1,"b":1})"})
+    CHECK_FALSE_MESSAGE(accepts(*a, text), text);
+}
+
 TEST_CASE("grammar: elements by an automaton") {
   // One "x" at least, no "y" after it.
   Writer w;
   const int x = w.bytes("\"x\""), y = w.bytes("\"y\"");
   const int root = w.list({2, 0, 2, y, 0, x, 1, 1, 1, x, 1});
   const auto a = automaton_of(w.program(root));
-  for (const char* text : {R"(["x"])", R"(["y","x"])", R"(["y", "y", "x", "x"])"}) CHECK_MESSAGE(accepts(*a, text), text);
+  for (const char* text : {R"(["x"])", R"(["y","x"])", R"(["y", "y", "x", "x"])"})
+    CHECK_MESSAGE(accepts(*a, text), text);
   for (const char* text : {"[]", R"(["y"])", R"(["x","y"])", R"(["x",])"}) CHECK_FALSE_MESSAGE(accepts(*a, text), text);
 }
 
@@ -260,13 +291,15 @@ TEST_CASE("grammar: a mask allows what stepping allows") {
   const auto tokens = sample_tokens();
   const auto a = automaton_of(sample_program()), other = automaton_of(sample_program());
   MaskCache cache(std::size_t{1} << 20);
-  const std::string text = "{\"id\": 12,\n \"name\":\"\xc3\xa4" "b\\n\",\"tags\":[\"a\", null],\"other\":true}";
+  const std::string text =
+      "{\"id\": 12,\n \"name\":\"\xc3\xa4"
+      "b\\n\",\"tags\":[\"a\", null],\"other\":true}";
   for (std::size_t length = 0; length <= text.size(); ++length) {
     const std::string begun = text.substr(0, length);
     const Mask mask = cache.get(*a, state_after(*a, begun));
     for (int t = 0; t < tokens->size(); ++t) {
       const std::string bytes(tokens->begin(t), tokens->end(t));
-      const bool wanted = tokens->ends(t)   ? accepts(*other, begun)
+      const bool wanted = tokens->ends(t) ? accepts(*other, begun)
                           : bytes.empty() ? false
                                           : state_after(*other, begun + bytes) != Automaton::dead;
       CHECK_MESSAGE(bit(*mask, t) == wanted, begun << " + " << bytes);
@@ -280,7 +313,8 @@ TEST_CASE("grammar: few masks for many states that differ in counters alone") {
   const int text = w.seq({quote, w.text(w.automaton(any, 1, {0}, {0}, {0}, {unbounded}), 0, 100000), quote});
   const auto a = automaton_of(w.program(text));
   std::vector<int> keys;
-  for (int n = 0; n < 300; ++n) keys.push_back(a->mask_key(state_after(*a, "\"" + std::string(static_cast<std::size_t>(n), 'x'))));
+  for (int n = 0; n < 300; ++n)
+    keys.push_back(a->mask_key(state_after(*a, "\"" + std::string(static_cast<std::size_t>(n), 'x'))));
   std::sort(keys.begin(), keys.end());
   CHECK(std::unique(keys.begin(), keys.end()) - keys.begin() == 1);
 }
@@ -295,7 +329,8 @@ TEST_CASE("grammar: a matcher goes back, forks, and starts again with an empty c
     return -1;
   };
   std::vector<std::int32_t> sequence;
-  for (const char* t : {"{\"", "id", "\":", "12", ",", "\"", "name", "\":", "\"", "ab", "\"}"}) sequence.push_back(token_of(t));
+  for (const char* t : {"{\"", "id", "\":", "12", ",", "\"", "name", "\":", "\"", "ab", "\"}"})
+    sequence.push_back(token_of(t));
   Matcher m(a, false);
   std::vector<std::vector<std::uint32_t>> masks;
   for (const std::int32_t t : sequence) {
@@ -454,7 +489,8 @@ TEST_CASE("grammar: an engine's draws are texts, whatever the steps are") {
   // Every token that the grammar allows is banned.
   SamplerParams banned = grammar_sampler(5);
   for (int t = 0; t < tokens->size(); ++t)
-    if (tokens->begin(t) < tokens->end(t) && *tokens->begin(t) == '{') banned.bias.emplace_back(t, -std::numeric_limits<float>::infinity());
+    if (tokens->begin(t) < tokens->end(t) && *tokens->begin(t) == '{')
+      banned.bias.emplace_back(t, -std::numeric_limits<float>::infinity());
   const int other = engine.kv().create("z");
   engine.set_sampler(other, banned);
   CHECK(step(engine, other, prompt) == -2);
@@ -467,7 +503,8 @@ TEST_CASE("sampler: a mask is one more filter") {
     std::vector<float> logits(static_cast<std::size_t>(vocab));
     for (float& l : logits) l = static_cast<float>(static_cast<int>(random() % 4000) - 2000) / 300.0f;
     std::vector<std::uint32_t> mask(static_cast<std::size_t>(vocab + 31) / 32);
-    for (std::uint32_t& word : mask) word = random() % 3 == 0 ? 0 : random() % 3 == 0 ? 0xffffffffu : static_cast<std::uint32_t>(random());
+    for (std::uint32_t& word : mask)
+      word = random() % 3 == 0 ? 0 : random() % 3 == 0 ? 0xffffffffu : static_cast<std::uint32_t>(random());
     std::vector<std::int32_t> history(10);
     for (std::int32_t& t : history) t = static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab));
     SamplerParams p;
@@ -483,8 +520,10 @@ TEST_CASE("sampler: a mask is one more filter") {
     SamplerParams banned = p;
     bool any = false;
     for (int t = 0; t < vocab; ++t) {
-      if (((mask[static_cast<std::size_t>(t / 32)] >> (t % 32)) & 1) == 0) banned.bias.emplace_back(t, -std::numeric_limits<float>::infinity());
-      else any = true;
+      if (((mask[static_cast<std::size_t>(t / 32)] >> (t % 32)) & 1) == 0)
+        banned.bias.emplace_back(t, -std::numeric_limits<float>::infinity());
+      else
+        any = true;
     }
     SamplerScratch scratch;
     const auto draw = [&](const SamplerParams& params, const std::uint32_t* bits) {

@@ -2,11 +2,15 @@
  * `octavo chat <model>`: a conversation at the terminal, or with lines piped in (one message a line). Ctrl-C cancels the
  * answer that runs and keeps the session; the next one, or Ctrl-D, leaves.
  */
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
 import { type Command, Option } from 'commander'
 import pc from 'picocolors'
-import { toOctavoError } from '../errors.ts'
-import type { Engine, Generation } from '../index.ts'
+import { OctavoError, toOctavoError } from '../errors.ts'
+import type { Engine, Generation, ToolSet } from '../index.ts'
+import { pathOf } from '../paths.ts'
 import type { EngineFlags, SamplingFlags, TemplateFlags } from './flags.ts'
 import { addEngineFlags, addSamplingFlags, addTemplateFlags, samplingOptions } from './flags.ts'
 import { loadEngine, summary } from './load.ts'
@@ -16,6 +20,7 @@ interface ChatFlags extends EngineFlags, SamplingFlags, TemplateFlags {
   system?: string
   restore?: string
   save?: string
+  tools?: string
   json?: boolean
 }
 
@@ -29,6 +34,10 @@ export function addChat(program: Command): void {
     .option('--system <text>', 'the system message')
     .addOption(new Option('--restore <file>', 'go on with a saved conversation').conflicts('system'))
     .option('--save <file>', 'save the conversation at the end')
+    .option(
+      '--tools <file>',
+      'tools that the model may call: the default export of a module, as the option tools has them',
+    )
     .option('--json', 'print one line of JSON for each answer')
   addSamplingFlags(addTemplateFlags(addEngineFlags(command))).action(async (model: string, flags: ChatFlags) => {
     const engine = await loadEngine(model, flags)
@@ -43,9 +52,12 @@ export function addChat(program: Command): void {
 
 async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY && !flags.json
-  const template = flags.templateOption === undefined ? {} : { templateOptions: flags.templateOption }
-  const start = () => engine.session({ ...template, ...(flags.system !== undefined && { system: flags.system }) })
-  let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore, template)
+  const given = {
+    ...(flags.templateOption && { templateOptions: flags.templateOption }),
+    ...(flags.tools !== undefined && { tools: await readTools(flags.tools) }),
+  }
+  const start = () => engine.session({ ...given, ...(flags.system !== undefined && { system: flags.system }) })
+  let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore, given)
   let running: Generation | undefined
   let warned = false // a Ctrl-C since the last line: the next one leaves
   let leaving = false
@@ -111,6 +123,15 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
     process.off('SIGINT', interrupt)
     session.close()
   }
+}
+
+/** The default export of a module. */
+async function readTools(file: string): Promise<ToolSet> {
+  const path = resolve(pathOf(file) ?? file)
+  if (!existsSync(path)) throw new OctavoError('FILE_NOT_FOUND', `No such file: ${path}.`, { path })
+  const { default: tools } = (await import(pathToFileURL(path).href)) as { default?: ToolSet }
+  if (tools !== undefined) return tools
+  throw new OctavoError('INVALID_ARGUMENT', `Option tools: expected a default export of ${path}, found none.`, { path })
 }
 
 async function answer(generation: Generation, flags: ChatFlags, terminal: boolean): Promise<void> {

@@ -4,7 +4,7 @@
 import { once } from 'node:events'
 import Table from 'cli-table3'
 import pc from 'picocolors'
-import type { Generation } from '../index.ts'
+import type { AnyCall, Generation, ToolResult } from '../index.ts'
 
 /** Writes to stdout, waiting when the reader of a pipe is slower than we are. */
 export async function print(text: string): Promise<void> {
@@ -32,10 +32,19 @@ export function note(text: string): void {
   process.stderr.write(`${process.stderr.isTTY ? pc.dim(text) : text}\n`)
 }
 
-/** Prints an answer as it comes: its text on stdout; what the model thinks before it, dim, on stderr, when that is a terminal. */
+/**
+ * Prints an answer as it comes: its text on stdout; what the model thinks before it, dim, on stderr, when that is a terminal; the tools
+ * that it calls, and what they give, on stderr.
+ */
 export async function printAnswer(generation: Generation): Promise<void> {
   let thinking = false
-  for await (const { text, reasoning = '' } of generation) {
+  let atStart = true
+  for await (const { text, reasoning = '', toolCall, toolResult } of generation) {
+    if (toolCall?.call !== undefined || toolResult !== undefined) {
+      if (!atStart) await printLine('')
+      atStart = true
+      noteTool(toolCall?.call, toolResult)
+    }
     if (reasoning !== '' && process.stderr.isTTY) {
       process.stderr.write(pc.dim(visible(reasoning)))
       thinking = true
@@ -43,10 +52,22 @@ export async function printAnswer(generation: Generation): Promise<void> {
     if (text === '') continue
     if (thinking) process.stderr.write('\n\n')
     thinking = false
+    atStart = text.endsWith('\n')
     await print(text)
   }
   await printLine('')
 }
+
+/** A call on its way, or what came of it, in a line. */
+function noteTool(call: AnyCall | undefined, result: ToolResult | undefined): void {
+  const line = (text: string) => note(visible(text.length > mostShown ? `${text.slice(0, mostShown)}...` : text))
+  if (call !== undefined)
+    line(
+      `-> ${call.name}(${call.invalid ? `${call.argumentsText}) ${call.message}` : `${JSON.stringify(call.arguments)})`}`,
+    )
+  if (result !== undefined) line(`<- ${result.name}: ${result.content}`)
+}
+const mostShown = 500
 
 let shown = ''
 

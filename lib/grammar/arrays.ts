@@ -7,7 +7,7 @@ import type { Branch } from './branches.ts'
 import type { ListState, Node } from './program.ts'
 import { unsupported } from './refusal.ts'
 import { not, type Term } from './schemas.ts'
-import type { Values } from './values.ts'
+import type { ValueMaker } from './value-maker.ts'
 
 type Conditions = Branch['array']
 
@@ -16,9 +16,9 @@ const mostStates = 20_000
 const mostContains = 4
 
 export class Arrays {
-  readonly #values: Values
+  readonly #values: ValueMaker
 
-  constructor(values: Values) {
+  constructor(values: ValueMaker) {
     this.#values = values
   }
 

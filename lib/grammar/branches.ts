@@ -91,6 +91,7 @@ export class Branch {
     minPath: '',
     names: [] as Term[],
     extras: [] as ExtraSpec[],
+    otherNeeded: false,
     path: '',
   }
   terms = new Set<Term>()

@@ -18,6 +18,7 @@ import {
   type PropertiesSpec,
   types,
 } from './branches.ts'
+import { evaluated } from './evaluated.ts'
 import { formatPattern } from './formats.ts'
 import { unsupported } from './refusal.ts'
 import { escapePointer, type Json, not, type SchemaObject, type Schemas, type Term } from './schemas.ts'
@@ -74,6 +75,9 @@ function number(value: Json, keyword: string, path: string): number {
 const schemaList = (value: Json, keyword: string, { path, context }: Place): Term[] =>
   list(value, keyword, path).map((schema, i) => context.schemas.term(schema, `${path}/${i}`))
 
+/** Why a keyword is refused of which only the opposite is wanted. */
+const opposite = "its opposite ('not', 'oneOf', 'if')"
+
 // ---- atoms ----------------------------------------------------------------------------------------------------------
 
 const atLeast = (value: number, excluded: boolean, path: string): Formula =>
@@ -113,6 +117,11 @@ const properties = (spec: Partial<PropertiesSpec>, path: string): Formula =>
     object.path = path
   })
 const property = (name: string, term: Term, path: string) => properties({ properties: new Map([[name, term]]) }, path)
+const elements = (prefix: Term[], rest: Term, path: string): Formula =>
+  atom(({ array }) => {
+    array.items = [...array.items, { prefix, rest }]
+    array.path = path
+  })
 const only = (mask: number, ...parts: Formula[]): Formula => and(ofTypes(mask), ...parts)
 const intersect = <T>(old: T[] | undefined, list: readonly T[]) =>
   old === undefined ? [...list] : old.filter((v) => list.includes(v))
@@ -319,18 +328,17 @@ const propertyGroup: Keyword = (_, { schema, path, context }) => {
     pattern: { source: name, path: `${base}/patternProperties` },
     term,
   }))
-  const closing =
-    schema.additionalProperties === undefined ? unevaluated(schema, 'Properties', base) : 'additionalProperties'
-  const others = closing === undefined ? schemas.all : schemas.term(schema[closing]!, `${base}/${closing}`)
+  const closing = `${base}/additionalProperties`
+  const others =
+    schema.additionalProperties === undefined ? schemas.all : schemas.term(schema.additionalProperties, closing)
   return {
     yes: () =>
       properties({ properties: new Map(listed.map(({ name, term }) => [name, term])), patterns, others }, path),
     no: () => {
-      if (patterns.length > 0)
-        throw unsupported('patternProperties', `${base}/patternProperties`, "its opposite ('not', 'oneOf', 'if')")
+      if (patterns.length > 0) throw unsupported('patternProperties', `${base}/patternProperties`, opposite)
       const extra = atom(({ object }) => {
         const names = new Set(listed.map(({ name }) => name))
-        object.extras = [...object.extras, { names, term: not(others), path: `${base}/${closing}` }]
+        object.extras = [...object.extras, { names, term: not(others), path: closing }]
       })
       const violated = listed.map(({ name, term }) => and(has(name, path), property(name, not(term), path)))
       return or(...violated, ...(others === schemas.all ? [] : [only(types.object, extra)]))
@@ -338,14 +346,25 @@ const propertyGroup: Keyword = (_, { schema, path, context }) => {
   }
 }
 
-/** unevaluated* without anything beside it that evaluates is additional*. */
-function unevaluated(schema: SchemaObject, what: 'Properties' | 'Items', base: string): string | undefined {
-  const keyword = `unevaluated${what}`
-  if (schema[keyword] === undefined || schema[keyword] === true) return undefined
-  const applicators = ['allOf', 'anyOf', 'oneOf', 'not', 'if', 'dependentSchemas', '$ref', '$dynamicRef']
-  const beside = [...applicators, ...(what === 'Items' ? ['contains'] : [])].find((name) => schema[name] !== undefined)
-  if (beside !== undefined) throw unsupported(keyword, `${base}/${keyword}`, `beside '${beside}'`)
-  return keyword
+/** Properties that nothing which holds here in any case speaks of. */
+const unevaluatedProperties: Keyword = (value, { schema, path, context }) => {
+  const { schemas } = context
+  const term = schemas.term(value, path)
+  if (term === schemas.all) return { yes: () => always, no: () => never }
+  return {
+    yes: () => {
+      const known = evaluated(schema, schemas, 'unevaluatedProperties', path)
+      if (known.properties) return always
+      const patterns = [...known.patterns].map((source) => ({ pattern: { source, path }, term: schemas.all }))
+      return properties(
+        { properties: new Map([...known.names].map((name) => [name, schemas.all])), patterns, others: term },
+        path,
+      )
+    },
+    no: () => {
+      throw unsupported('unevaluatedProperties', path, opposite)
+    },
+  }
 }
 
 const propertyNames: Keyword = (value, { path, context }) => {
@@ -359,7 +378,7 @@ const propertyNames: Keyword = (value, { path, context }) => {
             object.path = path
           }),
     no: () => {
-      throw unsupported('propertyNames', path, "its opposite ('not', 'oneOf', 'if')")
+      throw unsupported('propertyNames', path, opposite)
     },
   }
 }
@@ -407,20 +426,10 @@ const itemGroup: Keyword = (_, { schema, path, context }) => {
   const first = old ? 'items' : 'prefixItems'
   const prefix =
     schema[first] === undefined ? [] : schemaList(schema[first]!, first, { schema, path: `${base}/${first}`, context })
-  const closing =
-    schema[old ? 'additionalItems' : 'items'] === undefined
-      ? unevaluated(schema, 'Items', base)
-      : old
-        ? 'additionalItems'
-        : 'items'
-  const rest = closing === undefined ? schemas.all : schemas.term(schema[closing]!, `${base}/${closing}`)
-  const items = (prefix: Term[], rest: Term) =>
-    atom(({ array }) => {
-      array.items = [...array.items, { prefix, rest }]
-      array.path = path
-    })
+  const closing = old ? 'additionalItems' : 'items'
+  const rest = schema[closing] === undefined ? schemas.all : schemas.term(schema[closing], `${base}/${closing}`)
   return {
-    yes: () => items(prefix, rest),
+    yes: () => elements(prefix, rest, path),
     no: () =>
       only(
         types.array,
@@ -428,12 +437,30 @@ const itemGroup: Keyword = (_, { schema, path, context }) => {
           ...prefix.map((term, i) =>
             and(
               least('array', i + 1, path),
-              items([...prefix.slice(0, i).map(() => schemas.all), not(term)], schemas.all),
+              elements([...prefix.slice(0, i).map(() => schemas.all), not(term)], schemas.all, path),
             ),
           ),
           containing(not(rest), 1, endless, prefix.length, path),
         ),
       ),
+  }
+}
+
+/** Elements that nothing which holds here in any case speaks of. */
+const unevaluatedItems: Keyword = (value, { schema, path, context }) => {
+  const { schemas } = context
+  const term = schemas.term(value, path)
+  if (term === schemas.all) return { yes: () => always, no: () => never }
+  return {
+    yes: () => {
+      const { elements: known } = evaluated(schema, schemas, 'unevaluatedItems', path)
+      return known === Number.POSITIVE_INFINITY
+        ? always
+        : elements(new Array<Term>(known).fill(schemas.all), term, path)
+    },
+    no: () => {
+      throw unsupported('unevaluatedItems', path, opposite)
+    },
   }
 }
 
@@ -470,7 +497,7 @@ const uniqueItems: Keyword = (value, { path }) => ({
           array.unique = path
         }),
   no: () => {
-    if (value === true) throw unsupported('uniqueItems', path, "its opposite ('not', 'oneOf', 'if')")
+    if (value === true) throw unsupported('uniqueItems', path, opposite)
     return never
   },
 })
@@ -501,6 +528,8 @@ const keywords: Record<string, Keyword> = {
   maxItems: counted('array', 'max', 'maxItems'),
   contains,
   uniqueItems,
+  unevaluatedItems,
+  unevaluatedProperties,
   minProperties: counted('object', 'min', 'minProperties'),
   maxProperties: counted('object', 'max', 'maxProperties'),
   required: requires,
@@ -511,8 +540,8 @@ const keywords: Record<string, Keyword> = {
 }
 /** Keywords that say one thing together: the first of them that is there speaks for all. */
 const groups: { names: string[]; says: Keyword }[] = [
-  { names: ['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties'], says: propertyGroup },
-  { names: ['prefixItems', 'items', 'additionalItems', 'unevaluatedItems'], says: itemGroup },
+  { names: ['properties', 'patternProperties', 'additionalProperties'], says: propertyGroup },
+  { names: ['prefixItems', 'items', 'additionalItems'], says: itemGroup },
 ]
 const refused = new Set(['$recursiveRef'])
 

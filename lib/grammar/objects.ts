@@ -8,7 +8,7 @@ import type { Node, ObjectNode } from './program.ts'
 import { unsupported } from './refusal.ts'
 import type { Term } from './schemas.ts'
 import { anyPartition } from './strings.ts'
-import type { Values } from './values.ts'
+import type { ValueMaker } from './value-maker.ts'
 
 type Conditions = Branch['object']
 type StringConditions = Branch['string']
@@ -16,9 +16,9 @@ type StringConditions = Branch['string']
 const anyName = { states: 1, classes: 1, next: Int32Array.of(0), label: Int32Array.of(0) }
 
 export class Objects {
-  readonly #values: Values
+  readonly #values: ValueMaker
 
-  constructor(values: Values) {
+  constructor(values: ValueMaker) {
     this.#values = values
   }
 
@@ -39,29 +39,36 @@ export class Objects {
     return extras.length === 0 ? this.#object(conditions) : this.#withExtra(conditions, extras)
   }
 
-  /** Of objects whose names are all listed: one of those that may be the extra property is there. */
+  /** One of the listed names that may be the extra property is there, or one that is not listed. */
   #withExtra(conditions: Conditions, [extra, ...extras]: readonly ExtraSpec[]): Node | undefined {
     const { names, term, path } = extra!
     const { specs, required } = conditions
     const { schemas, builder, budget } = this.#values
-    budget.at('additionalProperties', path)
-    if (!specs.some(({ others, patterns }) => others === schemas.none && patterns.length === 0))
-      throw budget.refuse("its opposite ('not', 'oneOf', 'if') beside names that are not listed")
     const listed = new Set([...specs.flatMap(({ properties }) => [...properties.keys()]), ...required])
-    const ways = [...listed].filter((name) => !names.has(name))
-    const nodes = ways.map((name) => {
+    const way = (properties: readonly [string, Term][], more: Partial<Conditions>) => {
       budget.spend(20)
-      const spec = { properties: new Map([[name, term]]), patterns: [], others: schemas.all }
-      return this.node({
-        ...conditions,
-        ...{ specs: [...specs, spec], required: [...new Set([...required, name])], extras },
-      })
-    })
+      const spec = { properties: new Map(properties), patterns: [], others: schemas.all }
+      return this.node({ ...conditions, specs: [...specs, spec], extras, ...more })
+    }
+    const nodes = [...listed]
+      .filter((name) => !names.has(name))
+      .map((name) => way([[name, term]], { required: [...new Set([...required, name])] }))
+    if (!specs.some(({ others, patterns }) => others === schemas.none && patterns.length === 0)) {
+      budget.at('additionalProperties', path)
+      if (term !== schemas.all)
+        throw budget.refuse("its opposite ('not', 'oneOf', 'if') beside names that are not listed")
+      nodes.push(
+        way(
+          [...names].map((name) => [name, schemas.all]),
+          { otherNeeded: true },
+        ),
+      )
+    }
     return builder.alt(nodes.filter((node) => node !== undefined))
   }
 
   #object(conditions: Conditions): Node | undefined {
-    const { specs, required, path, max } = conditions
+    const { specs, required, path, max, otherNeeded } = conditions
     const { budget, builder } = this.#values
     budget.at('properties', path)
     const allowed = this.#names(conditions)
@@ -84,7 +91,7 @@ export class Objects {
     const { min, minPath } = conditions
     if (others !== undefined && min - required.length > 1)
       throw unsupported('minProperties', minPath, 'names that are not listed might repeat')
-    return builder.object({ properties, others, min, max })
+    return builder.object({ properties, others, otherNeeded, min, max })
   }
 
   /** What propertyNames say: all names there are, or what each must be. */

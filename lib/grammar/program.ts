@@ -22,6 +22,8 @@ export interface ObjectNode {
   properties: { name: string; value: Node | undefined; required: boolean }[]
   /** An automaton over other names, labelled with indices of `values`. */
   others: { table: Table; classifier: number; values: Node[] } | undefined
+  /** One that is not listed must be there. */
+  otherNeeded: boolean
   min: number
   max: number
 }
@@ -189,11 +191,12 @@ export class ProgramBuilder {
       case 'list':
         return aliveStates(data.states, yes)[0] === 1
       case 'object': {
-        const { required, possible } = this.#properties(data, yes)
+        const { required, possible, free } = this.#properties(data, yes)
         const must = data.properties.every(
           ({ value, required }) => !required || (value !== undefined && yes[value] === 1),
         )
-        return must && required <= data.max && data.min <= Math.min(data.max, possible)
+        if (data.otherNeeded && !free) return false
+        return must && required + (data.otherNeeded ? 1 : 0) <= data.max && data.min <= Math.min(data.max, possible)
       }
     }
   }
@@ -208,7 +211,7 @@ export class ProgramBuilder {
   #properties({ properties, others }: NodeData & { kind: 'object' }, yes: Uint8Array) {
     const alive = properties.filter(({ value }) => value !== undefined && yes[value] === 1).length
     const free = others?.values.some((value) => yes[value] === 1) === true
-    return { required: properties.filter(({ required }) => required).length, possible: free ? endless : alive }
+    return { required: properties.filter(({ required }) => required).length, possible: free ? endless : alive, free }
   }
 
   // ---- layout -------------------------------------------------------------------------------------------------------
@@ -278,7 +281,7 @@ export class ProgramBuilder {
     }
   }
 
-  #objectWords({ names, properties, others }: NodeData & { kind: 'object' }, yes: Uint8Array): number[] {
+  #objectWords({ names, properties, others, otherNeeded }: NodeData & { kind: 'object' }, yes: Uint8Array): number[] {
     let automaton = -1
     if (others !== undefined) {
       const { values, classifier } = others
@@ -290,7 +293,7 @@ export class ProgramBuilder {
       value !== undefined && yes[value] === 1 ? value : -1,
       required ? 1 : 0,
     ])
-    return [names, automaton, properties.length, ...values]
+    return [names, automaton, automaton >= 0 && otherNeeded ? 1 : 0, properties.length, ...values]
   }
 }
 

@@ -5,7 +5,9 @@
 import { type Budget, unsupported } from './refusal.ts'
 
 export type Term = number
-export const not = (term: Term): Term => term ^ 1
+/** What always holds, and what never does. */
+const [all, none] = [0, 2]
+export const not = (term: Term): Term => (term === all ? none : term === none ? all : term ^ 1)
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 export type SchemaObject = { [key: string]: Json }
@@ -38,11 +40,11 @@ export class Schemas {
   }
 
   get all(): Term {
-    return 0
+    return all
   }
 
   get none(): Term {
-    return 2
+    return none
   }
 
   schema(term: Term): Json {

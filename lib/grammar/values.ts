@@ -14,11 +14,12 @@ import type { Node, ProgramBuilder } from './program.ts'
 import { type Budget, Remembered } from './refusal.ts'
 import type { Json, Schemas, Term } from './schemas.ts'
 import { Strings } from './strings.ts'
+import type { ValueMaker } from './value-maker.ts'
 
 /** How deep two schemas are looked at for a contradiction. */
 const disjointDepth = 3
 
-export class Values implements Context {
+export class Values implements Context, ValueMaker {
   readonly schemas: Schemas
   readonly strings: Strings
   readonly builder: ProgramBuilder

@@ -261,8 +261,8 @@ export class HostLoop {
 
   #add(spec: RequestSpec): void {
     if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
-    const { stop, reasoning, dropPrefixSpace = false } = spec
-    const text = new OutputText(this.#table, { stop, reasoning, dropPrefixSpace })
+    const { stop, reasoning, calls, dropPrefixSpace = false } = spec
+    const text = new OutputText(this.#table, { stop, reasoning, calls, dropPrefixSpace })
     const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
     this.#runEnds.open(spec.stopTokens)
     this.#scheduler.add(request, this.#options.now())

@@ -1,12 +1,14 @@
 /**
- * The text of one request's output and the tokens that spell it: the streaming detokeniser, then markers of reasoning, then stop
- * texts in the answer. Everything is given out at borders of tokens: a token with its text when all of that is certain, so that the
+ * The text of one request's output and the tokens that spell it: the streaming detokeniser, then markers of reasoning, then calls of
+ * tools in the answer, then stop texts in the rest of it. Within a call nothing is a marker of reasoning. Everything is given out at borders of tokens: a token with its text when all of that is certain, so that the
  * ids that somebody was given spell the text that he was given. A token that spells a piece of a stop text is never given out; where
  * the stop text begins within it, the text before that comes alone, at the end. A character that never became complete is U+FFFD, in
  * the text as in what a detokeniser makes of its tokens.
  *
  * Places count characters (UTF-16) of the output as it is decoded, markers included.
  */
+import { type CallSpec, unitOf } from '../../tools/call-format.ts'
+import { type CallRole, CallSplitter } from '../../tools/call-splitter.ts'
 import type { Detokenizer, DetokenizerOptions, TokenTable } from './detokenizer.ts'
 import { ReasoningSplitter } from './reasoning-splitter.ts'
 import { StopMatcher } from './stop-matcher.ts'
@@ -16,6 +18,8 @@ export interface OutputOptions extends DetokenizerOptions {
   stop?: string[]
   /** Present: reasoning comes apart, and stop texts are looked for in the answer alone. */
   reasoning?: ReasoningSpec | undefined
+  /** Present: calls come apart. Both have the same `control`. */
+  calls?: CallSpec | undefined
 }
 
 /** Characters of one kind that wait for a possible stop text before them. */
@@ -25,11 +29,17 @@ interface Run {
   joint: string
 }
 
-const { answer, reasoning, neither } = tokenRole
+const { answer, reasoning, neither, call } = tokenRole
+const roleOf: Record<CallRole, TokenRole> = { text: answer, call, neither }
+
+const nothingGiven = (): Given => ({ text: '', reasoning: '', calls: '', tokens: 0 })
 
 export class OutputText implements TokenText {
   readonly #detokenizer: Detokenizer
   readonly #splitter: ReasoningSplitter | undefined
+  readonly #calls: CallSplitter | undefined
+  /** Units of control tokens that are marks of calls, where no splitter knows them. */
+  readonly #units: ReadonlyMap<number, string>
   readonly #matcher: StopMatcher | undefined
   #stop: string | undefined
   #decoded = 0
@@ -44,18 +54,26 @@ export class OutputText implements TokenText {
   /** Tokens at the end that await the rest of a character. */
   #sharing = 0
   /** Of the token that the settled characters end in: its certain text by role, and the roles as bits. */
-  readonly #tail: [string, string] = ['', '']
+  readonly #tail: [string, string, string, string] = ['', '', '', '']
   #tailRoles = 0
   /** Of the last settled character. */
   #role: TokenRole = answer
-  #given: Given = { text: '', reasoning: '', tokens: 0 }
+  #given: Given = nothingGiven()
 
-  constructor(table: TokenTable, { stop = [], reasoning: spec, ...options }: OutputOptions = {}) {
+  constructor(table: TokenTable, { stop = [], reasoning: spec, calls, ...options }: OutputOptions = {}) {
     this.#detokenizer = table.stream(options)
     if (stop.length > 0) this.#matcher = new StopMatcher(stop)
+    this.#units = new Map(calls?.control.map(([, token], place) => [token, unitOf(place)]))
+    if (calls !== undefined) this.#calls = new CallSplitter(calls, (role, text) => this.#sort(roleOf[role], text, ''))
     if (spec === undefined) return
-    this.#splitter = new ReasoningSplitter(spec, (role, text, joint) => this.#sort(role, text, joint))
+    const emit = (role: TokenRole, text: string, joint: string) => this.#tellCalls(role, text, joint)
+    this.#splitter = new ReasoningSplitter(spec, emit, calls !== undefined)
     this.#role = spec.begun ? reasoning : answer
+  }
+
+  /** Tokens have roles. */
+  get #sorts(): boolean {
+    return this.#splitter !== undefined || this.#calls !== undefined
   }
 
   get stop(): string | undefined {
@@ -67,10 +85,10 @@ export class OutputText implements TokenText {
   }
 
   push(token: number): boolean {
-    const mark = this.#splitter?.mark(token)
+    const mark = this.#splitter?.mark(token) ?? this.#units.get(token)
     const text = mark === undefined ? this.#detokenizer.push(token) : this.#detokenizer.end() + mark
     const { open } = this.#detokenizer
-    if (this.#splitter === undefined && this.#matcher === undefined && !open && this.#ends.length === 0) {
+    if (!this.#sorts && this.#matcher === undefined && !open && this.#ends.length === 0) {
       // Nothing is ever held back but characters.
       this.#given.text += text
       this.#given.tokens++
@@ -91,6 +109,7 @@ export class OutputText implements TokenText {
     this.#decoded += rest.length
     this.#feed(rest, false)
     this.#splitter?.end()
+    this.#calls?.end()
     if (this.#stop === undefined) {
       this.#certain += this.#matcher?.end().length ?? 0
       this.#drain()
@@ -101,14 +120,24 @@ export class OutputText implements TokenText {
 
   take(): Given {
     const given = this.#given
-    this.#given = { text: '', reasoning: '', tokens: 0 }
+    this.#given = nothingGiven()
     return given
   }
 
   #feed(text: string, marked: boolean): void {
     if (text === '') this.#settle(this.#role, '', '')
-    else if (this.#splitter === undefined) this.#sort(answer, text, '')
+    else if (this.#splitter === undefined || (marked && this.#calls?.open)) this.#tellCalls(answer, text, '')
     else this.#splitter.push(text, marked)
+  }
+
+  /** Looks for calls in the answer. */
+  #tellCalls(role: TokenRole, text: string, joint: string): void {
+    if (this.#calls === undefined) this.#sort(role, text, joint)
+    else if (role === answer) this.#calls.push(text)
+    else {
+      this.#calls.end()
+      this.#sort(role, text, joint)
+    }
   }
 
   /** Looks for stop texts in the answer. */
@@ -175,7 +204,7 @@ export class OutputText implements TokenText {
   #giveToken(): void {
     const given = this.#given
     given.tokens++
-    if (this.#splitter !== undefined) {
+    if (this.#sorts) {
       given.roles ??= []
       given.roles.push(this.#tailRoles === 0 ? this.#role : rolesOfBits[this.#tailRoles]!)
     }
@@ -185,17 +214,19 @@ export class OutputText implements TokenText {
   #giveTail(): void {
     this.#given.text += this.#tail[answer]
     this.#given.reasoning += this.#tail[reasoning]
+    this.#given.calls += this.#tail[call]
     this.#tail[answer] = ''
     this.#tail[reasoning] = ''
+    this.#tail[call] = ''
     this.#tailRoles = 0
   }
 }
 
 /** White space around a marker. */
-const blankBit = 1 << (neither + 1)
+const blankBit = 1 << (call + 1)
 
-/** A token is of the answer, or of the reasoning, only as a whole; but white space that was stripped makes no difference. */
+/** A token is of the answer, of the reasoning or of calls only as a whole; but white space that was stripped makes no difference. */
 const rolesOfBits: readonly TokenRole[] = Array.from({ length: 2 * blankBit }, (_, bits) => {
   const roles = bits & ~blankBit
-  return roles === 1 << answer ? answer : roles === 1 << reasoning ? reasoning : neither
+  return [answer, reasoning, call].find((role) => roles === 1 << role) ?? neither
 })

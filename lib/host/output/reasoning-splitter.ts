@@ -20,6 +20,8 @@ const betweenStretches = '\n\n'
 
 export class ReasoningSplitter {
   readonly #emit: Emit
+  /** Control tokens that are no marker of reasoning are passed on in the answer. */
+  readonly #passesUnits: boolean
   readonly #open: string
   readonly #opensAnywhere: boolean
   readonly #close: string[]
@@ -41,8 +43,9 @@ export class ReasoningSplitter {
   #fresh = true
   #reasoned = false
 
-  constructor({ open, close, skip, control, begun }: ReasoningSpec, emit: Emit) {
+  constructor({ open, close, skip, control, begun }: ReasoningSpec, emit: Emit, passesUnits = false) {
     this.#emit = emit
+    this.#passesUnits = passesUnits
     const units = control.map(([name], i) => [name, String.fromCharCode(firstMark + i)] as const)
     const compile = (marker: string) => units.reduce((text, [name, unit]) => text.replaceAll(name, unit), marker)
     this.#open = compile(open)
@@ -79,7 +82,7 @@ export class ReasoningSplitter {
     const mark = this.#held.search(anyMark)
     const text = mark < 0 ? this.#held : this.#held.slice(0, mark)
     if (this.#mode === 'reasoning') this.#give(reasoning, text.trimEnd().length)
-    else if (mark < 0) {
+    else if (mark < 0 || this.#passesUnits) {
       if (this.#strips && this.#mode === 'before') this.#give(neither, blanks(text))
       this.#give(answer, this.#held.length)
     }
@@ -120,7 +123,8 @@ export class ReasoningSplitter {
     }
     const marker = this.#marker(this.#held)
     if (marker === undefined) return false
-    this.#pass(0, marker === '' ? this.#held[0]! : marker)
+    if (marker === '' && this.#passesUnits) this.#give(answer, 1)
+    else this.#pass(0, marker === '' ? this.#held[0]! : marker)
     return true
   }
 
@@ -173,7 +177,7 @@ export class ReasoningSplitter {
     if (length === 0) return
     let text = this.#held.slice(0, length)
     this.#held = this.#held.slice(length)
-    if (role !== neither && this.#marked) {
+    if (role !== neither && this.#marked && !(this.#passesUnits && role === answer)) {
       for (let at = text.search(anyMark); at >= 0; at = text.search(anyMark)) {
         if (at > 0) this.#say(role, text.slice(0, at))
         this.#say(neither, text[at]!)

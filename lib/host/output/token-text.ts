@@ -1,7 +1,10 @@
-/** What an output is made of, answer and reasoning, and what turns its tokens into text, as a request sees it. */
+/** What an output is made of, answer, reasoning and calls of tools, and what turns its tokens into text, as a request sees it. */
 
-/** What a token of the output spells: a piece of the answer, of the reasoning, or of neither (markers and white space around them). */
-export const tokenRole = { answer: 0, reasoning: 1, neither: 2 } as const
+/**
+ * What a token of the output spells: a piece of the answer, of the reasoning, of a call of a tool, or of none of these (markers and
+ * white space around them, or pieces of several).
+ */
+export const tokenRole = { answer: 0, reasoning: 1, neither: 2, call: 3 } as const
 export type TokenRole = (typeof tokenRole)[keyof typeof tokenRole]
 
 /** How reasoning is told from an answer: see lib/text/reasoning-markers.ts. */
@@ -20,6 +23,8 @@ export interface ReasoningSpec {
 export interface Given {
   text: string
   reasoning: string
+  /** Calls with their marks; control tokens in them are units (lib/tools/call-format.ts). */
+  calls: string
   tokens: number
   roles?: TokenRole[]
 }

@@ -44,7 +44,7 @@ class NoText implements TokenText {
   }
 
   take(): Given {
-    const given = { text: '', reasoning: '', tokens: this.#tokens }
+    const given = { text: '', reasoning: '', calls: '', tokens: this.#tokens }
     this.#tokens = 0
     return given
   }
@@ -206,12 +206,14 @@ export class HostRequest {
   /** What happened since the last call; undefined when nothing did. */
   takePart(): StepPart | undefined {
     if (this.#reported) return undefined
-    const { text, reasoning, tokens: count, roles } = this.#undelivered(this.#text.take())
-    if (count === 0 && text === '' && reasoning === '' && this.end === undefined) return undefined
+    const { text, reasoning, calls, tokens: count, roles } = this.#undelivered(this.#text.take())
+    const isText = text !== '' || reasoning !== '' || calls !== ''
+    if (count === 0 && !isText && this.end === undefined) return undefined
     const tokens: number[] = []
     for (let i = 0; i < count; i++) tokens.push(this.tokens[this.promptLength + this.#given++]!)
     const part: StepPart = { id: this.id, text, tokens }
     if (reasoning !== '') part.reasoning = reasoning
+    if (calls !== '') part.calls = calls
     if (roles !== undefined) part.roles = roles
     if (this.#logprobs.length > 0 && count > 0) part.logprobs = this.#logprobs.splice(0, count)
     if (this.end !== undefined) part.end = this.end
@@ -226,13 +228,15 @@ export class HostRequest {
     const tokens = Math.min(delivered.tokens.length - this.#given, given.tokens)
     const rest = {
       ...{ text: given.text.slice(delivered.text), reasoning: given.reasoning.slice(delivered.reasoning) },
+      calls: given.calls.slice(delivered.calls),
       ...{ tokens: given.tokens - tokens, ...(given.roles && { roles: given.roles.slice(tokens) }) },
     }
     this.#given += tokens
     delivered.text -= given.text.length - rest.text.length
     delivered.reasoning -= given.reasoning.length - rest.reasoning.length
-    const done = this.#given === delivered.tokens.length && delivered.text === 0 && delivered.reasoning === 0
-    if (done) this.#delivered = undefined
+    delivered.calls -= given.calls.length - rest.calls.length
+    const left = delivered.text + delivered.reasoning + delivered.calls
+    if (left === 0 && this.#given === delivered.tokens.length) this.#delivered = undefined
     return rest
   }
 

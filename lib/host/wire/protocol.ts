@@ -7,6 +7,7 @@
 import type { ErrorData } from '../../errors.ts'
 import type { ModelLocation } from '../../model/locate.ts'
 import type { KvDtype, SamplerParams } from '../../native.ts'
+import type { CallSpec } from '../../tools/call-format.ts'
 import type { TokenBytes } from '../output/detokenizer.ts'
 import type { ReasoningSpec, TokenRole } from '../output/token-text.ts'
 
@@ -77,6 +78,8 @@ export interface RequestSpec {
   ignoreEos: boolean
   /** Present: the output's reasoning comes apart. */
   reasoning?: ReasoningSpec
+  /** Present: calls of tools come apart. */
+  calls?: CallSpec
   /** The output's first text loses one leading space: answers of SentencePiece models, but not continuations of a prompt. */
   dropPrefixSpace?: boolean
   sampling: SamplingSpec
@@ -105,6 +108,7 @@ export interface Delivered {
   /** Characters (UTF-16). */
   text: number
   reasoning: number
+  calls: number
   firstTokenAtMs: number
 }
 
@@ -221,6 +225,8 @@ export interface StepPart {
   id: number
   text: string
   reasoning?: string
+  /** Calls of tools as the model writes them, for lib/tools/call-reader.ts. */
+  calls?: string
   tokens: number[]
   /** Of each token; absent: all are of the answer. */
   roles?: TokenRole[]
