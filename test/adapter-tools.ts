@@ -3,8 +3,7 @@
  * request of a real one.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Engine, GenerateOptions, RequestEvent } from 'octavo'
-import type { Answer, AnswerPart, AnyCall } from '../lib/adapters/calls.ts'
+import type { AnyCall, Engine, GenerateOptions, GenerationPart, GenerationResult, RequestEvent } from 'octavo'
 
 const timings = {
   ...{ queueMs: 1, prefillMs: 2, firstTokenMs: 3, totalMs: 4, tokensPerSecond: 5 },
@@ -12,15 +11,15 @@ const timings = {
 }
 
 export interface Script {
-  parts?: Partial<AnswerPart>[]
-  result?: Partial<Answer>
+  parts?: Partial<GenerationPart>[]
+  result?: Partial<GenerationResult>
   /** Thrown behind the parts. */
   error?: unknown
 }
 
 /** An answer that calls tools, its arguments in two pieces each. */
 export function calling(...calls: AnyCall[]): Script {
-  const pieces = calls.flatMap((call, index): Partial<AnswerPart>[] => {
+  const pieces = calls.flatMap((call, index): Partial<GenerationPart>[] => {
     const { id, name, argumentsText } = call
     const half = argumentsText.length >> 1
     return [
@@ -38,7 +37,7 @@ export const validCall = (id: string, name: string, args: Record<string, unknown
 export const invalidCall = (
   reason: NonNullable<(AnyCall & { invalid: true })['reason']>,
   call: Pick<AnyCall, 'id' | 'name' | 'argumentsText'>,
-): AnyCall => ({ ...call, invalid: true, reason, message: 'm' })
+): AnyCall => ({ ...call, invalid: true, reason, message: 'm', text: '' })
 
 /** Answers one after the other; the last one again and again. */
 export function scripted(...scripts: Script[]): { engine: Engine; asked: GenerateOptions[] } {
@@ -46,7 +45,7 @@ export function scripted(...scripts: Script[]): { engine: Engine; asked: Generat
   const generate = (options: GenerateOptions) => {
     const { parts = [], result, error } = scripts[Math.min(asked.length, scripts.length - 1)]!
     asked.push(options)
-    const whole: Answer = {
+    const whole: GenerationResult = {
       ...{
         text: parts.map(({ text = '' }) => text).join(''),
         tokens: [1, 2, 3],

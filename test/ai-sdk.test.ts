@@ -1,4 +1,6 @@
 /** octavo/ai-sdk under ai 6 and ai 7: what a program of theirs gets is what `engine.generate` gives. */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import type { LanguageModelV3CallOptions, LanguageModelV3StreamPart } from '@ai-sdk/provider'
 import * as ai6 from 'ai'
 import * as ai7 from 'ai-7'
@@ -13,6 +15,7 @@ const versions: [name: string, ai: typeof ai6][] = [
   ['ai 6', ai6],
   ['ai 7', ai7 as unknown as typeof ai6],
 ]
+const smollm = fileURLToPath(new URL('../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf', import.meta.url))
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
 
 // The tests look at them themselves.
@@ -217,6 +220,35 @@ describe.each(versions)('%s', (_, ai) => {
     expect(second.asked[1]!.messages).toEqual(expected)
   })
 
+  it('tools: a call that must be, with the arguments of the same request', async () => {
+    const inputSchema = z.object({ city: z.enum(['Rome', 'Oslo']), days: z.int().min(1).max(9) })
+    const run: unknown[] = []
+    const execute = async (args: unknown) => {
+      run.push(args)
+      return 'sunny'
+    }
+    const weather = tool({ description: 'w', inputSchema, execute })
+    const request = { prompt: 'How is the weather?', seed: 3, tools: { weather } }
+    const tools = { weather: { description: 'w', parameters: inputSchema } }
+    const messages = user(request.prompt)
+    const own = await engine.generate({ messages, tools, toolChoice: 'required', seed: 3, maxTokens: 200 }).result
+    const [call] = own.toolCalls!
+    expect(call!.invalid).toBeUndefined()
+    const model = octavo(engine, { maxTokens: 200 })
+    const { toolCalls, toolResults, finishReason } = await generateText({ ...request, model, toolChoice: 'required' })
+    expect(toolCalls).toMatchObject([{ toolCallId: call!.id, toolName: 'weather', input: call!.arguments }])
+    expect(toolResults).toMatchObject([{ toolCallId: call!.id, output: 'sunny' }])
+    expect(finishReason).toBe('tool-calls')
+    // A second step that may not call answers.
+    const { steps, text } = streamText({
+      ...{ ...request, model, stopWhen: stepCountIs(2), toolChoice: { type: 'tool', toolName: 'weather' } },
+      prepareStep: ({ stepNumber }) => (stepNumber > 0 ? { toolChoice: 'none' } : {}),
+    })
+    expect(await text).not.toBe('')
+    expect((await steps).map((step) => step.toolCalls.length)).toEqual([1, 0])
+    expect(run).toHaveLength(2)
+  })
+
   it('tools: what is wrong with a call the model is told', async () => {
     const called = calling(
       invalidCall('arguments', { id: '1', name: 'weather', argumentsText: '{"town":1}' }),
@@ -240,6 +272,36 @@ describe.each(versions)('%s', (_, ai) => {
     const { warnings } = await generateText({ model: octavo(reader), messages: [{ role: 'user', content }] })
     expect(warnings).toMatchObject([{ type: 'unsupported', feature: expect.stringMatching(/^file part image/) }])
     expect(asked[0]!.messages).toEqual(user('What is this?'))
+  })
+})
+
+it('is a model to the types of both', () => {
+  const model = octavo(engine)
+  model satisfies ai6.LanguageModel
+  model satisfies ai7.LanguageModel
+  expect(model.specificationVersion).toBe('v3')
+})
+
+describe.skipIf(!existsSync(smollm))('SmolLM2 (skipped where ../shared/models is absent)', () => {
+  let smol: Engine
+  beforeAll(async () => {
+    smol = await Engine.load({ model: smollm, contextTokens: 1024 })
+  })
+  afterAll(() => smol.close())
+
+  it.each(versions)('answers, and gives an object, as the engine does: %s', async (_, { generateText, Output }) => {
+    const model = octavo(smol, { temperature: 0, maxTokens: 40 })
+    const system = 'You are terse.'
+    const question = 'Name the capital of France.'
+    const messages = [{ role: 'system', content: system }, ...user(question)]
+    const own = await smol.generate({ messages, temperature: 0, maxTokens: 40 }).result
+    expect(own.text).toMatch(/Paris/)
+    expect((await generateText({ model, system, prompt: question })).text).toBe(own.text)
+    const schema = z.object({ capital: z.string().max(20), country: z.enum(['France', 'Spain']) })
+    const held = await smol.generate({ messages, schema, temperature: 0, maxTokens: 40 }).result
+    const { output } = await generateText({ model, system, prompt: question, output: Output.object({ schema }) })
+    expect(held.object).toBeDefined()
+    expect(output).toEqual(held.object)
   })
 })
 

@@ -38,7 +38,7 @@ async function run(name: string, ...args: string[]): Promise<string> {
 
 it('tests every example', () => {
   const streams = ['basic.mjs', 'batch.mjs', 'chat.mjs', 'server.mjs', 'worker.mjs']
-  const tested = ['agent.mjs', 'classify.mjs', 'extract.mjs', ...streams].sort()
+  const tested = ['agent.mjs', 'ai-sdk.mjs', 'classify.mjs', 'extract.mjs', 'langchain.mjs', ...streams].sort()
   expect(readdirSync(folder).filter((name) => name.endsWith('.mjs'))).toEqual(tested)
 })
 
@@ -87,6 +87,10 @@ it('batch: one answer a prompt, in order', async () => {
     .map((line) => JSON.parse(line))
   expect(answers.map(({ prompt }) => prompt)).toEqual(prompts)
   for (const { text } of answers) expect(text.length).toBeGreaterThan(50)
+})
+
+it.each(['ai-sdk.mjs', 'langchain.mjs'])('%s: a story, and an object of its schema', async (name) => {
+  expect(await run(name)).toMatch(/Luna[\s\S]*\{ name: '.{1,20}', animal: '(owl|fox|bear)' \}\n$/)
 })
 
 it('worker: an engine in each of two worker threads', async () => {

@@ -1,4 +1,6 @@
 /** octavo/langchain: what a program of LangChain's gets is what `engine.generate` gives. */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import {
   AIMessage,
   type AIMessageChunk,
@@ -18,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { calling, invalidCall, requestEnd, scripted, validCall } from './adapter-tools.ts'
 
+const smollm = fileURLToPath(new URL('../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf', import.meta.url))
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
 const user = (content: string) => [{ role: 'user', content }]
 
@@ -187,6 +190,27 @@ describe('withStructuredOutput', () => {
   })
 })
 
+describe.skipIf(!existsSync(smollm))('SmolLM2 (skipped where ../shared/models is absent)', () => {
+  let smol: Engine
+  beforeAll(async () => {
+    smol = await Engine.load({ model: smollm, contextTokens: 1024 })
+  })
+  afterAll(() => smol.close())
+
+  it('answers, and gives an object, as the engine does', async () => {
+    const options = { temperature: 0, maxTokens: 40 }
+    const model = new ChatOctavo({ engine: smol, ...options })
+    const question = 'Name the capital of France.'
+    const own = await smol.generate({ messages: user(question), ...options }).result
+    expect(own.text).toMatch(/Paris/)
+    expect((await model.invoke(question)).content).toBe(own.text)
+    const schema = z.object({ capital: z.string().max(20), country: z.enum(['France', 'Spain']) })
+    const held = await smol.generate({ messages: user(question), schema, ...options }).result
+    expect(held.object).toBeDefined()
+    expect(await model.withStructuredOutput(schema).invoke(question)).toEqual(held.object)
+  })
+})
+
 describe('bindTools', () => {
   const weather = tool(async ({ city }) => `sunny in ${city}`, {
     ...{ name: 'weather', description: 'The weather in a city', schema: z.object({ city: z.string() }) },
@@ -236,6 +260,24 @@ describe('bindTools', () => {
     ])
   })
 
+  it('gives a call that must be, that of the same request', async () => {
+    const schema = z.object({ city: z.enum(['Rome', 'Oslo']), days: z.int().min(1).max(9) })
+    const parameters = z.toJSONSchema(schema)
+    const options = { seed: 3, maxTokens: 200 }
+    const tools = { weather: { description: 'w', parameters } }
+    const messages = user('How is the weather?')
+    const own = await engine.generate({ messages, tools, toolChoice: 'required', ...options }).result
+    const bound = { type: 'function', function: { name: 'weather', description: 'w', parameters } }
+    const model = new ChatOctavo({ engine, ...options }).bindTools([bound], { tool_choice: 'any' })
+    const [streamed] = await joined(await model.stream('How is the weather?'))
+    const { id, name, arguments: args } = own.toolCalls![0]!
+    expect(args).toBeDefined()
+    for (const message of [await model.invoke('How is the weather?'), streamed])
+      expect(message.tool_calls).toEqual([{ type: 'tool_call', id, name, args }])
+    const extracted = new ChatOctavo({ engine, ...options }).withStructuredOutput(schema, { method: 'functionCalling' })
+    expect(schema.safeParse(await extracted.invoke('How is the weather?')).success).toBe(true)
+  })
+
   it('keeps calls apart that cannot be run', async () => {
     const { engine } = scripted(
       calling(
@@ -250,6 +292,18 @@ describe('bindTools', () => {
       { id: '2', args: '{"a":', error: 'm' },
       { id: '3', args: '{}', error: 'm' },
     ])
+  })
+
+  it('keeps calls apart in a stream, wherever the answer was cut', async () => {
+    const text = String.raw`{"city": "Ro\"m\u00e9\\", "list": [1, -2.5e3, [true, null, {}], ""], "deep": {"a": {"b": false}}}`
+    for (let length = 0; length < text.length; length++) {
+      const call = invalidCall('unfinished', { id: '1', name: 'weather', argumentsText: text.slice(0, length) })
+      const [{ tool_calls, invalid_tool_calls }] = await joined(
+        await new ChatOctavo({ engine: scripted(calling(call)).engine }).stream('x'),
+      )
+      expect([length, tool_calls]).toEqual([length, []])
+      expect(invalid_tool_calls).toMatchObject([{ id: '1', name: 'weather' }])
+    }
   })
 
   it('serves withStructuredOutput, too', async () => {

@@ -167,7 +167,9 @@ describe('a loop of tools', () => {
 
   it('leaves to its caller what it cannot run', async () => {
     const execute = vi.fn(() => 'ran')
-    const { generation } = loop({ mine: {}, f: { execute } }, [`${call('f', {})}${call('mine', { a: 1 })}`])
+    const { generation } = loop({ mine: { parameters: {} }, f: { execute } }, [
+      `${call('f', {})}${call('mine', { a: 1 })}`,
+    ])
     const result = await generation.result
     expect(result).toMatchObject({
       finishReason: 'toolCalls',

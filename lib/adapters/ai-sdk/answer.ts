@@ -10,12 +10,12 @@ import type {
   LanguageModelV3ToolCall,
   LanguageModelV3Usage,
 } from '@ai-sdk/provider'
-import type { Answer, AnswerPart, AnyCall, ToolCallDelta } from '../calls.ts'
+import type { AnyCall, GenerationPart, GenerationResult, ToolCallDelta } from '../../index.ts'
 
 const unified = { stop: 'stop', length: 'length', cancelled: 'other', toolCalls: 'tool-calls' } as const
 
 /** What is known at the end. */
-function endOf(result: Answer) {
+function endOf(result: GenerationResult) {
   const { finishReason, stop, timings, seed, usage, reasoningTokens = [] } = result
   const { promptTokens, cachedTokens, completionTokens } = usage
   return {
@@ -37,11 +37,11 @@ function endOf(result: Answer) {
 }
 
 /** Interfaces are no JSON objects to the type checker; copies of their fields are. */
-function plainTimings({ speculation, ...timings }: Answer['timings']): JSONObject {
+function plainTimings({ speculation, ...timings }: GenerationResult['timings']): JSONObject {
   return { ...timings, ...(speculation && { speculation: { ...speculation } }) }
 }
 
-export function generateResult(result: Answer) {
+export function generateResult(result: GenerationResult) {
   const { text, reasoning = '', toolCalls = [] } = result
   const content: LanguageModelV3Content[] = [
     ...(reasoning === '' ? [] : [{ type: 'reasoning' as const, text: reasoning }]),
@@ -60,10 +60,10 @@ function callPart(call: AnyCall): LanguageModelV3ToolCall[] {
 interface StreamSource {
   /** Comes before everything. */
   head: LanguageModelV3StreamPart[]
-  first: IteratorResult<AnswerPart, undefined>
+  first: IteratorResult<GenerationPart, undefined>
   /** Those after the first. */
-  parts: AsyncIterator<AnswerPart, undefined>
-  result: Promise<Answer>
+  parts: AsyncIterator<GenerationPart, undefined>
+  result: Promise<GenerationResult>
   signal: AbortSignal | undefined
 }
 
@@ -129,7 +129,7 @@ class Blocks {
   /** Index of the call whose input has begun. */
   #call = -1
 
-  of({ text, reasoning = '', toolCall }: AnswerPart): LanguageModelV3StreamPart[] {
+  of({ text, reasoning = '', toolCall }: GenerationPart): LanguageModelV3StreamPart[] {
     return [
       ...this.#piece('reasoning', reasoning),
       ...this.#piece('text', text),

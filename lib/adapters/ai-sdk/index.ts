@@ -5,8 +5,7 @@
  */
 import { APICallError, type LanguageModelV3, type LanguageModelV3CallOptions } from '@ai-sdk/provider'
 import { OctavoError } from '../../errors.ts'
-import type { Engine } from '../../index.ts'
-import type { AnswerPart } from '../calls.ts'
+import type { Engine, GenerationPart } from '../../index.ts'
 import type { OctavoSettings } from '../settings.ts'
 import { generateResult, streamOf } from './answer.ts'
 import { requestOf } from './request.ts'
@@ -51,7 +50,7 @@ class OctavoModel implements LanguageModelV3 {
     const { options, warnings } = requestOf(call, this.#settings)
     try {
       const generation = this.#engine.generate(options)
-      const parts = generation[Symbol.asyncIterator]() as AsyncIterator<AnswerPart, undefined>
+      const parts = generation[Symbol.asyncIterator]() as AsyncIterator<GenerationPart, undefined>
       const first = await parts.next()
       const head = [
         { type: 'stream-start' as const, warnings },

@@ -18,8 +18,7 @@ import { type Runnable, RunnablePassthrough, RunnableSequence } from '@langchain
 import { convertToOpenAITool } from '@langchain/core/utils/function_calling'
 import { toJsonSchema } from '@langchain/core/utils/json_schema'
 import { type InteropZodType, isInteropZodSchema } from '@langchain/core/utils/types'
-import type { Engine, GenerateOptions, Tool } from '../../index.ts'
-import type { ToolChoice } from '../calls.ts'
+import type { Engine, GenerateOptions, Tool, ToolChoice } from '../../index.ts'
 import { given, type OctavoSettings, settingsIn } from '../settings.ts'
 import { answerMessage, endChunk, messagesOf, partChunk } from './messages.ts'
 

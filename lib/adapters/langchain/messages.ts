@@ -10,8 +10,7 @@ import {
   type ToolMessage,
   type UsageMetadata,
 } from '@langchain/core/messages'
-import type { ChatMessage, TextPart } from '../../index.ts'
-import type { Answer, AnswerPart, AnyCall } from '../calls.ts'
+import type { AnyCall, ChatMessage, GenerationPart, GenerationResult, TextPart } from '../../index.ts'
 
 export const messagesOf = (messages: BaseMessage[]): ChatMessage[] => messages.map(messageOf)
 
@@ -86,7 +85,7 @@ function objectIn(text: string): Record<string, unknown> | undefined {
 const reasoningOf = (reasoning: string | undefined) => (reasoning ? { reasoning_content: reasoning } : {})
 
 /** A whole answer. Calls of no tool that there is, or with other arguments, are calls to LangChain, which answers them itself. */
-export function answerMessage(result: Answer, model: string): AIMessage {
+export function answerMessage(result: GenerationResult, model: string): AIMessage {
   const { text, reasoning, toolCalls = [] } = result
   const read = toolCalls.map((call) => ({ call, args: argumentsOf(call) }))
   return new AIMessage({
@@ -108,21 +107,29 @@ const invalidCall = (call: AnyCall) => ({
   ...(call.invalid && { error: call.message }),
 })
 
-export function partChunk({ text, reasoning, toolCall }: AnswerPart): AIMessageChunk {
+/**
+ * LangChain mends joined arguments that are cut short, and would have a tool run with what is left of them. Behind no beginning of a
+ * JSON text can this come: so the call is an invalid one, as it is in a whole answer.
+ */
+const cutOff = '"" (cut off)'
+
+export function partChunk({ text, reasoning, toolCall }: GenerationPart): AIMessageChunk {
   const fields = { content: text, additional_kwargs: reasoningOf(reasoning) }
   if (toolCall === undefined) return new AIMessageChunk(fields)
-  const { index, id, name, argumentsDelta } = toolCall
-  const chunk = { type: 'tool_call_chunk' as const, index, id, name, args: argumentsDelta }
+  const { index, id, name, argumentsDelta, call } = toolCall
+  const isWhole = !call?.invalid || call.reason === 'arguments' || call.reason === 'unknown'
+  const args = isWhole ? argumentsDelta : argumentsDelta + cutOff
+  const chunk = { type: 'tool_call_chunk' as const, index, id, name, args }
   return new AIMessageChunk({ ...fields, tool_call_chunks: [chunk] })
 }
 
 /** The last chunk of an answer: what is known at its end. */
-export const endChunk = (result: Answer, model: string): AIMessageChunk =>
+export const endChunk = (result: GenerationResult, model: string): AIMessageChunk =>
   new AIMessageChunk({ content: '', ...endOf(result, model) })
 
 const reasons = { stop: 'stop', length: 'length', cancelled: 'cancelled', toolCalls: 'tool_calls' } as const
 
-function endOf({ usage, finishReason, seed, timings, stop, reasoningTokens = [] }: Answer, model: string) {
+function endOf({ usage, finishReason, seed, timings, stop, reasoningTokens = [] }: GenerationResult, model: string) {
   const { promptTokens, cachedTokens, completionTokens } = usage
   const counts: UsageMetadata = {
     ...{ input_tokens: promptTokens, output_tokens: completionTokens, total_tokens: promptTokens + completionTokens },
