@@ -1,7 +1,7 @@
 /** Drafts on the real backend: continuations that are known, with errors planted, change the number of steps and no token. */
 import { describe, expect, it } from 'vitest'
-import type { Drafter } from '../lib/host/drafts/drafter.ts'
 import { NativeKv, resultsFor } from '../lib/host/loop.ts'
+import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { Scheduler } from '../lib/host/schedule/scheduler.ts'
 import type { SamplingSpec } from '../lib/host/wire/protocol.ts'

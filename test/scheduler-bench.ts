@@ -1,7 +1,7 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
-import type { Drafter } from '../lib/host/drafts/drafter.ts'
 import { NativeKv, resultsFor, stepsOf } from '../lib/host/loop.ts'
+import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'

@@ -7,7 +7,7 @@
 import { OctavoError, toErrorData } from '../errors.ts'
 import type { NativeEngine } from '../native.ts'
 import { draftField, draftStride, statIndex } from '../native.ts'
-import { maxDrafts } from './drafts/drafter.ts'
+import { maxDrafts } from './drafts/kinds.ts'
 import { KvTransfers } from './kv-transfer.ts'
 import { TokenTable } from './output/detokenizer.ts'
 import { OutputText } from './output/output-text.ts'

@@ -8,14 +8,11 @@
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../native.ts'
-import type { CostModel } from '../schedule/cost-model.ts'
-import type { HostRequest } from '../schedule/request.ts'
-import type { StepPlan } from '../schedule/step-plan.ts'
-import type { DraftingOptions, SpeculationTimings } from '../wire/protocol.ts'
+import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
-import { maxDrafts } from './drafter.ts'
-import { firstSharedKind, kindOf, modelKind, nDraftKinds, packMost } from './kinds.ts'
-import { RowCosts } from './row-costs.ts'
+import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
+import { RequestDrafts } from './request-drafts.ts'
+import { RowCosts, type StepLine } from './row-costs.ts'
 
 /** Steps until costs are tried again after they spoke against guesses; doubled each time. */
 const firstProbe = 64
@@ -29,31 +26,18 @@ const memory = 0.9
 const caution = 1.1
 const effort = 0.02
 
-/** What is known of guesses for one request. */
-export class RequestDrafts {
-  readonly acceptance = Acceptance.ofRequest()
-  proposed = 0
-  accepted = 0
-  stepsSaved = 0
-  /** Guesses by their place in the chain, and those of them that were right. */
-  readonly #proposedAt: number[] = []
-  readonly #acceptedAt: number[] = []
-
-  /** `proposed` guesses were computed in a step, the first `right` of them were right. */
-  count(proposed: number, right: number): void {
-    this.proposed += proposed
-    this.accepted += right
-    for (let place = 0; place < proposed; place++) {
-      this.#proposedAt[place] = (this.#proposedAt[place] ?? 0) + 1
-      this.#acceptedAt[place] = (this.#acceptedAt[place] ?? 0) + Number(place < right)
-    }
-  }
-
-  timings(): SpeculationTimings {
-    const { proposed, accepted, stepsSaved } = this
-    const acceptanceByPosition = this.#proposedAt.map((guesses, place) => this.#acceptedAt[place]! / guesses)
-    return { proposed, accepted, stepsSaved, acceptanceByPosition }
-  }
+/** What the controller sees of a request, and of a step. */
+export interface DraftedRequest {
+  speculation: RequestDrafts | undefined
+  readonly limit: number
+  readonly length: number
+}
+export interface DraftedStep {
+  readonly nSegments: number
+  readonly requests: ArrayLike<DraftedRequest>
+  readonly counts: ArrayLike<number>
+  /** -1: not guessed for. */
+  readonly drafting: ArrayLike<number>
 }
 
 export class DraftController {
@@ -80,11 +64,11 @@ export class DraftController {
   #probeEvery = firstProbe
   #probing = false
   /** The one request of a step that tries. */
-  #prober: HostRequest | undefined
+  #prober: DraftedRequest | undefined
 
-  constructor(policy: DraftingOptions, cost: CostModel, maxStepMs = Number.POSITIVE_INFINITY) {
+  constructor(policy: DraftingOptions, line: StepLine, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
-    this.#costs = new RowCosts(cost)
+    this.#costs = new RowCosts(line)
     this.#maxStepMs = maxStepMs
   }
 
@@ -103,7 +87,7 @@ export class DraftController {
   }
 
   /** Most guesses of each kind for a request, packed. */
-  most(request: HostRequest): number {
+  most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
     request.speculation ??= new RequestDrafts()
     const { acceptance } = request.speculation
@@ -137,19 +121,19 @@ export class DraftController {
   }
 
   /** One step of a run: its reports from `at` on. */
-  observe(plan: StepPlan, reports: Int32Array, at: number): void {
+  observe(step: DraftedStep, reports: Int32Array, at: number): void {
     let rows = 0
     let right = 0
     let rounds = 0
     let behind = 0
-    for (let i = 0, report = at; i < plan.nSegments; i++, report += draftStride) {
+    for (let i = 0, report = at; i < step.nSegments; i++, report += draftStride) {
       const proposed = reports[report + draftField.proposed]!
       const draws = reports[report + draftField.draws]!
-      rows += plan.counts[i]! + proposed
+      rows += step.counts[i]! + proposed
       right += draws - 1
       behind += reports[report + draftField.behind]!
-      const { speculation } = plan.requests[i]!
-      if (speculation !== undefined && plan.drafting[i]! >= 0) {
+      const { speculation } = step.requests[i]!
+      if (speculation !== undefined && step.drafting[i]! >= 0) {
         speculation.acceptance.observe(reports, report)
         this.#acceptance.observe(reports, report)
         if (proposed > 0) speculation.count(proposed, draws - 1)
@@ -162,7 +146,7 @@ export class DraftController {
       const roundMs = reports[at + draftField.guessNanoseconds]! / 1e6 / rounds
       this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
     }
-    const extra = rows - plan.nSegments
+    const extra = rows - step.nSegments
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
     if (this.#probing && extra > 0) this.#probed()
@@ -180,13 +164,13 @@ export class DraftController {
   }
 
   /** Whether costs that speak against guesses are tried with this request now. */
-  #probes(request: HostRequest): boolean {
+  #probes(request: DraftedRequest): boolean {
     if (!this.#probing) return false
     this.#prober ??= request
     return this.#prober === request
   }
 
-  #paying(request: HostRequest, chance: number, room: number): number {
+  #paying(request: DraftedRequest, chance: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     let best = 0
@@ -208,7 +192,7 @@ export class DraftController {
   }
 
   /** Every sequence gets as many: they are drafted for together, round by round. */
-  #payingModel(request: HostRequest, chance: number, room: number): number {
+  #payingModel(request: DraftedRequest, chance: number, room: number): number {
     const sequences = this.#sequences
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0

@@ -4,6 +4,9 @@
  */
 import { draftField, draftSource } from '../../native.ts'
 
+/** Most guesses of one request in one step: max_drafts of cpp/drafts/drafting.h. */
+export const maxDrafts = 15
+
 /** Matches of 2, 3-4, 5-8 and more tokens in the own text; of up to 4 and more in a text of the tenant; the draft model. */
 export const draftKinds = ['own2', 'own4', 'own8', 'own', 'shared4', 'shared', 'model'] as const
 export const nDraftKinds = draftKinds.length

@@ -6,10 +6,7 @@
  * The engine's own drafters live in native code, where they serve every step of a run (cpp/drafts/): the sequence's own text, texts
  * of the same tenant, a draft model. A `Drafter` is one that is given from outside, asked between two steps.
  */
-import type { HostRequest } from '../schedule/request.ts'
-
-/** Most draft tokens of one request in one step: max_drafts of cpp/drafts/drafting.h. */
-export const maxDrafts = 15
+import type { HostRequest } from './request.ts'
 
 /** Where guesses come from. Must be cheap beside a step, and a function of the request alone. */
 export interface Drafter {
