@@ -56,9 +56,12 @@ class Lexer {
   readonly tokens: Token[] = []
   #at = 0
   #line = 1
+  /** The first line end at or after the place reached. */
+  #lineBreak: number
 
   constructor(source: string) {
     this.#source = source.replace(/\r\n?/g, '\n').replace(/\n$/, '')
+    this.#lineBreak = this.#breakAfter(-1)
   }
 
   run(): Token[] {
@@ -174,16 +177,19 @@ class Lexer {
   }
 
   #advance(to: number): void {
-    for (let at = this.#source.indexOf('\n', this.#at); at >= 0 && at < to; at = this.#source.indexOf('\n', at + 1))
-      this.#line++
+    for (; this.#lineBreak < to; this.#lineBreak = this.#breakAfter(this.#lineBreak)) this.#line++
     this.#at = to
+  }
+
+  #breakAfter(at: number): number {
+    const next = this.#source.indexOf('\n', at + 1)
+    return next < 0 ? Number.POSITIVE_INFINITY : next
   }
 
   /** The line at `start`, which is not before the place reached; a tag is named by its beginning until its end is known. */
   #placeOf(start: number): Place {
     let line = this.#line
-    for (let at = this.#source.indexOf('\n', this.#at); at >= 0 && at < start; at = this.#source.indexOf('\n', at + 1))
-      line++
+    for (let at = this.#lineBreak; at < start; at = this.#breakAfter(at)) line++
     return { line, construct: shown(this.#source.slice(start, start + mostShown).split('\n')[0]!) }
   }
 }

@@ -220,9 +220,15 @@ function method<Self>(table: Record<string, Method<Self>>, name: string, self: S
 const unsafe = (type: string, name: string) =>
   new Undefined(`access to attribute '${name}' of '${type}' object is unsafe.`)
 
+/** What methods of Markup give is Markup, in lists as well. */
+function keepMarkup(value: Value): Value {
+  if (isStr(value)) return toMarkup(value)
+  if (value instanceof Tuple) return new Tuple(value.items.map(keepMarkup))
+  return isList(value) ? value.map(keepMarkup) : value
+}
+
 function stringAttribute(text: Str, name: string): Value | undefined {
-  const keep = (value: Value) => (isStr(value) ? toMarkup(value) : value)
-  return method(stringMethods, name, text, isMarkup(text) ? keep : undefined)
+  return method(stringMethods, name, text, isMarkup(text) ? keepMarkup : undefined)
 }
 
 /** Python's attribute of that name; undefined when there is none. */
