@@ -17,8 +17,10 @@ if (cores < 2) throw new Error(`expected two cores, found ${cores}`)
 const settleMs = 300
 
 const engines = {}
-for (const count of [1, 2])
-  engines[count] = await Engine.load({ model: flags.model, threads: count, contextTokens: 1024, prefixCache: false })
+for (const count of [1, 2]) {
+  const options = { threads: count, contextTokens: 1024, prefixCache: false, speculation: 'off' }
+  engines[count] = await Engine.load({ model: flags.model, ...options })
+}
 
 async function decode(engine) {
   const options = { temperature: 0, ignoreEos: true, maxTokens: flags.tokens + 1 }

@@ -124,7 +124,7 @@ async function restoredSessions(dtype, folder) {
   const tokens = flags.sequences * (flags.context + (flags.apiRounds + 1) * (flags.apiTokens + 32) + 64)
   const contextTokens = flags.context + 4096
   const memory = (tokens + flags.context + 64) * kvBytesPerToken(desc, dtype)
-  const engine = await Engine.load({ model: flags.model, contextTokens, kv: { dtype, memory } })
+  const engine = await Engine.load({ model: flags.model, contextTokens, kv: { dtype, memory }, speculation: 'off' })
   const session = engine.session()
   const perWord = (await engine.tokenize(' word'.repeat(64))).length / 64
   const content = ' word'.repeat(Math.floor((flags.context - 32) / perWord))

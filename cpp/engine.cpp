@@ -5,7 +5,7 @@
 #include <limits>
 #include <mutex>
 
-#include "drafts/draft_model.h"
+#include "draft_model.h"
 #include "error.h"
 
 namespace octavo {

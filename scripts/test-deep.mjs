@@ -166,6 +166,20 @@ const checks = [
     run: () => ['node', 'test/deep/invariance.mjs', '--model', smol, '--mixes', '40', '--seed', '2'],
   },
   {
+    name: 'speculation-stories',
+    what: '500 prompts x 5 kinds of sampling x 8 kinds of speculation on stories, batches to 16, preempted, killed: the answers of none',
+    run: () => {
+      const draft = ['--draft', 'models/octavo-stories-draft-q4_0.gguf']
+      return ['node', 'test/deep/speculation.mjs', '--model', 'stories', ...draft, '--prompts', '500', '--seed', '1']
+    },
+  },
+  {
+    name: 'speculation-smollm2',
+    what: '12 prompts x 5 kinds of sampling x 5 kinds of speculation on SmolLM2-135M, likewise',
+    skip: needsSmol,
+    run: () => ['node', 'test/deep/speculation.mjs', '--model', smol, '--prompts', '12', '--seed', '2'],
+  },
+  {
     name: 'oracle-smollm2',
     what: 'SmolLM2-135M against PyTorch float32',
     skip: needsTorch,

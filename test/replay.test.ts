@@ -2,7 +2,9 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { deserialize } from 'node:v8'
+import type { LoadOptions } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { replayOp, type StepRecord } from '../lib/host/record/step-recorder.ts'
@@ -25,31 +27,50 @@ afterAll(() => {
 const replay = (ops: number[], samplers: StepRecord['samplers'] = []) =>
   native().replaySteps(engine, Int32Array.from(ops), samplers)
 
+const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
+
 describe('a replay', () => {
-  it('does the same steps again and leaves nothing', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
-    const recordFile = join(folder, 'steps')
-    const live = await Engine.load({ model: 'stories', kv: { memory: '4MiB' }, internal: { recordFile } })
-    live.startTrace()
-    const prompts = ['Once upon a time', 'Once upon a time there was', 'A fox', 'The sea and the', 'Once upon a time']
-    await Promise.all(prompts.map((prompt, seed) => live.generate({ prompt, seed, maxTokens: 60 + 10 * seed }).result))
-    const { otherData } = await live.stopTrace()
-    const { totalBlocks } = live.stats().kv
-    await live.close()
-    const { ops, samplers } = deserialize(readFileSync(recordFile)) as StepRecord
-    rmSync(folder, { recursive: true })
-    const other = new (native().Engine)(model, {
-      ...{ threads: 1, kvBlocks: totalBlocks, maxStepTokens: 512, prefixCache: true },
-    })
-    const times = native().replaySteps(other, ops, samplers)
-    expect([times.steps, times.tokens]).toEqual([otherData.steps, otherData.promptTokens + otherData.decodeTokens])
-    expect(times.stepSeconds).toBeGreaterThan(0)
-    expect(times.stepSeconds).toBeLessThanOrEqual(times.seconds)
-    const stats = new Int32Array(5)
-    other.stats(stats)
-    expect([stats[statIndex.owned], stats[statIndex.sequences], other.check()]).toEqual([0, 0, ''])
-    other.close()
-  })
+  it.each([
+    ['without guesses', 'off'],
+    ['with guesses in them', { drafters: ['ngram', 'shared', { model: draft }], drafts: 4 }],
+  ] satisfies [string, LoadOptions['speculation']][])(
+    'does the same steps again and leaves nothing: %s',
+    async (_, speculation) => {
+      const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+      const recordFile = join(folder, 'steps')
+      const live = await Engine.load({
+        model: 'stories',
+        kv: { memory: '4MiB' },
+        speculation,
+        internal: { recordFile },
+      })
+      live.startTrace()
+      const prompts = ['Once upon a time', 'Once upon a time there was', 'A fox', 'The sea and the', 'Once upon a time']
+      await Promise.all(
+        prompts.map((prompt, seed) => live.generate({ prompt, seed, maxTokens: 60 + 10 * seed }).result),
+      )
+      const { otherData } = await live.stopTrace()
+      const { kv, drafts } = live.stats()
+      expect([otherData.guesses > 200, otherData.guesses]).toEqual([speculation !== 'off', drafts.proposed])
+      expect(otherData.rightGuesses).toBe(drafts.accepted)
+      await live.close()
+      const { ops, samplers } = deserialize(readFileSync(recordFile)) as StepRecord
+      rmSync(folder, { recursive: true })
+      const other = new (native().Engine)(model, {
+        ...{ threads: 1, kvBlocks: kv.totalBlocks, maxStepTokens: 512, prefixCache: true },
+      })
+      const times = native().replaySteps(other, ops, samplers)
+      expect([times.steps, times.tokens]).toEqual([otherData.steps, otherData.promptTokens + otherData.decodeTokens])
+      expect(times.stepSeconds).toBeGreaterThan(0)
+      expect(times.stepSeconds).toBeLessThanOrEqual(times.seconds)
+      const stats = new Int32Array(5)
+      other.stats(stats)
+      // What came of it is in the prefix index as it was: blocks of right tokens.
+      expect(stats[statIndex.cached]).toBe(kv.cachedBlocks)
+      expect([stats[statIndex.owned], stats[statIndex.sequences], other.check()]).toEqual([0, 0, ''])
+      other.close()
+    },
+  )
 
   it.each([
     ['ends in the middle', [replayOp.create, 1, replayOp.reserve, 1]],

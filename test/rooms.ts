@@ -60,7 +60,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
   cpp: {
     rooms: [
       ['addon', 'cpp/addon/'],
-      ['engine', 'cpp/', 'cpp/drafts/draft_model.h', 'cpp/drafts/draft_model.cpp'],
+      ['engine', 'cpp/'],
       ['model', 'cpp/model/'],
       ['cpu', 'cpp/cpu/'],
       ['cpu/isa', 'cpp/cpu/isa/'],

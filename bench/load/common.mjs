@@ -43,6 +43,7 @@ export async function recordedRun({ model, workload, kvTokens, clients, total, s
       contextTokens: workload.contextTokens,
       kv: { memory: kvBytes(model, kvTokens) },
       prefixCache: false,
+      speculation: 'off',
       internal: { recordFile },
     })
     await before?.(engine)

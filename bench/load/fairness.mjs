@@ -40,6 +40,7 @@ const engine = await Engine.load({
   contextTokens: workload.contextTokens,
   kv: { memory: kvBytes(flags.model, 32 * workload.contextTokens) },
   prefixCache: false,
+  speculation: 'off',
   queue: { maxRequests: 512 },
 })
 const load = (tenant, arrivals, seconds, seed, signal) =>

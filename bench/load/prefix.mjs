@@ -24,6 +24,7 @@ async function run(prefixCache) {
     contextTokens: workload.contextTokens,
     kv: { memory: kvBytes(flags.model, (flags.clients + 1) * workload.contextTokens) },
     prefixCache,
+    speculation: 'off',
   })
   await engine.generate({ prompt: [1000, 1001], maxTokens: 8, ignoreEos: true }).result
   const result = await drive(engine, workload, {

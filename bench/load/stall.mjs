@@ -23,6 +23,7 @@ const engine = await Engine.load({
   contextTokens,
   kv: { memory: kvBytes(flags.model, 2 * contextTokens + flags.requests * 2048) },
   prefixCache: false,
+  speculation: 'off',
   maxStepMs: flags.maxStepMs,
 })
 const sampling = { ignoreEos: true, temperature: 0.8, seed: flags.seed }

@@ -14,7 +14,7 @@ const before = native().limits(threads)
 const rows = await measure(names, async () => {
   const memory = kvTokens * passCost(openCheckpoint(model).desc).kvBytesPerToken
   const options = { contextTokens, kv: { memory }, prefixCache: false, objective: 'throughput' }
-  const engine = await Engine.load({ model, threads, ...options })
+  const engine = await Engine.load({ model, threads, speculation: 'off', ...options })
   return {
     close: () => engine.close(),
     async *generate(prompt, maxTokens, request) {

@@ -9,7 +9,7 @@
 #include "cpu/limits.h"
 #include "cuda_loader.h"
 #include "descriptions.h"
-#include "drafts/draft_model.h"
+#include "draft_model.h"
 #include "engine.h"
 #include "gguf_functions.h"
 #include "grammar_class.h"

@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "compare.h"
-#include "drafts/draft_model.h"
+#include "draft_model.h"
 #include "drafts/drafters.h"
 #include "engine.h"
 #include "error.h"

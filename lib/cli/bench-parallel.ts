@@ -9,6 +9,7 @@ import { Engine } from '../index.ts'
 import { kvBlockTokens } from '../kv-blocks.ts'
 import { kvBytes } from '../model/memory.ts'
 import type { MachineLimits, ModelDesc } from '../native.ts'
+import type { SpeculationOptions } from '../options.ts'
 import { batchBound, passCost } from './bounds.ts'
 import type { LimitsBeside } from './limits-beside.ts'
 import { median } from './output.ts'
@@ -18,6 +19,7 @@ export interface ParallelPlan {
   tokens: number
   repetitions: number
   threads: number
+  speculation: 'auto' | 'off' | SpeculationOptions | undefined
 }
 
 const promptTokens = 64
@@ -71,6 +73,7 @@ async function measureAll(
     threads: plan.threads,
     contextTokens,
     prefixCache: false,
+    speculation: plan.speculation,
     // Prompts first: as long as possible all requests decode.
     objective: 'throughput',
     kv: { memory: most * kvBytes(desc, contextTokens + kvBlockTokens, 'f16') },

@@ -5,7 +5,7 @@
  */
 import type { Command } from 'commander'
 import { OctavoError } from '../errors.ts'
-import { Engine } from '../index.ts'
+import { Engine, type EngineStats } from '../index.ts'
 import { blocksFor } from '../kv-blocks.ts'
 import { openCheckpoint } from '../model/checkpoint.ts'
 import {
@@ -17,9 +17,9 @@ import {
   type SamplerParams,
   type Tuning,
 } from '../native.ts'
-import { measureParallel, type ParallelRun, summariseParallel } from './bench-parallel.ts'
+import { measureParallel, type ParallelPlan, type ParallelRun, summariseParallel } from './bench-parallel.ts'
 import { decodeBound, passCost, prefillShare } from './bounds.ts'
-import { positive } from './flags.ts'
+import { positive, speculationOf, speculationOption } from './flags.ts'
 import { LimitsBeside, medianLimits } from './limits-beside.ts'
 import {
   clearStatusLine,
@@ -41,6 +41,8 @@ interface BenchFlags {
   isa?: string
   api: boolean
   parallel?: number[]
+  speculation?: 'auto' | 'off'
+  draft?: string
   json?: boolean
 }
 
@@ -74,6 +76,8 @@ export function addBench(program: Command): void {
     .option('--threads <n>', 'threads to compute with; all CPUs of this process when absent', positive)
     .option('--isa <name>', 'instruction set of the C++ runs; the best when absent (implies --no-api)')
     .option('--parallel <n>', 'also n requests at once through the public API (repeatable)', positives)
+    .addOption(speculationOption())
+    .option('--draft <model>', 'speculation with a small model of the same vocabulary that guesses, too')
     .option('--no-api', 'leave out the runs through the public API')
     .option('--json', 'print one JSON document')
     .action(bench)
@@ -90,6 +94,8 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
     isa: flags.isa ?? null,
   }
   const { desc, name } = openCheckpoint(model)
+  // What is measured is the model, unless asked otherwise.
+  const speculation = speculationOf({ speculation: flags.draft === undefined ? 'off' : 'auto', ...flags })
   const context = Math.max(plan.promptTokens + 1, plan.decodeTokens + 2)
   statusLine('measuring the limits')
   const limits = new LimitsBeside(plan.threads)
@@ -97,12 +103,16 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
   const { nativeModel, nativeEngine } = loadNative(desc, plan, context)
   const engine =
     flags.api && plan.isa === null
-      ? await Engine.load({ model, threads: plan.threads, contextTokens: context, prefixCache: false })
+      ? await Engine.load({
+          ...{ model, threads: plan.threads, contextTokens: context, prefixCache: false },
+          speculation,
+        })
       : undefined
   try {
     const runs = await measure(plan, desc, nativeEngine, engine, limits)
-    const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel, limits) : []
-    const report = summarise(name, plan, desc, nativeModel, nativeEngine.tuning, runs, parallel)
+    const parallel = flags.parallel ? await parallelRuns(model, desc, plan, flags.parallel, speculation, limits) : []
+    const guesses = engine?.stats().drafts
+    const report = { ...summarise(name, plan, desc, nativeModel, nativeEngine.tuning, runs, parallel), guesses }
     clearStatusLine()
     if (flags.json) await printJson(report)
     else await printReport(report)
@@ -118,11 +128,12 @@ function parallelRuns(
   desc: ModelDesc,
   plan: Plan,
   counts: number[],
+  speculation: ParallelPlan['speculation'],
   limits: LimitsBeside,
 ): Promise<ParallelRun[]> {
   statusLine(`measuring ${counts.join(', ')} requests at once`)
   const { decodeTokens: tokens, repetitions, threads } = plan
-  return measureParallel(model, desc, { counts, tokens, repetitions, threads }, limits)
+  return measureParallel(model, desc, { counts, tokens, repetitions, threads, speculation }, limits)
 }
 
 function loadNative(
@@ -222,7 +233,7 @@ async function decodeThroughApi(engine: Engine, prompt: number[], tokens: number
   return (ended - asked - timings.firstTokenMs) / 1000
 }
 
-type Report = ReturnType<typeof summarise>
+type Report = ReturnType<typeof summarise> & { guesses: EngineStats['drafts'] | undefined }
 
 function summarise(
   name: string,
@@ -337,4 +348,6 @@ async function printReport(report: Report): Promise<void> {
       `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu}); ${formatBytes(report.hugePageBytes)} in huge pages`,
   )
   await printLine(tuningLine(report.tuning))
+  const { proposed, accepted, stepsSaved } = report.guesses ?? { proposed: 0 }
+  if (proposed > 0) await printLine(`guesses: ${accepted} of ${proposed} right, ${stepsSaved} steps saved`)
 }

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { OctavoError } from '../errors.ts'
 import { type KvDtype, kvDtypes } from '../native.ts'
+import type { SpeculationOptions } from '../options.ts'
 import { pathOf } from '../paths.ts'
 
 export function number(text: string): number {
@@ -62,6 +63,8 @@ export interface EngineFlags {
   context?: number
   kvMemory?: string
   kvDtype?: KvDtype
+  speculation?: 'auto' | 'off'
+  draft?: string
   chatTemplate?: string
 }
 
@@ -92,12 +95,20 @@ export interface SamplingFlags {
 export const kvDtypeOption = (): Option =>
   new Option('--kv-dtype <type>', 'number format of cached keys and values').choices(kvDtypes)
 
+export const speculationOption = (): Option =>
+  new Option(
+    '--speculation <way>',
+    'whether what comes next is guessed where that is faster; tokens are the same',
+  ).choices(['auto', 'off'])
+
 export function addEngineFlags(command: Command): Command {
   return command
     .option('--threads <n>', "threads to compute with, or 'auto'", autoOrPositive)
     .option('--context <tokens>', 'most tokens of one request, prompt included', positive)
     .option('--kv-memory <size>', "memory of the KV cache, for example '512MiB'")
     .addOption(kvDtypeOption())
+    .addOption(speculationOption())
+    .option('--draft <model>', 'a small model of the same vocabulary that guesses, too')
 }
 
 /** Of commands that render conversations. */
@@ -146,6 +157,7 @@ export interface EngineOptionsOfFlags {
   threads?: number | 'auto'
   contextTokens?: number
   kv?: { memory?: string; dtype?: KvDtype }
+  speculation?: 'auto' | 'off' | SpeculationOptions
   chatTemplate?: string
 }
 
@@ -160,11 +172,18 @@ function readTemplate(file: string): string {
   }
 }
 
+/** A draft model guesses where the texts at hand have nothing to say. */
+export function speculationOf({ speculation, draft }: Pick<EngineFlags, 'speculation' | 'draft'>) {
+  if (draft === undefined || speculation === 'off') return speculation
+  return { drafters: ['ngram', 'shared', { model: draft }] } satisfies SpeculationOptions
+}
+
 export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
   return defined<EngineOptionsOfFlags>({
     model,
     threads: flags.threads,
     contextTokens: flags.context,
+    speculation: speculationOf(flags),
     chatTemplate: flags.chatTemplate === undefined ? undefined : readTemplate(flags.chatTemplate),
     kv: defined<{ memory?: string; dtype?: KvDtype }>({ memory: flags.kvMemory, dtype: flags.kvDtype }),
   })

@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander'
 import { OctavoError } from '../errors.ts'
+import { openDraft } from '../host/draft-model.ts'
 import { planMemory } from '../host/memory-plan.ts'
 import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
@@ -17,6 +18,7 @@ import { formatBytes, formatCount, markdownTable, printJson, printLine, visible 
 interface InspectFlags {
   context?: number
   kvDtype?: KvDtype
+  draft?: string
   tensors?: boolean
   json?: boolean
 }
@@ -35,6 +37,7 @@ export function addInspect(program: Command): void {
       positive,
     )
     .addOption(kvDtypeOption())
+    .option('--draft <model>', 'with this model beside it, which guesses for it')
     .option('--tensors', 'list every tensor')
     .option('--json', 'print one JSON document')
     .action(inspect)
@@ -71,7 +74,7 @@ type Body = ReturnType<typeof describe> | { architecture: string; unsupported: s
 function open(location: ModelLocation, flags: InspectFlags): Opened {
   try {
     const checkpoint = openCheckpoint(location)
-    return { metadata: checkpoint.metadata, tensors: checkpoint.tensors, body: describe(checkpoint, flags) }
+    return { metadata: checkpoint.metadata, tensors: checkpoint.tensors, body: describe(checkpoint, location, flags) }
   } catch (error) {
     if (!(error instanceof OctavoError) || error.code !== 'MODEL_UNSUPPORTED' || location.kind !== 'files') throw error
     const parts = location.files.map((file) => native().ggufRead(file))
@@ -85,9 +88,10 @@ function open(location: ModelLocation, flags: InspectFlags): Opened {
   }
 }
 
-function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
+function describe({ desc, parameters }: Checkpoint, location: ModelLocation, flags: InspectFlags) {
   const contextTokens = flags.context ?? desc.contextTokens
   const kvDtype = flags.kvDtype ?? 'f16'
+  const draft = flags.draft === undefined ? undefined : openDraft(locateModel(flags.draft), location)
   return {
     architecture: desc.architecture,
     parameters,
@@ -102,7 +106,7 @@ function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
     rope: { style: desc.rope.style, dims: desc.rope.dims, base: desc.rope.base, scaling: desc.rope.scaling.kind },
     slidingWindow: desc.slidingWindow,
     tiedOutput: desc.tensors.output === undefined,
-    memory: { contextTokens, kvDtype, ...engineMemory(desc, contextTokens, kvDtype) },
+    memory: { contextTokens, kvDtype, ...engineMemory(desc, draft?.desc, contextTokens, kvDtype) },
   }
 }
 
@@ -110,13 +114,19 @@ function describe({ desc, parameters }: Checkpoint, flags: InspectFlags) {
  * Of an engine with default options where nothing is short: its pool has room for several requests, and is taken into use as it
  * fills.
  */
-function engineMemory(desc: ModelDesc, contextTokens: number, kvDtype: KvDtype) {
+function engineMemory(desc: ModelDesc, draft: ModelDesc | undefined, contextTokens: number, kvDtype: KvDtype) {
   const plenty = { memoryAvailable: Number.POSITIVE_INFINITY, kvMemoryBytes: undefined, kvDtype }
-  const kvTokens = kvBlockTokens * planMemory({ desc, stepTokens, contextTokens, ...plenty }).kvBlocks
+  const kvTokens = kvBlockTokens * planMemory({ desc, draft, stepTokens, contextTokens, ...plenty }).kvBlocks
   const needs = { kvTokens, ...memoryNeeds(desc, kvTokens, kvDtype, stepTokens), textBytes: textBytes(desc) }
-  const totalBytes = needs.totalBytes + needs.textBytes
-  const kvBytesAtLoad = kvBytesAtLoadOf(desc, kvTokens / kvBlockTokens, kvDtype)
-  return { ...needs, totalBytes, kvBytesAtLoad, totalBytesAtLoad: totalBytes - needs.kvBytes + kvBytesAtLoad }
+  const drafts = draft && memoryNeeds(draft, kvTokens, kvDtype, stepTokens)
+  const totalBytes = needs.totalBytes + needs.textBytes + (drafts?.totalBytes ?? 0)
+  const atLoad = (of: ModelDesc) => kvBytesAtLoadOf(of, kvTokens / kvBlockTokens, kvDtype)
+  const kvBytesAtLoad = atLoad(desc) + (draft === undefined ? 0 : atLoad(draft))
+  const kvBytes = needs.kvBytes + (drafts?.kvBytes ?? 0)
+  return {
+    ...{ ...needs, totalBytes, kvBytesAtLoad, totalBytesAtLoad: totalBytes - kvBytes + kvBytesAtLoad },
+    ...(drafts && { draft: drafts }),
+  }
 }
 
 const typeName = ({ type, typeName: name }: GgufTensor): string => name ?? `type ${type}`
@@ -204,6 +214,7 @@ function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
     ],
     [`activations, ${stepTokens} tokens a step`, formatBytes(memory.scratchBytes)],
     ['vocabulary, about', formatBytes(memory.textBytes)],
+    ...(memory.draft === undefined ? [] : [['draft model, all of it', formatBytes(memory.draft.totalBytes)]]),
     ['total', formatBytes(memory.totalBytes)],
     [`total after load, of the KV cache ${formatBytes(memory.kvBytesAtLoad)}`, formatBytes(memory.totalBytesAtLoad)],
   ]

@@ -8,7 +8,7 @@ import { Random } from '../load/random.ts'
 import { createWorkload, type Workload, type WorkloadName, workloadNames } from '../load/workload.ts'
 import { openCheckpoint } from '../model/checkpoint.ts'
 import { kvBytesPerToken } from '../model/memory.ts'
-import { integer, number, positive } from './flags.ts'
+import { integer, number, positive, speculationOption } from './flags.ts'
 import { clearStatusLine, statusLine } from './output.ts'
 
 export interface LoadFlags {
@@ -30,6 +30,7 @@ export interface LoadFlags {
   isolation: 'thread' | 'process'
   objective: 'latency' | 'throughput'
   maxStepMs?: number
+  speculation: 'auto' | 'off'
 }
 
 export function addLoadFlags(command: Command, defaults: { seconds: number; warmup: number }): Command {
@@ -52,6 +53,7 @@ export function addLoadFlags(command: Command, defaults: { seconds: number; warm
     .addOption(new Option('--isolation <place>', 'where to compute').choices(['thread', 'process']).default('thread'))
     .addOption(new Option('--objective <what>').choices(['latency', 'throughput']).default('latency'))
     .option('--max-step-ms <n>', 'milliseconds a step may take while requests are generating', number)
+    .addOption(speculationOption().default('off'))
 }
 
 export interface LoadRun {
@@ -87,6 +89,7 @@ export async function runLoad(
     isolation: flags.isolation,
     objective: flags.objective,
     maxStepMs: flags.maxStepMs,
+    speculation: flags.speculation,
   })
   try {
     statusLine(`measuring: ${flags.warmup} s to warm up, then up to ${flags.seconds} s`)

@@ -41,8 +41,10 @@ export function summary({ usage, timings }: Pick<GenerationResult, 'usage' | 'ti
   if (usage.completionTokens === 0) return '0 tokens'
   const speed = timings.tokensPerSecond > 0 ? `, ${timings.tokensPerSecond.toFixed(1)} tokens/s` : ''
   const cached = usage.cachedTokens > 0 ? `, ${usage.cachedTokens} of them cached` : ''
+  const { accepted, proposed } = timings.speculation ?? { accepted: 0, proposed: 0 }
+  const guessed = proposed > 0 ? `, ${accepted} of ${proposed} guesses right` : ''
   return (
     `${usage.completionTokens} tokens${speed}, first token after ${timings.firstTokenMs.toFixed(0)} ms` +
-    ` (${usage.promptTokens} prompt tokens${cached})`
+    ` (${usage.promptTokens} prompt tokens${cached}${guessed})`
   )
 }

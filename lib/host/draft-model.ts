@@ -13,9 +13,8 @@ export function openDraft(draft: ModelLocation, target: ModelLocation): Checkpoi
   const own = opened.metadata[tokensKey]
   const wanted = openCheckpoint(target).metadata[tokensKey]
   if (!Array.isArray(own) || !Array.isArray(wanted)) return opened
-  const other = wanted.findIndex((text, id) => id < own.length && text !== own[id])
-  if (other < 0 && own.length === wanted.length) return opened
-  const at = other < 0 ? Math.min(own.length, wanted.length) : other
+  const at = wanted.findIndex((text, id) => id < own.length && text !== own[id])
+  if (at < 0) return opened
   throw new OctavoError(
     'MODEL_UNSUPPORTED',
     `The draft model ${opened.info.name} has another vocabulary: token ${at} is ${shown(own[at])}, expected ${shown(wanted[at])}.`,
@@ -23,4 +22,4 @@ export function openDraft(draft: ModelLocation, target: ModelLocation): Checkpoi
   )
 }
 
-const shown = (text: unknown) => (text === undefined ? 'not there' : JSON.stringify(text))
+const shown = (text: unknown) => JSON.stringify(text)

@@ -37,7 +37,7 @@ function requestOf(random, ids, tight) {
 }
 
 const base = { model, contextTokens: 700 }
-const solo = await Engine.load({ ...base, prefixCache: false })
+const solo = await Engine.load({ ...base, prefixCache: false, speculation: 'off' })
 const { layers, kvHeads, headSize } = solo.model
 const bytesPerToken = layers * kvHeads * headSize * 2 * 2 // keys and values in f16
 let ids = [...(await solo.tokenize(source))]

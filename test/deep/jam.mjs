@@ -9,7 +9,7 @@ const roundsAt = process.argv.indexOf('--rounds')
 const rounds = roundsAt < 0 ? 7 : Number(process.argv[roundsAt + 1])
 const tokens = 96
 
-const engine = await Engine.load({ model, threads: 1, contextTokens: 512 })
+const engine = await Engine.load({ model, threads: 1, contextTokens: 512, speculation: 'off' })
 const request = { prompt: 'Once upon a time', maxTokens: tokens, temperature: 0, ignoreEos: true }
 
 /** Decode seconds as the engine thread measured them: from the first token to the last. */

@@ -66,7 +66,7 @@ async function run(engine, request, reader) {
   return pick(await generation.result)
 }
 
-const alone = await Engine.load({ model: values.model, prefixCache: false })
+const alone = await Engine.load({ model: values.model, prefixCache: false, speculation: 'off' })
 const wanted = Number(values.kills)
 let kills = 0
 let requests = 0

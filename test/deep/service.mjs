@@ -18,7 +18,7 @@ const baseSeed = Number(argument('--seed', 1))
 const atOnce = 48
 
 const base = { model, contextTokens: 512 }
-const solo = await Engine.load({ ...base, prefixCache: false })
+const solo = await Engine.load({ ...base, prefixCache: false, speculation: 'off' })
 const { layers, kvHeads, headSize, vocabularySize } = solo.model
 const engine = await Engine.load({
   ...base,

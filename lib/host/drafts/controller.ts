@@ -8,10 +8,11 @@
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../native.ts'
-import type { DraftingOptions, SpeculationTimings } from '../wire/protocol.ts'
+import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
 import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
-import { RowCosts, type StepCost } from './row-costs.ts'
+import { RequestDrafts } from './request-drafts.ts'
+import { RowCosts, type StepLine } from './row-costs.ts'
 
 /** Steps until costs are tried again after they spoke against guesses; doubled each time. */
 const firstProbe = 64
@@ -25,46 +26,18 @@ const memory = 0.9
 const caution = 1.1
 const effort = 0.02
 
-/** A request as far as it is guessed for. */
+/** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
-  readonly length: number
-  readonly limit: number
   speculation: RequestDrafts | undefined
+  readonly limit: number
+  readonly length: number
 }
-
-/** A step of requests that are guessed for. */
-export interface DraftedPlan {
+export interface DraftedStep {
   readonly nSegments: number
-  readonly counts: Int32Array
-  readonly drafting: Int32Array
-  readonly requests: readonly DraftedRequest[]
-}
-
-/** What is known of guesses for one request. */
-export class RequestDrafts {
-  readonly acceptance = Acceptance.ofRequest()
-  proposed = 0
-  accepted = 0
-  stepsSaved = 0
-  /** Guesses by their place in the chain, and those of them that were right. */
-  readonly #proposedAt: number[] = []
-  readonly #acceptedAt: number[] = []
-
-  /** `proposed` guesses were computed in a step, the first `right` of them were right. */
-  count(proposed: number, right: number): void {
-    this.proposed += proposed
-    this.accepted += right
-    for (let place = 0; place < proposed; place++) {
-      this.#proposedAt[place] = (this.#proposedAt[place] ?? 0) + 1
-      this.#acceptedAt[place] = (this.#acceptedAt[place] ?? 0) + Number(place < right)
-    }
-  }
-
-  timings(): SpeculationTimings {
-    const { proposed, accepted, stepsSaved } = this
-    const acceptanceByPosition = this.#proposedAt.map((guesses, place) => this.#acceptedAt[place]! / guesses)
-    return { proposed, accepted, stepsSaved, acceptanceByPosition }
-  }
+  readonly requests: ArrayLike<DraftedRequest>
+  readonly counts: ArrayLike<number>
+  /** -1: not guessed for. */
+  readonly drafting: ArrayLike<number>
 }
 
 export class DraftController {
@@ -93,9 +66,9 @@ export class DraftController {
   /** The one request of a step that tries. */
   #prober: DraftedRequest | undefined
 
-  constructor(policy: DraftingOptions, cost: StepCost, maxStepMs = Number.POSITIVE_INFINITY) {
+  constructor(policy: DraftingOptions, line: StepLine, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
-    this.#costs = new RowCosts(cost)
+    this.#costs = new RowCosts(line)
     this.#maxStepMs = maxStepMs
   }
 
@@ -148,19 +121,19 @@ export class DraftController {
   }
 
   /** One step of a run: its reports from `at` on. */
-  observe(plan: DraftedPlan, reports: Int32Array, at: number): void {
+  observe(step: DraftedStep, reports: Int32Array, at: number): void {
     let rows = 0
     let right = 0
     let rounds = 0
     let behind = 0
-    for (let i = 0, report = at; i < plan.nSegments; i++, report += draftStride) {
+    for (let i = 0, report = at; i < step.nSegments; i++, report += draftStride) {
       const proposed = reports[report + draftField.proposed]!
       const draws = reports[report + draftField.draws]!
-      rows += plan.counts[i]! + proposed
+      rows += step.counts[i]! + proposed
       right += draws - 1
       behind += reports[report + draftField.behind]!
-      const { speculation } = plan.requests[i]!
-      if (speculation !== undefined && plan.drafting[i]! >= 0) {
+      const { speculation } = step.requests[i]!
+      if (speculation !== undefined && step.drafting[i]! >= 0) {
         speculation.acceptance.observe(reports, report)
         this.#acceptance.observe(reports, report)
         if (proposed > 0) speculation.count(proposed, draws - 1)
@@ -173,7 +146,7 @@ export class DraftController {
       const roundMs = reports[at + draftField.guessNanoseconds]! / 1e6 / rounds
       this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
     }
-    const extra = rows - plan.nSegments
+    const extra = rows - step.nSegments
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
     if (this.#probing && extra > 0) this.#probed()

@@ -4,7 +4,7 @@
  */
 import { draftField, draftSource } from '../../native.ts'
 
-/** Most draft tokens of one request in one step: max_drafts of cpp/drafts/drafting.h. */
+/** Most guesses of one request in one step: max_drafts of cpp/drafts/drafting.h. */
 export const maxDrafts = 15
 
 /** Matches of 2, 3-4, 5-8 and more tokens in the own text; of up to 4 and more in a text of the tenant; the draft model. */

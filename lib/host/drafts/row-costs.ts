@@ -6,8 +6,9 @@
  * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
  * measured a while ago compares with one measured now. A step may be held up, never hurried: what is quick is believed sooner.
  */
-/** What a step takes, as far as a straight line through all steps says. */
-export interface StepCost {
+
+/** What steps of any size take, as the line that was fitted to them says (lib/host/schedule/cost-model.ts). */
+export interface StepLine {
   stepMs(tokens: number, attended: number, sequences: number): number
 }
 
@@ -32,12 +33,12 @@ export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
   readonly #ms = new Float64Array(classes)
   readonly #rows = new Float64Array(classes)
-  readonly #cost: StepCost
+  readonly #line: StepLine
   #factor = 1
   #largest = 0
 
-  constructor(cost: StepCost) {
-    this.#cost = cost
+  constructor(line: StepLine) {
+    this.#line = line
   }
 
   observe(rows: number, ms: number): void {
@@ -72,7 +73,7 @@ export class RowCosts {
       const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
       return this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
     }
-    const rise = this.#cost.stepMs(rows, 0, 1) - this.#cost.stepMs(this.#rows[below]!, 0, 1)
+    const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(this.#rows[below]!, 0, 1)
     return this.#factor * this.#ms[below]! + Math.max(0, rise)
   }
 }

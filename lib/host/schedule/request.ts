@@ -6,7 +6,7 @@
  * is what was computed, and are not given out.
  */
 import type { ErrorData } from '../../errors.ts'
-import type { RequestDrafts } from '../drafts/controller.ts'
+import type { RequestDrafts } from '../drafts/request-drafts.ts'
 import type { Given, TokenText } from '../output/token-text.ts'
 import type {
   Delivered,

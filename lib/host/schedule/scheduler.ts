@@ -263,6 +263,8 @@ export class Scheduler {
         brought += draws
         guesses += proposed
       }
+      this.drafts.proposed += guesses
+      this.drafts.accepted += brought - plan.nSegments
       const stepMs = drafts[first + draftField.nanoseconds]! / 1e6
       const guessMs = drafts[first + draftField.guessNanoseconds]! / 1e6
       // Rows of guesses are no line (row-costs.ts), and what they cost is the controller's to know.
@@ -291,8 +293,6 @@ export class Scheduler {
     if (request.end !== undefined || request.sequence !== plan.segments[i * segmentStride]) return
     request.planned = request.computed += draws
     request.room -= draws
-    this.drafts.proposed += proposed
-    this.drafts.accepted += draws - 1
     this.#acceptDraws(request, row, draws, results, nowMs)
     // A wrong guess is a row computed for this tenant, at its share of the step.
     if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))

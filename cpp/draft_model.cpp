@@ -1,4 +1,4 @@
-#include "drafts/draft_model.h"
+#include "draft_model.h"
 
 #include <algorithm>
 

@@ -1,0 +1,181 @@
+/**
+ * What a draft model would bring a large one, without a pair of that size that was trained: random weights of both shapes, all work
+ * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Decode speed beside the
+ * same without guesses, in turns; how many guesses are made the controller says, or --drafts.
+ *
+ *   node --import tsx bench/speculation/planted.ts [--target synthetic:tinyllama-1.1b] [--draft synthetic:smollm2-135m] [--batch 1,4]
+ *                                  [--chances 0.6,0.7,0.8,0.9] [--tokens 64] [--rounds 3] [--drafts N] [--json FILE]
+ */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { NativeKv, resultsFor, stepsOf } from '../../lib/host/loop.ts'
+import { HostRequest } from '../../lib/host/schedule/request.ts'
+import { longestRunMs, Scheduler } from '../../lib/host/schedule/scheduler.ts'
+import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../../lib/host/wire/protocol.ts'
+import { openCheckpoint } from '../../lib/model/checkpoint.ts'
+import { locateModel } from '../../lib/model/locate.ts'
+import { type NativeModel, native } from '../../lib/native.ts'
+
+const { values } = parseArgs({
+  options: {
+    target: { type: 'string', default: 'synthetic:tinyllama-1.1b' },
+    draft: { type: 'string', default: 'synthetic:smollm2-135m' },
+    batch: { type: 'string', default: '1,4' },
+    chances: { type: 'string', default: '0.6,0.7,0.8,0.9' },
+    tokens: { type: 'string', default: '64' },
+    rounds: { type: 'string', default: '3' },
+    drafts: { type: 'string' },
+    json: { type: 'string' },
+  },
+})
+const chances = values.chances.split(',').map(Number)
+const [tokens, rounds] = [Number(values.tokens), Number(values.rounds)]
+const { cpus, model: cpu, isa } = native().cpu()
+const stepTokens = 256
+const maxSequences = 64
+const promptTokens = 8
+
+function load(name: string): NativeModel {
+  const model = new (native().Model)(openCheckpoint(locateModel(name)).desc, 'cpu', null)
+  for (let i = 0; i < model.tensorCount; i++) model.loadTensor(i)
+  model.finishLoad()
+  return model
+}
+
+const pool = { threads: cpus, kvBlocks: 4 * Math.ceil((4 * (promptTokens + tokens + 64)) / 16), tune: true }
+const engine = new (native().Engine)(load(values.target), { ...pool, maxStepTokens: stepTokens, prefixCache: false })
+engine.setDraftModel(load(values.draft), { ...pool, maxStepTokens: stepTokens, prefixCache: false })
+const kv = new NativeKv(engine)
+const policy: SchedulingPolicy = {
+  ...{ objective: 'latency', maxStepMs: 1000, weights: {}, idleTimeoutMs: Number.POSITIVE_INFINITY },
+  ...{ maxQueuedRequests: 4096, maxQueuedTokens: Number.MAX_SAFE_INTEGER },
+}
+
+let seed = 1
+/** Uniform in [0, 1): a linear congruential generator. */
+function uniform(): number {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return seed / 2 ** 32
+}
+
+function spec(id: number, maxTokens: number): RequestSpec {
+  const tokens = Int32Array.from({ length: promptTokens }, (_, i) => 1000 + 37 * id + i)
+  const sampling = {
+    ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
+    ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
+  }
+  const rest = { mode: 'generate', maxTokens, ignoreEos: true, salt: '', askedAtMs: 0 } as const
+  return { id, tokens, sampling, stop: [], ...rest }
+}
+
+/** A scheduler lives as long as its engine: what it learned of costs stays. */
+function schedulerOf(chance: number | undefined): Scheduler {
+  const fixed = values.drafts === undefined ? undefined : Number(values.drafts)
+  const drafting: DraftingOptions | undefined =
+    chance === undefined
+      ? undefined
+      : { own: false, shared: false, model: locateModel(values.draft), maxModelDrafts: 15, fixed }
+  return new Scheduler(kv, { stepTokens, maxSequences, prefixCache: false, policy, drafting })
+}
+
+const continuations = new Map<number, Int32Array>()
+
+function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
+  const requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
+  const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
+  const results = resultsFor({ stepTokens, maxSequences, prefixCache: false, policy, drafting }, (row) =>
+    engine.topLogprobs(row),
+  )
+  for (const request of requests) scheduler.add(request, 0)
+  const before = { ...scheduler.drafts }
+  let [startedMs, drawn, steps] = [0, 0, 0]
+  for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(0)) {
+    const planted = chance !== undefined && steps === 0
+    engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
+    if (planted)
+      for (const { id, sequence } of requests) {
+        const right = continuations.get(id)!
+        engine.plantDrafts(
+          sequence,
+          right.map((token) => (uniform() < chance ? token : token ^ 1)),
+        )
+      }
+    const rows = engine.wait(
+      results.tokens,
+      results.logprobs,
+      plan.steps,
+      longestRunMs / 1000,
+      results.drafts,
+      plan.draws,
+    )
+    results.steps = stepsOf(plan, results.drafts, rows)
+    results.ms = engine.stepSeconds * 1000
+    scheduler.commit(plan, results, 0)
+    steps += results.steps
+    // From here on everybody decodes.
+    if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {
+      startedMs = performance.now()
+      drawn = requests.reduce((sum, request) => sum + request.length, 0)
+    }
+  }
+  const seconds = (performance.now() - startedMs) / 1000
+  const total = requests.reduce((sum, request) => sum + request.length, 0) - drawn
+  for (const request of requests) {
+    const said = request.tokens.slice(0, request.length)
+    const known = continuations.get(request.id)
+    if (known?.some((token, i) => token !== said[i])) throw new Error('another continuation')
+    continuations.set(request.id, said)
+  }
+  const { proposed, accepted } = scheduler.drafts
+  return {
+    tokensPerSecond: total / seconds,
+    ...{ proposed: proposed - before.proposed, accepted: accepted - before.accepted, steps },
+  }
+}
+
+const median = (of: number[]) => of.toSorted((a, b) => a - b)[of.length >> 1]!
+const plain = schedulerOf(undefined)
+const rows = []
+for (const batch of values.batch.split(',').map(Number)) {
+  const runs = chances.map((chance) => ({
+    chance,
+    scheduler: schedulerOf(chance),
+    ratios: [] as number[],
+    of: [] as ReturnType<typeof run>[],
+  }))
+  const plainSpeeds: number[] = []
+  for (let round = -1; round < rounds; round++) {
+    for (const { chance, scheduler, ratios, of } of runs) {
+      const beside = run(plain, batch, undefined)
+      const guessed = run(scheduler, batch, chance)
+      if (round < 0) continue
+      plainSpeeds.push(beside.tokensPerSecond)
+      ratios.push(guessed.tokensPerSecond / beside.tokensPerSecond)
+      of.push(guessed)
+    }
+  }
+  for (const { chance, ratios, of } of runs) {
+    const sum = (key: 'proposed' | 'accepted' | 'steps') => of.reduce((all, one) => all + one[key], 0)
+    rows.push({
+      ...{
+        batch,
+        chance,
+        plain: median(plainSpeeds),
+        guessed: median(of.map(({ tokensPerSecond }) => tokensPerSecond)),
+      },
+      ...{
+        ratio: median(ratios),
+        guessesPerStep: sum('proposed') / sum('steps') / batch,
+        right: sum('accepted') / sum('proposed'),
+      },
+    })
+  }
+}
+console.table(
+  rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value.toFixed(2))]))),
+)
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const result = { target: values.target, draft: values.draft, cpu, isa, threads: cpus, commit, tokens, rounds, rows }
+if (values.json) writeFileSync(values.json, JSON.stringify(result))
+engine.close()
