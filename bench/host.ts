@@ -68,14 +68,17 @@ function decodingForEver(sequences: number) {
 
 const letters = new TextEncoder().encode('abcdefghijklmnopqrstuvwxyz')
 const offsets = Uint32Array.from({ length: 27 }, (_, i) => i)
-const text = new OutputText(new TokenTable({ bytes: letters, offsets }), ['\n\n', 'stop here'])
+const text = new OutputText(new TokenTable({ bytes: letters, offsets }), { stop: ['\n\n', 'stop here'] })
 let token = 0
 
 const bench = new Bench({ time: 500 })
 bench
   .add('plan + commit, 64 sequences', decodingForEver(64))
   .add('plan + commit, 256 sequences', decodingForEver(256))
-  .add('detokenise + stop strings, one token', () => text.push(token++ % 26))
+  .add('detokenise + stop strings, one token', () => {
+    text.push(token++ % 26)
+    text.take()
+  })
   .add('native call', () => native().interrupt(0))
 await bench.run()
 

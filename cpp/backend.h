@@ -177,7 +177,7 @@ class Backend {
   virtual void tune(std::span<const Weight* const> /*weights*/) {}
   virtual Tuning tuning() const { return {}; }
   virtual void set_tuning(const Tuning&) {}
-  // A zeroed weight. k is a multiple of 32. Throws out_of_memory.
+  // A zeroed weight. k is whole blocks of the format; of a float format a multiple of 16. Throws out_of_memory.
   virtual std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) = 0;
   // Repacks `count` rows in the file's layout (quant.h), each row_bytes(format, k) long, to rows [row, row + count).
   // row is a multiple of 32; count is a multiple of 32 or ends at n. May run on several threads at once for disjoint

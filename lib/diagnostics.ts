@@ -5,8 +5,15 @@
  */
 import { channel } from 'node:diagnostics_channel'
 import type { ErrorData } from './errors.ts'
-import type { Usage } from './generation.ts'
 import type { FinishReason, Timings } from './host/wire/protocol.ts'
+
+export interface Usage {
+  promptTokens: number
+  /** Prompt tokens whose keys and values were found in the prefix cache. */
+  cachedTokens: number
+  /** All that the model generated: answer, reasoning, markers, the tokens of a stop text; but not a token that ended it. */
+  completionTokens: number
+}
 
 /** Messages of 'octavo:log'. `model`: what Engine.load was given. */
 export interface LogEvent {

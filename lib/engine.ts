@@ -1,29 +1,21 @@
 /**
  * A loaded model and everything one can ask of it. The model computes on the engine thread (host-client.ts), text becomes
- * tokens on the text worker; this class only checks options, turns prompts into token ids and connects requests to streams.
+ * tokens on the text worker (prompts.ts); this class only checks options and connects requests to streams.
  */
 import { randomBytes } from 'node:crypto'
-import { tmpdir, userInfo } from 'node:os'
-import { join, resolve } from 'node:path'
+import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './call-site.ts'
-import { dropOldestTurns } from './context-fit.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
 import type { Generation } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
-import type {
-  EngineStats,
-  LoadedInfo,
-  ModelInfo,
-  RequestSpec,
-  SamplingSpec,
-  SchedulingPolicy,
-} from './host/wire/protocol.ts'
+import type { EngineStats, LoadedInfo, ModelInfo, RequestSpec, SamplingSpec, StopToken } from './host/wire/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
+import { hostOptions, textSource } from './host-options.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
-import { openCheckpoint } from './model/checkpoint.ts'
-import { locateModel, type ModelLocation } from './model/locate.ts'
+import type { CheckedConversation, CheckedMessage, RenderedPrompt, RenderOptions } from './messages.ts'
+import { locateModel } from './model/locate.ts'
 import { assertPlatform } from './native.ts'
 import type {
   GenerateOptions,
@@ -39,21 +31,23 @@ import {
   countSchema,
   generateSchema,
   idsSchema,
-  invalidArgument,
   loadSchema,
-  parse,
   pathSchema,
+  renderSchema,
   restoreSchema,
   scoreSchema,
   sessionSchema,
   textSchema,
   tokenizeSchema,
 } from './options.ts'
+import { type Prompt, type PromptSource, Prompts, splitOptions, tokenIds } from './prompts.ts'
 import { type Score, ScoreStream } from './score.ts'
-import type { SavedSession, SessionHost, SessionState, Turn, VerbatimMessage } from './session.ts'
+import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts'
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
-import { TextService, type TextSource } from './text/text-service.ts'
+import { abortReason, onAbort } from './signals.ts'
+import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
+import { TextService } from './text/text-service.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
 /** What is known about a loaded model. */
@@ -67,6 +61,10 @@ export interface EngineModel extends ModelInfo {
   eosIds: number[]
 }
 
+type OutputOptions = Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt'>> & { markers?: ReasoningMarkers | undefined }
+
+type RestoreChanges = CheckedConversation & { overflow?: SessionState['overflow'] | undefined }
+
 const closedError: ErrorData = { code: 'ENGINE_CLOSED', message: 'The engine is closed.', details: {} }
 
 /** Milliseconds since the epoch, fractional; comparable between threads. */
@@ -76,18 +74,26 @@ export class Engine {
   readonly model: EngineModel
   readonly #host: HostClient
   readonly #text: TextService
+  readonly #prompts: Prompts
   readonly #log: Log
   readonly #kv: KvIdentity
+  /** Undefined: the model does not mark its reasoning. */
+  readonly #markers: ReasoningMarkers | undefined
+  /** Control tokens by name. */
+  readonly #control: ReadonlyMap<string, number>
   #closing: Promise<void> | undefined
 
-  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log) {
+  private constructor(host: HostClient, text: TextService, loaded: LoadedInfo, log: Log, eosIds: number[]) {
     this.#host = host
     this.#text = text
     this.#log = log
     this.#kv = loaded.kv
-    const { bosId, eosIds, hasChatTemplate } = text.info
+    this.#markers = reasoningMarkers(text.templateSource, text.control)
+    this.#control = new Map(text.control.map(({ id, text }) => [text, id]))
+    const { bosId, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
-    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds: [...eosIds] })
+    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
+    this.#prompts = new Prompts(text, this.model)
   }
 
   /**
@@ -101,7 +107,7 @@ export class Engine {
 
   static async #start(options: ParsedLoad, site: CallSite): Promise<Engine> {
     const { signal } = options
-    signal?.throwIfAborted()
+    if (signal?.aborted) throw abortReason(signal)
     const startedMs = now()
     const named = () => ({ model: options.model, durationMs: now() - startedMs })
     publishLoad({ type: 'start', model: options.model })
@@ -117,16 +123,20 @@ export class Engine {
         onLog: log,
         ...{ isolation: options.isolation, restart: options.restart, now },
       })
-      starting = TextService.start({ source: textSource(location), signal: off.signal })
+      const { chatTemplate } = options
+      starting = TextService.start({ source: textSource(location), chatTemplate, signal: off.signal })
       const [loaded, text] = await untilAborted(Promise.all([host.loaded, starting]), signal)
-      host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds: text.info.eosIds })
+      for (const note of text.info.notes) log(note)
       const { contextTokens, model } = loaded
+      const own = tokenIds(options.endTokens, model.vocabularySize, 'endTokens', site)
+      const eosIds = [...new Set([...text.info.eosIds, ...own])].sort((a, b) => a - b)
+      host.setVocabulary({ tokenBytes: text.info.tokenBytes, eosIds })
       publishLoad({ type: 'end', ...named(), contextTokens, weightBytes: model.bytes })
-      return new Engine(host, text, loaded, log)
+      return new Engine(host, text, loaded, log, eosIds)
     } catch (error) {
       off.abort()
       await Promise.allSettled([host?.close(closedError), starting?.then((text) => text.close())])
-      const reason = signal?.aborted ? signal.reason : site.error(isErrorData(error) ? error : toErrorData(error))
+      const reason = signal?.aborted ? abortReason(signal) : site.error(isErrorData(error) ? error : toErrorData(error))
       publishLoad({ type: 'error', ...named(), error: reason })
       throw reason
     }
@@ -139,9 +149,8 @@ export class Engine {
    */
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
-    const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
-    if (messages !== undefined) return this.#chat(messages, sampling, site)
-    return this.#generate(() => this.#prompt(prompt!, parseSpecial, site), sampling, site, {})
+    const { source, sampling } = splitOptions(parse(generateSchema, options, 'options', site))
+    return this.#request(source, sampling, site, () => this.#prompts.read(source, site))
   }
 
   /**
@@ -150,23 +159,32 @@ export class Engine {
    */
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
-    const { prompt, messages, parseSpecial, ...sampling } = parse(generateSchema, options, 'options', site)
+    const { source, sampling } = splitOptions(parse(generateSchema, options, 'options', site))
     const count = parse(countSchema, n, 'n', site)
     const { seed } = sampling
     if (seed !== undefined && seed > Number.MAX_SAFE_INTEGER - count + 1)
       throw invalidArgument(site, 'seed', `at most ${Number.MAX_SAFE_INTEGER - count + 1} for ${count} samples`, seed)
-    let tokens: Int32Array | Promise<Int32Array> | undefined
-    const once = (tokenize: () => Int32Array | Promise<Int32Array>) => {
-      tokens ??= tokenize()
-      return tokens
+    let made: Prompt | Promise<Prompt> | undefined
+    const once = () => {
+      made ??= this.#prompts.read(source, site)
+      return made
     }
     return Array.from({ length: count }, (_, i) => {
-      // Of its own: Node warns of many listeners on one signal.
-      const signal = sampling.signal && AbortSignal.any([sampling.signal])
-      const one = { ...sampling, ...(signal && { signal }), ...(seed !== undefined && { seed: seed + i }) }
-      if (messages !== undefined) return this.#chat(messages, one, site, undefined, once)
-      return this.#generate(() => once(() => this.#prompt(prompt!, parseSpecial, site)), one, site, {})
+      const one = seed === undefined ? sampling : { ...sampling, seed: seed + i }
+      return this.#request(source, one, site, once)
     })
+  }
+
+  /**
+   * The prompt that a conversation becomes: what `generate` with these options would send. Rejects with TEMPLATE_ERROR. It may be
+   * longer than the context.
+   */
+  renderPrompt(options: RenderOptions): Promise<RenderedPrompt> {
+    const site = new CallSite(this.renderPrompt)
+    const conversation = parse(renderSchema, options, 'options', site)
+    this.#assertOpen(site)
+    this.#prompts.assertTemplate(site, conversation)
+    return this.#prompts.render(conversation).catch(rethrowAt(site))
   }
 
   /** Starts a conversation. It costs nothing until its first turn and holds no memory between turns. */
@@ -174,37 +192,38 @@ export class Engine {
     const site = new CallSite(this.session)
     const parsed = parse(sessionSchema, options, 'options', site)
     this.#assertOpen(site)
-    this.#assertTemplate(site)
-    const { system, overflow } = parsed
+    this.#prompts.assertTemplate(site, parsed)
+    const { system, overflow, ...conversation } = parsed
     const messages = system === undefined ? [] : [{ role: 'system', content: system }]
-    return new Session(this.#sessionHost, { messages, overflow, tenant: '', cacheId: '' })
+    return new Session(this.#sessionHost, { messages, turns: [], conversation, overflow, tenant: '', cacheId: '' })
   }
 
   /**
    * Goes on with a conversation that `session.save()` wrote. What the file holds of the computation comes back into the cache, for
    * this session and its forks alone; pass the same `tenant` as before, if any, to find it. Rejects with FILE_NOT_FOUND, IO_ERROR,
-   * and SESSION_INVALID when the file is damaged, or was made with another model or other numerics.
+   * NO_CHAT_TEMPLATE when neither model nor file nor option has one, and SESSION_INVALID when the file is damaged, or was made with
+   * another model or other numerics.
    */
-  restoreSession(path: string, options: RestoreOptions = {}): Promise<Session> {
+  restoreSession(path: string | URL, options: RestoreOptions = {}): Promise<Session> {
     const site = new CallSite(this.restoreSession)
     const checked = parse(pathSchema, path, 'path', site)
-    const { overflow } = parse(restoreSchema, options, 'options', site)
+    const changed = parse(restoreSchema, options, 'options', site)
     this.#assertOpen(site)
-    this.#assertTemplate(site)
-    return this.#restore(resolve(checked), overflow).catch(rethrowAt(site))
+    return this.#restore(checked, changed, site).catch(rethrowAt(site))
   }
 
   /** The log-probability of each token of a text given all before it, and the text's perplexity. */
   score(options: ScoreOptions): Promise<Score> {
     const site = new CallSite(this.score)
     const { prompt, parseSpecial, signal, priority, tenant, deadlines } = parse(scoreSchema, options, 'options', site)
-    const pending = this.#prompt(prompt, parseSpecial, site)
+    this.#assertOpen(site)
+    const pending = this.#prompts.read({ prompt, parseSpecial }, site)
     const stream = new ScoreStream(site, signal, RequestTrace.start(this.model.name, 'score'))
     const sampling = this.#samplingSpec(parse(generateSchema, { prompt: '' }, 'options', site), 0, site)
     const askedAtMs = now()
-    this.#whenReady(pending, stream, (tokens) => {
+    this.#whenReady(pending, stream, ({ tokens }) => {
       if (tokens.length < 2) return stream.reject(invalidArgument(site, 'prompt', 'at least two tokens', tokens.length))
-      if (tokens.length > this.model.contextTokens) return stream.fail(this.#overflow(tokens.length))
+      if (tokens.length > this.model.contextTokens) return stream.fail(this.#prompts.overflow(tokens.length))
       const rest = { mode: 'score', maxTokens: 0, ignoreEos: false, sampling, salt: tenant, askedAtMs } as const
       const request = { tokens, ...rest, stop: [], priority, tenant, ...(deadlines && { deadlines }) }
       stream.attach(this.#host.open(stream, request), tokens)
@@ -260,100 +279,100 @@ export class Engine {
   }
 
   readonly #sessionHost: SessionHost = {
-    start: (turn) => this.#chat(turn.messages, turn.sampling, turn.site, turn),
+    start: (turn) => this.#turn(turn),
+    render: (turn) => {
+      this.#assertOpen(turn.site)
+      return this.#prompts.renderTurn(turn).catch(rethrowAt(turn.site))
+    },
     save: (state, path, site) => {
       this.#assertOpen(site)
-      return this.#save(state, resolve(path)).catch(rethrowAt(site))
+      return this.#save(state, path).catch(rethrowAt(site))
     },
   }
 
-  async #save({ messages, overflow, tenant, cacheId }: SessionState, path: string): Promise<SavedSession> {
+  async #save(state: SessionState, path: string): Promise<SavedSession> {
+    const { messages, turns, conversation, overflow, tenant, cacheId } = state
     // Whatever the next question is, its prompt begins like this one's.
-    const next = [...messages, { role: 'user', content: '.' }]
-    const prompt = await this.#text.tokenizeChat(next, { addGenerationPrompt: true })
+    const next: CheckedMessage[] = [...messages, { role: 'user', content: '.' }]
+    const prompt = (await this.#prompts.render({ ...conversation, messages: next })).tokens
     const length = Math.min(prompt.length, this.model.contextTokens)
-    const tokens = prompt.slice(0, length - (length % kvBlockTokens))
-    const plain = messages.map(({ role, content, tokens }) =>
-      tokens === undefined ? { role, content } : { role, content, tokens: Array.from(tokens) },
-    )
-    const content = { ...this.#kv, history: { tenant, overflow, messages: plain }, tokens }
+    const tokens = Int32Array.from(prompt.slice(0, length - (length % kvBlockTokens)))
+    const content = { ...this.#kv, history: { tenant, overflow, messages, turns, conversation }, tokens }
     return writeSession(path, content, (partial, offset, seed) =>
       this.#host.transfer('kvSave', { path: partial, offset, tokens, salt: saltOf(tenant, cacheId), seed }),
     )
   }
 
-  async #restore(path: string, overflow: SessionState['overflow'] | undefined): Promise<Session> {
+  async #restore(path: string, changed: RestoreChanges, site: CallSite): Promise<Session> {
     const { history, tokens, blocks, offset, seed } = await readSession(path, this.#kv, this.model.vocabularySize)
+    const { overflow, ...others } = changed
+    const given = Object.entries(others).filter(([, value]) => value !== undefined)
+    const conversation: CheckedConversation = { ...history.conversation, ...Object.fromEntries(given) }
+    this.#prompts.assertTemplate(site, conversation)
     const cacheId = randomBytes(16).toString('hex')
     const known = tokens.slice(0, blocks * kvBlockTokens)
     const file = { path, offset, tokens: known, salt: saltOf(history.tenant, cacheId), seed }
     if (blocks > 0) await this.#host.transfer('kvRestore', file)
     const error = this.#unusable()
     if (error !== undefined) throw fromErrorData(error)
-    const messages = history.messages.map(({ role, content, tokens }) =>
-      tokens === undefined ? { role, content } : { role, content, tokens: Int32Array.from(tokens) },
-    )
-    const state = { messages, overflow: overflow ?? history.overflow, tenant: history.tenant, cacheId }
+    const state = { ...history, conversation, overflow: overflow ?? history.overflow, cacheId }
     return new Session(this.#sessionHost, state)
   }
 
-  #chat(
-    messages: VerbatimMessage[],
+  #turn(turn: Turn): RunningGeneration {
+    const { conversation, sampling, site, cacheId, onEnd } = turn
+    return this.#request(conversation, sampling, site, () => this.#prompts.readTurn(turn), { cacheId, onEnd })
+  }
+
+  #request(
+    source: PromptSource,
     sampling: ParsedSampling,
     site: CallSite,
-    turn?: Turn,
-    once = (tokenize: () => Int32Array | Promise<Int32Array>) => tokenize(),
+    make: () => Prompt | Promise<Prompt>,
+    { cacheId, onEnd }: Partial<Pick<Turn, 'cacheId' | 'onEnd'>> = {},
   ): RunningGeneration {
     this.#assertOpen(site)
-    this.#assertTemplate(site)
-    const tokenize = () =>
-      turn === undefined || turn.droppable === 0
-        ? once(() =>
-            this.#text.tokenizeChat(messages, { addGenerationPrompt: true, maxTokens: this.model.contextTokens }),
-          )
-        : this.#fitTurn(turn)
-    const { dropPrefixSpace } = this.#text.info
-    const salt = saltOf(sampling.tenant, turn?.cacheId ?? '')
-    return this.#generate(tokenize, sampling, site, { dropPrefixSpace, salt }, turn?.onEnd)
+    if (!('messages' in source)) return this.#generate(make, sampling, site, {})
+    this.#prompts.assertTemplate(site, source)
+    const { chatTemplate, continueFinalMessage } = source
+    const markers = chatTemplate === undefined ? this.#markers : reasoningMarkers(chatTemplate, this.#text.control)
+    // What goes on with a message is a part of it, with the space before its first word and all.
+    const dropPrefixSpace = this.#text.info.dropPrefixSpace && !continueFinalMessage
+    const reasoning = sampling.reasoning ?? (markers === undefined || continueFinalMessage ? 'keep' : 'split')
+    const salt = saltOf(sampling.tenant, cacheId ?? '')
+    return this.#generate(make, { ...sampling, reasoning }, site, { dropPrefixSpace, salt, markers }, onEnd)
   }
 
-  async #fitTurn({ messages, sampling, droppable, onDropped }: Turn): Promise<Int32Array> {
-    const system = messages.length - 2 * droppable - 1
-    const { tokens, dropped } = await dropOldestTurns({
-      ...{ turns: droppable, contextTokens: this.model.contextTokens, maxTokens: sampling.maxTokens },
-      tokenize: (pairs) =>
-        this.#text.tokenizeChat(messages.toSpliced(system, 2 * pairs), { addGenerationPrompt: true }),
-    })
-    onDropped(dropped)
-    return tokens
-  }
-
-  /** `tokenize` is called when every option is known to be good: nobody would look at its promise after a throw. */
+  /** `make` is called when every option is known to be good: nobody would look at its promise after a throw. */
   #generate(
-    tokenize: () => Int32Array | Promise<Int32Array>,
+    make: () => Prompt | Promise<Prompt>,
     options: ParsedSampling,
     site: CallSite,
-    output: Partial<Pick<RequestSpec, 'dropPrefixSpace' | 'salt'>>,
+    { markers: known = this.#markers, ...output }: OutputOptions,
     onEnd?: Turn['onEnd'],
   ): RunningGeneration {
     this.#assertOpen(site)
     const seed = options.seed ?? randomBytes(6).readUIntBE(0, 6)
     const sampling = this.#samplingSpec(options, seed, site)
-    const pending = tokenize()
+    const stopTokens = this.#stopTokens(options, site)
+    const markers = options.reasoning === 'split' ? (known ?? usualMarkers) : undefined
+    const pending = make()
     const { signal, stop, ignoreEos, priority, tenant, deadlines } = options
     const askedAtMs = now()
     const trace = RequestTrace.start(this.model.name, 'generate')
     const generation = new RunningGeneration({ site, seed, askedAtMs, now, signal, trace, ...(onEnd && { onEnd }) })
-    this.#whenReady(pending, generation, (tokens) => {
+    this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
-      if (tokens.length >= this.model.contextTokens) return generation.fail(this.#overflow(tokens.length))
+      if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
       const spec: Omit<RequestSpec, 'id'> = {
         mode: 'generate',
         tokens,
         maxTokens,
         stop,
+        ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
+        ...(markers && { reasoning: { ...markers, begun: endsInReasoning(text, markers) } }),
         sampling,
         salt: tenant,
         askedAtMs,
@@ -369,17 +388,17 @@ export class Engine {
 
   /** Posts a request when its tokens are there, unless it ended or the engine was closed meanwhile. */
   #whenReady(
-    pending: Int32Array | Promise<Int32Array>,
+    pending: Prompt | Promise<Prompt>,
     stream: { ended: boolean; fail(error: ErrorData): void },
-    open: (tokens: Int32Array) => void,
+    open: (prompt: Prompt) => void,
   ): void {
-    const ready = (tokens: Int32Array) => {
+    const ready = (prompt: Prompt) => {
       if (stream.ended) return
       const error = this.#unusable()
       if (error !== undefined) stream.fail(error)
-      else open(tokens)
+      else open(prompt)
     }
-    if (pending instanceof Int32Array) ready(pending)
+    if ('tokens' in pending) ready(pending)
     else pending.then(ready, (error) => stream.fail(this.#unusable() ?? this.#noticed(toErrorData(error))))
   }
 
@@ -395,24 +414,14 @@ export class Engine {
     return samplingSpec(options, { seed, vocabulary, modelVocabulary: this.model.vocabularySize }, site)
   }
 
-  #prompt(
-    prompt: string | number[] | Int32Array,
-    parseSpecial: boolean,
-    site: CallSite,
-  ): Int32Array | Promise<Int32Array> {
-    this.#assertOpen(site)
-    if (typeof prompt !== 'string') return tokenIds(prompt, this.model.vocabularySize, 'prompt', site)
-    const { contextTokens: maxTokens } = this.model
-    return this.#text.tokenize(prompt, { parseSpecial, addBos: this.#text.info.addBos, maxTokens })
-  }
-
-  #overflow(promptTokens: number): ErrorData {
-    const { contextTokens } = this.model
-    return {
-      code: 'CONTEXT_OVERFLOW',
-      message: `The prompt has ${promptTokens} tokens; prompt and output together may have ${contextTokens}.`,
-      details: { promptTokens, contextTokens },
-    }
+  /** A stop text that names a control token, which has no text, is that token. */
+  #stopTokens({ stop, stopTokens }: ParsedSampling, site: CallSite): StopToken[] {
+    const named = stop.flatMap((text) => {
+      const token = this.#control.get(text)
+      return token === undefined ? [] : [{ token, text }]
+    })
+    const ids = tokenIds(stopTokens, this.model.vocabularySize, 'stopTokens', site)
+    return [...named, ...Array.from(ids, (token) => ({ token }))]
   }
 
   #unusable(): ErrorData | undefined {
@@ -423,53 +432,10 @@ export class Engine {
     const error = this.#unusable()
     if (error !== undefined) throw site.error(error)
   }
-
-  #assertTemplate(site: CallSite): void {
-    if (this.model.chatTemplate) return
-    const message = 'The model has no chat template; give a prompt instead of messages.'
-    throw site.error({ code: 'NO_CHAT_TEMPLATE', message, details: { model: this.model.name } })
-  }
 }
 
 /** Cached prefixes are shared within a tenant; a session with a cacheId shares its own with nobody. */
 const saltOf = (tenant: string, cacheId: string): string => (cacheId === '' ? tenant : `${tenant}\0${cacheId}`)
-
-/** A synthetic model's vocabulary exists in memory only. */
-function textSource(location: ModelLocation): TextSource {
-  if (location.kind === 'files') return { kind: 'gguf', path: location.files[0]! }
-  return { kind: 'metadata', metadata: openCheckpoint(location).metadata }
-}
-
-function hostOptions(options: ParsedLoad, location: ModelLocation) {
-  return {
-    model: location,
-    backend: options.device === 'reference' ? 'reference' : 'cpu',
-    isa: options.internal.isa ?? null,
-    sharingFolder: sharingFolder(options.shareWeights),
-    threads: options.threads,
-    contextTokens: options.contextTokens,
-    kvMemoryBytes: options.kv.memory,
-    kvDtype: options.kv.dtype,
-    prefixCache: options.prefixCache,
-    stepTokens: options.internal.stepTokens,
-    maxSequences: options.internal.maxSequences,
-    policy: schedulingPolicy(options),
-    checkBlocks: options.internal.checkBlocks,
-    recordFile: options.internal.recordFile,
-  } as const
-}
-
-/** Null: weights are not shared between processes. */
-function sharingFolder(shareWeights: boolean | string): string | null {
-  if (typeof shareWeights === 'string') return resolve(shareWeights)
-  return shareWeights ? join(tmpdir(), `octavo-${userInfo().uid}`) : null
-}
-
-function schedulingPolicy({ objective, maxStepMs, queue, tenants, idleTimeoutMs }: ParsedLoad): SchedulingPolicy {
-  const weights = Object.fromEntries(Object.entries(tenants).map(([name, { weight }]) => [name, weight]))
-  const { maxRequests: maxQueuedRequests, maxTokens: maxQueuedTokens } = queue
-  return { objective, maxStepMs, maxQueuedRequests, maxQueuedTokens, idleTimeoutMs, weights }
-}
 
 function samplingSpec(
   options: ParsedSampling,
@@ -490,22 +456,11 @@ function samplingSpec(
   return { ...numbers, seed, logprobs, vocabulary, biasTokens, biasValues }
 }
 
-/** A checked copy of ids. */
-function tokenIds(ids: number[] | Int32Array, vocabularySize: number, option: string, site: CallSite): Int32Array {
-  for (let i = 0; i < ids.length; i++) {
-    const id = ids[i]!
-    if (Number.isInteger(id) && id >= 0 && id < vocabularySize) continue
-    throw invalidArgument(site, `${option}[${i}]`, `a token id from 0 to ${vocabularySize - 1}`, id)
-  }
-  return Int32Array.from(ids)
-}
-
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const ignore = onAbort(signal, () => reject(abortReason(signal)))
+    promise.then(resolve, reject).finally(ignore)
   })
 }
 

@@ -4,38 +4,49 @@
  * engine) until they were read. Without an iterator the generation runs to its end.
  */
 import type { CallSite } from './call-site.ts'
-import type { RequestTrace } from './diagnostics.ts'
+import type { RequestTrace, Usage } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
-import type { FinishReason, RequestEnd, StepPart, Timings, TokenLogprob } from './host/wire/protocol.ts'
+import { tokenRole } from './host/output/token-text.ts'
+import type { FinishReason, RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
+import { abortReason, onAbort } from './signals.ts'
 
 /**
  * What a step brought this generation: a token, as a rule. Of a small model, whose steps take a few milliseconds, it is what up to 16
- * of them brought in 16 ms. The output's very first token is never held back.
+ * of them brought in 16 ms. Tokens come with the text they spell: those of an unfinished character, or of what may be a stop text or a
+ * marker of reasoning, come with a later part or, when that is what they were, never.
  */
 export interface GenerationPart {
-  /** Empty while a character or a possible stop string is incomplete. The texts joined equal the result's text. */
+  /** The texts joined equal the result's text. */
   text: string
+  /** Those that spell `text`. */
   tokens: number[]
+  /** Comes before the text, as a rule; absent: none in this part. */
+  reasoning?: string
+  reasoningTokens?: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
 }
 
-export interface Usage {
-  promptTokens: number
-  /** Prompt tokens whose keys and values were found in the prefix cache. */
-  cachedTokens: number
-  completionTokens: number
-}
-
 export interface GenerationResult {
   text: string
-  /** The output's ids; the end-of-text token that ended it is not among them. */
+  /**
+   * The ids that spell the text: detokenised they give it (behind white space where reasoning came before). Where a stop text begins
+   * within a token, that token is not among them, and the text has some characters more; neither is the token that ended the answer.
+   * A character that the end cut apart is U+FFFD in the text, and its ids are here.
+   */
   tokens: number[]
+  /** What the model thought before its answer, without markers and white space around it; absent when there was none. */
+  reasoning?: string
+  /** The ids that spell the reasoning and white space around it; one that spells a piece of a marker, too, is not among them. */
+  reasoningTokens?: number[]
   finishReason: FinishReason
+  /** With finishReason 'stop': which of the stop texts, stop tokens, or end tokens of the model it was. */
+  stop?: StopMatch
   usage: Usage
   timings: Timings
   /** The seed that was used: given again, it draws the same tokens. */
   seed: number
+  /** One entry for each of `tokens`. */
   logprobs?: TokenLogprob[]
 }
 
@@ -48,7 +59,7 @@ export interface Generation extends AsyncIterable<GenerationPart> {
    */
   readonly result: Promise<GenerationResult>
   /** What came so far; readable at any time. */
-  readonly partial: { text: string; tokens: number[] }
+  readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
   cancel(): void
 }
@@ -80,8 +91,11 @@ export interface GenerationSetup {
   now: () => number
   signal?: AbortSignal | undefined
   trace?: RequestTrace | undefined
-  /** Called once, before the result settles; the result is undefined when it failed. */
-  onEnd?: (result: GenerationResult | undefined) => void
+  /**
+   * Called once, before the result settles; the result is undefined when it failed. `ids`: the output as far as it was given out, the
+   * reasoning and its markers included.
+   */
+  onEnd?: (result: GenerationResult | undefined, ids: readonly number[]) => void
 }
 
 export class RunningGeneration implements Generation, Stream {
@@ -90,6 +104,9 @@ export class RunningGeneration implements Generation, Stream {
   readonly #tokens: number[] = []
   readonly #logprobs: TokenLogprob[] = []
   #text = ''
+  #reasoning = ''
+  readonly #reasoningTokens: number[] = []
+  readonly #ids: number[] = []
   #queue: GenerationPart[] = []
   /** Tokens in the queue. */
   #unread = 0
@@ -105,7 +122,7 @@ export class RunningGeneration implements Generation, Stream {
   /** Boxed, because anything may be an abort's reason; taken by the first `next()` that meets it. */
   #failure: { error: unknown } | undefined
   #settle!: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void }
-  readonly #onAbort = () => this.#abort()
+  #ignoreSignal: (() => void) | undefined
 
   constructor(setup: GenerationSetup) {
     this.#setup = setup
@@ -114,11 +131,12 @@ export class RunningGeneration implements Generation, Stream {
     })
     this.result.catch(() => {})
     if (setup.signal?.aborted) this.#abort()
-    else setup.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    else if (setup.signal) this.#ignoreSignal = onAbort(setup.signal, () => this.#abort())
   }
 
-  get partial(): { text: string; tokens: number[] } {
-    return { text: this.#text, tokens: [...this.#tokens] }
+  get partial(): { text: string; tokens: number[]; reasoning?: string } {
+    const reasoning = this.#reasoning === '' ? undefined : { reasoning: this.#reasoning }
+    return { text: this.#text, tokens: [...this.#tokens], ...reasoning }
   }
 
   get ended(): boolean {
@@ -142,7 +160,7 @@ export class RunningGeneration implements Generation, Stream {
     const waitedMs = this.#setup.now() - this.#setup.askedAtMs
     this.#finish({
       reason: 'cancelled',
-      cachedTokens: 0,
+      ...{ cachedTokens: 0, generatedTokens: 0 },
       timings: {
         ...{ queueMs: waitedMs, prefillMs: 0, firstTokenMs: 0, totalMs: waitedMs },
         ...{ tokensPerSecond: 0, interTokenMs: { p50: 0, p99: 0 }, preemptions: 0 },
@@ -152,17 +170,26 @@ export class RunningGeneration implements Generation, Stream {
 
   part(part: StepPart): void {
     if (this.#ended) return
-    const { text, tokens, logprobs, end } = part
+    const { text, tokens, reasoning, end } = part
     if (tokens.length > 0) this.#setup.trace?.token()
-    if (tokens.length > 0 || text !== '') {
-      this.#text += text
-      for (const token of tokens) this.#tokens.push(token)
-      if (logprobs !== undefined) this.#logprobs.push(...logprobs)
-      this.#deliver(logprobs === undefined ? { text, tokens } : { text, tokens, logprobs })
+    if (tokens.length > 0 || text !== '' || reasoning !== undefined) {
+      for (const token of tokens) this.#ids.push(token)
+      this.#take(partOf(part))
     }
     if (end === undefined) this.#pauseIfUnread()
     else if ('error' in end) this.fail(end.error)
     else this.#finish(end)
+  }
+
+  #take(part: GenerationPart): void {
+    const { text, tokens, logprobs, reasoning = '', reasoningTokens } = part
+    this.#text += text
+    this.#reasoning += reasoning
+    for (const token of tokens) this.#tokens.push(token)
+    if (logprobs !== undefined) this.#logprobs.push(...logprobs)
+    if (reasoningTokens !== undefined) this.#reasoningTokens.push(...reasoningTokens)
+    // Markers alone are nothing to a reader.
+    if (text !== '' || reasoning !== '' || tokensOf(part) > 0) this.#deliver(part)
   }
 
   fail(error: ErrorData): void {
@@ -200,7 +227,7 @@ export class RunningGeneration implements Generation, Stream {
     this.#iterating = true
     const part = this.#queue.shift()
     if (part !== undefined) {
-      this.#unread -= part.tokens.length
+      this.#unread -= tokensOf(part)
       if (this.#paused && this.#unread <= resumeTokens) {
         this.#paused = false
         if (!this.#ended) this.#control?.resume()
@@ -221,7 +248,7 @@ export class RunningGeneration implements Generation, Stream {
     if (waiter !== undefined) waiter.resolve({ done: false, value: part })
     else if (!this.#left) {
       this.#queue.push(part)
-      this.#unread += part.tokens.length
+      this.#unread += tokensOf(part)
     }
   }
 
@@ -235,16 +262,19 @@ export class RunningGeneration implements Generation, Stream {
     if (this.#ended) return
     this.#queue = []
     this.#unread = 0
-    this.reject(this.#setup.signal!.reason)
+    this.reject(abortReason(this.#setup.signal!))
     this.#control?.cancel()
   }
 
-  #finish({ reason, cachedTokens, timings }: Exclude<RequestEnd, { error: ErrorData }>): void {
+  #finish(end: Exclude<RequestEnd, { error: ErrorData }>): void {
+    const { reason, stop, cachedTokens, generatedTokens, timings } = end
     const result: GenerationResult = {
       text: this.#text,
       tokens: this.#tokens,
+      ...(this.#reasoning !== '' && { reasoning: this.#reasoning, reasoningTokens: this.#reasoningTokens }),
       finishReason: reason,
-      usage: { promptTokens: this.#promptTokens, cachedTokens, completionTokens: this.#tokens.length },
+      ...(stop && { stop }),
+      usage: { promptTokens: this.#promptTokens, cachedTokens, completionTokens: generatedTokens },
       timings,
       seed: this.#setup.seed,
     }
@@ -257,12 +287,26 @@ export class RunningGeneration implements Generation, Stream {
 
   #end(result: GenerationResult | undefined): void {
     this.#ended = true
-    this.#setup.signal?.removeEventListener('abort', this.#onAbort)
-    this.#setup.onEnd?.(result)
+    this.#ignoreSignal?.()
+    this.#setup.onEnd?.(result, this.#ids)
   }
 
   #finishWaiters(): void {
     for (const waiter of this.#waiters) waiter.resolve({ done: true, value: undefined })
     this.#waiters = []
+  }
+}
+
+const tokensOf = ({ tokens, reasoningTokens }: GenerationPart): number => tokens.length + (reasoningTokens?.length ?? 0)
+
+/** A part as a reader sees it: markers are nobody's, and log-probabilities are those of the answer. */
+function partOf({ text, tokens, reasoning, roles, logprobs }: StepPart): GenerationPart {
+  if (roles === undefined) return logprobs === undefined ? { text, tokens } : { text, tokens, logprobs }
+  const ofRole = <T>(list: T[], role: number) => list.filter((_, i) => roles[i] === role)
+  const thought = ofRole(tokens, tokenRole.reasoning)
+  return {
+    ...{ text, tokens: ofRole(tokens, tokenRole.answer) },
+    ...((reasoning !== undefined || thought.length > 0) && { reasoning: reasoning ?? '', reasoningTokens: thought }),
+    ...(logprobs && { logprobs: ofRole(logprobs, tokenRole.answer) }),
   }
 }

@@ -7,18 +7,19 @@
 import type { ErrorData } from './errors.ts'
 import { fromErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
-import type { KvFile } from './host/kv-transfer.ts'
-import { packStats, type StatsRow, unpackStats } from './host/record/stats.ts'
-import type { StepRecords } from './host/record/step-trace.ts'
+import { packStats, unpackStats } from './host/record/stats.ts'
 import { processWire } from './host/wire/process-wire.ts'
 import type {
   EngineStats,
   FromHost,
   HostOptions,
+  KvFile,
   LoadedInfo,
   LoadProgress,
   RequestSpec,
+  StatsRow,
   StepPart,
+  StepRecords,
   VocabularyData,
 } from './host/wire/protocol.ts'
 import { threadWire } from './host/wire/thread-wire.ts'
@@ -45,8 +46,10 @@ interface Entry {
   request: RequestSpec
   paused: boolean
   cancelled: boolean
-  /** What came so far, kept only where a restart may need it. */
+  /** What came so far, kept only where a restart may need it: tokens, and characters of text and reasoning. */
   received: number[]
+  text: number
+  reasoning: number
   firstTokenAtMs: number
   restarts: number
 }
@@ -112,7 +115,15 @@ export class HostClient {
   open(stream: Stream, spec: Omit<RequestSpec, 'id'>): StreamControl {
     const id = this.#nextId++
     const request = { id, ...spec }
-    const state = { paused: false, cancelled: false, received: [], firstTokenAtMs: 0, restarts: 0 }
+    const state = {
+      paused: false,
+      cancelled: false,
+      received: [],
+      text: 0,
+      reasoning: 0,
+      firstTokenAtMs: 0,
+      restarts: 0,
+    }
     const entry: Entry = { stream, request, ...state }
     this.#streams.set(id, entry)
     this.#count(1)
@@ -229,6 +240,8 @@ export class HostClient {
     } else if (this.#setup.restart) {
       entry.firstTokenAtMs ||= this.#setup.now()
       for (const token of part.tokens) entry.received.push(token)
+      entry.text += part.text.length
+      entry.reasoning += part.reasoning?.length ?? 0
     }
     entry.stream.part(part)
   }
@@ -273,8 +286,9 @@ export class HostClient {
   }
 
   /** The order of arrival stays, because ids keep it. */
-  #reopen(id: number, { request, received, firstTokenAtMs, paused, cancelled }: Entry): void {
-    const resumed = { tokens: Int32Array.from(received), firstTokenAtMs }
+  #reopen(id: number, entry: Entry): void {
+    const { request, received, text, reasoning, firstTokenAtMs, paused, cancelled } = entry
+    const resumed = { tokens: Int32Array.from(received), text, reasoning, firstTokenAtMs }
     this.#wire.post({ type: 'request', request: { ...request, resumed } })
     if (paused) this.#wire.post({ type: 'pause', id })
     if (cancelled) this.#wire.post({ type: 'cancel', id })

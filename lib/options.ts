@@ -1,23 +1,31 @@
 /**
- * Every public option: its documentation, its schema and its default, in one place. `parse` throws INVALID_ARGUMENT at the call,
- * with the caller's stack, naming the option, what was expected and what was found.
+ * Every public option: its documentation, its schema and its default, in one place; those of conversations are in messages.ts. They
+ * are checked by arguments.ts.
  */
-import { z } from 'zod'
-import type { CallSite } from './call-site.ts'
+import { types } from 'node:util'
 import type { LoadProgress } from './host/wire/protocol.ts'
+import {
+  type ChatMessage,
+  type ConversationOptions,
+  conversationShape,
+  endMismatch,
+  messagesSchema,
+  promptEndShape,
+  templateOptionsSchema,
+} from './messages.ts'
 import { type KvDtype, kvDtypes } from './native.ts'
-
-/** One message of a conversation. */
-export interface ChatMessage {
-  /** 'system', 'user', 'assistant', or what else the model's template knows. */
-  role: string
-  content: string
-  name?: string | undefined
-}
+import { absolutePath, pathOf } from './paths.ts'
+import { isAbortSignal } from './signals.ts'
+import * as z from './zod.ts'
 
 export interface LoadOptions {
-  /** A GGUF file (of a split model: its first part), 'stories' for the embedded model, or 'synthetic:<preset>'. */
-  model: string
+  /**
+   * A GGUF file by its path or `file:` URL (of a split model: its first part), 'stories' for the embedded model, or
+   * 'synthetic:<preset>'. Paths are resolved at the call, here and everywhere.
+   */
+  model: string | URL
+  /** A Jinja template for conversations, used instead of the model's own. */
+  chatTemplate?: string | undefined
   /** 'auto' takes the best device. 'reference' is the slow executable specification, for tests. Default 'auto'. */
   device?: 'auto' | 'cpu' | 'reference' | undefined
   /** Threads to compute with. Default 'auto': every CPU that this process may use. */
@@ -42,6 +50,8 @@ export interface LoadOptions {
         memory?: number | string | undefined
       }
     | undefined
+  /** Tokens that end a generation beside the model's own. */
+  endTokens?: number[] | undefined
   /** Whether requests find KV that earlier ones with the same beginning computed. Default true. */
   prefixCache?: boolean | undefined
   /**
@@ -73,7 +83,7 @@ export interface LoadOptions {
    * or `octavo-<uid>` in the system's temporary folder; it must belong to this user alone. Where sharing is not to be had, weights are read as
    * ever, and `onLog` says why. Default false.
    */
-  shareWeights?: boolean | string | undefined
+  shareWeights?: boolean | string | URL | undefined
   /** Called while loading. */
   onProgress?: ((progress: LoadProgress) => void) | undefined
   /** Called with lines that a log may want: nothing is ever printed. They go to the diagnostics channel 'octavo:log', too. */
@@ -133,26 +143,46 @@ export interface SamplingOptions extends RequestOptions {
   logitBias?: Record<number, number> | undefined
   /** Same seed, same tokens. Default: random, returned in the result. */
   seed?: number | undefined
-  /** Texts to end before. They are not part of the text. */
+  /**
+   * Texts to end before. They are part of neither text nor tokens. They are looked for in the answer, not in reasoning that comes
+   * apart; one that is the name of a control token ends the generation when that token is drawn, too.
+   */
   stop?: string | string[] | undefined
-  /** n: report each token's log-probability and the n most likely tokens. Default false. */
+  /** Tokens that end the generation wherever they are drawn, and are part of neither text nor tokens. */
+  stopTokens?: number[] | undefined
+  /**
+   * 'split': what the model thinks between its markers comes apart as `reasoning`, `text` is the answer alone. 'keep': the text is
+   * everything as the model wrote it. Default: 'split' for messages and sessions when the model's template or vocabulary has such
+   * markers, 'keep' for prompts.
+   */
+  reasoning?: 'split' | 'keep' | undefined
+  /** n: report the log-probability of each of the answer's tokens and the n most likely ones. Default false. */
   logprobs?: false | number | undefined
-  /** Whether to go on at end-of-text tokens. Default false: such a token ends the generation and is part of neither text nor tokens. */
+  /**
+   * Whether to go on at the model's end tokens. Default false: such a token ends the generation and is part of neither text nor
+   * tokens. Those of `stop` and `stopTokens` end it in any case.
+   */
   ignoreEos?: boolean | undefined
   /** Aborts the generation: iterator and result reject with `signal.reason`. */
   signal?: AbortSignal | undefined
 }
 
-export interface GenerateOptions extends SamplingOptions {
+/** With `messages`, what is said of `RenderOptions` holds for those options here. */
+export interface GenerateOptions extends SamplingOptions, ConversationOptions {
   /** Text or token ids; either this or `messages`. */
   prompt?: string | number[] | Int32Array | undefined
   /** A conversation, rendered with the model's chat template. */
-  messages?: ChatMessage[] | undefined
+  messages?: readonly ChatMessage[] | undefined
+  /** Whether the prompt ends with the beginning of an answer. Default true. */
+  addGenerationPrompt?: boolean | undefined
+  /** Whether the last message, an assistant's, is left open: the generation's text is what comes after it. Default false. */
+  continueFinalMessage?: boolean | undefined
   /** Whether control tokens written in a text prompt become such. Default false. */
   parseSpecial?: boolean | undefined
 }
 
-export interface SessionOptions {
+/** Tools, documents and a template of a session hold for all of its turns. */
+export interface SessionOptions extends ConversationOptions {
   /** The system message. */
   system?: string | undefined
   /**
@@ -164,8 +194,17 @@ export interface SessionOptions {
   overflow?: 'error' | 'dropOldest' | undefined
 }
 
-export interface RestoreOptions {
-  /** See SessionOptions. Default: as the saved session had it. */
+/** One turn of a session. */
+export interface TurnOptions extends SamplingOptions {
+  /** Variables of the template for this turn, beside the session's and before them. */
+  templateOptions?: Record<string, unknown> | undefined
+  /** Whether the last message given, an assistant's, is the beginning of the answer. Default false. */
+  continueFinalMessage?: boolean | undefined
+}
+
+/** Default: as the saved session had them. */
+export interface RestoreOptions extends ConversationOptions {
+  /** See SessionOptions. */
   overflow?: 'error' | 'dropOldest' | undefined
 }
 
@@ -196,25 +235,33 @@ const bytes = z
     return Math.floor(Number(number) * units[unit!]!)
   })
 const callback = <F>() => z.custom<F>((value) => typeof value === 'function', 'a function')
-const signal = z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'an AbortSignal').optional()
+const signal = z.custom<AbortSignal>(isAbortSignal, 'an AbortSignal').optional()
 /** Ids are checked against the vocabulary by the engine. */
 const prompt = z.custom<string | number[] | Int32Array>(
-  (value) => typeof value === 'string' || value instanceof Int32Array || Array.isArray(value),
+  (value) => typeof value === 'string' || types.isInt32Array(value) || Array.isArray(value),
   'a string, an array of token ids or an Int32Array',
 )
-const message = z.strictObject({ role: z.string().min(1), content: z.string(), name: z.string().optional() })
+/** Ids are checked against the vocabulary by the engine. */
+const tokenList = z.array(z.int().min(0)).max(1024).default([])
+const isPath = (value: unknown) => pathOf(value) !== undefined
+const modelText = "a file's path or file: URL, 'stories' or 'synthetic:<preset>'"
+/** Absolute. */
+const path = (expected: string) =>
+  z.custom<string | URL>(isPath, expected).transform((value) => absolutePath(pathOf(value)!)!)
 
 const tenantName = z.string().max(256)
 const overflow = z.enum(['error', 'dropOldest'])
 
 export const loadSchema = z.strictObject({
-  model: z.string().min(1),
+  model: z.custom<string | URL>(isPath, modelText).transform((value) => pathOf(value)!),
+  chatTemplate: conversationShape.chatTemplate,
   device: z.enum(['auto', 'cpu', 'reference']).default('auto'),
   threads: z
     .union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" })
     .default('auto'),
   contextTokens: z.int().min(2).optional(),
   kv: z.strictObject({ dtype: z.enum(kvDtypes).default('f16'), memory: bytes.optional() }).prefault({}),
+  endTokens: tokenList,
   prefixCache: z.boolean().default(true),
   objective: z.enum(['latency', 'throughput']).default('latency'),
   maxStepMs: z.number().min(1).max(60_000).default(50),
@@ -236,7 +283,9 @@ export const loadSchema = z.strictObject({
     .default(60_000),
   isolation: z.enum(['thread', 'process']).default('thread'),
   restart: z.boolean().default(false),
-  shareWeights: z.union([z.boolean(), z.string().min(1)], { error: "true, false or a folder's name" }).default(false),
+  shareWeights: z
+    .union([z.boolean(), path('a folder')], { error: "true, false, or a folder's path or file: URL" })
+    .default(false),
   onProgress: callback<(progress: LoadProgress) => void>().optional(),
   onLog: callback<(message: string) => void>().optional(),
   signal,
@@ -246,7 +295,7 @@ export const loadSchema = z.strictObject({
       stepTokens: z.int().min(1).max(8192).default(512),
       maxSequences: z.int().min(1).max(4096).default(256),
       checkBlocks: z.boolean().default(false),
-      recordFile: z.string().optional(),
+      recordFile: path('a path').optional(),
     })
     .prefault({}),
 })
@@ -303,6 +352,8 @@ const samplingShape = {
     })
     .transform((stop) => (typeof stop === 'string' ? [stop] : stop))
     .prefault([]),
+  stopTokens: tokenList,
+  reasoning: z.enum(['split', 'keep']).optional(),
   logprobs: z
     .union([z.literal(false), z.int().min(0).max(100)], { error: 'false or an integer from 0 to 100' })
     .default(false),
@@ -310,30 +361,58 @@ const samplingShape = {
   signal,
 }
 
-export const samplingSchema = z.strictObject(samplingShape)
-
 export const generateSchema = z
   .strictObject({
     prompt: prompt.optional(),
-    messages: z.array(message).min(1).optional(),
+    messages: messagesSchema.optional(),
+    ...conversationShape,
+    ...promptEndShape,
     parseSpecial: z.boolean().default(false),
     ...samplingShape,
   })
   .check(({ value, issues }) => {
     const combination = (path: string, expected: string) =>
       issues.push({ code: 'custom', message: expected, path: [path], input: value })
-    if ((value.prompt === undefined) === (value.messages === undefined)) {
-      combination(value.prompt === undefined ? 'prompt' : 'messages', 'either prompt or messages')
-    } else if (value.parseSpecial && typeof value.prompt !== 'string') {
+    const { prompt, messages } = value
+    if ((prompt === undefined) === (messages === undefined)) {
+      combination(prompt === undefined ? 'prompt' : 'messages', 'either prompt or messages')
+    } else if (value.parseSpecial && typeof prompt !== 'string') {
       combination('parseSpecial', 'parseSpecial only with a prompt that is text')
+    } else if (messages === undefined) {
+      const other = onlyWithMessages.find((name) => value[name] !== undefined && value[name] !== false)
+      if (other !== undefined) combination(other, `${other} only with messages`)
+    } else {
+      const mismatch = endMismatch(messages.at(-1), value)
+      if (mismatch !== undefined) combination(...mismatch)
     }
   })
+
+const onlyWithMessages = [
+  ...(Object.keys(conversationShape) as (keyof typeof conversationShape)[]),
+  ...(Object.keys(promptEndShape) as (keyof typeof promptEndShape)[]),
+]
+
+export const renderSchema = z
+  .strictObject({ messages: messagesSchema, ...conversationShape, ...promptEndShape })
+  .check(({ value, issues }) => {
+    const mismatch = endMismatch(value.messages.at(-1), value)
+    if (mismatch === undefined) return
+    const [option, message] = mismatch
+    issues.push({ code: 'custom', message, path: [option], input: value })
+  })
+
+export const turnSchema = z.strictObject({
+  ...samplingShape,
+  templateOptions: templateOptionsSchema.optional(),
+  continueFinalMessage: z.boolean().default(false),
+})
 
 export const sessionSchema = z.strictObject({
   system: z.string().optional(),
   overflow: overflow.default('error'),
+  ...conversationShape,
 })
-export const restoreSchema = z.strictObject({ overflow: overflow.optional() })
+export const restoreSchema = z.strictObject({ overflow: overflow.optional(), ...conversationShape })
 export const scoreSchema = z.strictObject({
   prompt,
   parseSpecial: z.boolean().default(false),
@@ -346,92 +425,16 @@ export const tokenizeSchema = z.strictObject({
   addBos: z.boolean().default(false),
 })
 export const textSchema = z.string()
-export const pathSchema = z.string().min(1)
+export const pathSchema = path('a path, or a file: URL')
+
 export const idsSchema = z.custom<number[] | Int32Array>(
-  (value) => value instanceof Int32Array || Array.isArray(value),
+  (value) => types.isInt32Array(value) || Array.isArray(value),
   'an array of token ids or an Int32Array',
 )
 
 export type ParsedLoad = z.output<typeof loadSchema>
-export type ParsedSampling = z.output<typeof samplingSchema>
+export type ParsedSampling = z.output<z.ZodObject<typeof samplingShape>>
 export type ParsedRequest = Pick<ParsedSampling, 'priority' | 'tenant' | 'deadlines'>
 export type ParsedSession = z.output<typeof sessionSchema>
 export type ParsedGenerate = z.output<typeof generateSchema>
 export type ParsedScore = z.output<typeof scoreSchema>
-
-/** The options with defaults filled in. `what` names the argument in messages, `site` is the caller. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string, site: CallSite): z.output<S> {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]!
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined
-  const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])]
-  throw invalidArgument(
-    site,
-    path.length === 0 ? what : path.map(String).join('.'),
-    expectation(issue, schema),
-    at(value, path),
-  )
-}
-
-/** INVALID_ARGUMENT for what a schema cannot know. */
-export function invalidArgument(site: CallSite, option: string, expected: string, found: unknown) {
-  const shown = describe(found)
-  const message = `Option ${option}: expected ${expected}, found ${shown}.`
-  return site.error({ code: 'INVALID_ARGUMENT', message, details: { option, expected, found: shown } })
-}
-
-type Issue = z.core.$ZodIssue
-
-function expectation(issue: Issue, schema: z.ZodType): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return issue.expected === 'int'
-        ? 'an integer'
-        : `${/^[aeiou]/.test(issue.expected) ? 'an' : 'a'} ${issue.expected}`
-    case 'too_small':
-      return bound(issue.inclusive ? 'at least' : 'more than', issue.minimum, issue.origin)
-    case 'too_big':
-      return bound(issue.inclusive === false ? 'less than' : 'at most', issue.maximum, issue.origin)
-    case 'invalid_value':
-      return issue.values.map((value) => describe(value)).join(' or ')
-    case 'unrecognized_keys':
-      return `no such option; there are ${keysAt(schema, issue.path).join(', ')}`
-    default:
-      return issue.message
-  }
-}
-
-function bound(relation: string, limit: number | bigint, origin: string): string {
-  if (origin === 'string') return limit === 1 ? 'a non-empty string' : `${relation} ${limit} characters`
-  return origin === 'array' ? `${relation} ${limit} entries` : `a number, ${relation} ${limit}`
-}
-
-/** The keys that an object in the schema knows, for the message about one it does not. */
-function keysAt(schema: z.ZodType, path: PropertyKey[]): string[] {
-  let node: unknown = schema
-  for (const key of [undefined, ...path]) {
-    if (key !== undefined)
-      node = typeof key === 'number' ? (node as z.ZodArray).element : (node as z.ZodObject).shape[String(key)]
-    while (node instanceof z.ZodOptional || node instanceof z.ZodDefault || node instanceof z.ZodPrefault)
-      node = node.unwrap()
-  }
-  return node instanceof z.ZodObject ? Object.keys(node.shape).filter((key) => key !== 'internal') : []
-}
-
-function at(value: unknown, path: PropertyKey[]): unknown {
-  return path.reduce((inner: unknown, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
-}
-
-const shownCharacters = 60
-
-function describe(value: unknown): string {
-  if (typeof value === 'function') return 'a function'
-  if (typeof value !== 'string' && typeof value !== 'object') return String(value)
-  if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
-    const name = value.constructor?.name
-    if (name !== undefined && name !== 'Object') return `a ${name}`
-  }
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > shownCharacters ? `${text.slice(0, shownCharacters)}...` : text
-}

@@ -4,6 +4,7 @@ import type { RequestTrace } from './diagnostics.ts'
 import type { ErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import type { StepPart } from './host/wire/protocol.ts'
+import { abortReason, onAbort } from './signals.ts'
 
 export interface Score {
   tokens: number[]
@@ -20,22 +21,22 @@ export class ScoreStream implements Stream {
   #tokens: Int32Array = new Int32Array(0)
   ended = false
   readonly #site: CallSite
-  readonly #signal: AbortSignal | undefined
   readonly #trace: RequestTrace | undefined
-  readonly #onAbort = () => {
-    this.reject(this.#signal!.reason)
-    this.#control?.cancel()
-  }
+  #ignoreSignal: (() => void) | undefined
 
   constructor(site: CallSite, signal: AbortSignal | undefined, trace?: RequestTrace) {
     this.#site = site
-    this.#signal = signal
     this.#trace = trace
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
-    if (signal?.aborted) this.#onAbort()
-    else signal?.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal === undefined) return
+    const abort = () => {
+      this.reject(abortReason(signal))
+      this.#control?.cancel()
+    }
+    if (signal.aborted) abort()
+    else this.#ignoreSignal = onAbort(signal, abort)
   }
 
   attach(control: StreamControl, tokens: Int32Array): void {
@@ -70,6 +71,6 @@ export class ScoreStream implements Stream {
 
   #end(): void {
     this.ended = true
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#ignoreSignal?.()
   }
 }

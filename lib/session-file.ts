@@ -2,7 +2,7 @@
  * A conversation in a file: its history, and the keys and values that were computed for it. Little endian:
  *
  *      0  89 6f 63 74 61 76 6f 0a      "octavo" so that neither text nor a file changed in transfer looks like it
- *      8  u32 version                  1
+ *      8  u32 version                  2
  *     12  u32 numerics, u32 history    bytes of these sections
  *     20  u32 tokens, u32 blocks       ids in the section below; blocks in the file, of 16 tokens each
  *     28  u32 blockBytes               bytes of one block (Backend::kv_export)
@@ -18,10 +18,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
-import { z } from 'zod'
 import { OctavoError } from './errors.ts'
 import { digestBytes, invalidSession } from './host/kv-transfer.ts'
 import { kvBlockTokens } from './kv-blocks.ts'
+import { conversationShape, messageSchema } from './messages.ts'
+import type { SessionState, VerbatimMessage } from './session.ts'
+import * as z from './zod.ts'
 
 /** What the blocks of a file depend on beside their tokens. */
 export interface KvIdentity {
@@ -32,19 +34,16 @@ export interface KvIdentity {
   blockBytes: number
 }
 
-const messageSchema = z.strictObject({
-  role: z.string().min(1),
-  content: z.string(),
-  tokens: z.array(z.int().min(0)).optional(),
-})
 const historySchema = z.strictObject({
   tenant: z.string().max(256),
   overflow: z.enum(['error', 'dropOldest']),
-  messages: z.array(messageSchema),
+  messages: z.array(z.unknown()),
+  turns: z.array(z.int().min(1)),
+  conversation: z.strictObject(conversationShape),
 })
 
 /** A session without its keys and values. */
-export type SessionHistory = z.output<typeof historySchema>
+export type SessionHistory = Omit<SessionState, 'cacheId'>
 
 export interface SessionContent extends KvIdentity {
   history: SessionHistory
@@ -61,7 +60,7 @@ export interface SessionFile extends SessionContent {
 }
 
 const magic = Buffer.from('\x89octavo\n', 'latin1')
-const version = 1
+const version = 2
 const headerBytes = 96
 const checkedBytes = 64
 /** A context of any model is far below; so is a history that was ever typed. */
@@ -180,7 +179,7 @@ function decode(
   return { model, numerics, blockBytes, history, tokens, blocks, offset: headerBytes + sections.length, seed }
 }
 
-/** A system message or none, then questions and answers in turn: what a session holds between two turns. */
+/** A system message or none, then turns, each with its answer at the end: what a session holds between two turns. */
 function decodeHistory(path: string, text: string, vocabulary: number): SessionHistory {
   let value: unknown
   try {
@@ -188,21 +187,45 @@ function decodeHistory(path: string, text: string, vocabulary: number): SessionH
   } catch {
     throw invalidSession(path, 'a history in JSON', 'something else')
   }
-  const { data, error } = historySchema.safeParse(value)
-  if (data === undefined) {
-    const issue = error!.issues[0]!
-    throw invalidSession(path, `a history whose ${issue.path.join('.') || 'value'} is right`, issue.message)
+  const { messages: given, turns, ...rest } = checkHistory(path, historySchema.safeParse(value))
+  const first = given.length - turns.reduce((sum, count) => sum + count, 0)
+  if (first < 0) throw invalidSession(path, `turns of ${given.length} messages`, `of ${given.length - first}`)
+  const ends = new Set<number>()
+  for (let i = 0, end = first; i < turns.length; i++) {
+    end += turns[i]!
+    ends.add(end - 1)
   }
-  const first = data.messages[0]?.role === 'system' ? 1 : 0
-  const roles = ['user', 'assistant']
-  data.messages.forEach(({ role, tokens = [] }, i) => {
-    const turn = i - first
-    if (turn >= 0 && role !== roles[turn % 2])
-      throw invalidSession(path, `message ${i} of ${roles[turn % 2]}`, `of ${JSON.stringify(role.slice(0, 20))}`)
-    for (const token of tokens) checkToken(path, token, vocabulary)
-  })
-  if ((data.messages.length - first) % 2 !== 0) throw invalidSession(path, 'an answer to each question', 'one without')
-  return data
+  const messages = given.map((message, i) => decodeMessage(path, message, i, ends.has(i), vocabulary))
+  if (first > 1 || (first === 1 && messages[0]!.role !== 'system'))
+    throw invalidSession(path, 'a system message or none before the turns', `${first} messages`)
+  for (const at of ends)
+    if (messages[at]!.role !== 'assistant') throw invalidSession(path, `an answer in message ${at}`, 'none')
+  return { ...rest, messages, turns }
+}
+
+/** An answer's ids are its own; anything else by that name is a caller's. */
+function decodeMessage(
+  path: string,
+  value: unknown,
+  at: number,
+  isAnswer: boolean,
+  vocabulary: number,
+): VerbatimMessage {
+  const { tokens, ...message } = Object(value) as { tokens?: unknown }
+  const checked = checkHistory(path, messageSchema.safeParse(isAnswer ? message : value), ['messages', at])
+  if (!isAnswer || tokens === undefined) return checked
+  const ids = checkHistory(path, idsSchema.safeParse(tokens), ['messages', at, 'tokens'])
+  for (const token of ids) checkToken(path, token, vocabulary)
+  return { ...checked, tokens: Int32Array.from(ids) }
+}
+
+const idsSchema = z.array(z.int().min(0))
+
+function checkHistory<T>(path: string, { data, error }: z.ZodSafeParseResult<T>, at: PropertyKey[] = []): T {
+  if (error === undefined) return data
+  const issue = error.issues[0]!
+  const where = [...at, ...issue.path].map(String).join('.') || 'value'
+  throw invalidSession(path, `a history whose ${where} is right`, issue.message)
 }
 
 function encodeSections(path: string, { numerics, history, tokens }: SessionContent): Buffer[] {
@@ -210,7 +233,10 @@ function encodeSections(path: string, { numerics, history, tokens }: SessionCont
   tokens.forEach((token, i) => {
     ids.writeInt32LE(token, 4 * i)
   })
-  const text = Buffer.from(JSON.stringify(history))
+  const messages = history.messages.map((message) =>
+    message.tokens instanceof Int32Array ? { ...message, tokens: Array.from(message.tokens) } : message,
+  )
+  const text = Buffer.from(JSON.stringify({ ...history, messages }))
   if (text.length <= mostHistoryBytes) return [Buffer.from(numerics), text, ids]
   const details = { path, expected: mostHistoryBytes, found: text.length }
   const message = `The history has ${text.length} bytes; a session file takes ${mostHistoryBytes}.`

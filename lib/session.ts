@@ -1,24 +1,43 @@
 /**
- * A conversation: a system message and turns. Answers are kept as text and, verbatim, as the ids the model generated: the next
- * turn's prompt begins with exactly the tokens of this one, so that its keys and values are found again through the prefix
- * cache. A session owns no cache blocks; when they were evicted in between, they are recomputed unnoticed.
+ * A conversation: a system message and turns. The prompt of a turn is the template applied to the history as `history` shows it.
+ * Beside an answer are the ids that the model generated for it: where they spell what the template makes of the answer, the next
+ * prompt has these very ids, so that their keys and values are found again through the prefix cache. A session owns no cache blocks;
+ * when they were evicted in between, they are recomputed unnoticed.
  *
- * A turn counts when its generation resolves, a cancelled one with its partial answer. One that rejects (an abort, an overflow,
- * a failure) leaves the history as it was. With overflow 'dropOldest' a turn that counts may have cost the oldest ones (context-fit.ts).
+ * A turn is what was asked, one message or several, and the answer. It counts when its generation resolves, a cancelled one with its
+ * partial answer. One that rejects (an abort, an overflow, a failure) leaves the history as it was. With overflow 'dropOldest' a turn
+ * that counts may have cost the oldest ones (context-fit.ts).
  */
+import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './call-site.ts'
 import type { Generation, GenerationResult, RunningGeneration } from './generation.ts'
-import type { ChatMessage, ParsedSampling, ParsedSession, SamplingOptions } from './options.ts'
-import { parse, pathSchema, samplingSchema, textSchema } from './options.ts'
+import type {
+  ChatMessage,
+  CheckedConversation,
+  CheckedMessage,
+  Conversation,
+  RenderedPrompt,
+  TextPart,
+} from './messages.ts'
+import { endMismatch, turnMessagesSchema } from './messages.ts'
+import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
+import { pathSchema, turnSchema } from './options.ts'
 
-/** A message whose ids are known: rendered as they are. */
-export interface VerbatimMessage extends ChatMessage {
+/** A message with the ids that the model generated for it, its reasoning and markers included. */
+export interface VerbatimMessage extends CheckedMessage {
   tokens?: Int32Array
 }
+
+/** What a turn begins with: a user's text, its parts, a message (a tool's result), or several. */
+export type TurnMessage = string | readonly TextPart[] | ChatMessage | readonly ChatMessage[]
 
 /** What a session is between two turns. */
 export interface SessionState {
   messages: VerbatimMessage[]
+  /** How many messages each turn has, its answer included; they are the last of `messages`. */
+  turns: number[]
+  /** What the template is given beside messages, in every turn. */
+  conversation: CheckedConversation
   overflow: ParsedSession['overflow']
   /** Who asked for the last turn. */
   tenant: string
@@ -38,21 +57,24 @@ export interface SavedSession {
 
 /** One turn, as a session asks its engine for it. */
 export interface Turn {
-  messages: VerbatimMessage[]
+  conversation: Conversation
   sampling: ParsedSampling
   site: CallSite
   cacheId: string
-  /** Pairs of messages, after the system message, that may be left out when the context is too small; the oldest first. */
+  /** Earlier turns that may be left out when the context is too small; the oldest first, the system message never. */
   droppable: number
+  /** The conversation without so many of them. */
+  without(turns: number): Conversation
   /** That many were left out. */
-  onDropped(pairs: number): void
-  onEnd(result: GenerationResult | undefined): void
+  onDropped(turns: number): void
+  onEnd(result: GenerationResult | undefined, ids: readonly number[]): void
 }
 
 /** What a session needs of its engine. */
 export interface SessionHost {
   /** Throws when the engine is closed. */
   start(turn: Turn): RunningGeneration
+  render(turn: Turn): Promise<RenderedPrompt>
   save(state: SessionState, path: string, site: CallSite): Promise<SavedSession>
 }
 
@@ -60,58 +82,79 @@ export class Session {
   readonly #host: SessionHost
   readonly #overflow: ParsedSession['overflow']
   readonly #messages: VerbatimMessage[] = []
+  readonly #turns: number[] = []
+  readonly #conversation: CheckedConversation
   readonly #cacheId: string
   #tenant: string
   #running: RunningGeneration | undefined
   #closed = false
 
   /** @internal Use `engine.session()` or `engine.restoreSession()`. */
-  constructor(host: SessionHost, { messages, overflow, tenant, cacheId }: SessionState) {
+  constructor(host: SessionHost, { messages, turns, conversation, overflow, tenant, cacheId }: SessionState) {
     this.#host = host
     this.#overflow = overflow
     this.#messages.push(...messages)
+    this.#turns.push(...turns)
+    this.#conversation = conversation
     this.#tenant = tenant
     this.#cacheId = cacheId
   }
 
-  /** The system message and all finished turns that were not dropped. */
+  /** The system message and all finished turns that were not dropped. An answer's reasoning is its `reasoning_content`. */
   get history(): ChatMessage[] {
-    return this.#messages.map(({ role, content }) => ({ role, content }))
+    return this.#messages.map((message) => structuredClone(withoutIds(message)))
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
-  generate(message: string, options: SamplingOptions = {}): Generation {
+  generate(message: TurnMessage, options: TurnOptions = {}): Generation {
     const site = new CallSite(this.generate)
-    const content = parse(textSchema, message, 'message', site)
-    const sampling = parse(samplingSchema, options, 'options', site)
+    const { asked, turn } = this.#turn(message, options, site)
     this.#assertIdle(site)
-    const user = { role: 'user', content }
     let ended = false
     let dropped = 0
-    const onEnd = (result: GenerationResult | undefined) => {
+    const onEnd: Turn['onEnd'] = (result, ids) => {
       ended = true
       this.#running = undefined
       if (result === undefined) return
-      this.#tenant = sampling.tenant
-      this.#messages.splice(this.#first, 2 * dropped)
-      this.#messages.push(user, { role: 'assistant', content: result.text, tokens: Int32Array.from(result.tokens) })
+      this.#tenant = turn.sampling.tenant
+      this.#messages.splice(this.#first, sum(this.#turns.slice(0, dropped)))
+      this.#turns.splice(0, dropped)
+      const { continueFinalMessage } = turn.conversation
+      const said = continueFinalMessage ? asked.slice(0, -1) : asked
+      this.#messages.push(...said, continueFinalMessage ? continued(asked.at(-1)!, result) : answerOf(result, ids))
+      this.#turns.push(said.length + 1)
     }
-    const onDropped = (pairs: number) => {
-      dropped = pairs
+    const onDropped = (turns: number) => {
+      dropped = turns
     }
-    const messages = [...this.#messages, user]
-    const droppable = this.#overflow === 'dropOldest' ? (this.#messages.length - this.#first) / 2 : 0
-    const generation = this.#host.start({
-      messages,
-      sampling,
-      site,
-      cacheId: this.#cacheId,
-      droppable,
-      onDropped,
-      onEnd,
-    })
+    const generation = this.#host.start({ ...turn, onDropped, onEnd })
     if (!ended) this.#running = generation
     return generation
+  }
+
+  /** The prompt that `generate` with these arguments would send. Nothing is added to the history. */
+  renderPrompt(message: TurnMessage, options: TurnOptions = {}): Promise<RenderedPrompt> {
+    const site = new CallSite(this.renderPrompt)
+    const { turn } = this.#turn(message, options, site)
+    this.#assertIdle(site)
+    return this.#host.render({ ...turn, onDropped: () => {}, onEnd: () => {} })
+  }
+
+  #turn(message: TurnMessage, options: TurnOptions, site: CallSite) {
+    const asked = parse(turnMessagesSchema, message, 'message', site)
+    const { templateOptions, continueFinalMessage, ...sampling } = parse(turnSchema, options, 'options', site)
+    const mismatch = endMismatch(asked.at(-1), { continueFinalMessage })
+    if (mismatch !== undefined) throw invalidArgument(site, ...mismatch, continueFinalMessage)
+    const [messages, turns, first] = [[...this.#messages, ...asked], [...this.#turns], this.#first]
+    const variables = { ...this.#conversation.templateOptions, ...templateOptions }
+    const common = { ...this.#conversation, templateOptions: variables, continueFinalMessage }
+    const without = (dropped: number): Conversation => ({
+      ...common,
+      messages: messages.toSpliced(first, sum(turns.slice(0, dropped))),
+    })
+    const droppable = this.#overflow === 'dropOldest' ? turns.length : 0
+    const conversation = { ...common, messages }
+    return { asked, turn: { conversation, sampling, site, cacheId: this.#cacheId, droppable, without } }
   }
 
   /**
@@ -128,7 +171,7 @@ export class Session {
    * on from there, in any process that has loaded the same model. A file that exists is replaced when the new one is complete.
    * Throws SESSION_BUSY while an answer is being generated; rejects with IO_ERROR, ENGINE_CLOSED, ENGINE_FAILED.
    */
-  save(path: string): Promise<SavedSession> {
+  save(path: string | URL): Promise<SavedSession> {
     const site = new CallSite(this.save)
     const checked = parse(pathSchema, path, 'path', site)
     this.#assertIdle(site)
@@ -138,19 +181,20 @@ export class Session {
   /** Forgets the last turn. False when there is none. Throws SESSION_BUSY while an answer is being generated. */
   undo(): boolean {
     this.#assertIdle(new CallSite(this.undo))
-    if (this.#messages.at(-1)?.role !== 'assistant') return false
-    this.#messages.splice(-2)
+    const messages = this.#turns.pop()
+    if (messages === undefined) return false
+    this.#messages.splice(-messages)
     return true
   }
 
   get #state(): SessionState {
-    const [messages, overflow, tenant, cacheId] = [[...this.#messages], this.#overflow, this.#tenant, this.#cacheId]
-    return { messages, overflow, tenant, cacheId }
+    const [messages, turns, conversation] = [[...this.#messages], [...this.#turns], this.#conversation]
+    return { messages, turns, conversation, overflow: this.#overflow, tenant: this.#tenant, cacheId: this.#cacheId }
   }
 
   /** Where the turns begin. */
   get #first(): number {
-    return this.#messages[0]?.role === 'system' ? 1 : 0
+    return this.#messages.length - sum(this.#turns)
   }
 
   #assertIdle(site: CallSite): void {
@@ -172,4 +216,26 @@ export class Session {
   [Symbol.dispose](): void {
     this.close()
   }
+}
+
+/** A template finds the reasoning where it looks for it, and keeps it or drops it. */
+function answerOf({ text, reasoning }: GenerationResult, ids: readonly number[]): VerbatimMessage {
+  const thought = reasoning === undefined ? undefined : { reasoning_content: reasoning }
+  return { role: 'assistant', content: text, ...thought, tokens: Int32Array.from(ids) }
+}
+
+const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0)
+
+function withoutIds({ tokens, ...message }: VerbatimMessage): CheckedMessage {
+  return tokens === undefined || tokens instanceof Int32Array ? message : { ...message, tokens }
+}
+
+/** An answer that was begun by the caller: nobody knows the ids of the whole. */
+function continued(begun: CheckedMessage, { text, reasoning }: GenerationResult): VerbatimMessage {
+  const { tokens: _, content, ...others } = begun
+  const thought = reasoning && { reasoning_content: `${others.reasoning_content ?? ''}${reasoning}` }
+  const rest = { ...others, role: begun.role, ...thought }
+  if (!Array.isArray(content)) return { ...rest, content: `${content ?? ''}${text}` }
+  const last = content.at(-1)!
+  return { ...rest, content: [...content.slice(0, -1), { ...last, text: last.text + text }] }
 }

@@ -3,14 +3,8 @@
  * form. One row holds the steps with their parts (plan, compute, commit, post); every request has a track of its own with the
  * time it waited, its prompt chunks and its decoding; counters show the KV cache, queue lengths and the tokens of each step.
  */
-import {
-  type RequestRecord,
-  type StepRecords,
-  segmentField,
-  segmentFields,
-  stepField,
-  stepFields,
-} from './host/record/step-trace.ts'
+import { segmentField, segmentFields, stepField, stepFields } from './host/record/step-trace.ts'
+import type { RequestRecord, StepRecords } from './host/wire/protocol.ts'
 
 /** One event; times in microseconds since the trace began. */
 export interface TraceEvent {

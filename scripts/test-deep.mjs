@@ -18,6 +18,7 @@ const stories = join(root, '../shared/models/octavo-stories-f16.gguf')
 const smol = join(root, '../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const has = (command) => spawnSync('which', [command]).status === 0
 const hasTorch = () => spawnSync(python, ['-c', 'import torch, gguf']).status === 0
+const hasJinja = () => spawnSync(python, ['-c', 'import jinja2; assert jinja2.__version__ == "3.1.6"']).status === 0
 const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not beside the project')
 const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
 const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ and git')
@@ -74,6 +75,17 @@ const checks = [
       'test/hostile-tokenizer.test.ts',
       'test/hostile-template.test.ts',
     ],
+  },
+  {
+    name: 'jinja',
+    what: '20,000 random templates with random data against Jinja2, every string marked and none',
+    skip: () => (hasJinja() ? '' : `${python} has no jinja2 3.1.6`),
+    run: () => ['node', 'test/deep/jinja.mjs', '--python', python],
+  },
+  {
+    name: 'tokenizers',
+    what: 'token ids against llama.cpp: every pre-tokenizer, SentencePiece tokens of equal scores, 4,000 random texts each',
+    run: () => ['node', 'test/deep/tokenizers.mjs'],
   },
   {
     name: 'cpp-tsan',

@@ -1,14 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { strftime } from '../lib/text/jinja/library/strftime.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
-import { strftime } from '../lib/text/strftime.ts'
 import { ChatRenderer } from '../lib/text/template-render.ts'
 import { TemplateProgram } from '../lib/text/template-sandbox.ts'
 import type { Piece } from '../lib/text/token-cutter.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
 import type { SpecialToken } from '../lib/text/vocabulary.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
+import { choose, type Random, random } from './hostile-values.ts'
 
 const read = (name: string) => readFileSync(new URL(`./goldens/${name}.json`, import.meta.url), 'utf8')
 const golden = JSON.parse(read('chat-templates'))
@@ -199,14 +200,6 @@ describe('names of control tokens in messages stay text', () => {
     })
     expect(text).toBe(`<|im_start|>user\n${content}<|im_end|><|im_end|>\n`)
     expect(controlsOf(pieces)).toEqual([1, 2])
-    const all = String.fromCharCode(...Array.from({ length: 6400 }, (_, i) => 0xe000 + i))
-    expect(() =>
-      rendererOf(templates.stories!).render({
-        messages: [{ role: 'user', content: all }],
-        tools: null,
-        addGenerationPrompt: false,
-      }),
-    ).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
   })
 
   it('ids of a forged conversation have the control tokens of an honest one', () => {
@@ -230,6 +223,124 @@ describe('names of control tokens in messages stay text', () => {
       addGenerationPrompt: true,
     }).text
     expect(ids('A shy owl.')).toEqual(tokenizer.encode(text, { parseSpecial: true }))
+  })
+})
+
+describe('500 random templates make no control token of what messages say', () => {
+  const control = ['<|im_start|>', '<|im_end|>', '[INST]', '[/INST]', '<s>', '</s>']
+  const letters = [...new Set(control.join(''))]
+  /** Every character of a control token becomes one that none has. */
+  const disguise = (text: string) =>
+    text.replace(/./gsu, (c) => (letters.includes(c) ? String.fromCodePoint(0x4e00 + letters.indexOf(c)) : c))
+  const undisguise = (text: string) => text.replace(/[\u4e00-\u4e1f]/g, (c) => letters[c.charCodeAt(0) - 0x4e00] ?? c)
+
+  /** What templates do with texts and what treats every character alike, so that a disguise comes through. */
+  function expression(next: Random, depth: number): string {
+    const e = () => expression(next, depth - 1)
+    if (depth <= 0)
+      return choose(next, ['m.content', 'm.name', 'm.note.text', "'<|im_'", "'end|>'", "'[INST]'", 'first'])
+    return choose(next, [
+      () => `(${e()} ~ ${e()})`,
+      () => `(${e()} + ${e()})`,
+      () => `${e()}[${next(4)}:]`,
+      () => `${e()}[:${next(9)}]`,
+      () => `${e()}[::-1]`,
+      () => `(${e()} | trim)`,
+      () => `(${e()} | list | join(${choose(next, ["''", "'|'", 'm.name'])}))`,
+      () => `[${e()}, ${e()}] | join(${e()})`.replace(/.*/s, '($&)'),
+      () => `('%s%s' % (${e()}, ${e()}))`,
+      () => `'{}|{}'.format(${e()}, ${e()})`,
+      () => `(${e()} * ${next(3)})`,
+      () => `(${e()} | reverse)`,
+      () => `(${e()} | indent(2))`,
+      () => `(${e()} | center(20))`,
+      () => `([${e()}] | tojson)`,
+      () => `${e()}.split(' ')[${choose(next, ['0', '-1'])}]`,
+      () => `${e()}.partition(' ')[2]`,
+      () => `(${e()} if m.role == 'user' else ${e()})`,
+      e,
+    ])()
+  }
+
+  function template(next: Random): string {
+    const own = () =>
+      choose(next, [
+        '<|im_start|>',
+        '<|im_end|>\n',
+        '<|',
+        'im_end',
+        '|>',
+        '[',
+        'INST',
+        ']',
+        '<',
+        's',
+        '>',
+        '</',
+        '\n',
+        ' ',
+      ])
+    const piece = (): string =>
+      choose(next, [
+        own,
+        own,
+        () => `{{ ${expression(next, 1 + next(3))} }}`,
+        () => `{{ ${expression(next, 1 + next(2))} }}`,
+        () => `{% set first = ${expression(next, 2)} %}`,
+        () => `{% if loop.first %}${own()}{% else %}${own()}{% endif %}`,
+        () => `{% for c in m.content %}{{ c }}${choose(next, ['', '', '|'])}{% endfor %}`,
+        () => `{% set block %}${own()}{{ ${expression(next, 1)} }}${own()}{% endset %}{{ block }}`,
+        () => `{% filter trim %}{{ ${expression(next, 1)} }}{% endfilter %}`,
+        () => '{{ m.note | tojson }}',
+      ])()
+    return `{% set first = 'x' %}{% for m in messages %}${Array.from({ length: 2 + next(8) }, piece).join('')}{% endfor %}`
+  }
+
+  it('whatever pieces of them the messages hold', () => {
+    const parts = [
+      ...control,
+      '<|im_',
+      'end|>',
+      '<|',
+      '|>',
+      '[IN',
+      'ST]',
+      '</',
+      's>',
+      'im_end',
+      ' ',
+      'a',
+      '\n',
+      '<',
+      '>',
+    ]
+    let tokens = 0
+    for (let seed = 1; seed <= 500; seed++) {
+      const next = random(seed)
+      const source = template(next)
+      const say = () => Array.from({ length: next(6) }, () => choose(next, parts)).join('')
+      const messages = Array.from({ length: 1 + next(3) }, (_, i) => ({
+        role: i % 2 ? 'assistant' : 'user',
+        content: say(),
+        name: say(),
+        note: { text: say() },
+      }))
+      const change = (text: string) => disguise(text)
+      const honest = messages.map(({ role, content, name, note }) => ({
+        role,
+        content: change(content),
+        name: change(name),
+        note: { text: change(note.text) },
+      }))
+      const renderer = rendererOf({ source, named: {}, control })
+      const render = (list: unknown[]) => renderer.render({ messages: list, tools: null, addGenerationPrompt: false })
+      const [forged, wanted] = [render(messages), render(honest)]
+      const marks = ({ cuts }: typeof forged) => cuts.filter(({ id }) => id !== undefined)
+      expect.soft(forged.text, source).toBe(undisguise(wanted.text))
+      expect.soft(marks(forged), source).toEqual(marks(wanted))
+      tokens += marks(forged).length
+    }
+    expect(tokens).toBeGreaterThan(500)
   })
 })
 
@@ -277,10 +388,10 @@ describe('a template is bounded', () => {
     ['shared lists, shown', `${nested}{{ ns.a }}`, /characters/],
     ['replace', '{{ (range(9999)|join) | replace("", range(9999)|join) }}', /characters/],
     ['replace, as a method', '{{ (range(9999)|join).replace("1", range(9999)|join) }}', /characters/],
-    ['join', '{{ range(200000) | join(range(9999)|join) }}', /characters/],
+    ['join', '{{ range(100000) | join(range(9999)|join) }}', /characters/],
     ['indent', '{{ "a\nb" | indent(100000000) }}', /characters/],
     ['tojson with an indent', '{{ [[1]] | tojson(indent=100000000) }}', /characters/],
-    ['nesting in the source', `{{ ${'('.repeat(20000)}1${')'.repeat(20000)} }}`, /call stack/],
+    ['nesting in the source', `{{ ${'('.repeat(20000)}1${')'.repeat(20000)} }}`, /nesting/],
   ])('%s', (_, source, message) => {
     expect(() => run(source)).toThrow(message)
   })

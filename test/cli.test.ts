@@ -82,6 +82,9 @@ describe('octavo run', { timeout: 30_000 }, () => {
     expect(text(other)).not.toBe(text(first))
     const stopped = await sampled(1, '--stop', '.')
     expect(text(stopped)).toBe(text(first).slice(0, text(first).indexOf('.')))
+    const { tokens } = JSON.parse(first.stdout) as { tokens: number[] }
+    const ended = JSON.parse((await sampled(1, '--stop-token', '4095', '--stop-token', String(tokens[7]))).stdout)
+    expect(ended).toMatchObject({ tokens: tokens.slice(0, tokens.indexOf(tokens[7]!)), stop: { token: tokens[7] } })
     const short = JSON.parse((await sampled(1, '--max-tokens', '5')).stdout) as {
       tokens: number[]
       finishReason: string
@@ -165,6 +168,64 @@ describe('octavo chat', { timeout: 30_000 }, () => {
     expect(stdout.split('\n').filter((line) => line !== '').length).toBeGreaterThanOrEqual(2)
     expect(code).toBe(0)
   })
+})
+
+describe('the chat template at the command line', { timeout: 30_000 }, () => {
+  const template =
+    "{{ messages[-1].content }}|{{ mood | default('none') }}|{{ deep.a[0] | default('-') }}|{% if quick is sameas false %}slow{% endif %}|"
+  const flags = [
+    '--template-option',
+    'mood=merry = 1',
+    '--template-option',
+    'deep={"a":[5]}',
+    '--template-option',
+    'quick=false',
+  ]
+  const prompt = 'Hi|merry = 1|5|slow|'
+
+  async function inFolder(use: (file: string) => Promise<void>): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    await writeFile(join(folder, 'template.jinja'), `${template}\n`)
+    await use(join(folder, 'template.jinja')).finally(() => rm(folder, { recursive: true }))
+  }
+
+  it('is that of the file, with the options given, and --show-prompt shows what is sent', () =>
+    inFolder(async (file) => {
+      const common = ['-n', '3', ...greedy, '--chat-template', file, ...flags, '--show-prompt']
+      const run = await octavo(['run', 'stories', 'Hi', ...common])
+      expect([run.code, run.stderr.split('\n')[0]]).toEqual([0, prompt])
+      const asJson = await octavo(['run', 'stories', 'Hi', ...common, '--json'])
+      const [shown, result] = asJson.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expect(shown).toEqual({ prompt: { text: prompt, tokens: expect.any(Array) } })
+      expect(result.usage.promptTokens).toBe(shown.prompt.tokens.length)
+      expect(`${result.text}\n`).toBe(run.stdout)
+      const chat = await octavo(['chat', 'stories', ...common, '--json'], { input: 'Hi\nHi\n' })
+      const lines = chat.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expect(lines.map((line) => line.prompt?.text ?? line.text)).toEqual([prompt, result.text, prompt, result.text])
+      const plain = await octavo(['chat', 'stories', ...common], { input: 'Hi\n' })
+      expect([plain.stderr, plain.stdout]).toEqual([`${prompt}\n`, run.stdout])
+    }))
+
+  it('a file that is not there, and an option that is none', async () => {
+    const missing = await octavo(['chat', 'stories', '--chat-template', 'nowhere.jinja'])
+    expect([missing.code, missing.stderr]).toEqual([1, 'octavo: FILE_NOT_FOUND: No such file: nowhere.jinja.\n'])
+    const wrong = await octavo(['chat', 'stories', '--template-option', 'x'])
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('enable_thinking=false')])
+  })
+})
+
+it.each(['-inf', '-Infinity', '-INF'])('--logit-bias 5=%s bans a token', { timeout: 30_000 }, async (text) => {
+  const args = ['run', 'stories', story, ...greedy, '-n', '3', '--json']
+  const { tokens } = JSON.parse((await octavo(args)).stdout)
+  const banned = await octavo([...args, '--logit-bias', `${tokens[0]}=${text}`])
+  expect(banned.code).toBe(0)
+  expect(JSON.parse(banned.stdout).tokens).not.toContain(tokens[0])
 })
 
 describe('octavo inspect', { timeout: 30_000 }, () => {
@@ -307,6 +368,7 @@ describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
     ['a word where a number belongs', ['run', 'stories', 'Hi', '--temperature', 'warm']],
     ['a half where a whole number belongs', ['run', 'stories', 'Hi', '--max-tokens', '1.5']],
     ['a logit bias that is none', ['run', 'stories', 'Hi', '--logit-bias', 'the']],
+    ['a logit bias without bounds', ['run', 'stories', 'Hi', '--logit-bias', '5=inf']],
     ['no type for synthesize', ['synthesize', 'smollm2-135m', 'out.gguf', '--type', 'q9_9']],
   ])('wrong usage: %s', async (_name, args) => {
     const { code, stdout, stderr } = await octavo(args)

@@ -46,7 +46,7 @@ class FakeHost {
   }
 
   end(reason: FinishReason = 'stop', text = ''): void {
-    this.part({ text, tokens: [], end: { reason, cachedTokens: 4, timings } })
+    this.part({ text, tokens: [], end: { reason, cachedTokens: 4, generatedTokens: this.#next, timings } })
   }
 
   part(part: Omit<StepPart, 'id'>): void {

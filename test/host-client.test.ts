@@ -240,9 +240,9 @@ describe('a host that is started again', () => {
     ])
     const again = posted.flatMap((message) => (message.type === 'request' ? [message.request] : []))
     expect(again.map(({ id, resumed }) => [id, resumed])).toEqual([
-      [a.id, { tokens: Int32Array.of(7, 8, 9), firstTokenAtMs: 3 }],
-      [c.id, { tokens: Int32Array.of(), firstTokenAtMs: 0 }],
-      [d.id, { tokens: Int32Array.of(5), firstTokenAtMs: 3 }],
+      [a.id, { tokens: Int32Array.of(7, 8, 9), text: 2, reasoning: 0, firstTokenAtMs: 3 }],
+      [c.id, { tokens: Int32Array.of(), text: 0, reasoning: 0, firstTokenAtMs: 0 }],
+      [d.id, { tokens: Int32Array.of(5), text: 1, reasoning: 0, firstTokenAtMs: 3 }],
     ])
     expect(host.log).toEqual(['killed. It is started again (1 of 2).'])
     expect([a, c, d].flatMap(({ errors }) => errors)).toEqual([])

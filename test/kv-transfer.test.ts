@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { type KvFile, type KvTransferEnd, KvTransfers } from '../lib/host/kv-transfer.ts'
+import { KvTransfers } from '../lib/host/kv-transfer.ts'
+import type { KvFile, KvTransferEnd } from '../lib/host/wire/protocol.ts'
 
 const blockBytes = 100
 const record = blockBytes + 32

@@ -167,9 +167,11 @@ describe('loop', () => {
       undisturbed.send(request(1, prompt, 30, { stop }))
       const parts = undisturbed.posted.flatMap((m) => (m.type === 'step' ? m.parts : []))
       for (let n = 1; n < parts.length; n++) {
-        const tokens = Int32Array.from(parts.slice(0, n).flatMap((part) => part.tokens))
+        const before = parts.slice(0, n)
+        const tokens = Int32Array.from(before.flatMap((part) => part.tokens))
+        const told = before.reduce((sum, part) => sum + part.text.length, 0)
         const host = new Host()
-        host.send(request(1, prompt, 30, { stop, resumed: { tokens, firstTokenAtMs: 1 } }))
+        host.send(request(1, prompt, 30, { stop, resumed: { tokens, text: told, reasoning: 0, firstTokenAtMs: 1 } }))
         const rest = parts.slice(n)
         expect(host.output(1)).toMatchObject({
           text: rest.map((part) => part.text).join(''),
@@ -355,6 +357,26 @@ describe('runs of short steps', () => {
       return sum + tokens.length + (tokens.length < 60 ? 1 : 0)
     }, 0)
     expect(lastStats(host).generatedTokens).toBe(generated)
+  })
+
+  it('end at the stop tokens of requests that are open, as at an end-of-text token, and at no others', () => {
+    const whole = answer([1, 2, 3], 60, true)
+    const at = 40 + whole.slice(40).findIndex((token, i) => token !== eos && whole.indexOf(token) === 40 + i)
+    const stopTokens = [{ token: whole[at]! }]
+    const host = hostOf(1)
+    host.send(request(1, [1, 2, 3], 60, { ignoreEos: true, stopTokens }))
+    expect(host.output(1)).toMatchObject({ tokens: whole.slice(0, at), end: { reason: 'stop', stop: stopTokens[0] } })
+    // Nothing was computed past it.
+    expect(host.engine.runs.reduce((sum, steps) => sum + steps, 0)).toBe(at + 1)
+    expect(Math.max(...host.engine.runs)).toBeGreaterThan(4)
+    expect(lastStats(host).generatedTokens).toBe(at + 1)
+    expect(host.idleBlocks).toBe(64)
+    const before = host.engine.runs.length
+    host.send(request(2, [1, 2, 3], 60, { ignoreEos: true }))
+    expect(host.output(2).tokens).toEqual(whole)
+    const unstopped = hostOf(1)
+    unstopped.send(request(2, [1, 2, 3], 60, { ignoreEos: true }))
+    expect(host.engine.runs.slice(before).length).toBeLessThanOrEqual(unstopped.engine.runs.length)
   })
 
   it('say nothing of what was computed beyond a stop string', () => {

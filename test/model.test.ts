@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { OctavoError } from '../lib/errors.ts'
 import { architectures } from '../lib/model/architectures.ts'
-import { type CheckpointPart, describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
+import { describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
+import type { CheckpointPart } from '../lib/model/checkpoint-part.ts'
 import { locateModel } from '../lib/model/locate.ts'
 import { kvBytes, kvBytesAtLoad, kvBytesPerToken, memoryNeeds, scratchBytes, weightBytes } from '../lib/model/memory.ts'
 import { presetNames, presets } from '../lib/model/presets.ts'
@@ -137,6 +138,45 @@ describe('a sound header', () => {
     expect(open({ metadata: { 'llama.attention.key_length': 32 }, tensors }).desc.headSize).toBe(32)
   })
 
+  it('may have tensors with a zero dimension that nobody uses, and a name that is no text', () => {
+    const flags = { __flag__: { shape: [0] }, 'blk.0.marker': { shape: [64, 0, 2], type: 'q4_0' } }
+    const { desc, info } = open({ tensors: flags, metadata: { 'general.name': ['a'] } })
+    expect(desc).toEqual(open().desc)
+    expect(info).toEqual(open().info)
+  })
+
+  it('may have 3 heads of 16, and other widths that are no multiple of 32, in float formats', () => {
+    const tensors: Small['tensors'] = {
+      'token_embd.weight': { shape: [80, 40], type: 'f16' },
+      'output_norm.weight': { shape: [80] },
+    }
+    for (const layer of [0, 1]) {
+      for (const name of ['attn_norm', 'ffn_norm']) tensors[`blk.${layer}.${name}.weight`] = { shape: [80] }
+      for (const [name, shape] of [
+        ...([
+          ['attn_q', [80, 48]],
+          ['attn_k', [80, 16]],
+          ['attn_v', [80, 16]],
+          ['attn_output', [48, 80]],
+        ] as const),
+        ...([
+          ['ffn_gate', [80, 112]],
+          ['ffn_up', [80, 112]],
+          ['ffn_down', [112, 80]],
+        ] as const),
+      ])
+        tensors[`blk.${layer}.${name}.weight`] = { shape: [...shape], type: layer === 0 ? 'f16' : 'f32' }
+    }
+    const metadata = {
+      ...{ 'llama.embedding_length': 80, 'llama.feed_forward_length': 112 },
+      ...{ 'llama.attention.head_count': 3, 'llama.attention.head_count_kv': 1, 'llama.attention.key_length': 16 },
+    }
+    const { desc } = open({ metadata, tensors })
+    expect(desc).toMatchObject({ width: 80, heads: 3, headSize: 16, feedForward: 112 })
+    // Rows in whole tiles of 32, of just their width.
+    expect(weightBytes({ ...desc, tensors: { down: desc.tensors['layer.0.down']! } })).toBe(96 * 112 * 2)
+  })
+
   it('may have an output head, biases and one value per layer', () => {
     const { desc } = open({
       metadata: { 'llama.attention.head_count': [4, 4], 'llama.feed_forward_length': [96, 96] },
@@ -165,7 +205,7 @@ describe('a header that is not sound is refused', () => {
       'a width of no groups',
       { metadata: { 'llama.embedding_length': 60 } },
       'MODEL_UNSUPPORTED',
-      /multiple of 32, found 60/,
+      /multiple of 16, found 60/,
     ],
     ['a fractional width', { metadata: { 'llama.embedding_length': 64.5 } }, 'MODEL_INVALID', /an integer/],
     ['a bigint width', { metadata: { 'llama.embedding_length': 2n ** 60n } }, 'MODEL_INVALID', /an integer/],
@@ -244,6 +284,44 @@ describe('a header that is not sound is refused', () => {
       { tensors: { 'blk.1.attn_k.weight': { shape: [64, 32, 2], type: 'q4_0' } } },
       'MODEL_INVALID',
       /64 x 32 x 2/,
+    ],
+    [
+      'quantised weights that reduce heads of no multiple of 32',
+      {
+        metadata: {
+          'llama.attention.head_count': 3,
+          'llama.attention.head_count_kv': 1,
+          'llama.attention.key_length': 16,
+        },
+        tensors: Object.fromEntries(
+          [0, 1].flatMap((layer) => [
+            [`blk.${layer}.attn_q.weight`, { shape: [64, 48], type: 'q4_0' }],
+            [`blk.${layer}.attn_k.weight`, { shape: [64, 16], type: 'q4_0' }],
+            [`blk.${layer}.attn_v.weight`, { shape: [64, 16], type: 'q4_0' }],
+            [`blk.${layer}.attn_output.weight`, { shape: [48, 64], type: layer === 0 ? 'f16' : 'q8_0' }],
+          ]),
+        ),
+      },
+      'MODEL_UNSUPPORTED',
+      /blk\.1\.attn_output\.weight: expected rows that are a multiple of 32 wide.*found 48/,
+    ],
+    [
+      'a tensor with a zero dimension where weights are wanted',
+      { tensors: { 'blk.1.attn_k.weight': { shape: [64, 0], type: 'q4_0' } } },
+      'MODEL_INVALID',
+      /blk\.1\.attn_k\.weight: expected shape 64 x 32, found 64 x 0/,
+    ],
+    [
+      'an optional tensor with a zero dimension',
+      { tensors: { 'output.weight': { shape: [0, 40], type: 'q8_0' } } },
+      'MODEL_INVALID',
+      /output\.weight: expected shape 64 x 40, found 0 x 40/,
+    ],
+    [
+      'an embedding without rows',
+      { tensors: { 'token_embd.weight': { shape: [64, 0], type: 'q8_0' } } },
+      'MODEL_INVALID',
+      /token_embd\.weight: expected a row for each token, found 64 x 0/,
     ],
     [
       'a format that is not computed with',

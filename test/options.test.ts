@@ -1,9 +1,10 @@
 /** Every public option: defaults, what is rejected, and what the error says. */
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
+import { parse } from '../lib/arguments.ts'
 import { CallSite } from '../lib/call-site.ts'
 import { OctavoError } from '../lib/errors.ts'
-import { generateSchema, loadSchema, parse, sessionSchema, tokenizeSchema } from '../lib/options.ts'
+import { generateSchema, loadSchema, sessionSchema, tokenizeSchema } from '../lib/options.ts'
 
 function check(schema: z.ZodType, value: unknown): unknown {
   return parse(schema, value, 'options', new CallSite(check))
@@ -25,7 +26,7 @@ const load = (options: object) => errorOf(loadSchema, { model: 'm.gguf', ...opti
 describe('defaults', () => {
   it('of load', () => {
     expect(check(loadSchema, { model: 'm.gguf' })).toEqual({
-      ...{ model: 'm.gguf', device: 'auto', threads: 'auto', kv: { dtype: 'f16' }, prefixCache: true },
+      ...{ model: 'm.gguf', device: 'auto', threads: 'auto', kv: { dtype: 'f16' }, prefixCache: true, endTokens: [] },
       ...{ objective: 'latency', maxStepMs: 50, tenants: {}, idleTimeoutMs: 60_000 },
       queue: { maxRequests: 4096, maxTokens: Number.MAX_SAFE_INTEGER },
       internal: { stepTokens: 512, maxSequences: 256, checkBlocks: false },
@@ -35,8 +36,17 @@ describe('defaults', () => {
 
   it('of generate', () => {
     expect(check(generateSchema, { prompt: 'x' })).toEqual({
-      ...{ prompt: 'x', parseSpecial: false, temperature: 0.7, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1 },
-      ...{ presencePenalty: 0, frequencyPenalty: 0, logitBias: {}, stop: [], logprobs: false, ignoreEos: false },
+      ...{ prompt: 'x', parseSpecial: false, continueFinalMessage: false },
+      ...{ temperature: 0.7, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1 },
+      ...{
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        logitBias: {},
+        stop: [],
+        stopTokens: [],
+        logprobs: false,
+        ignoreEos: false,
+      },
       ...{ priority: 0, tenant: '' },
     })
   })
@@ -103,9 +113,7 @@ describe('rejected, naming option, expected and found', () => {
     [{ prompt: undefined }, 'prompt', 'either prompt or messages', 'undefined'],
     [{ messages: [{ role: 'user', content: 'x' }] }, 'messages', 'either prompt or messages', undefined],
     [{ prompt: [1], parseSpecial: true }, 'parseSpecial', 'parseSpecial only with a prompt that is text', 'true'],
-    [{ prompt: undefined, messages: [] }, 'messages', 'at least 1 entries', '[]'],
-    [{ prompt: undefined, messages: [{ role: 'user' }] }, 'messages.0.content', 'a string', 'undefined'],
-    [{ prompt: undefined, messages: [{ role: 'user', content: 'x', image: 1 }] }, 'messages.0.image', undefined, '1'],
+    [{ prompt: undefined, messages: [] }, 'messages', 'at least one message', '[]'],
     [{ topk: 3 }, 'topk', undefined, '3'],
   ])('generate %j', (options, option, expected, found) => {
     const error = generate(options)
@@ -115,8 +123,10 @@ describe('rejected, naming option, expected and found', () => {
   })
 
   it.each([
-    [{ model: 5 }, 'model', 'a string', '5'],
-    [{ model: '' }, 'model', 'a non-empty string', '""'],
+    [{ model: 5 }, 'model', "a file's path or file: URL, 'stories' or 'synthetic:<preset>'", '5'],
+    [{ model: '' }, 'model', "a file's path or file: URL, 'stories' or 'synthetic:<preset>'", '""'],
+    [{ model: new URL('https://example.org/m.gguf') }, 'model', expect.stringContaining('file: URL'), 'a URL'],
+    [{ chatTemplate: '' }, 'chatTemplate', 'a non-empty string', '""'],
     [{ device: 'tpu' }, 'device', '"auto" or "cpu" or "reference"', '"tpu"'],
     [{ threads: 0 }, 'threads', 'a number, at least 1', '0'],
     [{ threads: 'all' }, 'threads', "'auto' or an integer from 1 to 1024", '"all"'],
@@ -131,7 +141,7 @@ describe('rejected, naming option, expected and found', () => {
 
   it('an unknown option, with the ones there are', () => {
     expect(load({ gpuLayers: 3 }).message).toBe(
-      'Option gpuLayers: expected no such option; there are model, device, threads, contextTokens, kv, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
+      'Option gpuLayers: expected no such option; there are model, chatTemplate, device, threads, contextTokens, kv, endTokens, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
     )
   })
 

@@ -172,6 +172,17 @@ describe('the package', () => {
     expect(() => assertPortable(join(root, 'build/Release/octavo.node'), 'riscv64')).toThrow(/expected riscv64/)
   })
 
+  it('needs few file descriptors', async () => {
+    const program = `const { Engine } = await import('./dist/index.js')
+      const engine = await Engine.load({ model: 'stories' })
+      const { tokens } = await engine.generate({ messages: [{ role: 'user', content: 'x' }], maxTokens: 2 }).result
+      await engine.close()
+      console.log(tokens.length)`
+    const node = ['-c', 'ulimit -n 64; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program]
+    const { stdout } = await promisify(execFile)('sh', node, { cwd: root })
+    expect(stdout).toBe('2\n')
+  })
+
   it('has a program in its README that the install check can run', async () => {
     const { readmeProgram } = await import(script('readme-program.mjs'))
     expect(readmeProgram()).toMatch(/Engine\.load\([\s\S]*engine\.close\(\)/)

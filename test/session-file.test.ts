@@ -15,8 +15,10 @@ const at = (name: string) => join(folder, name)
 const checked = { checkBlocks: true }
 const load = (options: Partial<LoadOptions> = {}) => Engine.load({ model: 'stories', internal: checked, ...options })
 
-const greedy: SamplingOptions = { temperature: 0, maxTokens: 40, ignoreEos: true }
-const sampled: SamplingOptions = { temperature: 0.9, seed: 11, repetitionPenalty: 1.1, maxTokens: 40, ignoreEos: true }
+/** Goes on to the end, and draws none of the control tokens, which have no place in a history. */
+const on: SamplingOptions = { maxTokens: 40, logitBias: { 0: -1000, 1: -1000, 2: -1000 } }
+const greedy: SamplingOptions = { temperature: 0, ...on }
+const sampled: SamplingOptions = { temperature: 0.9, seed: 11, repetitionPenalty: 1.1, ...on }
 const questions = ['Tell me about a fox.', 'And the sea?', 'Who came then?', 'How did it end?']
 
 const answer = ({ text, tokens, finishReason }: GenerationResult) => ({ text, tokens, finishReason })
@@ -142,6 +144,33 @@ describe('a restored session', () => {
     const { kv } = uncached.stats()
     expect(kv.freeBlocks).toBe(kv.totalBlocks)
     await uncached.close()
+  })
+
+  it('keeps turns of several messages, tools and template options, which options of the restored one may change', async () => {
+    const tools = [{ name: 'weather', parameters: { type: 'object' } }]
+    const chatTemplate =
+      "{{ tools | tojson }}{{ mood }}{% for m in messages %}{{ m.role + m.content + (m.tokens | default('')) | string }}{% endfor %}"
+    const session = engine.session({ tools, chatTemplate, templateOptions: { mood: 'merry' } })
+    const parts = [{ type: 'text' as const, text: 'Hi' }]
+    await session.generate(
+      [
+        { role: 'tool', content: 'x', tool_call_id: 'a', tokens: 'mine' },
+        { role: 'user', content: parts },
+      ],
+      greedy,
+    ).result
+    await session.generate('And?', greedy).result
+    await session.save(at('tools'))
+    const restored = await engine.restoreSession(at('tools'))
+    expect(restored.history).toEqual(session.history)
+    const next = await session.renderPrompt('So?')
+    expect(next.text).toContain('xmine')
+    expect(await restored.renderPrompt('So?')).toEqual(next)
+    const { usage } = await restored.generate('So?', greedy).result
+    expect(usage.cachedTokens).toBeGreaterThan(0)
+    expect([restored.undo(), restored.undo(), restored.undo(), restored.undo()]).toEqual([true, true, true, false])
+    const sad = await engine.restoreSession(at('tools'), { templateOptions: { mood: 'sad' }, tools: undefined })
+    expect((await sad.renderPrompt('So?')).text).toBe(next.text.replace('merry', 'sad'))
   })
 
   it('takes only the room there is, beside requests that run', async () => {
@@ -289,18 +318,27 @@ describe('a file that is not what it should be is refused:', () => {
       return expect(restore(sealed(copy))).rejects.toThrow(message)
     }
     await section(96, numerics, 'cpu numerics 1', 'keys and values of "cpu numerics 3')
+    const head = { tenant: '', overflow: 'error', messages: [], turns: [], conversation: {} }
+    const system = { role: 'system', content: '' }
+    const turn = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: '' },
+    ]
     const histories: [unknown, string][] = [
       ['', 'a history whose value'],
-      [{ tenant: '', overflow: 'error' }, 'messages'],
-      [{ tenant: '', overflow: 'never', messages: [] }, 'overflow'],
-      [{ tenant: '', overflow: 'error', messages: [{ role: 'assistant', content: '' }] }, 'message 0 of user'],
-      [{ tenant: '', overflow: 'error', messages: [{ role: 'user', content: 'a' }] }, 'an answer to each'],
-      [{ tenant: '', overflow: 'error', messages: [{ role: 'user', content: 5 }] }, 'messages.0.content'],
-      [
-        { tenant: '', overflow: 'error', messages: [{ role: 'user', content: '', tokens: [2 ** 30] }] },
-        'token ids from 0',
-      ],
-      [{ tenant: '', overflow: 'error', messages: [], more: 1 }, 'a history'],
+      [{ ...head, messages: undefined }, 'messages'],
+      [{ ...head, overflow: 'never' }, 'overflow'],
+      [{ ...head, turns: undefined }, 'turns'],
+      [{ ...head, messages: [{ role: 'assistant', content: '' }] }, 'a system message or none before the turns'],
+      [{ ...head, messages: [system, system, ...turn], turns: [2] }, 'a system message or none before the turns'],
+      [{ ...head, messages: [system, ...turn], turns: [2, 2] }, 'turns of 3 messages, found of 4'],
+      [{ ...head, messages: [...turn, ...turn], turns: [3, 1] }, 'an answer in message 2'],
+      [{ ...head, messages: turn, turns: [0, 2] }, 'turns.0'],
+      [{ ...head, messages: [{ role: 'user', content: 5 }, turn[1]], turns: [2] }, 'messages.0.content'],
+      [{ ...head, messages: [turn[0], { ...turn[1], tokens: [2 ** 30] }], turns: [2] }, 'token ids from 0'],
+      [{ ...head, messages: [turn[0], { ...turn[1], tokens: ['a'] }], turns: [2] }, 'messages.1.tokens.0'],
+      [{ ...head, conversation: { tools: [{ name: '' }] } }, 'conversation.tools.0.name'],
+      [{ ...head, more: 1 }, 'a history'],
     ]
     for (const [value, message] of histories) await section(96 + numerics, history, JSON.stringify(value), message)
     await section(96 + numerics, history, '{', 'a history in JSON')

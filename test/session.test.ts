@@ -3,7 +3,9 @@
 import { describe, expect, it } from 'vitest'
 import { dropOldestTurns } from '../lib/context-fit.ts'
 import { RunningGeneration } from '../lib/generation.ts'
+import { tokenRole } from '../lib/host/output/token-text.ts'
 import type { FinishReason } from '../lib/host/wire/protocol.ts'
+import type { CheckedConversation } from '../lib/messages.ts'
 import type { Turn, VerbatimMessage } from '../lib/session.ts'
 import { Session } from '../lib/session.ts'
 
@@ -24,11 +26,15 @@ class FakeEngine {
   generation!: RunningGeneration
   error: Error | undefined
 
-  session(system?: string, overflow: 'error' | 'dropOldest' = 'error'): Session {
+  session(
+    system?: string,
+    overflow: 'error' | 'dropOldest' = 'error',
+    conversation: CheckedConversation = {},
+  ): Session {
     const start = (turn: Turn) => {
       if (this.error !== undefined) throw this.error
       this.turn = turn
-      this.messages = turn.messages
+      this.messages = turn.conversation.messages
       this.generation = new RunningGeneration({
         ...{ site: turn.site, seed: 1, askedAtMs: 0, now: () => 0 },
         ...{ signal: turn.sampling.signal, onEnd: turn.onEnd },
@@ -38,8 +44,10 @@ class FakeEngine {
       return this.generation
     }
     const save = () => Promise.reject(new Error('not faked'))
+    const render = save
     const messages = system === undefined ? [] : [{ role: 'system', content: system }]
-    return new Session({ start, save }, { messages, overflow, tenant: '', cacheId: '' })
+    const state = { messages, turns: [], conversation, overflow, tenant: '', cacheId: '' }
+    return new Session({ start, render, save }, state)
   }
 
   say(text: string, tokens: number[]): void {
@@ -47,7 +55,12 @@ class FakeEngine {
   }
 
   answer(text: string, tokens: number[], reason: FinishReason = 'stop'): void {
-    this.generation.part({ id: 1, text, tokens, end: { reason, cachedTokens: 0, timings } })
+    this.generation.part({
+      id: 1,
+      text,
+      tokens,
+      end: { reason, cachedTokens: 0, generatedTokens: tokens.length, timings },
+    })
   }
 }
 
@@ -184,6 +197,100 @@ describe('session', () => {
     expect(() => session.generate('1')).toThrow('closed')
     engine.error = undefined
     session.generate('1')
+  })
+
+  it('a turn of several messages counts, is dropped and is undone as one', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session('s', 'dropOldest')
+    const result = (id: string) => ({ role: 'tool', tool_call_id: id, content: id })
+    for (const [asked, answer] of [
+      ['1', 'a'],
+      [[result('x'), result('y')], 'b'],
+      [result('z'), 'c'],
+    ] as const) {
+      const turn = session.generate(asked)
+      engine.answer(answer, [1])
+      await turn.result
+    }
+    const texts = () => session.history.map(({ content }) => content).join()
+    expect(texts()).toBe('s,1,a,x,y,b,z,c')
+    session.generate('4')
+    const without = [0, 1, 2, 3].map((turns) =>
+      engine.turn
+        .without(turns)
+        .messages.map(({ content }) => content)
+        .join(),
+    )
+    expect(engine.turn.droppable).toBe(3)
+    expect(without).toEqual(['s,1,a,x,y,b,z,c,4', 's,x,y,b,z,c,4', 's,z,c,4', 's,4'])
+    engine.turn.onDropped(1)
+    engine.answer('d', [1])
+    await engine.generation.result
+    expect(texts()).toBe('s,x,y,b,z,c,4,d')
+    const left = [true, true, true, false].map((undone) => {
+      expect(session.undo()).toBe(undone)
+      return texts()
+    })
+    expect(left).toEqual(['s,x,y,b,z,c', 's,x,y,b', 's', 's'])
+  })
+
+  it('a system message that a turn brings along belongs to the turn', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const turn = session.generate([
+      { role: 'system', content: 's' },
+      { role: 'user', content: '1' },
+    ])
+    engine.answer('a', [1])
+    await turn.result
+    expect(session.undo()).toBe(true)
+    expect(session.history).toEqual([])
+  })
+
+  it('an answer that was begun keeps its other keys, and its parts', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const parts = ['Once', 'upon'].map((text) => ({ type: 'text' as const, text }))
+    for (const content of ['Once', parts]) {
+      const turn = session.generate(
+        [
+          { role: 'user', content: '1' },
+          { role: 'assistant', content, name: 'n' },
+        ],
+        { continueFinalMessage: true },
+      )
+      expect(engine.turn.conversation.continueFinalMessage).toBe(true)
+      engine.answer(' a', [1])
+      await turn.result
+    }
+    expect(session.history.filter(({ role }) => role === 'assistant')).toEqual([
+      { role: 'assistant', content: 'Once a', name: 'n' },
+      { role: 'assistant', content: [parts[0], { type: 'text', text: 'upon a' }], name: 'n' },
+    ])
+    expect(session.history).toHaveLength(4)
+  })
+
+  it('an answer that was begun with reasoning goes on with both', async () => {
+    const engine = new FakeEngine()
+    const session = engine.session()
+    const begun = { role: 'assistant', content: 'Once', reasoning_content: 'A tale' }
+    const turn = session.generate(begun, { continueFinalMessage: true, reasoning: 'split' })
+    engine.generation.part({ id: 1, text: '', tokens: [7], roles: [tokenRole.reasoning], reasoning: ', then.' })
+    engine.answer(' upon', [1])
+    await turn.result
+    expect(session.history).toEqual([{ role: 'assistant', content: 'Once upon', reasoning_content: 'A tale, then.' }])
+  })
+
+  it("a turn's template options go before the session's, for this turn only", async () => {
+    const engine = new FakeEngine()
+    const session = engine.session('s', 'error', { templateOptions: { a: 1, b: 1 }, chatTemplate: 't' })
+    const options = () => [engine.turn.conversation.templateOptions, engine.turn.conversation.chatTemplate]
+    const turn = session.generate('1', { templateOptions: { b: 2, c: 2 } })
+    expect(options()).toEqual([{ a: 1, b: 2, c: 2 }, 't'])
+    engine.answer('a', [1])
+    await turn.result
+    session.fork().generate('2')
+    expect(options()).toEqual([{ a: 1, b: 1 }, 't'])
   })
 
   it('rejects what is not a text, and unknown options', () => {

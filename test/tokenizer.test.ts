@@ -1,10 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { describe, expect, it } from 'vitest'
 import type { GgufValue } from '../lib/native.ts'
 import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
+import { preTokenizers, wordExpressions } from '../lib/text/pre-tokenizers.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
+import { characterOfByte } from '../lib/text/vocabulary.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -110,6 +113,125 @@ describe("ids equal Hugging Face's", () => {
   })
 })
 
+/** A vocabulary of the bytes alone. */
+const bytesMetadata = (pre: string): Record<string, GgufValue> => ({
+  'tokenizer.ggml.model': 'gpt2',
+  'tokenizer.ggml.pre': pre,
+  'tokenizer.ggml.tokens': [...characterOfByte],
+  'tokenizer.ggml.merges': [],
+})
+
+/** Cuts a text into words. */
+function cutter(pre: string): (text: string) => string[] {
+  const source = { post_processor: null, decoder: null, added_tokens: [] }
+  const { model } = vocabularyFromGguf(bytesMetadata(pre))
+  return new MergeModel({ ...source, ...model }, {}).pre_tokenizer as unknown as (text: string) => string[]
+}
+
+/** One name for each way of cutting. */
+const ways = [...new Map(Object.entries(preTokenizers).map(([name, row]) => [row.split.join(' '), name])).values()]
+
+describe('pre-tokenizers of the field', () => {
+  const golden = read('tokenizer-words')
+  const some: string[] = [...texts.filter((_, i) => i % golden.every === 0), ...golden.more]
+
+  it.each(Object.keys(golden.words))("%s cuts words where Hugging Face's tokenizers cuts them", (name) => {
+    const cut = cutter(name)
+    const lengths = (text: string) => cut(text).map((word) => word.length)
+    const wrong = some.filter((text, i) => lengths(text).join() !== unpack(golden.words[name][i]).join())
+    expect(wrong).toEqual([])
+  })
+
+  it.each([
+    ['llama-bpe', 'falcon3', 'pixtral', 'midm-2.0', 'lfm2'],
+    ['gpt-2', 'a.x-4.0', 'mellum', 'trillion'],
+    ['smollm', 'minerva-7b', 'refact', 'command-r', 'exaone'],
+    ['deepseek-r1-qwen', 'megrez', 'stablelm2'],
+    ['gpt-4o', 'llama4'],
+    ['deepseek-v3', 'hunyuan-dense'],
+  ])('%s goes by other names, too: %s ...', (name, ...others) => {
+    for (const other of others) expect(preTokenizers[other]).toEqual(preTokenizers[name])
+  })
+
+  // Long runs that expressions with a choice of ways would try them all for: quadratic time would run into the test's limit.
+  const runs = ['aA', ' ', ' \t', ' \n', '12', "'s", '.', 'e\u0301', '漢']
+  it.each(ways)('%s takes no time to speak of for any long run', (name) => {
+    const cut = cutter(name)
+    for (const run of runs) {
+      const text = `${run.repeat(2 ** 16 / run.length)}漢`
+      expect(cut(text).reduce((sum, word) => sum + word.length, 0)).toBe(Buffer.byteLength(text))
+    }
+  })
+
+  it.each(ways)('%s: a long text in chunks has the ids of the whole text', (name) => {
+    const tokenizer = Tokenizer.fromMetadata(storiesMetadata({ 'tokenizer.ggml.pre': name }))
+    const long = texts.filter((_, i) => i % 3 === 0).join(' and the ')
+    const whole = new Tokenizer({ ...tokenizer.vocabulary, cutsAtWords: false }).encode(long)
+    expect(tokenizer.encode(long)).toEqual(whole)
+  })
+
+  it('each expression that counts as beginning words begins one, whatever is around it', () => {
+    const metadata = JSON.parse(storiesJson)
+    for (const expression of wordExpressions) {
+      const pre_tokenizer = { type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false }
+      const model = { ...metadata.model, vocab: metadata.model.vocab }
+      const { pre_tokenizer: cut } = new MergeModel({ ...metadata, model, normalizer: null, pre_tokenizer }, {})
+      for (const before of ['', '.', "'", '5', ' ', '\n', '漢', '\u0301']) {
+        for (const after of ['', '.', "'s", '5', '漢', '\u0301']) {
+          const text = `${before}ab cd${after}`
+          let end = 0
+          const borders = (cut as unknown as (text: string) => string[])(text).map((word) => (end += word.length))
+          expect(borders, `${expression} on ${JSON.stringify(text)}`).toContain(before.length + 2)
+        }
+      }
+    }
+  })
+
+  it('a tokenizer.json that cuts at digits alone is not tokenised in chunks of words', () => {
+    const file = JSON.parse(storiesJson)
+    file.model.vocab['e\u0120t'] = 1940
+    file.model.merges.push(['e', '\u0120t'])
+    file.pre_tokenizer = {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false },
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+      ],
+    }
+    expect(vocabularyFromJson(JSON.stringify(file)).cutsAtWords).toBe(false)
+    expect(vocabularyFromJson(storiesJson).cutsAtWords).toBe(true)
+  })
+})
+
+describe('SentencePiece: tokens of equal scores', () => {
+  it("are merged leftmost first: ids equal llama.cpp's", () => {
+    const { tokens, scores, types, cases } = read('tokenizer-scores')
+    const tokenizer = Tokenizer.fromMetadata({
+      'tokenizer.ggml.model': 'llama',
+      'tokenizer.ggml.tokens': tokens,
+      'tokenizer.ggml.scores': scores,
+      'tokenizer.ggml.token_type': types,
+    })
+    expect(new Set(scores.slice(263)).size).toBe(3)
+    for (const [text, ids] of cases) expect(tokenizer.encode(text), text).toEqual(ids)
+  })
+
+  it('a score decides before the place does', () => {
+    const pieces = ['<unk>', '▁', 'a', 'b', 'c', 'ab', 'bc', 'abc']
+    const encode = (scores: number[]) =>
+      Tokenizer.fromMetadata({
+        'tokenizer.ggml.model': 'llama',
+        'tokenizer.ggml.tokens': pieces,
+        'tokenizer.ggml.scores': [0, 0, 0, 0, 0, ...scores],
+        'tokenizer.ggml.token_type': [2, 1, 1, 1, 1, 1, 1, 5],
+        'tokenizer.ggml.add_space_prefix': false,
+      }).encode('abc')
+    expect(encode([-1, -1, 0])).toEqual([5, 4])
+    expect(encode([-2, -1, 0])).toEqual([2, 6])
+    expect(encode([-1, -2, 0])).toEqual([5, 4])
+  })
+})
+
 describe('control tokens', () => {
   it('come out of a text only with parseSpecial', () => {
     for (const { text, id } of stories.vocabulary.control) {
@@ -205,14 +327,11 @@ describe('bad metadata is refused with what was found', () => {
       'MODEL_INVALID',
       /byte token 0/,
     ],
-    ['id out of range', { 'tokenizer.ggml.eos_token_id': 1940 }, 'MODEL_INVALID', /below 1940, found 1940/],
-    ['negative id', { 'tokenizer.ggml.bos_token_id': -1 }, 'MODEL_INVALID', /found -1/],
+    ['an id that is no number', { 'tokenizer.ggml.eos_token_id': 'x' }, 'MODEL_INVALID', /below 1940, found "x"/],
     ['no merges', { 'tokenizer.ggml.merges': undefined }, 'MODEL_INVALID', /merges: missing/],
     ['a merge with an empty part', { 'tokenizer.ggml.merges': ['a '] }, 'MODEL_INVALID', /entry 0 is "a "/],
     ['a merge without a space', { 'tokenizer.ggml.merges': ['ab'] }, 'MODEL_INVALID', /entry 0/],
-    ['a merge into no token', { 'tokenizer.ggml.merges': ['q x'] }, 'MODEL_INVALID', /concatenation/],
     ['SentencePiece without scores', { 'tokenizer.ggml.model': 'llama' }, 'MODEL_INVALID', /scores: missing/],
-    ['a template that is no string', { 'tokenizer.chat_template': 7 }, 'MODEL_INVALID', /found number/],
   ]
   it.each(cases)('%s', (_, change, code, message) => {
     expect(() => Tokenizer.fromMetadata(storiesMetadata(change))).toThrow(

@@ -64,6 +64,8 @@ describe.each(places)('a trace of an engine in a %s', (isolation) => {
       engine.generate({ prompt: prompt(length, 400 + 600 * i), maxTokens, ...options, tenant: i === 0 ? 'a' : '' }),
     )
     const still = engine.generate({ prompt: prompt(5), maxTokens: 600, ...options })
+    // Read once and no further, it waits for its reader however fast the others are.
+    await still[Symbol.asyncIterator]().next()
     await Promise.all(generations.map(({ result }) => result))
     still.cancel()
     await still.result

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "error.h"
 
@@ -52,7 +53,8 @@ constexpr std::uint64_t max_array_elements = std::uint64_t{1} << 22;  // of all 
 constexpr std::uint64_t max_keys = 65536, max_tensors = 65536;
 constexpr std::uint64_t max_key_bytes = 65535;                        // the format's own limit
 constexpr std::uint32_t max_dimensions = 4;
-constexpr std::uint64_t min_alignment = 8, max_alignment = std::uint64_t{1} << 20;
+constexpr int max_array_depth = 8;            // arrays in arrays are read by recursion
+constexpr std::uint64_t alignment_unit = 8, max_alignment = std::uint64_t{1} << 20;
 constexpr std::size_t buffer_bytes = std::size_t{256} << 10;
 
 // For messages: names come from the file and may hold anything.
@@ -107,6 +109,11 @@ class Cursor {
     }
   }
 
+  void skip(std::uint64_t n, const std::string& subject) {
+    need(n, 1, subject);
+    position_ += n;
+  }
+
   template <typename T>
   T number(const std::string& subject) {
     T v;
@@ -136,12 +143,6 @@ class Cursor {
   std::vector<char> buffer_;
 };
 
-std::uint8_t read_bool(Cursor& in, const std::string& subject) {
-  const auto v = in.number<std::uint8_t>(subject);
-  if (v > 1) in.invalid(subject, "0 or 1 for a bool", std::to_string(v));
-  return v;
-}
-
 std::int64_t read_integer(Cursor& in, std::uint32_t type, const std::string& subject) {
   switch (type) {
     case u8: return in.number<std::uint8_t>(subject);
@@ -150,27 +151,50 @@ std::int64_t read_integer(Cursor& in, std::uint32_t type, const std::string& sub
     case i16: return in.number<std::int16_t>(subject);
     case u32: return in.number<std::uint32_t>(subject);
     case i32: return in.number<std::int32_t>(subject);
-    case boolean: return read_bool(in, subject);
-    case u64: {
-      const auto v = in.number<std::uint64_t>(subject);
-      if (v > INT64_MAX) in.fail(Code::model_unsupported, subject, "array elements below 2^63", std::to_string(v));
-      return static_cast<std::int64_t>(v);
-    }
+    case boolean: return in.number<std::uint8_t>(subject) != 0;  // 0 and 1 are written; readers in use take any byte
     default: return in.number<std::int64_t>(subject);
   }
 }
 
-GgufArray read_array(Cursor& in, const std::string& subject, std::uint64_t& elements_left) {
+struct ArrayHead {
+  std::uint32_t type;
+  std::uint64_t count;
+};
+
+ArrayHead read_array_head(Cursor& in, const std::string& subject, std::uint64_t& elements_left) {
   const auto type = in.number<std::uint32_t>(subject);
   const auto count = in.number<std::uint64_t>(subject);
   if (type > f64) in.invalid(subject, "an element type in 0..12", std::to_string(type));
-  if (type == array) in.fail(Code::model_unsupported, subject, "an array of plain values", "an array of arrays");
-  in.need(count, type == string ? 8 : value_bytes[type], subject);
+  in.need(count, type == string ? 8 : type == array ? 12 : value_bytes[type], subject);
   if (count > elements_left)
     in.fail(Code::model_unsupported, subject,
             "at most " + std::to_string(max_array_elements) + " array elements in a file",
             std::to_string(count) + " more");
   elements_left -= count;
+  return {type, count};
+}
+
+// Passes the elements of an array whose head is read.
+void skip_elements(Cursor& in, const std::string& subject, const ArrayHead& head, std::uint64_t& elements_left,
+                   int depth) {
+  if (depth > max_array_depth)
+    in.fail(Code::model_unsupported, subject, "arrays up to " + std::to_string(max_array_depth) + " deep", "deeper ones");
+  if (head.type != array && head.type != string) return in.skip(head.count * value_bytes[head.type], subject);
+  for (std::uint64_t i = 0; i < head.count; ++i)
+    if (head.type == string) in.skip(in.number<std::uint64_t>(subject), subject);
+    else skip_elements(in, subject, read_array_head(in, subject, elements_left), elements_left, depth + 1);
+}
+
+// u64 elements that no signed number holds make the array one of floating-point numbers.
+void widen(GgufArray& out) {
+  if (std::none_of(out.integers.begin(), out.integers.end(), [](std::int64_t v) { return v < 0; })) return;
+  out.kind = GgufArray::Kind::numbers;
+  for (std::int64_t v : out.integers) out.numbers.push_back(static_cast<double>(static_cast<std::uint64_t>(v)));
+  out.integers = {};
+}
+
+GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& head) {
+  const auto [type, count] = head;
   GgufArray out;
   using Kind = GgufArray::Kind;
   out.kind = type == string                 ? Kind::strings
@@ -188,11 +212,13 @@ GgufArray read_array(Cursor& in, const std::string& subject, std::uint64_t& elem
   } else {
     out.integers.reserve(n);
     for (std::size_t i = 0; i < n; ++i) out.integers.push_back(read_integer(in, type, subject));
+    if (type == u64) widen(out);
   }
   return out;
 }
 
-GgufValue read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left) {
+// Nothing for an array of arrays.
+std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left) {
   const auto type = in.number<std::uint32_t>(subject);
   switch (type) {
     case u8:
@@ -205,9 +231,14 @@ GgufValue read_value(Cursor& in, const std::string& subject, std::uint64_t& elem
     case i64: return read_integer(in, type, subject);
     case f32: return static_cast<double>(in.number<float>(subject));
     case f64: return in.number<double>(subject);
-    case boolean: return read_bool(in, subject) != 0;
+    case boolean: return read_integer(in, type, subject) != 0;
     case string: return in.text(subject, UINT64_MAX);
-    case array: return read_array(in, subject, elements_left);
+    case array: {
+      const ArrayHead head = read_array_head(in, subject, elements_left);
+      if (head.type != array) return read_array(in, subject, head);
+      skip_elements(in, subject, head, elements_left, 1);
+      return std::nullopt;
+    }
     default: in.invalid(subject, "a value type in 0..12", std::to_string(type));
   }
 }
@@ -229,27 +260,30 @@ void read_metadata(Cursor& in, GgufFile& out, std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) {
     std::string key = in.text("metadata key " + std::to_string(i), max_key_bytes);
     if (key.empty()) in.invalid("metadata key " + std::to_string(i), "a name", "an empty string");
-    GgufValue value = read_value(in, "metadata key " + printable(key), elements_left);
-    out.metadata.emplace_back(std::move(key), std::move(value));
+    std::optional<GgufValue> value = read_value(in, "metadata key " + printable(key), elements_left);
+    if (value) out.metadata.emplace_back(std::move(key), std::move(*value));
   }
   reject_duplicates(in, out.metadata, "metadata key", [](const auto& m) -> const std::string& { return m.first; });
   out.alignment = 32;
   for (const auto& [key, value] : out.metadata) {
     if (key != "general.alignment") continue;
     const auto* n = std::get_if<std::uint64_t>(&value);
-    if (n == nullptr || !std::has_single_bit(*n) || *n < min_alignment || *n > max_alignment)
+    if (n == nullptr || *n == 0 || *n % alignment_unit != 0 || *n > max_alignment)
       in.invalid("general.alignment",
-                 "a power of two from " + std::to_string(min_alignment) + " to " + std::to_string(max_alignment),
+                 "a multiple of " + std::to_string(alignment_unit) + " up to " + std::to_string(max_alignment),
                  n ? std::to_string(*n) : "another type");
     out.alignment = *n;
   }
 }
 
-// Fills bytes; the shape's product must not overflow and a row must be a whole number of groups.
+// Fills bytes; the shape's product must not overflow and a row must be a whole number of groups. A tensor with a zero
+// dimension is one of no elements: writers mark files with such tensors, and nothing is wrong with them.
 void measure(const Cursor& in, GgufTensor& t, const std::string& subject) {
   const GgmlType* type = find_type(t.type);
   if (type == nullptr)
     in.fail(Code::model_unsupported, subject, "a known tensor type", "type " + std::to_string(t.type));
+  t.bytes = 0;
+  if (std::find(t.shape.begin(), t.shape.end(), 0u) != t.shape.end()) return;
   std::uint64_t blocks = 1;
   for (std::size_t d = 0; d < t.shape.size(); ++d) {
     std::uint64_t size = t.shape[d];
@@ -257,7 +291,6 @@ void measure(const Cursor& in, GgufTensor& t, const std::string& subject) {
       in.invalid(subject, "rows of whole groups of " + std::to_string(type->group) + " (" + type->name + ")",
                  std::to_string(size) + " elements");
     if (d == 0) size /= type->group;
-    if (size == 0) in.invalid(subject, "dimensions of 1 or more", "0");
     if (size > (std::uint64_t{1} << 62) / type->group_bytes / blocks)
       in.invalid(subject, "a size below 2^62 bytes",
                  "dimension " + std::to_string(d) + " of " + std::to_string(t.shape[d]));
@@ -286,11 +319,15 @@ void read_tensors(Cursor& in, GgufFile& out, std::uint64_t count) {
   reject_duplicates(in, out.tensors, "tensor", [](const GgufTensor& t) -> const std::string& { return t.name; });
 }
 
-// Offsets become absolute; every tensor lies in the file and none over another.
+// Offsets become absolute; every tensor lies in the file and none over another. One without elements lies nowhere.
 void place_tensors(const Cursor& in, GgufFile& out) {
   const std::uint64_t begin = (in.position() + out.alignment - 1) / out.alignment * out.alignment;
   const std::uint64_t room = out.file_bytes > begin ? out.file_bytes - begin : 0;
   for (GgufTensor& t : out.tensors) {
+    if (t.bytes == 0) {
+      t.offset = 0;
+      continue;
+    }
     const std::string subject = "tensor " + printable(t.name);
     if (t.offset % out.alignment != 0)
       in.invalid(subject, "an offset that is a multiple of " + std::to_string(out.alignment), std::to_string(t.offset));
@@ -300,7 +337,8 @@ void place_tensors(const Cursor& in, GgufFile& out) {
     t.offset += begin;
   }
   std::vector<const GgufTensor*> order;
-  for (const GgufTensor& t : out.tensors) order.push_back(&t);
+  for (const GgufTensor& t : out.tensors)
+    if (t.bytes > 0) order.push_back(&t);
   std::sort(order.begin(), order.end(), [](const GgufTensor* a, const GgufTensor* b) { return a->offset < b->offset; });
   for (std::size_t i = 1; i < order.size(); ++i)
     if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset)

@@ -1,7 +1,7 @@
 // Checked reader of GGUF v2 and v3 files (format: ggml's docs/gguf.md), and a writer. The reader reads the header only;
 // tensor data is read later by offset. Every count, length, offset, type, overflow and overlap is validated against the
 // file's size before anything is allocated for it; any fault is model_invalid (or model_unsupported: big-endian files,
-// other versions, unknown tensor types, nested arrays, headers beyond 64 MiB, 65,536 keys or tensors, 4 million array
+// other versions, unknown tensor types, deep arrays of arrays, headers beyond 64 MiB, 65,536 keys or tensors, 4 million array
 // elements) with the path, what was expected and what came.
 #pragma once
 #include <cstdint>
@@ -15,11 +15,11 @@ namespace octavo {
 
 struct GgufArray;
 using GgufValue = std::variant<bool, std::uint64_t, std::int64_t, double, std::string, GgufArray>;
-// A homogeneous array. Exactly one vector is used, by element kind; nested arrays are rejected.
+// A homogeneous array of plain values. Exactly one vector is used, by element kind.
 struct GgufArray {
   std::vector<std::string> strings;
-  std::vector<double> numbers;          // f32, f64
-  std::vector<std::int64_t> integers;   // all integer types (u64 above 2^63 is rejected) and bool
+  std::vector<double> numbers;          // f32, f64, and u64 when an element is 2^63 or more
+  std::vector<std::int64_t> integers;   // all integer types and bool
   enum class Kind : std::uint8_t { strings, numbers, integers, bools } kind = Kind::integers;
 };
 
@@ -28,13 +28,14 @@ struct GgufTensor {
   std::uint32_t type;                // ggml type id
   std::vector<std::uint64_t> shape;  // ggml order: shape[0] is the contiguous dimension
   std::uint64_t offset;              // absolute, in the file
-  std::uint64_t bytes;
+  std::uint64_t bytes;               // 0 where a dimension is 0: such a tensor has no data, wherever it claims to lie
 };
 
 struct GgufFile {
   std::uint32_t version;
   std::uint64_t alignment, file_bytes;
-  std::vector<std::pair<std::string, GgufValue>> metadata;  // in file order; duplicate keys rejected
+  // In file order; duplicate keys rejected. Arrays of arrays, which nothing here has a use for, are left out.
+  std::vector<std::pair<std::string, GgufValue>> metadata;
   std::vector<GgufTensor> tensors;                          // in file order; duplicate names and overlaps rejected
 };
 

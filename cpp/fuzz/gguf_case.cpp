@@ -35,7 +35,7 @@ bool same(float a, float b) {
 std::string check_tensor(const os::File& file, const GgufTensor& t) {
   const std::optional<Format> format = format_of(t.type);
   const std::uint64_t width = t.shape[0];
-  if (!format || width > max_width || width % 32 != 0) return "";
+  if (!format || t.bytes == 0 || width > max_width || width % (is_quantised(*format) ? 32 : 16) != 0) return "";
   const std::size_t stride = row_bytes(*format, width);
   const std::uint64_t rows = std::min(t.bytes / stride, max_rows);
   std::vector<std::uint8_t> bytes(stride * rows);

@@ -26,17 +26,17 @@ std::string shape_text(std::int64_t rows, std::int64_t width) {
   return std::to_string(rows) + " x " + std::to_string(width);
 }
 
-// Everything the kernels take for granted about sizes.
+// Everything the kernels take for granted about sizes. Widths are whole blocks of the weights' formats, too: find().
 void check_sizes(const ModelDesc& d) {
   struct Rule {
     const char* name;
     std::int64_t value, multiple, most = 1 << 28;
   };
-  const Rule rules[] = {{"layers", d.layers, 1},         {"width", d.width, 32},
+  const Rule rules[] = {{"layers", d.layers, 1},         {"width", d.width, 16},
                         {"heads", d.heads, 1},           {"kvHeads", d.kv_heads, 1},
                         {"headSize", d.head_size, 16, max_head_size},
-                        {"feedForward", d.feed_forward, 32},
-                        {"vocabulary", d.vocabulary, 1}, {"heads * headSize", std::int64_t{d.heads} * d.head_size, 32},
+                        {"feedForward", d.feed_forward, 16},
+                        {"vocabulary", d.vocabulary, 1}, {"heads * headSize", std::int64_t{d.heads} * d.head_size, 16},
                         {"ropeDims", d.rope_dims, 2}};
   for (const Rule& r : rules) {
     if (r.value < 1 || r.value > r.most || r.value % r.multiple != 0)

@@ -1,5 +1,6 @@
 // The noise that tokens are drawn with: its distribution, its independence, and the bounds that let a draw skip most of it.
 #include "sampling/gumbel.h"
+#include "sampling/sampler.h"
 
 #include <doctest.h>
 
@@ -9,6 +10,7 @@
 #include <random>
 
 #include "chi_square.h"
+#include "sampling/sampler.h"
 
 TEST_CASE("sampler: noise is Gumbel distributed, and independent of its neighbours") {
   // Uniforms of noise at (seed, position, token) and a partner beside it, in 16 x 16 cells.

@@ -54,12 +54,41 @@ ModelDesc small_model(const Shape& shape) {
   return d;
 }
 
-std::shared_ptr<Model> load(const Shape& shape, const char* isa) {
-  auto model = std::make_shared<Model>(small_model(shape), isa ? make_cpu_backend(isa) : make_reference_backend());
+// A change of widths: the same model with 3 heads of 16, 48 wide together, and other sizes that are no multiple of 32.
+struct Narrow {
+  int width, feed_forward;
+  Format across, attn_out, down;  // of what reduces the width, the heads, the feed-forward width
+};
+
+ModelDesc narrow_model(const Narrow& shape) {
+  ModelDesc d = small_model({shape.across, true, false, true, RopeStyle::half, 0});
+  d.heads = 3, d.kv_heads = 1, d.width = shape.width, d.feed_forward = shape.feed_forward;
+  const auto resize = [&](const std::string& role, std::int64_t rows, std::int64_t width) {
+    d.tensors[role].rows = rows, d.tensors[role].width = width;
+  };
+  const int E = shape.width, F = shape.feed_forward;
+  resize("embed", 301, E), resize("outputNorm", 1, E);
+  for (int i = 0; i < d.layers; ++i) {
+    const std::string p = "layer." + std::to_string(i) + ".";
+    resize(p + "attnNorm", 1, E), resize(p + "ffnNorm", 1, E);
+    resize(p + "q", 48, E), resize(p + "k", 16, E), resize(p + "v", 16, E), resize(p + "attnOut", E, 48);
+    resize(p + "gate", F, E), resize(p + "up", F, E), resize(p + "down", E, F);
+    resize(p + "qBias", 1, 48), resize(p + "kBias", 1, 16), resize(p + "vBias", 1, 16);
+    d.tensors[p + "v"].format = shape.across;
+    d.tensors[p + "attnOut"].format = shape.attn_out;
+    d.tensors[p + "down"].format = shape.down;
+  }
+  return d;
+}
+
+std::shared_ptr<Model> load(const ModelDesc& desc, const char* isa) {
+  auto model = std::make_shared<Model>(desc, isa ? make_cpu_backend(isa) : make_reference_backend());
   for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
   model->finish_load();
   return model;
 }
+
+std::shared_ptr<Model> load(const Shape& shape, const char* isa) { return load(small_model(shape), isa); }
 
 constexpr Shape plain{Format::q4_0, false, false, true, RopeStyle::interleaved, 0};
 
@@ -164,6 +193,32 @@ TEST_CASE("the CPU backend's tokens and log-probabilities equal the reference's 
       CHECK(solo(engine, 3, 300, 512) == expected[2]);
     }
   }
+}
+
+TEST_CASE("widths that are no multiple of 32 run where the weights concerned are floats, as on the reference") {
+  const Narrow shapes[] = {{80, 112, Format::f16, Format::f16, Format::f16},
+                           {48, 80, Format::f32, Format::bf16, Format::f32},
+                           {64, 96, Format::q8_0, Format::f16, Format::q4_0},
+                           {64, 80, Format::q4_0, Format::f32, Format::bf16},
+                           {80, 64, Format::bf16, Format::f16, Format::q8_0}};
+  for (const Narrow& shape : shapes) {
+    CAPTURE(shape.width);
+    CAPTURE(traits(shape.across).name);
+    Engine reference(load(narrow_model(shape), nullptr), options(1));
+    const Drawn expected[] = {solo(reference, 1, 5, 512), solo(reference, 2, 90, 512)};
+    for (const char* const* isa = cpu_isas(); *isa; ++isa) {
+      CAPTURE(*isa);
+      Engine engine(load(narrow_model(shape), *isa), options(2));
+      CHECK(solo(engine, 1, 5, 512) == expected[0]);
+      CHECK(solo(engine, 2, 90, 512) == expected[1]);
+      CHECK(solo(engine, 2, 90, 7) == expected[1]);
+    }
+  }
+  for (const Narrow& shape : {Narrow{64, 96, Format::f16, Format::q8_0, Format::f16},
+                              Narrow{80, 96, Format::q4_0, Format::f16, Format::f16},
+                              Narrow{64, 80, Format::f16, Format::f16, Format::q5_0},
+                              Narrow{72, 96, Format::f16, Format::f16, Format::f16}})
+    CHECK_THROWS_AS(Model(narrow_model(shape), make_reference_backend()), Error);
 }
 
 TEST_CASE("chunk size, threads, batch and prefix hits do not change a request's results") {

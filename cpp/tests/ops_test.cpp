@@ -194,6 +194,32 @@ TEST_CASE("linear equals the reference") {
   }
 }
 
+TEST_CASE("linear and embed: float weights whose width is no multiple of 32 equal the reference") {
+  for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
+    Rng rng(120 + static_cast<std::uint64_t>(format));
+    for (const int k : {16, 48, 80, 112, 336}) {
+      for (const int m : {1, 2, 3, 5, 8, 9, 33})
+        for (const int n : {1, 16, 48, 80, 133}) check_linear(format, {m, n, k}, rng);
+      const std::vector<std::uint8_t> rows = random_rows(format, 41, k, rng);
+      const std::vector<std::int32_t> ids = {0, 40, 31, 32, 7};
+      const int T = static_cast<int>(ids.size());
+      const Rows start(T, k, k, rng);
+      Rows expected = start;
+      reference().embed(expected.data(), *make_weight(reference(), format, 41, k, rows), ids.data(), T);
+      on_every_cpu([&](Backend& backend, const std::string& label) {
+        Rows found = start;
+        backend.embed(found.data(), *make_weight(backend, format, 41, k, rows), ids.data(), T);
+        const std::string difference = expected.difference(found);
+        CHECK_MESSAGE(difference.empty(), label, ": ", difference);
+      });
+    }
+  }
+  for (const Format format : all_formats) {
+    const int wrong = is_quantised(format) ? static_cast<int>(traits(format).group) + 16 : 24;
+    for (const auto& backend : cpus()) CHECK_THROWS_AS(backend->weight_create(format, 32, wrong), Error);
+  }
+}
+
 TEST_CASE("feed_forward equals its two linears: formats of both, biases, every number of tokens") {
   Rng rng(150);
   for (const Format format : all_formats) {

@@ -7,11 +7,12 @@ import { type Command, Option } from 'commander'
 import pc from 'picocolors'
 import { toOctavoError } from '../errors.ts'
 import type { Engine, Generation } from '../index.ts'
-import { addEngineFlags, addSamplingFlags, type EngineFlags, type SamplingFlags, samplingOptions } from './flags.ts'
+import type { EngineFlags, SamplingFlags, TemplateFlags } from './flags.ts'
+import { addEngineFlags, addSamplingFlags, addTemplateFlags, samplingOptions } from './flags.ts'
 import { loadEngine, summary } from './load.ts'
-import { note, print, printJson, printLine } from './output.ts'
+import { note, printAnswer, printJson, showPrompt } from './output.ts'
 
-interface ChatFlags extends EngineFlags, SamplingFlags {
+interface ChatFlags extends EngineFlags, SamplingFlags, TemplateFlags {
   system?: string
   restore?: string
   save?: string
@@ -29,7 +30,7 @@ export function addChat(program: Command): void {
     .addOption(new Option('--restore <file>', 'go on with a saved conversation').conflicts('system'))
     .option('--save <file>', 'save the conversation at the end')
     .option('--json', 'print one line of JSON for each answer')
-  addSamplingFlags(addEngineFlags(command)).action(async (model: string, flags: ChatFlags) => {
+  addSamplingFlags(addTemplateFlags(addEngineFlags(command))).action(async (model: string, flags: ChatFlags) => {
     const engine = await loadEngine(model, flags)
     if (!engine) return
     try {
@@ -42,8 +43,9 @@ export function addChat(program: Command): void {
 
 async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY && !flags.json
-  const start = () => engine.session(flags.system === undefined ? {} : { system: flags.system })
-  let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore)
+  const template = flags.templateOption === undefined ? {} : { templateOptions: flags.templateOption }
+  const start = () => engine.session({ ...template, ...(flags.system !== undefined && { system: flags.system }) })
+  let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore, template)
   let running: Generation | undefined
   let warned = false // a Ctrl-C since the last line: the next one leaves
   let leaving = false
@@ -85,8 +87,10 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
       } else if (message.startsWith('/')) {
         note(help)
       } else if (message !== '') {
-        running = session.generate(message, samplingOptions(flags))
         try {
+          if (flags.showPrompt)
+            await showPrompt(await session.renderPrompt(message, samplingOptions(flags)), flags.json)
+          running = session.generate(message, samplingOptions(flags))
           await answer(running, flags, terminal)
         } catch (error) {
           if (!terminal) throw error
@@ -110,10 +114,7 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
 }
 
 async function answer(generation: Generation, flags: ChatFlags, terminal: boolean): Promise<void> {
-  if (!flags.json) {
-    for await (const part of generation) await print(part.text)
-    await printLine('')
-  }
+  if (!flags.json) await printAnswer(generation)
   const result = await generation.result
   if (flags.json) await printJson(result)
   else if (terminal) note(summary(result))

@@ -2,8 +2,11 @@
  * Flags that several commands share, and their way into the options of the public API. The library checks ranges; here
  * only the text becomes numbers, so that there is one place for limits.
  */
+import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { OctavoError } from '../errors.ts'
 import { type KvDtype, kvDtypes } from '../native.ts'
+import { pathOf } from '../paths.ts'
 
 export function number(text: string): number {
   const value = Number(text)
@@ -31,10 +34,27 @@ const stopString = (text: string, earlier: string[] = []): string[] => {
   return [...earlier, text.replace(/\\([ntr\\])/g, (_all, letter: string) => escapes[letter]!)]
 }
 
+const tokens = (text: string, earlier: number[] = []): number[] => [...earlier, integer(text)]
+
 const bias = (text: string, earlier: Record<number, number> = {}): Record<number, number> => {
   const match = /^(\d+)=(.+)$/.exec(text)
-  if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-Infinity.')
-  return { ...earlier, [match[1]!]: match[2] === '-Infinity' ? -Infinity : number(match[2]!) }
+  if (!match) throw new InvalidArgumentError('Expected <token id>=<number>, for example 42=-5 or 42=-inf.')
+  return { ...earlier, [match[1]!]: /^-inf(inity)?$/i.test(match[2]!) ? -Infinity : number(match[2]!) }
+}
+
+/** `name=value`; a value that is JSON is what it says, any other is text. */
+const templateOption = (text: string, earlier: Record<string, unknown> = {}): Record<string, unknown> => {
+  const [, name, value] = /^([^=\s]+)=(.*)$/s.exec(text) ?? []
+  if (name === undefined) throw new InvalidArgumentError('Expected <name>=<value>, for example enable_thinking=false.')
+  return Object.fromEntries([...Object.entries(earlier), [name, jsonOrText(value!)]])
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }
 
 export interface EngineFlags {
@@ -42,6 +62,12 @@ export interface EngineFlags {
   context?: number
   kvMemory?: string
   kvDtype?: KvDtype
+  chatTemplate?: string
+}
+
+export interface TemplateFlags {
+  templateOption?: Record<string, unknown>
+  showPrompt?: boolean
 }
 
 export interface SamplingFlags {
@@ -56,6 +82,8 @@ export interface SamplingFlags {
   logitBias?: Record<number, number>
   seed?: number
   stop?: string[]
+  stopToken?: number[]
+  reasoning?: 'split' | 'keep'
   logprobs?: number
   ignoreEos?: boolean
   parseSpecial?: boolean
@@ -72,6 +100,18 @@ export function addEngineFlags(command: Command): Command {
     .addOption(kvDtypeOption())
 }
 
+/** Of commands that render conversations. */
+export function addTemplateFlags(command: Command): Command {
+  return command
+    .option('--chat-template <file>', "a Jinja template to use instead of the model's")
+    .option(
+      '--template-option <name=value>',
+      'a variable of the chat template, as JSON or text (repeatable)',
+      templateOption,
+    )
+    .option('--show-prompt', 'print the rendered prompt, on stderr or as a line of JSON of its own')
+}
+
 export function addSamplingFlags(command: Command): Command {
   return command
     .option('-n, --max-tokens <n>', 'most tokens to generate', positive)
@@ -85,6 +125,13 @@ export function addSamplingFlags(command: Command): Command {
     .option('--logit-bias <id=x>', "add to a token's logit (repeatable)", bias)
     .option('--seed <n>', 'same seed, same tokens; random when absent', integer)
     .option('--stop <text>', 'end before this text; \\n is a line end (repeatable)', stopString)
+    .option('--stop-token <id>', 'end at this token (repeatable)', tokens)
+    .addOption(
+      new Option('--reasoning <way>', "whether the model's reasoning is told from its answer").choices([
+        'split',
+        'keep',
+      ]),
+    )
     .option('--logprobs <n>', 'report log-probabilities of each token and the n most likely (with --json)', integer)
     .option('--ignore-eos', "go on after the model's end of text")
 }
@@ -99,6 +146,18 @@ export interface EngineOptionsOfFlags {
   threads?: number | 'auto'
   contextTokens?: number
   kv?: { memory?: string; dtype?: KvDtype }
+  chatTemplate?: string
+}
+
+function readTemplate(file: string): string {
+  try {
+    return readFileSync(pathOf(file) ?? file, 'utf8')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const missing = code === 'ENOENT'
+    const what = missing ? `No such file: ${file}.` : `Cannot read ${file}: ${message}`
+    throw new OctavoError(missing ? 'FILE_NOT_FOUND' : 'IO_ERROR', what, { path: file }, { cause: error })
+  }
 }
 
 export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
@@ -106,12 +165,16 @@ export function engineOptions(model: string, flags: EngineFlags): EngineOptionsO
     model,
     threads: flags.threads,
     contextTokens: flags.context,
+    chatTemplate: flags.chatTemplate === undefined ? undefined : readTemplate(flags.chatTemplate),
     kv: defined<{ memory?: string; dtype?: KvDtype }>({ memory: flags.kvMemory, dtype: flags.kvDtype }),
   })
 }
 
-export function samplingOptions(flags: SamplingFlags): SamplingFlags {
-  return defined<SamplingFlags>({
+/** What `generate` takes of them. */
+export type SamplingOptionsOfFlags = Omit<SamplingFlags, 'stopToken'> & { stopTokens?: number[] }
+
+export function samplingOptions(flags: SamplingFlags): SamplingOptionsOfFlags {
+  return defined<SamplingOptionsOfFlags>({
     maxTokens: flags.maxTokens,
     temperature: flags.temperature,
     topK: flags.topK,
@@ -123,6 +186,8 @@ export function samplingOptions(flags: SamplingFlags): SamplingFlags {
     logitBias: flags.logitBias,
     seed: flags.seed,
     stop: flags.stop,
+    stopTokens: flags.stopToken,
+    reasoning: flags.reasoning,
     logprobs: flags.logprobs,
     ignoreEos: flags.ignoreEos,
     parseSpecial: flags.parseSpecial,

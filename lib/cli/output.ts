@@ -4,6 +4,7 @@
 import { once } from 'node:events'
 import Table from 'cli-table3'
 import pc from 'picocolors'
+import type { Generation } from '../index.ts'
 
 /** Writes to stdout, waiting when the reader of a pipe is slower than we are. */
 export async function print(text: string): Promise<void> {
@@ -20,9 +21,31 @@ export function printJson(value: unknown): Promise<void> {
   return printLine(JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? String(item) : item)))
 }
 
+/** A prompt as the model gets it: on stderr, or with `json` as a line of its own on stdout. */
+export async function showPrompt(prompt: { text: string; tokens?: number[] }, json = false): Promise<void> {
+  if (json) await printJson({ prompt })
+  else note(visible(prompt.text))
+}
+
 /** A remark to the person at the terminal; dim, on stderr. */
 export function note(text: string): void {
   process.stderr.write(`${process.stderr.isTTY ? pc.dim(text) : text}\n`)
+}
+
+/** Prints an answer as it comes: its text on stdout; what the model thinks before it, dim, on stderr, when that is a terminal. */
+export async function printAnswer(generation: Generation): Promise<void> {
+  let thinking = false
+  for await (const { text, reasoning = '' } of generation) {
+    if (reasoning !== '' && process.stderr.isTTY) {
+      process.stderr.write(pc.dim(visible(reasoning)))
+      thinking = true
+    }
+    if (text === '') continue
+    if (thinking) process.stderr.write('\n\n')
+    thinking = false
+    await print(text)
+  }
+  await printLine('')
 }
 
 let shown = ''

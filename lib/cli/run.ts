@@ -5,11 +5,12 @@
 import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { Engine } from '../index.ts'
-import { addEngineFlags, addSamplingFlags, type EngineFlags, type SamplingFlags, samplingOptions } from './flags.ts'
+import type { EngineFlags, SamplingFlags, TemplateFlags } from './flags.ts'
+import { addEngineFlags, addSamplingFlags, addTemplateFlags, samplingOptions } from './flags.ts'
 import { exitInterrupted, loadEngine, summary } from './load.ts'
-import { note, print, printJson, printLine } from './output.ts'
+import { note, printAnswer, printJson, showPrompt } from './output.ts'
 
-interface RunFlags extends EngineFlags, SamplingFlags {
+interface RunFlags extends EngineFlags, SamplingFlags, TemplateFlags {
   raw?: boolean
   system?: string
   json?: boolean
@@ -25,7 +26,7 @@ export function addRun(program: Command): void {
     .option('--parse-special', 'with --raw: control tokens in the prompt count as such')
     .option('--system <text>', "the system message before the user's")
     .option('--json', 'print one JSON document when done')
-  addSamplingFlags(addEngineFlags(command)).action(
+  addSamplingFlags(addTemplateFlags(addEngineFlags(command))).action(
     async (model: string, argument: string | undefined, flags: RunFlags) => {
       const prompt = argument ?? (await promptFromStdin(command))
       const engine = await loadEngine(model, flags)
@@ -48,7 +49,10 @@ async function promptFromStdin(command: Command): Promise<string> {
 async function generate(engine: Engine, prompt: string, flags: RunFlags): Promise<void> {
   const asChat = engine.model.chatTemplate && !flags.raw
   const system = flags.system === undefined ? [] : [{ role: 'system' as const, content: flags.system }]
-  const input = asChat ? { messages: [...system, { role: 'user' as const, content: prompt }] } : { prompt }
+  const template = flags.templateOption === undefined ? {} : { templateOptions: flags.templateOption }
+  const chat = { messages: [...system, { role: 'user' as const, content: prompt }], ...template }
+  const input = asChat ? chat : { prompt }
+  if (flags.showPrompt) await showPrompt(asChat ? await engine.renderPrompt(chat) : { text: prompt }, flags.json)
   const generation = engine.generate({ ...input, ...samplingOptions(flags) })
   let interrupted = false
   const interrupt = () => {
@@ -58,10 +62,7 @@ async function generate(engine: Engine, prompt: string, flags: RunFlags): Promis
   }
   process.on('SIGINT', interrupt)
   try {
-    if (!flags.json) {
-      for await (const part of generation) await print(part.text)
-      await printLine('')
-    }
+    if (!flags.json) await printAnswer(generation)
     const result = await generation.result
     if (flags.json) await printJson(result)
     else note(summary(result))

@@ -12,25 +12,11 @@ import type { ErrorData } from '../errors.ts'
 import { OctavoError, toErrorData } from '../errors.ts'
 import { kvBlockTokens } from '../kv-blocks.ts'
 import type { NativeEngine } from '../native.ts'
+import type { KvFile, KvTransferEnd } from './wire/protocol.ts'
 
 export const digestBytes = 32
 /** A few milliseconds' work. */
 const defaultSliceBytes = 2 ** 21
-
-export interface KvFile {
-  /** An existing file. */
-  path: string
-  /** Where the blocks begin. */
-  offset: number
-  /** Of the blocks: so many whole ones. */
-  tokens: Int32Array
-  salt: string
-  /** Digest of what the file holds before its blocks. */
-  seed: Uint8Array
-}
-
-/** `blocks`: how many were written, or are in the cache now. */
-export type KvTransferEnd = { id: number } & ({ blocks: number } | { error: ErrorData })
 
 type BlockSource = Pick<
   NativeEngine,

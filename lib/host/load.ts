@@ -109,6 +109,10 @@ function report(
     const reason = options.kvMemoryBytes === undefined ? 'memory allows no more' : 'kv.memory holds no more'
     lines.push(`contextTokens is ${contextTokens} instead of the trained ${info.contextTokens}: ${reason}.`)
   }
+  if (contextTokens > info.contextTokens)
+    lines.push(
+      `contextTokens is ${contextTokens}, the model was trained for ${info.contextTokens}: beyond these its answers are likely to be worse.`,
+    )
   return lines
 }
 

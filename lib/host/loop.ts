@@ -13,6 +13,7 @@ import { OutputText } from './output/output-text.ts'
 import { PreemptionWatch } from './record/preemption-watch.ts'
 import { packStats } from './record/stats.ts'
 import { StepTrace } from './record/step-trace.ts'
+import { RunEnds } from './run-ends.ts'
 import type { KvPort } from './schedule/kv-port.ts'
 import { HostRequest } from './schedule/request.ts'
 import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './schedule/scheduler.ts'
@@ -51,6 +52,7 @@ export class HostLoop {
   #toldAtMs = Number.NEGATIVE_INFINITY
   #untold = false
   #eosIds: ReadonlySet<number> = new Set()
+  readonly #runEnds: RunEnds
   #table: TokenTable | undefined
   #trace: StepTrace | undefined
 
@@ -61,6 +63,7 @@ export class HostLoop {
     this.#kv = new NativeKv(engine)
     this.#scheduler = new Scheduler(this.#kv, options)
     this.#transfers = new KvTransfers(engine)
+    this.#runEnds = new RunEnds((tokens) => engine.setEndTokens(tokens))
     const [tokens, logprobs] = [new Int32Array(options.stepTokens), new Float32Array(options.stepTokens)]
     this.#results = { tokens, logprobs, top: (row) => engine.topLogprobs(row), steps: 1, ms: 0 }
   }
@@ -181,7 +184,10 @@ export class HostLoop {
   #collect(request: HostRequest): void {
     const part = request.takePart()
     if (part === undefined) return
-    if (part.end !== undefined) this.#trace?.request(request)
+    if (part.end !== undefined) {
+      this.#trace?.request(request)
+      this.#runEnds.close(request.spec.stopTokens)
+    }
     this.#outbox.push(part)
   }
 
@@ -209,7 +215,7 @@ export class HostLoop {
     switch (message.type) {
       case 'vocabulary':
         this.#eosIds = new Set(message.vocabulary.eosIds)
-        this.#engine.setEndTokens(Int32Array.from(message.vocabulary.eosIds))
+        this.#runEnds.setAlways(message.vocabulary.eosIds)
         this.#table = new TokenTable(message.vocabulary.tokenBytes)
         return
       case 'request':
@@ -251,8 +257,10 @@ export class HostLoop {
 
   #add(spec: RequestSpec): void {
     if (this.#table === undefined) throw new OctavoError('INTERNAL', 'A request came before the vocabulary.')
-    const text = new OutputText(this.#table, spec.stop, { dropPrefixSpace: spec.dropPrefixSpace ?? false })
+    const { stop, reasoning, dropPrefixSpace = false } = spec
+    const text = new OutputText(this.#table, { stop, reasoning, dropPrefixSpace })
     const request = new HostRequest(spec, this.#options.contextTokens, this.#eosIds, text)
+    this.#runEnds.open(spec.stopTokens)
     this.#scheduler.add(request, this.#options.now())
     if (request.end !== undefined) this.#collect(request)
   }

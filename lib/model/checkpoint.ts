@@ -5,8 +5,10 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OctavoError } from '../errors.ts'
-import { type GgufFile, type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
+import { type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
 import { type Architecture, findArchitecture, ropeTensors, type Sizes, type TensorRow } from './architectures.ts'
+import type { CheckpointPart } from './checkpoint-part.ts'
+import { formats } from './formats.ts'
 import { locateModel, type ModelLocation } from './locate.ts'
 import { arrayLength, has, type Metadata, readInteger, readNumber, readString } from './metadata.ts'
 import { ropeScaling } from './rope-scaling.ts'
@@ -47,14 +49,6 @@ export interface Checkpoint {
   fileBytes: number
   parameters: number
   info: ModelInfo
-}
-
-/** One file's header and where to read its data. */
-export interface CheckpointPart {
-  /** Absent: synthetic; a tensor's offset is then its number. */
-  path?: string
-  gguf: GgufFile
-  read(tensor: GgufTensor): Uint8Array
 }
 
 const maxSize = 2 ** 28
@@ -106,7 +100,7 @@ export function describeCheckpoint(name: string, parts: CheckpointPart[], seed =
   }
   const fileBytes = parts.reduce((sum, part) => sum + part.gguf.fileBytes, 0)
   const parameters = [...tensors.values()].reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
-  const title = readString(metadata, 'general.name', name)
+  const title = metadata['general.name']
   return {
     name,
     desc,
@@ -115,7 +109,7 @@ export function describeCheckpoint(name: string, parts: CheckpointPart[], seed =
     fileBytes,
     parameters,
     info: {
-      name: title,
+      name: typeof title === 'string' ? title : name,
       architecture: architecture.family,
       parameters,
       fileBytes,
@@ -176,6 +170,7 @@ function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): Sizes 
   const embed = tensors.get('token_embd.weight')
   if (!embed) throw missingTensor('token_embd.weight')
   const vocabulary = embed.shape[1] ?? 1
+  if (vocabulary === 0) throw invalidTensor('token_embd.weight', 'a row for each token', embed.shape.join(' x '))
   const tokens = arrayLength(metadata, 'tokenizer.ggml.tokens')
   if (tokens !== undefined && (tokens > vocabulary || tokens === 0)) {
     throw invalidKey('tokenizer.ggml.tokens', `1 to ${vocabulary} tokens (rows of token_embd.weight)`, tokens)
@@ -184,16 +179,15 @@ function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): Sizes 
   if (heads % kvHeads !== 0) throw invalidKey(`${prefix}.attention.head_count_kv`, `a divisor of ${heads}`, kvHeads)
   if (valueSize !== headSize)
     throw unsupported(`${prefix}.attention.value_length`, `the key length, ${headSize}`, valueSize)
-  if (width % 32 !== 0) throw unsupported(`${prefix}.embedding_length`, 'a multiple of 32', width)
-  if (feedForward % 32 !== 0) throw unsupported(`${prefix}.feed_forward_length`, 'a multiple of 32', feedForward)
+  // What each weight's format wants beyond that is seen at its tensor.
+  if (width % 16 !== 0) throw unsupported(`${prefix}.embedding_length`, 'a multiple of 16', width)
+  if (feedForward % 16 !== 0) throw unsupported(`${prefix}.feed_forward_length`, 'a multiple of 16', feedForward)
   if (headSize % 16 !== 0 || headSize > maxHeadSize)
     throw unsupported(
       `${prefix}.attention.key_length`,
       `a head size that is a multiple of 16, at most ${maxHeadSize}`,
       headSize,
     )
-  if ((heads * headSize) % 32 !== 0)
-    throw unsupported(`${prefix}.attention.head_count`, 'heads x head size a multiple of 32', heads)
   return { width, heads, kvHeads, headSize, feedForward, vocabulary }
 }
 
@@ -235,7 +229,10 @@ function assignRoles(architecture: Architecture, sizes: Sizes, layers: number, t
       assign(`layer.${layer}.${role}`, row, row.name.replace('{}', String(layer)))
     }
   }
-  const stranger = [...tensors.keys()].find((name) => !used.has(name) && !ropeTensors.test(name))
+  // A tensor with a zero dimension has nothing that could be used: some files are marked with one.
+  const stranger = [...tensors.values()].find(
+    ({ name, shape }) => !used.has(name) && !ropeTensors.test(name) && !shape.includes(0),
+  )?.name
   if (stranger !== undefined) {
     const what = `a tensor of the ${architecture.family} architecture with ${layers} layers`
     throw new OctavoError('MODEL_UNSUPPORTED', `Tensor ${stranger}: expected ${what}.`, {
@@ -265,6 +262,13 @@ function source(tensor: CheckpointTensor, row: TensorRow, sizes: Sizes): TensorS
       `shape ${(row.vector ? expected.slice(0, 1) : expected).join(' x ')}`,
       tensor.shape.join(' x '),
     )
+  }
+  const { group } = formats[format]
+  if (width % group !== 0) {
+    const multiple = `rows that are a multiple of ${group} wide, which ${format} wants`
+    throw new OctavoError('MODEL_UNSUPPORTED', `Tensor ${tensor.name}: expected ${multiple}, found ${width}.`, {
+      ...{ tensor: tensor.name, expected: `a multiple of ${group}`, found: width },
+    })
   }
   return { file: tensor.file, offset: tensor.offset, bytes: tensor.bytes, format, rows, width }
 }

@@ -1,15 +1,16 @@
 /**
- * What a model argument means: the name of a GGUF file (any part of a split one stands for all its parts), `stories` (the model
- * that comes with octavo), or `synthetic:<preset>[:<type>]` (seeded random weights, made in memory).
+ * What a model argument means: a GGUF file's path or `file:` URL (any part of a split one stands for all its parts), `stories` (the
+ * model that comes with octavo), or `synthetic:<preset>[:<type>]` (seeded random weights, made in memory).
  */
 import { existsSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { OctavoError } from '../errors.ts'
+import { pathOf } from '../paths.ts'
 import { type PresetName, parsePreset, parseSyntheticType, type SyntheticType } from './presets.ts'
 
 export type ModelLocation =
-  /** All parts, in order. */
+  /** All parts, in order; absolute paths. */
   | { kind: 'files'; name: string; files: string[] }
   | { kind: 'synthetic'; name: string; preset: PresetName; type: SyntheticType }
 
@@ -31,8 +32,13 @@ export function locateModel(model: string): ModelLocation {
   if (Object.hasOwn(embedded, model)) {
     return { kind: 'files', name: model, files: present([fileURLToPath(new URL(embedded[model]!, packageRoot))]) }
   }
-  const split = splitPattern.exec(model)
-  if (!split) return { kind: 'files', name: basename(model), files: present([model]) }
+  const path = pathOf(model)
+  if (path === undefined) {
+    throw new OctavoError('INVALID_ARGUMENT', `model: expected a file of this machine, found '${model}'.`, { model })
+  }
+  const file = resolve(path)
+  const split = splitPattern.exec(file)
+  if (!split) return { kind: 'files', name: basename(file), files: present([file]) }
   const [, stem, part, parts] = split as unknown as [string, string, string, string]
   if (Number(part) < 1 || Number(part) > Number(parts)) {
     throw new OctavoError('INVALID_ARGUMENT', `model: ${model} names part ${Number(part)} of ${Number(parts)}.`, {

@@ -1,7 +1,7 @@
 /**
  * What a model takes in memory, from its description alone. Quantised weights are repacked into blocks of 32 rows x 32 columns
  * (cpp/cpu/isa/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q3_k,
- * q4_k, q5_k, iq4_xs and mxfp4 1 to 6% more, the formats with codebooks a quarter to twice as much more), so rows are rounded up to 32; float weights stay as stored, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
+ * q4_k, q5_k, iq4_xs and mxfp4 1 to 6% more, the formats with codebooks a quarter to twice as much more), so rows are rounded up to 32; float weights stay as stored, of any width, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
  */
 import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
@@ -35,7 +35,7 @@ export interface MemoryNeeds {
 
 function residentBytes({ format, rows, width }: TensorSource): number {
   if (rows === 1) return 4 * width
-  return Math.ceil(rows / tileRows) * Math.ceil(width / 32) * tileBytes[format]
+  return (Math.ceil(rows / tileRows) * width * tileBytes[format]) / 32
 }
 
 export function weightBytes(desc: ModelDesc): number {

@@ -1,6 +1,7 @@
 /**
  * A model's chat template: a program out of a model file, so it runs in a small worker of its own with limits on memory,
  * time and output, and is killed at its deadline. The worker starts with `warm()` or the first message and is replaced after a kill.
+ * A template has a worker to itself, so one that spins holds up nobody but those who ask for it.
  */
 import { OctavoError } from '../errors.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
@@ -17,7 +18,7 @@ export interface ChatTemplateOptions {
 }
 
 /**
- * The template itself is stopped long before (template-sandbox.ts). V8 aborts the process when a single allocation goes
+ * The template itself is stopped long before (jinja/limits.ts). V8 aborts the process when a single allocation goes
  * past its heap limit by more than some 16 MB, so the limit stays well above what one operation can ask for.
  */
 const heapMb = 512
@@ -56,6 +57,8 @@ export class ChatTemplate {
   /** Renders one at a time, so that each has its own deadline. */
   #turn: Promise<unknown> = Promise.resolve()
   #closed = false
+  /** Renders that are not answered yet. */
+  #pending = 0
 
   constructor(options: ChatTemplateOptions) {
     const { source, control, named } = options
@@ -69,9 +72,23 @@ export class ChatTemplate {
   }
 
   render(request: ChatRequest): Promise<RenderedChat> {
-    const turn = this.#turn.then(() => this.#render(request))
+    this.#pending++
+    const turn = this.#turn
+      .then(() => this.#render(request))
+      .finally(() => {
+        this.#pending--
+      })
     this.#turn = turn.catch(() => undefined)
     return turn
+  }
+
+  get isIdle(): boolean {
+    return this.#pending === 0
+  }
+
+  /** When everything asked for so far is answered. */
+  async settled(): Promise<void> {
+    await this.#turn
   }
 
   async close(): Promise<void> {

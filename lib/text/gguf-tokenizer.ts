@@ -1,13 +1,14 @@
 /**
  * `tokenizer.*` metadata of a GGUF file -> Vocabulary. Two kinds: `gpt2` (byte-level BPE with a merge list, words cut as
- * `tokenizer.ggml.pre` says) and `llama` (SentencePiece BPE, which has scores instead of merges: every way to put a token
- * together from two others becomes a merge, the best scores first, as Hugging Face converts such vocabularies).
- * Control tokens are no part of the model that is made: no text merges into one.
+ * `tokenizer.ggml.pre` says) and `llama` (SentencePiece BPE, which has scores instead of merges). Control tokens are no part of the
+ * model that is made: no text merges into one. What a file says of single tokens is not always so (types of markers, ids that are
+ * no token, merges that make none): it is put right where there is no doubt, and a note says so.
  */
 import { OctavoError } from '../errors.ts'
 import type { GgufValue } from '../native.ts'
-import { preTokenizers } from './pre-tokenizers.ts'
-import { endTokens, type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
+import { claimMarkers, endTokens } from './markers.ts'
+import { type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
+import { type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
 
 type Metadata = Record<string, GgufValue>
 type Merge = [left: string, right: string]
@@ -18,8 +19,10 @@ const get = (metadata: Metadata, key: string): GgufValue | undefined =>
 /** Four times the largest vocabularies in use (262,144 tokens): beyond it, tables that cost far more than the file. */
 const maxTokens = 2 ** 20
 const maxMerges = 2 ** 21
-/** Characters looked at to find a SentencePiece vocabulary's merges: quadratic in a token's length. Real ones need 2^25. */
-const maxMergeWork = 2 ** 30
+/** Of a SentencePiece token: a merge looks at so many. Real ones have 16, a few some hundred spaces. */
+const maxPieceChars = 4096
+/** The type that some writers give a token of no type in particular. */
+const undefinedType = 0
 
 const unsupported = (message: string, details: Record<string, unknown> = {}) =>
   new OctavoError('MODEL_UNSUPPORTED', message, details)
@@ -56,20 +59,47 @@ function listPerToken(metadata: Metadata, name: string, count: number): number[]
 function flag(metadata: Metadata, name: string): boolean | undefined {
   const value = get(metadata, `tokenizer.ggml.${name}`)
   if (value === undefined || typeof value === 'boolean') return value
+  if (value === 0 || value === 1) return value === 1
   throw invalid(`tokenizer.ggml.${name}: expected a boolean, found ${typeof value}.`)
 }
 
-function tokenId(metadata: Metadata, name: string, count: number): number | undefined {
-  const value = get(metadata, `tokenizer.ggml.${name}_token_id`)
-  if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= count) {
-    throw invalid(`tokenizer.ggml.${name}_token_id: expected an id below ${count}, found ${short(value)}.`)
+/** Ids by the names that metadata has for them. */
+type NamedIds = Record<string, number | undefined>
+
+/** Ids that say something to octavo, and two that are looked at for the log alone. */
+const idNames = ['bos', 'eos', 'eot', 'eom', 'unknown', 'padding', 'seperator', 'mask'] as const
+
+/** Files write "no such token" as -1, as 2^32 - 1, or as the number after the last token: then there is none. */
+function namedIds(metadata: Metadata, count: number, notes: string[]): NamedIds {
+  const ids: NamedIds = {}
+  for (const name of idNames) {
+    const key = `tokenizer.ggml.${name}_token_id`
+    const value = get(metadata, key)
+    if (value === undefined) continue
+    if (typeof value !== 'bigint' && !Number.isInteger(value)) {
+      throw invalid(`${key}: expected an id below ${count}, found ${short(value)}.`)
+    }
+    if (Number(value) >= 0 && Number(value) < count) ids[name] = Number(value)
+    else notes.push(`${key} is ${value}, which is no token of the ${count} there are: it is ignored.`)
   }
-  return value
+  return ids
+}
+
+/** An end token that the file names wrongly must be known otherwise. */
+function endIds(metadata: Metadata, ids: NamedIds, control: SpecialToken[], count: number): number[] {
+  const found = endTokens([ids.eos, ids.eot, ids.eom], control)
+  const eos = get(metadata, 'tokenizer.ggml.eos_token_id')
+  if (found.length === 0 && eos !== undefined) {
+    throw invalid(
+      `tokenizer.ggml.eos_token_id: expected an id below ${count}, found ${short(eos)}, and no other end token is known.`,
+    )
+  }
+  return found
 }
 
 function tokenTypes(metadata: Metadata, tokens: string[]): Uint8Array {
-  const values = listPerToken(metadata, 'token_type', tokens.length) ?? tokens.map(() => tokenType.normal)
+  const given = listPerToken(metadata, 'token_type', tokens.length) ?? tokens.map(() => tokenType.normal)
+  const values = given.map((type) => (type === undefinedType ? tokenType.normal : type))
   values.forEach((type, id) => {
     if (!Number.isInteger(type) || type < tokenType.normal || type > tokenType.byte) {
       throw invalid(`tokenizer.ggml.token_type: token ${id} has type ${type}, expected 1 to 6.`, { token: id, type })
@@ -95,63 +125,36 @@ function textVocabulary(tokens: string[], types: Uint8Array): Record<string, num
 }
 
 /**
- * "left right" strings, checked: parts and results are tokens, and no part is empty (which would make a merge a cycle). Those that
- * make what no text may become are left out.
+ * "left right" strings, checked: no part is empty (which would make a merge a cycle). Those that make what no text may become are
+ * left out, as are those of no tokens, with a note, and the line that a merges.txt begins with.
  */
-function parseMerges(lines: string[], tokens: string[], vocabulary: Record<string, number>): Merge[] {
+function parseMerges(lines: string[], tokens: string[], vocabulary: Record<string, number>, notes: string[]): Merge[] {
   /** Whether text may become the token. One lookup for each of a hundred thousand texts: a Map, not the vocabulary's object. */
   const wanted = new Map(tokens.map((text) => [text, false]))
   for (const text of Object.keys(vocabulary)) wanted.set(text, true)
   const merges: Merge[] = []
+  const strange: string[] = []
   lines.forEach((line, index) => {
+    if (index === 0 && line.startsWith('#version')) return
     const space = line.indexOf(' ', 1)
     const merge: Merge = [line.slice(0, Math.max(space, 0)), line.slice(space + 1)]
     const [left, right] = merge
+    if (space < 0 || right === '') {
+      throw invalid(`tokenizer.ggml.merges: entry ${index} is ${short(line)}, expected two tokens.`, {
+        ...{ index, merge: line.slice(0, 80) },
+      })
+    }
     const result = wanted.get(left + right)
-    if (space < 0 || right === '' || result === undefined || !wanted.has(left) || !wanted.has(right)) {
-      throw invalid(
-        `tokenizer.ggml.merges: entry ${index} is ${short(line)}, expected two tokens whose concatenation is a token.`,
-        { index, merge: line.slice(0, 80) },
-      )
-    }
-    if (result) merges.push(merge)
+    if (result === undefined || !wanted.has(left) || !wanted.has(right)) strange.push(line)
+    else if (result) merges.push(merge)
   })
-  return merges
-}
-
-function mergesFromScores(
-  tokens: string[],
-  types: Uint8Array,
-  scores: number[],
-  vocabulary: Record<string, number>,
-): Merge[] {
-  const work = tokens.reduce((sum, text) => sum + text.length ** 2, 0)
-  if (work > maxMergeWork) {
-    const longest = tokens.reduce((most, text) => Math.max(most, text.length), 0)
-    throw unsupported(`tokenizer.ggml.tokens: expected tokens of some characters, found up to ${longest}.`, { longest })
-  }
-  const lengths = new Set(tokens.map((text) => text.length))
-  const merges: { merge: Merge; score: number; left: number; right: number }[] = []
-  tokens.forEach((text, id) => {
-    if (types[id] !== tokenType.normal || vocabulary[text] !== id) return
-    const characters = [...text]
-    const ways: typeof merges = []
-    let cut = 0
-    for (let at = 1; at < characters.length; at++) {
-      cut += characters[at - 1]!.length
-      if (!lengths.has(cut) || !lengths.has(text.length - cut)) continue
-      const [left, right] = [text.slice(0, cut), text.slice(cut)]
-      if (left in vocabulary && right in vocabulary) {
-        ways.push({ merge: [left, right], score: scores[id]!, left: at, right: characters.length - at })
-      }
-    }
-    ways.sort(
-      (a, b) => vocabulary[a.merge[0]]! - vocabulary[b.merge[0]]! || vocabulary[a.merge[1]]! - vocabulary[b.merge[1]]!,
+  if (strange.length > 0) {
+    const number = `${strange.length} of ${lines.length} merges`
+    notes.push(
+      `tokenizer.ggml.merges: ${number}, first ${short(strange[0])}, are not of tokens or make none; they are left out.`,
     )
-    merges.push(...ways)
-  })
-  merges.sort((a, b) => b.score - a.score || b.left - a.left || b.right - a.right)
-  return merges.map(({ merge }) => merge)
+  }
+  return merges
 }
 
 function specials(tokens: string[], types: Uint8Array, wanted: number): SpecialToken[] {
@@ -162,10 +165,16 @@ function specials(tokens: string[], types: Uint8Array, wanted: number): SpecialT
   return found
 }
 
-type Spelled = Pick<Vocabulary, 'spelling' | 'model' | 'prefixSpace' | 'cutsAtWords' | 'addBos'>
+type Spelled = Pick<Vocabulary, 'spelling' | 'model' | 'scores' | 'prefixSpace' | 'cutsAtWords' | 'addBos'>
 
-function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array): Spelled {
-  const name = get(metadata, 'tokenizer.ggml.pre') ?? 'default'
+function preTokenizer(metadata: Metadata, notes: string[]): PreTokenizer {
+  const name = get(metadata, 'tokenizer.ggml.pre')
+  if (name === undefined) {
+    notes.push(
+      'tokenizer.ggml.pre is missing: text is cut into words as "default" does, which is GPT-2\'s way. If the model learnt another one, its answers are worse than they could be; convert it anew.',
+    )
+    return preTokenizers.default!
+  }
   const pre = typeof name === 'string' && Object.hasOwn(preTokenizers, name) ? preTokenizers[name] : undefined
   if (!pre) {
     throw new OctavoError(
@@ -174,6 +183,11 @@ function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array): Spe
       { key: 'tokenizer.ggml.pre', found: short(name), known: Object.keys(preTokenizers) },
     )
   }
+  return pre
+}
+
+function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array, notes: string[]): Spelled {
+  const pre = preTokenizer(metadata, notes)
   const lines = list<string>(metadata, 'merges', 'string')
   if (!lines) throw invalid('tokenizer.ggml.merges: missing; a gpt2 vocabulary needs its merges.')
   if (lines.length > maxMerges) {
@@ -192,7 +206,7 @@ function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array): Spe
       model: {
         type: 'BPE',
         vocab,
-        merges: parseMerges(lines, tokens, vocab),
+        merges: parseMerges(lines, tokens, vocab, notes),
         ignore_merges: pre.ignoreMerges ?? false,
       },
       normalizer: pre.nfc ? { type: 'NFC' } : null,
@@ -202,7 +216,7 @@ function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array): Spe
       },
     },
     prefixSpace: 'never',
-    cutsAtWords: true,
+    cutsAtWords: !pre.acrossWords,
     addBos: pre.addBos ?? false,
   }
 }
@@ -212,6 +226,15 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
   if (!scores) throw invalid('tokenizer.ggml.scores: missing; a llama vocabulary needs its scores.')
   const wrong = scores.findIndex((score) => Number.isNaN(score))
   if (wrong >= 0) throw invalid(`tokenizer.ggml.scores: the score of token ${wrong} is not a number.`, { token: wrong })
+  const longest = tokens.reduce((most, text) => Math.max(most, text.length), 0)
+  if (longest > maxPieceChars) {
+    throw unsupported(
+      `tokenizer.ggml.tokens: expected tokens of up to ${maxPieceChars} characters, found ${longest}.`,
+      {
+        longest,
+      },
+    )
+  }
   const vocab = textVocabulary(tokens, types)
   const unknown = tokens[types.indexOf(tokenType.unknown)]
   return {
@@ -220,7 +243,7 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
       model: {
         type: 'BPE',
         vocab,
-        merges: mergesFromScores(tokens, types, scores, vocab),
+        merges: [],
         byte_fallback: types.includes(tokenType.byte),
         fuse_unk: true,
         unk_token: unknown !== undefined && unknown in vocab ? unknown : null,
@@ -228,9 +251,12 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
       normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
       pre_tokenizer: null,
     },
+    scores: Float64Array.from(scores),
     prefixSpace: (flag(metadata, 'add_space_prefix') ?? true) ? 'always' : 'never',
     // No token goes on over the beginning of a word, so words can be merged apart.
-    cutsAtWords: !tokens.some((text, id) => types[id] === tokenType.normal && /[^▁]▁/.test(text)),
+    cutsAtWords: !tokens.some(
+      (text, id) => (types[id] === tokenType.normal || types[id] === tokenType.userDefined) && /[^▁]▁/.test(text),
+    ),
     addBos: true,
   }
 }
@@ -250,15 +276,14 @@ export function vocabularyFromGguf(metadata: Metadata): Vocabulary {
     throw unsupported(`tokenizer.ggml.tokens: expected at most ${maxTokens} tokens, found ${tokens.length}.`)
   }
   const types = tokenTypes(metadata, tokens)
-  const spelled = kind === 'gpt2' ? bytePairs(metadata, tokens, types) : sentencePieces(metadata, tokens, types)
-  const id = (name: string) => tokenId(metadata, name, tokens.length)
-  const ids = { bos: id('bos'), eos: id('eos'), unk: id('unknown'), pad: id('padding') }
+  const notes: string[] = []
+  const ids = namedIds(metadata, tokens.length, notes)
+  const chatTemplate = template(metadata, notes)
+  notes.push(...claimMarkers(tokens, types, { chatTemplate, namedIds: [ids.bos, ids.eos, ids.eot, ids.eom] }))
+  const spelled = kind === 'gpt2' ? bytePairs(metadata, tokens, types, notes) : sentencePieces(metadata, tokens, types)
   const named: Record<string, string> = {}
-  for (const [name, value] of Object.entries(ids)) if (value !== undefined) named[`${name}_token`] = tokens[value]!
-  const template = get(metadata, 'tokenizer.chat_template')
-  if (template !== undefined && typeof template !== 'string') {
-    throw invalid(`tokenizer.chat_template: expected a string, found ${typeof template}.`)
-  }
+  for (const [name, id] of Object.entries({ bos: ids.bos, eos: ids.eos, unk: ids.unknown, pad: ids.padding }))
+    if (id !== undefined) named[`${name}_token`] = tokens[id]!
   const control = specials(tokens, types, tokenType.control)
   const userDefined = specials(tokens, types, tokenType.userDefined)
   return {
@@ -270,8 +295,16 @@ export function vocabularyFromGguf(metadata: Metadata): Vocabulary {
     prefixOnce: false,
     addBos: ids.bos !== undefined && (flag(metadata, 'add_bos_token') ?? spelled.addBos),
     bosId: ids.bos,
-    eosIds: endTokens([ids.eos, id('eot'), id('eom')], control),
+    eosIds: endIds(metadata, ids, control, tokens.length),
     named,
-    chatTemplate: template,
+    chatTemplate,
+    notes,
   }
+}
+
+function template(metadata: Metadata, notes: string[]): string | undefined {
+  const found = get(metadata, 'tokenizer.chat_template')
+  if (found === undefined || typeof found === 'string') return found
+  notes.push(`tokenizer.chat_template: expected a string, found ${short(found)}; the model has no chat template.`)
+  return undefined
 }

@@ -5,8 +5,9 @@
  * terms (digits, white space) are spelled out as the Unicode expressions that Hugging Face's own implementation uses.
  */
 import { OctavoError } from '../errors.ts'
-import { gpt2Split, preTokenizers } from './pre-tokenizers.ts'
-import { endTokens, type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
+import { claimMarkers, endTokens } from './markers.ts'
+import { gpt2Split, preTokenizers, wordExpressions } from './pre-tokenizers.ts'
+import { type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a foreign file, looked at field by field
 type Json = any
@@ -53,6 +54,10 @@ function steps(step: Json, depth = 0): Json[] {
 const singleClass = /^(\\[pP]\{[\w=]+\}|\\[dDsSwW]|\[\^?[^\\[\]]+\]|[\w ])([+*]|\{\d{1,3}(,\d{1,3})?\})?$/
 const knownExpressions = new Set(Object.values(preTokenizers).flatMap((row) => row.split))
 const maxPatternChars = 64
+
+/** Whether the step cuts at every beginning of a word by itself, whatever the others do. */
+const beginsWords = (step: Json) =>
+  step.type === 'Split' && step.behavior === 'Isolated' && !step.invert && wordExpressions.has(step.pattern?.Regex)
 
 /**
  * A pattern is a program out of a file: an expression can take exponential time. Known expressions are run, and those that
@@ -187,15 +192,13 @@ function readTokens(model: Json, added: AddedToken[]): { tokens: string[]; types
   }
 }
 
-function specials(added: AddedToken[], special: boolean): SpecialToken[] {
-  return added
-    .filter((token) => Boolean(token.special) === special && token.content !== '')
-    .map((token) => ({
-      id: token.id,
-      text: token.content,
-      stripLeft: token.lstrip ?? false,
-      stripRight: token.rstrip ?? false,
-    }))
+/** The tokens of a type, with what is said of them where they were added. */
+function specials(tokens: string[], types: Uint8Array, wanted: number, added: AddedToken[]): SpecialToken[] {
+  const told = new Map(added.map((token) => [token.id, token]))
+  return tokens.flatMap((text, id) => {
+    if (types[id] !== wanted || text === '') return []
+    return [{ id, text, stripLeft: told.get(id)?.lstrip ?? false, stripRight: told.get(id)?.rstrip ?? false }]
+  })
 }
 
 /** The model without its control tokens: no text merges into one. The unknown token stays, under its own type. */
@@ -264,7 +267,16 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
   }
   const added: AddedToken[] = Array.isArray(file.added_tokens) ? file.added_tokens : []
   const { tokens, types } = readTokens(model, added)
-  const control = specials(added, true)
+  const ids = new Map(tokens.map((text, id) => [text, id]))
+  const named: Record<string, string> = {}
+  for (const name of ['bos_token', 'eos_token', 'unk_token', 'pad_token']) {
+    const text = contentOf(config[name])
+    if (text !== undefined) named[name] = text
+  }
+  const [bosId, eosId] = [ids.get(named.bos_token ?? ''), ids.get(named.eos_token ?? '')]
+  const chatTemplate = chatTemplateOf(config, templateFile)
+  const notes = claimMarkers(tokens, types, { chatTemplate, namedIds: [bosId, eosId] })
+  const control = specials(tokens, types, tokenType.control, added)
   const pre = steps(file.pre_tokenizer)
   const byteLevel = [...pre, ...steps(file.decoder)].some((step) => step.type === 'ByteLevel')
   if (!byteLevel && !JSON.stringify([file.normalizer, file.pre_tokenizer, file.decoder]).includes('▁')) {
@@ -275,13 +287,6 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
     checkSteps(pre, preTokenizerChecks),
   )
   const expressions = split.flatMap(unicodeStep)
-  const ids = new Map(tokens.map((text, id) => [text, id]))
-  const named: Record<string, string> = {}
-  for (const name of ['bos_token', 'eos_token', 'unk_token', 'pad_token']) {
-    const text = contentOf(config[name])
-    if (text !== undefined) named[name] = text
-  }
-  const bosId = ids.get(named.bos_token ?? '')
   return {
     tokens,
     types,
@@ -292,16 +297,18 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
       pre_tokenizer: expressions.length > 0 ? { type: 'Sequence', pretokenizers: expressions } : null,
     },
     control,
-    userDefined: specials(added, false),
+    userDefined: specials(tokens, types, tokenType.userDefined, added),
     ...prefix,
     cutsAtWords: byteLevel
-      ? expressions.every((step) => step.type === 'ByteLevel' || knownExpressions.has(step.pattern?.Regex))
+      ? expressions.every((step) => step.type === 'ByteLevel' || knownExpressions.has(step.pattern?.Regex)) &&
+        expressions.some(beginsWords)
       : expressions.length === 0 && !tokens.some((text, id) => types[id] === tokenType.normal && /[^▁]▁/.test(text)),
     addBos:
       bosId !== undefined && (beginsWithBos(file.post_processor, named.bos_token) || config.add_bos_token === true),
     bosId,
-    eosIds: endTokens([ids.get(named.eos_token ?? '')], control),
+    eosIds: endTokens([eosId], control),
     named,
-    chatTemplate: chatTemplateOf(config, templateFile),
+    chatTemplate,
+    notes,
   }
 }

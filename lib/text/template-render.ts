@@ -1,27 +1,50 @@
 /**
- * Messages -> rendered template, cut at the control tokens that the template itself wrote and at no others.
- * The idea: render twice, once plainly and once with each character of the callers' strings that occurs in any control
- * token replaced by a private-use character of its own. In the second text a control token can only have come from the
- * template, however strings were put together, trimmed or cut. With the characters put back it normally equals the first
- * text, and its cuts are the right ones. Where a template looks into the strings, the two may differ; then the plain text
- * counts if it has the same control tokens in the same order and no string holds the name of one, else the second.
+ * Messages -> rendered template, cut at the control tokens that the template itself wrote and at no others. Every string of messages,
+ * tools, documents and template options is marked as foreign before the template sees it, and the marks come out with the text
+ * (jinja/text.ts): control tokens are looked for between them only. The marks also tell which stretches a message became.
  */
 import { OctavoError } from '../errors.ts'
+import { type Mark, toValue } from './jinja/values/convert.ts'
+import { concat, foreign, isStr, raw, type Span, type Str } from './jinja/values/text.ts'
+import { Dict, isList, type Value } from './jinja/values/values.ts'
+import { wellFormed } from './jinja/values/well-formed.ts'
 import type { TemplateProgram } from './template-sandbox.ts'
-import { type Piece, TokenCutter } from './token-cutter.ts'
-import { type SpecialToken, wellFormed } from './vocabulary.ts'
+import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
+import type { SpecialToken } from './vocabulary.ts'
 
 export interface ChatRequest {
   /** Plain data; strings in it are not trusted. */
   messages: unknown[]
   tools: unknown[] | null
+  documents?: unknown[] | null
   addGenerationPrompt: boolean
+  /** More variables of the template. */
+  templateOptions?: Record<string, unknown>
+  /** The text ends with the content of the last message. */
+  continueFinalMessage?: boolean
+  /** Places of messages whose stretches are asked for. */
+  answers?: readonly number[]
 }
 
-export interface RenderedChat {
-  text: string
-  /** Stretches of text and the ids of the control tokens between them. */
-  pieces: Piece[]
+/** Where a message's text stands in a rendering, unchanged: from, to, from, to ... */
+export type Stretches = number[]
+
+export class RenderedChat {
+  readonly text: string
+  /** Stretches of text, and the control tokens between them. */
+  readonly cuts: Cut[]
+  /** For each of the request's answers. */
+  readonly answers: Stretches[]
+
+  constructor(text: string, cuts: Cut[], answers: Stretches[]) {
+    this.text = text
+    this.cuts = cuts
+    this.answers = answers
+  }
+
+  get pieces(): Piece[] {
+    return piecesOf(this.text, this.cuts)
+  }
 }
 
 /** Words that templates compare roles and part types with; a role that a template quotes is one, too. */
@@ -30,69 +53,11 @@ const plainWords = new Set(
     ' ',
   ),
 )
-const privateUse = { first: 0xe000, last: 0xf8ff }
 
-const sameUnits = Uint16Array.from({ length: 0x10000 }, (_, unit) => unit)
-
-/** A one to one replacement of UTF-16 units, and back. */
-class Disguise {
-  readonly #there = new Uint16Array(sameUnits)
-  readonly #back = new Uint16Array(sameUnits)
-
-  /** `taken`: texts that may appear in the result; private-use characters in them are not used. */
-  constructor(alphabet: Iterable<number>, taken: Iterable<string>) {
-    const used = new Set<number>()
-    for (const text of taken)
-      for (const [character] of text.matchAll(/[\uE000-\uF8FF]/g)) used.add(character.charCodeAt(0))
-    let next = privateUse.first
-    for (const unit of alphabet) {
-      while (used.has(next)) next++
-      if (next > privateUse.last) {
-        throw new OctavoError(
-          'INVALID_ARGUMENT',
-          'messages: expected some private-use character that does not occur in them.',
-        )
-      }
-      this.#there[unit] = next
-      this.#back[next] = unit
-      next++
-    }
-  }
-
-  on(text: string): string {
-    return map(text, this.#there)
-  }
-
-  off(text: string): string {
-    return map(text, this.#back)
-  }
-}
-
-function map(text: string, table: Uint16Array): string {
-  const units = new Uint16Array(text.length)
-  for (let at = 0; at < units.length; at++) units[at] = table[text.charCodeAt(at)]!
-  return Buffer.from(units.buffer).toString('utf16le')
-}
-
-/** Every unit of a control token that could betray it; white space is left out, for templates trim. */
-function unitsOf(control: readonly SpecialToken[]): Set<number> {
-  const units = new Set<number>()
-  for (const { text } of control) {
-    for (let at = 0; at < text.length; at++) if (/\S/.test(text[at]!)) units.add(text.charCodeAt(at))
-  }
-  return units
-}
-
-/** A copy of plain data with every string replaced. Keys that are names stay: templates ask for them. */
-function mapStrings(value: unknown, change: (text: string, key: string) => string, key = ''): unknown {
-  if (typeof value === 'string') return change(value, key)
-  if (Array.isArray(value)) return value.map((item) => mapStrings(item, change, key))
-  if (typeof value !== 'object' || value === null) return value
-  const copy: [string, unknown][] = Object.entries(value).map(([name, item]) => [
-    /^[\w.$-]*$/.test(name) ? name : change(name, ''),
-    mapStrings(item, change, name),
-  ])
-  return Object.fromEntries(copy)
+/** Which message a foreign string came from, and whether it was its content. */
+interface Source {
+  message: number
+  isContent: boolean
 }
 
 export class ChatRenderer {
@@ -100,7 +65,6 @@ export class ChatRenderer {
   readonly #source: string
   readonly #cutter: TokenCutter
   readonly #named: Record<string, string>
-  readonly #units: Set<number>
 
   constructor(
     program: TemplateProgram,
@@ -112,46 +76,91 @@ export class ChatRenderer {
     this.#source = source
     this.#cutter = new TokenCutter(control)
     this.#named = named
-    this.#units = unitsOf(control)
   }
 
   render(request: ChatRequest, now = new Date()): RenderedChat {
-    const strings: string[] = []
-    const data = mapStrings([request.messages, request.tools], (text) => {
-      const clean = wellFormed(text)
-      strings.push(clean)
-      return clean
-    })
-    const plain = this.#run(data, request.addGenerationPrompt, now)
-    const taken = [this.#source, ...Object.values(this.#named), plain]
-    const disguise = new Disguise(this.#units, [...taken, ...strings])
-    const forged = strings.some((text) => this.#cutter.finds(text))
-    const disguised = mapStrings(data, (text, key) => (this.#isKnownWord(text, key) ? text : disguise.on(text)))
-    const safe = this.#run(disguised, request.addGenerationPrompt, now)
-    const pieces = this.#cutter.cut(safe)
-    const text = disguise.off(safe)
-    if (text !== plain && !forged) {
-      const plainPieces = this.#cutter.cut(plain)
-      if (same(plainPieces, pieces)) return { text: plain, pieces: plainPieces }
+    const sources: Source[] = []
+    const rendered = this.#program.run(() => this.#variables(request, sources), now)
+    let text = wellFormed(raw(rendered))
+    let spans = typeof rendered === 'string' ? [] : rendered.spans
+    if (request.continueFinalMessage) {
+      const end = contentEnd(spans, sources, request.messages.length - 1)
+      text = text.slice(0, end)
+      spans = spans.filter(({ to }) => to <= end)
     }
-    return { text, pieces: pieces.map((piece) => (typeof piece === 'string' ? disguise.off(piece) : piece)) }
+    const answers = (request.answers ?? []).map((message) => stretchesOf(spans, sources, message))
+    return new RenderedChat(text, this.#cutter.cuts(text, spans), answers)
+  }
+
+  #variables(request: ChatRequest, sources: Source[]): Map<string, Value> {
+    const { messages, tools, documents = null, addGenerationPrompt, templateOptions = {} } = request
+    const mark = (message: number, isContent: boolean): Mark => {
+      return (text, key) => {
+        if (this.#isKnownWord(text, key)) return text
+        sources.push({ message, isContent })
+        return foreign(wellFormed(text), sources.length - 1)
+      }
+    }
+    const other = mark(-1, false)
+    const values = new Map<string, Value>(Object.entries(this.#named))
+    for (const [name, value] of Object.entries(templateOptions)) values.set(name, toValue(value, other))
+    values.set(
+      'messages',
+      messages.map((message, i) => this.#message(message, (isContent) => mark(i, isContent))),
+    )
+    values.set('tools', toValue(tools, other))
+    values.set('documents', toValue(documents, other))
+    values.set('add_generation_prompt', addGenerationPrompt)
+    return values
+  }
+
+  #message(message: unknown, mark: (isContent: boolean) => Mark): Value {
+    if (typeof message !== 'object' || message === null || Array.isArray(message)) return toValue(message, mark(false))
+    const value = new Dict()
+    for (const [key, item] of Object.entries(message)) {
+      const content = toValue(item, mark(key === 'content'), key, 1)
+      value.set(mark(false)(key, undefined), key === 'content' ? this.#content(content) : content)
+    }
+    return value
+  }
+
+  /** Parts of text are one string for a template that knows no parts. */
+  #content(content: Value): Value {
+    if (!isList(content) || this.#program.takesParts) return content
+    const texts: Str[] = []
+    for (const part of content) {
+      const text = part instanceof Dict ? part.get('text') : part
+      if (text === undefined || !isStr(text)) return content
+      if (texts.length > 0) texts.push('\n')
+      texts.push(text)
+    }
+    return texts.length === 0 ? '' : concat(texts)
   }
 
   /** Roles and part types that the template compares with; marks of control tokens are never among them. */
-  #isKnownWord(text: string, key: string): boolean {
+  #isKnownWord(text: string, key: string | undefined): boolean {
     if ((key !== 'role' && key !== 'type') || !/^[\w-]+$/.test(text) || this.#cutter.finds(text)) return false
     return plainWords.has(text) || this.#source.includes(`'${text}'`) || this.#source.includes(`"${text}"`)
   }
-
-  #run(data: unknown, addGenerationPrompt: boolean, now: Date): string {
-    const [messages, tools] = data as [unknown[], unknown[] | null]
-    const variables = { ...this.#named, messages, tools, documents: null, add_generation_prompt: addGenerationPrompt }
-    return this.#program.render(variables, now)
-  }
 }
 
-/** The same control tokens in the same order. */
-function same(a: Piece[], b: Piece[]): boolean {
-  const ids = (pieces: Piece[]) => pieces.filter((piece) => typeof piece === 'number').join()
-  return ids(a) === ids(b)
+/** Where the content of a message ends that is to be continued. */
+function contentEnd(spans: readonly Span[], sources: readonly Source[], message: number): number {
+  const last = spans.findLast(({ source }) => sources[source]?.message === message && sources[source].isContent)
+  if (last) return last.to
+  throw new OctavoError(
+    'INVALID_ARGUMENT',
+    'continueFinalMessage: expected a template that shows the content of the last message, and a content that is not empty.',
+    { message },
+  )
+}
+
+function stretchesOf(spans: readonly Span[], sources: readonly Source[], message: number): Stretches {
+  const stretches: Stretches = []
+  for (const { from, to, source, at } of spans) {
+    if (at < 0 || sources[source]?.message !== message) continue
+    if (stretches.at(-1) === from) stretches[stretches.length - 1] = to
+    else stretches.push(from, to)
+  }
+  return stretches
 }

@@ -1,8 +1,9 @@
 /** Entry of the template worker: one template, rendered on request. Everything it throws becomes TEMPLATE_ERROR. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { type ErrorData, OctavoError } from '../errors.ts'
+import { describeFault } from './jinja/values/faults.ts'
 import { ChatRenderer, type ChatRequest } from './template-render.ts'
-import { TemplateLimit, TemplateProgram } from './template-sandbox.ts'
+import { TemplateProgram } from './template-sandbox.ts'
 import type { SpecialToken } from './vocabulary.ts'
 import type { Answer, Call } from './worker-client.ts'
 
@@ -15,24 +16,20 @@ export interface TemplateWorkerData {
 const { source, control, named } = workerData as TemplateWorkerData
 let renderer: ChatRenderer | undefined
 
-function render(request: ChatRequest) {
+function compiled(): ChatRenderer {
   renderer ??= new ChatRenderer(new TemplateProgram(source), source, control, named)
-  return renderer.render(request)
+  return renderer
 }
 
 function errorData(error: unknown): ErrorData {
   if (error instanceof OctavoError) return { code: error.code, message: error.message, details: error.details }
-  if (error instanceof TemplateLimit) {
-    return { code: 'TEMPLATE_ERROR', message: error.message, details: { limit: error.limit } }
-  }
-  const reason = error instanceof Error ? error.message : String(error)
-  return { code: 'TEMPLATE_ERROR', message: `The chat template failed: ${reason}`, details: { reason } }
+  return { code: 'TEMPLATE_ERROR', ...describeFault(error) }
 }
 
 parentPort!.on('message', ({ id, op, args }: Call) => {
   let answer: Answer
   try {
-    answer = { id, result: op === 'render' ? render(args as ChatRequest) : undefined }
+    answer = { id, result: op === 'render' ? compiled().render(args as ChatRequest) : undefined }
   } catch (error) {
     answer = { id, error: errorData(error) }
   }

@@ -2,13 +2,12 @@
  * Text for the main thread: tokenising in a worker thread with the one copy of the vocabulary, chat templates in another
  * one. Every call is a promise; a long text delays neither the event loop nor short calls that come after it.
  */
-import { OctavoError } from '../errors.ts'
+import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../errors.ts'
 import type { GgufValue } from '../native.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
-import type { Piece } from './token-cutter.ts'
-import type { DecodeOptions, EncodeOptions, TokenizerInfo } from './tokenizer.ts'
-import { plain, verbatim } from './verbatim.ts'
+import { TemplateShelf } from './template-shelf.ts'
+import type { ChatText, DecodeOptions, EncodeOptions, TokenizerInfo } from './tokenizer.ts'
 import type { SpecialToken } from './vocabulary.ts'
 import { siblingEntry, WorkerClient } from './worker-client.ts'
 
@@ -24,14 +23,41 @@ export interface Started {
   control: SpecialToken[]
   named: Record<string, string>
   chatTemplate: string | undefined
+  /** Why the chat template cannot be used. */
+  fault: TemplateProblem | undefined
+}
+
+export interface TemplateProblem {
+  message: string
+  details: ErrorDetails
+}
+
+/** What the text worker is started with. */
+export interface TextWorkerData {
+  source: TextSource
+  /** Instead of the one beside the vocabulary. */
+  chatTemplate: string | undefined
 }
 
 export interface ChatOptions {
-  /** Render the beginning of the assistant's answer, too. Default: true. */
+  /** Render the beginning of the assistant's answer, too. Default: true, unless the last message is to be continued. */
   addGenerationPrompt?: boolean | undefined
+  /** The prompt ends with the content of the last message, which is the assistant's. */
+  continueFinalMessage?: boolean | undefined
   tools?: unknown[] | undefined
+  documents?: unknown[] | undefined
+  /** Variables of the template. */
+  templateOptions?: Record<string, unknown> | undefined
+  /** The source of a template in the place of the model's. */
+  chatTemplate?: string | undefined
   /** As for prompts, see PromptOptions. */
   maxTokens?: number | undefined
+}
+
+export interface ChatPrompt {
+  tokens: Int32Array
+  /** The rendering, control tokens by name: for people to read, since names in messages look the same. */
+  text: string
 }
 
 export interface PromptOptions extends EncodeOptions {
@@ -69,16 +95,26 @@ const closed = () => new OctavoError('ENGINE_CLOSED', 'The engine was closed.')
 
 export class TextService {
   readonly info: TokenizerInfo
+  readonly control: readonly SpecialToken[]
+  /** The source of the chat template; undefined when there is none that could be used. */
+  readonly templateSource: string | undefined
   readonly #client: WorkerClient
   readonly #template: ChatTemplate | undefined
+  readonly #others: TemplateShelf
+  readonly #fault: TemplateProblem | undefined
 
   private constructor(client: WorkerClient, started: Started, options: TextServiceOptions) {
     this.#client = client
-    const source = options.chatTemplate ?? started.chatTemplate
-    this.info = { ...started.info, hasChatTemplate: source !== undefined }
-    if (source !== undefined) {
-      const deadline = options.templateDeadlineMs === undefined ? {} : { deadlineMs: options.templateDeadlineMs }
-      this.#template = new ChatTemplate({ source, control: started.control, named: started.named, ...deadline })
+    const { info, chatTemplate, fault, control, named } = started
+    this.control = control
+    this.#fault = fault
+    const notes = fault ? [`The model's chat template cannot be used. ${fault.message}`] : []
+    this.info = { ...info, hasChatTemplate: chatTemplate !== undefined && !fault, notes: [...info.notes, ...notes] }
+    const deadline = options.templateDeadlineMs === undefined ? {} : { deadlineMs: options.templateDeadlineMs }
+    this.#others = new TemplateShelf({ control, named, ...deadline })
+    if (chatTemplate !== undefined && !fault) {
+      this.templateSource = chatTemplate
+      this.#template = new ChatTemplate({ source: chatTemplate, control, named, ...deadline })
       this.#template.warm()
     }
   }
@@ -89,7 +125,8 @@ export class TextService {
     if (signal?.aborted) throw closed()
     // Little of a call is kept: see youngMb in chat-template.ts.
     const resourceLimits = { maxYoungGenerationSizeMb: 4 }
-    const client = new WorkerClient(entry, 'text worker', { workerData: { source: options.source }, resourceLimits })
+    const workerData: TextWorkerData = { source: options.source, chatTemplate: options.chatTemplate }
+    const client = new WorkerClient(entry, 'text worker', { workerData, resourceLimits })
     const stop = () => void client.stop(closed())
     signal?.addEventListener('abort', stop, { once: true })
     try {
@@ -112,30 +149,40 @@ export class TextService {
   }
 
   /**
-   * The prompt of a conversation. Strings in the messages never become control tokens. A message with `tokens` (an Int32Array)
-   * stands in the prompt with exactly these ids in the place of its content, where the template allows.
+   * The prompt of a conversation. Strings in the messages never become control tokens. A message with `tokens` (an Int32Array) is
+   * an answer that the model generated as these ids; where the template shows it, they stand in the prompt as far as they spell
+   * exactly what is there.
    */
-  async tokenizeChat(messages: readonly unknown[], options: ChatOptions = {}): Promise<Int32Array> {
-    const known = verbatim(messages)
-    const filled = known?.fill((await this.#render(known.messages, options)).pieces)
-    const pieces = filled ?? (await this.#render(known ? messages.map(plain) : messages, options)).pieces
-    this.#checkBytes(pieces, options.maxTokens)
-    return this.#client.call('pieces', { pieces })
+  async chatPrompt(messages: readonly unknown[], options: ChatOptions = {}): Promise<ChatPrompt> {
+    const places = messages.flatMap((message, i) => (idsOf(message) ? [i] : []))
+    const { text, cuts, answers } = await this.#render(messages, options, places)
+    const texts = cuts.flatMap(({ from, to, id }) => (id === undefined ? [text.slice(from, to)] : []))
+    this.#checkBytes(texts, options.maxTokens)
+    const known = places.map((place, i) => ({ ids: idsOf(messages[place])!, stretches: answers[i]! }))
+    const chat: ChatText = { text, cuts, answers: known.filter(({ stretches }) => stretches.length > 0) }
+    return { tokens: await this.#client.call<Int32Array>('chat', chat), text }
   }
 
-  /** The same prompt as text, control tokens by name: for people to read, since names in messages look the same. */
+  /** The same prompt as text alone. */
   async renderChat(messages: readonly unknown[], options: ChatOptions = {}): Promise<string> {
-    return (await this.#render(messages, options)).text
+    return (await this.#render(messages, options, [])).text
   }
 
-  /** Ends both workers; calls that are pending reject with ENGINE_CLOSED. */
+  /** What is said when there is no template that could be used. */
+  get noTemplate(): ErrorData {
+    const why = this.#fault
+      ? `The model's chat template cannot be used; give a prompt instead of messages. ${this.#fault.message}`
+      : 'The model has no chat template; give a prompt instead of messages.'
+    return { code: 'NO_CHAT_TEMPLATE', message: why, details: { ...this.#fault?.details } }
+  }
+
+  /** Ends all workers; calls that are pending reject with ENGINE_CLOSED. */
   async close(): Promise<void> {
-    await Promise.all([this.#client.stop(closed()), this.#template?.close()])
+    await Promise.all([this.#client.stop(closed()), this.#template?.close(), this.#others.close()])
   }
 
-  #checkBytes(pieces: readonly Piece[], maxTokens = Number.POSITIVE_INFINITY): void {
+  #checkBytes(texts: readonly string[], maxTokens = Number.POSITIVE_INFINITY): void {
     const limit = maxTokens * this.info.maxTextBytes
-    const texts = pieces.filter((piece) => typeof piece === 'string')
     // A UTF-16 unit has up to three bytes: most texts need not be measured.
     if (3 * texts.reduce((sum, text) => sum + text.length, 0) <= limit) return
     const bytes = texts.reduce((sum, text) => sum + countBytes(text, this.info.lostBytes), 0)
@@ -147,14 +194,49 @@ export class TextService {
     )
   }
 
-  async #render(messages: readonly unknown[], options: ChatOptions): Promise<RenderedChat> {
-    if (!this.#template)
-      throw new OctavoError('NO_CHAT_TEMPLATE', 'The model has no chat template; give a prompt instead.')
+  async #render(messages: readonly unknown[], options: ChatOptions, answers: number[]): Promise<RenderedChat> {
+    const { chatTemplate, tools = null, documents = null, templateOptions = {}, continueFinalMessage = false } = options
+    const { addGenerationPrompt = !continueFinalMessage } = options
+    checkOptions(messages, templateOptions, continueFinalMessage, addGenerationPrompt)
     const request: ChatRequest = {
-      messages: [...messages],
-      tools: options.tools ?? null,
-      addGenerationPrompt: options.addGenerationPrompt ?? true,
+      messages: messages.map((message) => (idsOf(message) ? withoutIds(message) : message)),
+      ...{ tools, documents, templateOptions, addGenerationPrompt, continueFinalMessage, answers },
     }
+    if (chatTemplate !== undefined) return this.#others.render(chatTemplate, request)
+    if (!this.#template) throw fromErrorData(this.noTemplate)
     return this.#template.render(request)
   }
+}
+
+/** Variables that stand for the arguments of a call. */
+const reserved = ['messages', 'tools', 'documents', 'add_generation_prompt']
+
+function checkOptions(
+  messages: readonly unknown[],
+  templateOptions: Record<string, unknown>,
+  continueFinalMessage: boolean,
+  addGenerationPrompt: boolean,
+): void {
+  const invalid = (message: string, details: ErrorDetails = {}) => new OctavoError('INVALID_ARGUMENT', message, details)
+  const taken = reserved.find((name) => Object.hasOwn(templateOptions, name))
+  if (taken !== undefined)
+    throw invalid(`templateOptions: expected other names than ${reserved.join(', ')}, got '${taken}'.`, { name: taken })
+  if (!continueFinalMessage) return
+  if (addGenerationPrompt) throw invalid('continueFinalMessage: expected addGenerationPrompt to be false.')
+  const role = (messages.at(-1) as { role?: unknown } | undefined)?.role
+  if (role !== 'assistant')
+    throw invalid(
+      `continueFinalMessage: expected the last message to be the assistant's, got role ${JSON.stringify(role)}.`,
+    )
+}
+
+function idsOf(message: unknown): Int32Array | undefined {
+  const tokens = (message as { tokens?: unknown } | null | undefined)?.tokens
+  return tokens instanceof Int32Array ? tokens : undefined
+}
+
+/** A message as templates know it. */
+function withoutIds(message: unknown): object {
+  const { tokens: _, ...rest } = message as { tokens: Int32Array }
+  return rest
 }

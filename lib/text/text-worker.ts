@@ -5,12 +5,12 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../errors.ts'
 import { native } from '../native.ts'
-import type { Started, TextSource } from './text-service.ts'
-import type { Piece } from './token-cutter.ts'
-import { type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
+import { templateFault } from './template-sandbox.ts'
+import type { Started, TextWorkerData } from './text-service.ts'
+import { type ChatText, type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
 import type { Answer, Call } from './worker-client.ts'
 
-const { source } = workerData as { source: TextSource }
+const { source, chatTemplate: given } = workerData as TextWorkerData
 let tokenizer: Tokenizer
 
 function load(): Started {
@@ -19,8 +19,11 @@ function load(): Started {
     tokenizer = Tokenizer.fromMetadata(
       source.kind === 'gguf' ? native().ggufRead(source.path).metadata : source.metadata,
     )
-  const { control, named, chatTemplate } = tokenizer.vocabulary
-  return { info: tokenizer.info, control, named, chatTemplate }
+  const { control, named } = tokenizer.vocabulary
+  const chatTemplate = given ?? tokenizer.vocabulary.chatTemplate
+  // Compiling runs nothing of it.
+  const fault = chatTemplate === undefined ? undefined : templateFault(chatTemplate)
+  return { info: tokenizer.info, control, named, chatTemplate, fault }
 }
 
 /** A request in progress: a generator that pauses, and returns the answer. */
@@ -36,10 +39,8 @@ function* start({ op, args }: Call): Job {
       const { text, options } = args as { text: string; options: EncodeOptions }
       return Int32Array.from(yield* tokenizer.encodeSteps(text, options))
     }
-    case 'pieces': {
-      const { pieces } = args as { pieces: Piece[] }
-      return Int32Array.from(yield* tokenizer.encodePieceSteps(pieces, tokenizer.info.addBos))
-    }
+    case 'chat':
+      return Int32Array.from(yield* tokenizer.encodeChatSteps(args as ChatText, tokenizer.info.addBos))
     case 'detokenize': {
       const { ids, options } = args as { ids: Int32Array; options: DecodeOptions }
       return tokenizer.decode(ids, options)

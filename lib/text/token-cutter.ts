@@ -1,6 +1,7 @@
 /**
  * Cuts a text at special tokens: at each place the longest token that begins there, from left to right, as Hugging Face
- * finds added tokens. One regular expression with the tokens as alternatives, longest first.
+ * finds added tokens. One regular expression with the tokens as alternatives, longest first. Foreign stretches of the text hold no
+ * tokens, nor do tokens reach over their borders.
  */
 import { OctavoError } from '../errors.ts'
 import type { SpecialToken } from './vocabulary.ts'
@@ -10,6 +11,16 @@ const maxSpecials = { tokens: 2 ** 14, characters: 2 ** 18 }
 
 /** A stretch of text, or the id of a special token. */
 export type Piece = string | number
+
+/** A piece and where it is in the text; `id` is missing for text. */
+export interface Cut {
+  from: number
+  to: number
+  id?: number
+}
+
+export const piecesOf = (text: string, cuts: readonly Cut[]): Piece[] =>
+  cuts.map(({ from, to, id }) => id ?? text.slice(from, to))
 
 export class TokenCutter {
   readonly #tokens: ReadonlyMap<string, SpecialToken>
@@ -37,24 +48,39 @@ export class TokenCutter {
 
   /** Pieces in order; no empty stretches. */
   cut(text: string): Piece[] {
-    if (!this.#pattern) return text === '' ? [] : [text]
-    const pieces: Piece[] = []
+    return piecesOf(text, this.cuts(text))
+  }
+
+  /** The same with their places; `foreign` are stretches that hold no tokens, ascending. */
+  cuts(text: string, foreign: readonly { from: number; to: number }[] = []): Cut[] {
+    const cuts: Cut[] = []
     let end = 0
     let trimNext = false
-    const stretch = (from: number, to: number, trimEnd: boolean) => {
-      let part = text.slice(from, to)
-      if (trimNext) part = part.trimStart()
-      if (trimEnd) part = part.trimEnd()
-      if (part !== '') pieces.push(part)
+    const stretch = (to: number, trimEnd: boolean) => {
+      let [from, until] = [end, to]
+      if (trimNext) from = until - text.slice(from, until).trimStart().length
+      if (trimEnd) until = from + text.slice(from, until).trimEnd().length
+      if (from < until) cuts.push({ from, to: until })
     }
-    for (const match of text.matchAll(this.#pattern)) {
-      const token = this.#tokens.get(match[0])!
-      stretch(end, match.index, token.stripLeft)
-      pieces.push(token.id)
-      end = match.index + match[0].length
+    for (const { at, token } of this.#tokensIn(text, foreign)) {
+      stretch(at, token.stripLeft)
+      end = at + token.text.length
+      cuts.push({ from: at, to: end, id: token.id })
       trimNext = token.stripRight
     }
-    stretch(end, text.length, false)
-    return pieces
+    stretch(text.length, false)
+    return cuts
+  }
+
+  *#tokensIn(text: string, foreign: readonly { from: number; to: number }[]) {
+    if (!this.#pattern) return
+    let at = 0
+    for (const { from, to } of [...foreign, { from: text.length, to: text.length }]) {
+      if (from > at) {
+        for (const match of text.slice(at, from).matchAll(this.#pattern))
+          yield { at: at + match.index, token: this.#tokens.get(match[0])! }
+      }
+      at = to
+    }
   }
 }

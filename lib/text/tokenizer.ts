@@ -1,6 +1,6 @@
 /**
- * Text to tokens and back, on the calling thread. The merge model is @huggingface/tokenizers; what is around it (special
- * tokens, begin token, prefix space, cutting of long texts) is here, because it decides what a text is allowed to mean.
+ * Text to tokens and back, on the calling thread. The merge model is @huggingface/tokenizers, or ScoreMerges; what is around it
+ * (special tokens, begin token, prefix space, cutting of long texts) is here, because it decides what a text is allowed to mean.
  * Control tokens come out of a text only with `parseSpecial`; otherwise their names are ordinary text.
  */
 import { readFileSync } from 'node:fs'
@@ -9,23 +9,28 @@ import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { OctavoError } from '../errors.ts'
 import { type TokenBytes, TokenTable } from '../host/output/detokenizer.ts'
 import type { GgufValue } from '../native.ts'
+import { type Placement, placeAnswers } from './answer-ids.ts'
 import { vocabularyFromGguf } from './gguf-tokenizer.ts'
+import { wellFormed } from './jinja/values/well-formed.ts'
 import { vocabularyFromJson } from './json-tokenizer.ts'
-import { type Piece, TokenCutter } from './token-cutter.ts'
-import {
-  type SpecialToken,
-  type TextBounds,
-  textBounds,
-  tokenBytes,
-  type Vocabulary,
-  wellFormed,
-} from './vocabulary.ts'
+import { PromptBytes, type Segment, spellAnswer } from './prompt-bytes.ts'
+import { ScoreMerges } from './score-merges.ts'
+import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
+import { type SpecialToken, type TextBounds, textBounds, tokenBytes, tokenType, type Vocabulary } from './vocabulary.ts'
 
 export interface EncodeOptions {
   /** Names of control tokens in the text become control tokens. Default: false. */
   parseSpecial?: boolean | undefined
   /** Put the begin token in front, unless the text begins with it. Default: false. */
   addBos?: boolean | undefined
+}
+
+/** A rendered conversation: its text, cut at its control tokens, and where it shows answers whose ids are known. */
+export interface ChatText {
+  text: string
+  cuts: Cut[]
+  /** Stretches of the text: from, to, from, to ... */
+  answers: { ids: Int32Array; stretches: number[] }[]
 }
 
 export interface DecodeOptions {
@@ -41,6 +46,8 @@ export interface TokenizerInfo extends TextBounds {
   /** Prompts begin with the begin token. */
   addBos: boolean
   hasChatTemplate: boolean
+  /** What the log should say about it. */
+  notes: string[]
   /** The text of a whole token sequence loses one leading space: the one that tokenising put in front. */
   dropPrefixSpace: boolean
   tokenBytes: TokenBytes
@@ -52,7 +59,7 @@ const chunkChars = 4096
 export class Tokenizer {
   readonly vocabulary: Vocabulary
   readonly info: TokenizerInfo
-  readonly #model: MergeModel
+  readonly #merge: (text: string) => readonly number[]
   readonly #ordinary: TokenCutter
   readonly #all: TokenCutter
   readonly #table: TokenTable
@@ -60,17 +67,7 @@ export class Tokenizer {
 
   constructor(vocabulary: Vocabulary) {
     this.vocabulary = vocabulary
-    try {
-      const source = { post_processor: null, decoder: null, added_tokens: [], ...vocabulary.model }
-      this.#model = new MergeModel(source, { clean_up_tokenization_spaces: false })
-    } catch (error) {
-      throw new OctavoError(
-        'MODEL_INVALID',
-        `The tokenizer cannot be built: ${(error as Error).message}`,
-        {},
-        { cause: error },
-      )
-    }
+    this.#merge = vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
     this.#ordinary = new TokenCutter(vocabulary.userDefined)
     this.#all = new TokenCutter([...vocabulary.userDefined, ...vocabulary.control])
     const table = tokenBytes(vocabulary)
@@ -84,6 +81,7 @@ export class Tokenizer {
       hasChatTemplate: vocabulary.chatTemplate !== undefined,
       dropPrefixSpace: vocabulary.prefixSpace !== 'never',
       tokenBytes: table,
+      notes: vocabulary.notes,
       ...textBounds(vocabulary, table),
     }
   }
@@ -124,6 +122,27 @@ export class Tokenizer {
     return this.#encode(cut, addBos)
   }
 
+  /** A rendering; where an answer whose ids are known is shown, these ids stand as far as they spell what is there. */
+  *encodeChatSteps({ text, cuts, answers }: ChatText, addBos: boolean): Generator<void, number[]> {
+    if (answers.length === 0) return yield* this.encodePieceSteps(piecesOf(text, cuts), addBos)
+    const prompt = new PromptBytes(this.#segments(text, cuts))
+    const spelled = answers.map(({ ids }) =>
+      spellAnswer(
+        ids,
+        (id) => (id < this.info.vocabularySize ? this.#table.bytes(id) : new Uint8Array()),
+        (id) => this.#controlTexts.get(id),
+      ),
+    )
+    const shown = answers.flatMap(({ stretches }, answer) =>
+      Array.from({ length: stretches.length / 2 }, (_, i) => {
+        const [from, to] = [prompt.byteAt(stretches[2 * i]!), prompt.byteAt(stretches[2 * i + 1]!)]
+        return { answer, from, to }
+      }),
+    )
+    shown.sort((a, b) => a.from - b.from)
+    return yield* this.#encodePlaced(prompt, placeAnswers(prompt, spelled, shown), addBos)
+  }
+
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const dropPrefixSpace = this.info.dropPrefixSpace
     if (!options.special) return this.#table.decode(ids, { dropPrefixSpace })
@@ -154,12 +173,57 @@ export class Tokenizer {
         ids.push(piece)
         continue
       }
-      const text = this.#prefixed(piece, index === 0)
-      for (let start = 0; start < text.length; ) {
-        if (start > 0) yield
-        const end = this.#chunkEnd(text, start)
-        for (const id of this.#model.encode(text.slice(start, end), { add_special_tokens: false }).ids) ids.push(id)
-        start = end
+      yield* this.#encodeText(this.#prefixed(piece, index === 0), ids)
+    }
+    return ids
+  }
+
+  *#encodeText(text: string, ids: number[]): Generator<void, void> {
+    for (let start = 0; start < text.length; ) {
+      if (start > 0) yield
+      const end = this.#chunkEnd(text, start)
+      for (const id of this.#merge(text.slice(start, end))) ids.push(id)
+      start = end
+    }
+  }
+
+  /** Text and special tokens of a rendering, in order. */
+  #segments(text: string, cuts: readonly Cut[]): Segment[] {
+    const segments: Segment[] = []
+    for (const { from, to, id } of cuts) {
+      const inside = id === undefined ? this.#ordinary.cuts(text.slice(from, to)) : [{ from: 0, to: to - from, id }]
+      for (const cut of inside) {
+        const own = text.slice(from + cut.from, from + cut.to)
+        const written = cut.id === undefined ? this.#prefixed(own, segments.length === 0) : own
+        const prefix = written.length - own.length
+        segments.push({ at: from + cut.from, text: written, prefix, id: cut.id, isControl: id !== undefined })
+      }
+    }
+    return segments
+  }
+
+  /** Ids where they are placed, and the rest tokenised as it is. */
+  *#encodePlaced(prompt: PromptBytes, placements: readonly Placement[], addBos: boolean): Generator<void, number[]> {
+    const { bosId } = this.vocabulary
+    const ids: number[] = []
+    const first = placements[0]?.from === 0 ? placements[0].ids[0] : prompt.segments[0]?.id
+    if (addBos && bosId !== undefined && first !== bosId) ids.push(bosId)
+    let next = 0
+    let at = 0
+    for (const [index, { id }] of prompt.segments.entries()) {
+      const [start, end] = [prompt.starts[index]!, prompt.starts[index + 1]!]
+      while (at < end) {
+        const placement = placements[next]
+        if (placement?.from === at) {
+          for (const placed of placement.ids) ids.push(placed)
+          at = placement.to
+          next++
+          continue
+        }
+        const until = Math.min(end, placement?.from ?? end)
+        if (id !== undefined && at === start && until === end) ids.push(id)
+        else yield* this.#encodeText(prompt.text(at, until), ids)
+        at = until
       }
     }
     return ids
@@ -181,6 +245,30 @@ export class Tokenizer {
     const match = border.exec(text)
     return match ? match.index + 1 : text.length
   }
+}
+
+function byRanks({ model }: Vocabulary): (text: string) => readonly number[] {
+  try {
+    const source = { post_processor: null, decoder: null, added_tokens: [], ...model }
+    const merges = new MergeModel(source, { clean_up_tokenization_spaces: false })
+    return (text) => merges.encode(text, { add_special_tokens: false }).ids
+  } catch (error) {
+    throw new OctavoError(
+      'MODEL_INVALID',
+      `The tokenizer cannot be built: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    )
+  }
+}
+
+function byScores({ tokens, types }: Vocabulary, scores: Float64Array): (text: string) => readonly number[] {
+  const unknownId = types.indexOf(tokenType.unknown)
+  const merges = new ScoreMerges({
+    ...{ tokens, types, scores, byteFallback: types.includes(tokenType.byte) },
+    unknownId: unknownId < 0 ? undefined : unknownId,
+  })
+  return (text) => merges.encode(text.replaceAll(' ', '▁'))
 }
 
 const border = /[A-Za-z](?= [A-Za-z])/g

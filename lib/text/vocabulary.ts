@@ -26,6 +26,8 @@ export interface Vocabulary {
   spelling: 'bytes' | 'spaces'
   /** For @huggingface/tokenizers: model, normalizer and pre-tokenizer; no added tokens, no post-processor. */
   model: object
+  /** Of each token, where they decide what is merged (score-merges.ts); the model above then only says what it is made of. */
+  scores?: Float64Array
   /** Control tokens, found only where the caller allows them. */
   control: SpecialToken[]
   /** User-defined tokens, found in every text. */
@@ -42,27 +44,8 @@ export interface Vocabulary {
   /** Texts that templates ask for by name: bos_token, eos_token, unk_token, pad_token. */
   named: Record<string, string>
   chatTemplate: string | undefined
-}
-
-/** Control tokens that end a turn or a text in the families we know, whatever the metadata says about them. */
-const endNames = new Set([
-  '<|im_end|>',
-  '<|eot_id|>',
-  '<|eom_id|>',
-  '<|end_of_text|>',
-  '<|endoftext|>',
-  '<|end|>',
-  '<|return|>',
-  '<end_of_turn>',
-  '<EOT>',
-  '<｜end▁of▁sentence｜>',
-])
-
-/** The ids that end a generation: those named by the file and the well-known ones, ascending. */
-export function endTokens(named: (number | undefined)[], control: SpecialToken[]): number[] {
-  const ids = new Set(named.filter((id) => id !== undefined))
-  for (const token of control) if (endNames.has(token.text)) ids.add(token.id)
-  return [...ids].sort((a, b) => a - b)
+  /** What was found wrong with the file and put right: lines for the log. */
+  notes: string[]
 }
 
 /** GPT-2's alphabet, by byte: printable Latin-1 stands for itself, the 68 other bytes for U+0100 onwards. */
@@ -85,9 +68,6 @@ const byteOfCodeUnit = Int16Array.from(
 )
 
 const encoder = new TextEncoder()
-
-/** Lone surrogates have no UTF-8 form: they become U+FFFD, as everywhere in JavaScript. */
-export const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd')
 
 /** Writes the bytes that `text` spells in GPT-2's alphabet, and says how many; -1 when a character is none of it. */
 function spellBytes(text: string, out: Uint8Array, at: number): number {
@@ -171,4 +151,5 @@ interface MergeModelSource {
   normalizer: { type: string; content?: string; normalizers?: { type: string; content?: string }[] } | null
 }
 
-const byteName = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
+/** The name of a byte token. */
+export const byteName = (byte: number) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`

@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "rope.h"
+#include "model/rope.h"
 
 struct RopeGolden {
   const char* name;

@@ -88,7 +88,7 @@ print(f"// Written by test/scripts/rope-goldens.py with transformers {transforme
 print("#pragma once")
 print("#include <vector>")
 print()
-print('#include "rope.h"')
+print('#include "model/rope.h"')
 print()
 print("struct RopeGolden {")
 print("  const char* name;")

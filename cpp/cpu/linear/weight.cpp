@@ -13,9 +13,19 @@ namespace octavo::cpu {
 
 namespace {
 
+constexpr std::int64_t value_lanes = 16;  // float rows are whole vectors of norm and gate
+
 std::uint16_t load_half(const std::uint8_t* p) {
   std::uint16_t v;
   std::memcpy(&v, p, 2);
+  return v;
+}
+
+float float_value(Format format, const std::uint8_t* p) {
+  if (format == Format::f16) return f16_to_f32(load_half(p));
+  if (format == Format::bf16) return bf16_to_f32(load_half(p));
+  float v;
+  std::memcpy(&v, p, 4);
   return v;
 }
 
@@ -54,18 +64,23 @@ void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::si
     }
 }
 
+// Floats fill part of a block's bytes where k ends within a group; of the other formats k is whole groups.
+std::size_t tile_bytes_of(Format format, std::int64_t k) {
+  return block_bytes(format) * static_cast<std::size_t>(k) / group_size;
+}
+
 std::size_t memory_bytes(Format format, std::int64_t n, std::int64_t k) {
-  const std::int64_t multiple = std::max<std::int64_t>(group_size, traits(format).group);
+  const std::int64_t multiple = is_quantised(format) ? traits(format).group : value_lanes;
   if (n < 1 || k < 1 || k % multiple != 0)
     throw Error(Code::invalid_argument, "a weight's shape",
                 {{"expected", "n >= 1, k a positive multiple of " + std::to_string(multiple)},
                                                              {"found", std::to_string(n) + " x " + std::to_string(k)}});
   const std::uint64_t tiles = (static_cast<std::uint64_t>(n) + tile_rows - 1) / tile_rows;
   const std::uint64_t blocks_limit = std::numeric_limits<std::int64_t>::max() / block_bytes(format);
-  if (static_cast<std::uint64_t>(k / group_size) > blocks_limit / tiles)
+  if ((static_cast<std::uint64_t>(k) + group_size - 1) / group_size > blocks_limit / tiles)
     throw Error(Code::out_of_memory, "a weight is larger than any memory",
                 {{"shape", std::to_string(n) + " x " + std::to_string(k)}});
-  return tiles * static_cast<std::uint64_t>(k / group_size) * block_bytes(format);
+  return tiles * tile_bytes_of(format, k);
 }
 
 }  // namespace
@@ -85,7 +100,7 @@ std::size_t block_bytes(Format format) {
 CpuWeight::CpuWeight(Format format, std::int64_t n, std::int64_t k, os::Arena& arena)
     : Weight(format, n, k),
       bytes_(memory_bytes(format, n, k)),
-      tile_bytes_(block_bytes(format) * static_cast<std::size_t>(k / group_size)),
+      tile_bytes_(tile_bytes_of(format, k)),
       memory_(arena.allocate(bytes_)) {}
 
 void CpuWeight::load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
@@ -129,6 +144,12 @@ void CpuWeight::load_packed(std::uint8_t* to, std::int64_t first_row, int lanes,
 void CpuWeight::read_row(std::int64_t row, float* out) const {
   const std::uint8_t* block = tile(row / tile_rows);
   const int lane = static_cast<int>(row % tile_rows);
+  if (!is_quantised(format)) {
+    const std::size_t size = traits(format).group_bytes;
+    block += static_cast<std::size_t>(lane) * size;
+    for (std::int64_t i = 0; i < k; ++i, block += tile_rows * size) out[i] = float_value(format, block);
+    return;
+  }
   if (is_packed(format)) {
     for (std::size_t g = 0; g < static_cast<std::size_t>(k / group_size); ++g, out += group_size)
       packed_read(format, block, lane, g, out);
@@ -136,15 +157,6 @@ void CpuWeight::read_row(std::int64_t row, float* out) const {
   }
   for (std::int64_t g = 0; g < k / group_size; ++g, block += block_bytes(format), out += group_size) {
     switch (format) {
-      case Format::f32:
-        for (int i = 0; i < group_size; ++i) std::memcpy(out + i, block + (i * tile_rows + lane) * 4, 4);
-        break;
-      case Format::f16:
-        for (int i = 0; i < group_size; ++i) out[i] = f16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
-        break;
-      case Format::bf16:
-        for (int i = 0; i < group_size; ++i) out[i] = bf16_to_f32(load_half(block + (i * tile_rows + lane) * 2));
-        break;
       case Format::q8_0: {
         const float d = f16_to_f32(load_half(block + q8_codes_bytes + 2 * lane));
         for (int i = 0; i < group_size; ++i)

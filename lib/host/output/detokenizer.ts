@@ -3,7 +3,7 @@
  * character that several tokens share are held back until it is complete, and a dangling rest becomes U+FFFD at the end.
  * The table is two shared arrays: the bytes of token t are bytes[offsets[t] .. offsets[t + 1]]. A token that is valid
  * UTF-8 by itself, which nearly all are, is decoded once and then costs one array access; only the others, and those
- * after them up to the next ASCII byte, go through a TextDecoder.
+ * that complete a character, go through a TextDecoder.
  */
 
 /** Both arrays lie on SharedArrayBuffers: threads share one copy. */
@@ -70,9 +70,8 @@ export class TokenTable {
 /** The text of one growing sequence of tokens. */
 export class Detokenizer {
   readonly #table: TokenTable
-  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-  /** The decoder may hold the beginning of a character. */
-  #open = false
+  /** The beginning of a character; never more than three bytes. */
+  #rest: Uint8Array = nothing
   #dropSpace: boolean
 
   constructor(table: TokenTable, options: DetokenizerOptions = {}) {
@@ -80,20 +79,27 @@ export class Detokenizer {
     this.#dropSpace = options.dropPrefixSpace ?? false
   }
 
+  /** The last token's bytes end within a character, whose text is still to come. */
+  get open(): boolean {
+    return this.#rest.length > 0
+  }
+
   /** The characters that `token` completes. */
   push(token: number): string {
     const known = this.#table.text(token)
-    if (!this.#open && known !== null) return this.#dropSpace ? this.#first(known) : known
+    if (this.#rest.length === 0 && known !== null) return this.#dropSpace ? this.#first(known) : known
     if (known === '') return ''
-    const bytes = this.#table.bytes(token)
-    this.#open = bytes[bytes.length - 1]! >= 0x80
-    return this.#first(this.#decoder.decode(bytes, { stream: true }))
+    const bytes = joined(this.#rest, this.#table.bytes(token))
+    const whole = bytes.length - unfinishedBytes(bytes)
+    this.#rest = bytes.subarray(whole)
+    return this.#first(decoder.decode(bytes.subarray(0, whole)))
   }
 
   /** U+FFFD when the last character never became complete, else nothing. */
   end(): string {
-    this.#open = false
-    return this.#first(this.#decoder.decode())
+    if (this.#rest.length === 0) return ''
+    this.#rest = nothing
+    return this.#first('\ufffd')
   }
 
   #first(text: string): string {
@@ -101,4 +107,35 @@ export class Detokenizer {
     this.#dropSpace = false
     return text.startsWith(' ') ? text.slice(1) : text
   }
+}
+
+const nothing = new Uint8Array(0)
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  if (a.length === 0) return b
+  const both = new Uint8Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
+}
+
+/** Bytes of a lead byte's character, and what its second byte may be where not every continuation byte may. */
+const leads = (lead: number): { length: number; from: number; to: number } => {
+  const length = lead < 0xc2 || lead > 0xf4 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
+  const from = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80
+  const to = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf
+  return { length, from, to }
+}
+
+/** How many bytes at the end are the beginning of a character that further bytes may complete. */
+function unfinishedBytes(bytes: Uint8Array): number {
+  for (let n = 1; n <= Math.min(3, bytes.length); n++) {
+    const byte = bytes[bytes.length - n]!
+    if (byte >= 0x80 && byte < 0xc0) continue
+    const { length, from, to } = leads(byte)
+    const second = n > 1 ? bytes[bytes.length - n + 1]! : from
+    return n < length && second >= from && second <= to ? n : 0
+  }
+  return 0
 }

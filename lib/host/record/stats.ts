@@ -1,11 +1,5 @@
 /** EngineStats as it travels: rows of values, because they go out often and names cost more than values. */
-import type { EngineStats, TenantStats } from '../wire/protocol.ts'
-
-export interface StatsRow {
-  numbers: number[]
-  /** Name and numbers of one tenant after the other. */
-  tenants: (string | number)[]
-}
+import type { EngineStats, StatsRow, TenantStats } from '../wire/protocol.ts'
 
 export function packStats(stats: EngineStats): StatsRow {
   const { kv, requests, queue, refused, drafts } = stats

@@ -4,6 +4,7 @@
  */
 import type { HostRequest } from '../schedule/request.ts'
 import type { StepPlan } from '../schedule/step-plan.ts'
+import type { RequestRecord, StepRecords } from '../wire/protocol.ts'
 
 /** Offsets in a row of StepRecords.steps. Times are milliseconds since the epoch, fractional. */
 export const stepField = {
@@ -30,30 +31,6 @@ export const stepFields = 13
 /** Offsets in a row of StepRecords.segments: whose, its tokens in this step, those computed before, result rows. */
 export const segmentField = { request: 0, tokens: 1, from: 2, rows: 3 } as const
 export const segmentFields = 4
-
-export interface RequestRecord {
-  id: number
-  tenant: string
-  promptTokens: number
-  /** Found in the prefix cache; -1 when it never began. */
-  cachedTokens: number
-  outputTokens: number
-  askedAtMs: number
-  /** 0: it still runs. */
-  endedAtMs: number
-  /** How it ended: a finish reason or the code of an error. */
-  reason: string
-}
-
-export interface StepRecords {
-  beganAtMs: number
-  endedAtMs: number
-  steps: Float64Array
-  segments: Int32Array
-  requests: RequestRecord[]
-  /** Steps that came when the trace was full. */
-  lostSteps: number
-}
 
 /** An end, if nobody stops the trace: about half an hour of 10 ms steps. */
 const mostSteps = 200_000

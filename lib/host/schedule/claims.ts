@@ -5,7 +5,7 @@
  * less than the claimant's afterwards. A request yields to claims a few times only: then it is left to finish.
  */
 import type { HostRequest } from './request.ts'
-import type { Tenant } from './tenants.ts'
+import type { Tenant } from './tenant.ts'
 
 /** A yield costs a recomputation; after so many the request has paid its due. */
 const mostYields = 2
@@ -51,7 +51,7 @@ function overShare(
   claimant.tenant.held = 0
   for (const { tenant } of running) tenant.held = 0
   for (const request of running) request.tenant.held += size(request)
-  const share = (tenant: Tenant, change: number) => (tenant.held + change) / tenant.weight
+  const share = (tenant: Tenant<HostRequest>, change: number) => (tenant.held + change) / tenant.weight
   const claimed = share(claimant.tenant, size(claimant))
   let victim: HostRequest | undefined
   for (const request of running) {

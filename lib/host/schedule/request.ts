@@ -2,24 +2,53 @@
  * One request inside the host: its tokens (prompt, then output), how many of them are in the KV cache, the text made of the
  * output, and how it ends. The scheduler moves it; it never touches the KV cache itself.
  *
- * The end-of-text token that ends a generation is part of neither tokens nor text. Tokens that complete a stop string stay in
- * `tokens`; the text ends before the stop string.
+ * A token that ends a generation by itself is part of neither tokens nor text. Those that spell a stop text stay in `tokens`, which
+ * is what was computed, and are not given out.
  */
 import type { ErrorData } from '../../errors.ts'
-import type { FinishReason, RequestEnd, RequestSpec, StepPart, Timings, TokenLogprob } from '../wire/protocol.ts'
+import type { Given, TokenText } from '../output/token-text.ts'
+import type {
+  Delivered,
+  FinishReason,
+  RequestEnd,
+  RequestSpec,
+  StepPart,
+  StopMatch,
+  StopToken,
+  Timings,
+  TokenLogprob,
+} from '../wire/protocol.ts'
 import { Gaps } from './gaps.ts'
-import type { Tenant } from './tenants.ts'
-
-/** Output tokens -> text, with stop strings: `stopped` means that the text just returned is the last. */
-export interface TokenText {
-  push(token: number): { text: string; stopped: boolean }
-  flush(): { text: string; stopped: boolean }
-}
+import type { Tenant } from './tenant.ts'
 
 export type TopLogprobs = { tokens: Int32Array; logprobs: Float32Array }
 
 const noDrafts = new Int32Array(0)
-const noText: TokenText = { push: () => ({ text: '', stopped: false }), flush: () => ({ text: '', stopped: false }) }
+
+/** Tokens alone. */
+class NoText implements TokenText {
+  #tokens = 0
+  readonly stop = undefined
+
+  push(): boolean {
+    this.#tokens++
+    return false
+  }
+
+  flush(): boolean {
+    return false
+  }
+
+  marks(): boolean {
+    return false
+  }
+
+  take(): Given {
+    const given = { text: '', reasoning: '', tokens: this.#tokens }
+    this.#tokens = 0
+    return given
+  }
+}
 
 export class HostRequest {
   readonly id: number
@@ -45,7 +74,7 @@ export class HostRequest {
   /** Place in the order of arrival and in that of urgency (tenants.ts); given by the scheduler. */
   order = -1
   urgencyMs = 0
-  tenant!: Tenant
+  tenant!: Tenant<HostRequest>
   /** As which it counts in the queue (admission.ts). */
   queuedTokens = 0
   /** The last step it was planned for. */
@@ -65,18 +94,22 @@ export class HostRequest {
   end: RequestEnd | undefined
 
   readonly #eos: ReadonlySet<number>
+  readonly #stops: ReadonlyMap<number, StopMatch>
   readonly #text: TokenText
   readonly #scores: Float32Array | undefined
   /** Its end was handed out. */
   #reported = false
-  #pendingText = ''
-  #pendingTokens: number[] = []
-  #pendingLogprobs: TokenLogprob[] = []
+  /** Tokens of the output that were given out. */
+  #given = 0
+  /** What was delivered by a host that died. */
+  #delivered: Delivered | undefined
+  /** Of the tokens that were not given out yet. */
+  #logprobs: TokenLogprob[] = []
   #begunAtMs = 0
   #firstTokenAtMs = 0
   readonly #gaps = new Gaps()
 
-  constructor(spec: RequestSpec, contextTokens: number, eosIds: ReadonlySet<number>, text: TokenText = noText) {
+  constructor(spec: RequestSpec, contextTokens: number, eosIds: ReadonlySet<number>, text: TokenText = new NoText()) {
     this.id = spec.id
     this.spec = spec
     this.promptLength = spec.tokens.length
@@ -84,15 +117,17 @@ export class HostRequest {
     this.tokens = spec.tokens
     this.length = this.promptLength
     this.#eos = eosIds
+    this.#stops = spec.stopTokens === undefined ? noStops : stopMatches(spec.stopTokens)
     this.#text = text
     if (spec.mode === 'score') this.#scores = new Float32Array(this.promptLength - 1)
     if (spec.resumed !== undefined) this.#resume(spec.resumed)
   }
 
-  /** Brings tokens, text and stop matching to where a host that died left them; what was delivered is not delivered again. */
-  #resume({ tokens, firstTokenAtMs }: NonNullable<RequestSpec['resumed']>): void {
-    this.#firstTokenAtMs = firstTokenAtMs
-    for (const token of tokens) {
+  /** Brings tokens, text and stop matching to where a host that died left them; what was delivered is not given out again. */
+  #resume(delivered: Delivered): void {
+    this.#firstTokenAtMs = delivered.firstTokenAtMs
+    this.#delivered = { ...delivered }
+    for (const token of delivered.tokens) {
       this.#append(token)
       this.#text.push(token)
     }
@@ -130,25 +165,22 @@ export class HostRequest {
 
   /** Of `count` drafts those that may be computed: none follows a token that ends the text. */
   mayFollow(count: number): number {
-    if (this.spec.ignoreEos) return count
-    for (let i = 0; i < count; i++) if (this.#eos.has(this.drafts[i]!)) return i
+    for (let i = 0; i < count; i++) if (this.#stopAt(this.drafts[i]!) !== undefined) return i
     return count
   }
 
   /** A drawn token. May end the request. */
   accept(token: number, logprob: number, top: TopLogprobs | undefined, nowMs: number): void {
     this.#firstTokenAtMs ||= nowMs
-    if (!this.spec.ignoreEos && this.#eos.has(token)) {
-      this.finish('stop', nowMs)
+    const stop = this.#stopAt(token)
+    if (stop !== undefined) {
+      this.finish('stop', nowMs, stop)
       return
     }
     this.#append(token)
     this.#gaps.token(nowMs)
-    this.#pendingTokens.push(token)
-    if (this.spec.sampling.logprobs >= 0) this.#pendingLogprobs.push({ token, logprob, top: topList(top) })
-    const { text, stopped } = this.#text.push(token)
-    this.#pendingText += text
-    if (stopped) this.end = this.#ended('stop', nowMs)
+    if (this.spec.sampling.logprobs >= 0) this.#logprobs.push({ token, logprob, top: topList(top) })
+    if (this.#text.push(token)) this.end = this.#ended('stop', nowMs, { text: this.#text.stop! })
     else if (this.length >= this.limit) this.finish('length', nowMs)
   }
 
@@ -159,12 +191,12 @@ export class HostRequest {
     if (first - 1 + logprobs.length === this.#scores!.length) this.finish('length', nowMs)
   }
 
-  /** Ends it and releases text that was held back. */
-  finish(reason: FinishReason, nowMs: number): void {
+  /** Ends it and gives out what was held back. */
+  finish(reason: FinishReason, nowMs: number, stop?: StopMatch): void {
     if (this.end !== undefined) return
-    const { text, stopped } = this.#text.flush()
-    this.#pendingText += text
-    this.end = this.#ended(stopped && reason === 'length' ? 'stop' : reason, nowMs)
+    const stopped = this.#text.flush()
+    if (stopped && reason !== 'cancelled') this.end = this.#ended('stop', nowMs, { text: this.#text.stop! })
+    else this.end = this.#ended(reason, nowMs, stop)
   }
 
   fail(error: ErrorData): void {
@@ -174,15 +206,41 @@ export class HostRequest {
   /** What happened since the last call; undefined when nothing did. */
   takePart(): StepPart | undefined {
     if (this.#reported) return undefined
-    if (this.#pendingTokens.length === 0 && this.#pendingText === '' && this.end === undefined) return undefined
-    const part: StepPart = { id: this.id, text: this.#pendingText, tokens: this.#pendingTokens }
-    if (this.#pendingLogprobs.length > 0) part.logprobs = this.#pendingLogprobs
+    const { text, reasoning, tokens: count, roles } = this.#undelivered(this.#text.take())
+    if (count === 0 && text === '' && reasoning === '' && this.end === undefined) return undefined
+    const tokens: number[] = []
+    for (let i = 0; i < count; i++) tokens.push(this.tokens[this.promptLength + this.#given++]!)
+    const part: StepPart = { id: this.id, text, tokens }
+    if (reasoning !== '') part.reasoning = reasoning
+    if (roles !== undefined) part.roles = roles
+    if (this.#logprobs.length > 0 && count > 0) part.logprobs = this.#logprobs.splice(0, count)
     if (this.end !== undefined) part.end = this.end
     this.#reported = this.end !== undefined
-    this.#pendingText = ''
-    this.#pendingTokens = []
-    this.#pendingLogprobs = []
     return part
+  }
+
+  /** Leaves out what a host that died had delivered: the output comes out of its tokens once more, from the beginning. */
+  #undelivered(given: Given): Given {
+    const delivered = this.#delivered
+    if (delivered === undefined) return given
+    const tokens = Math.min(delivered.tokens.length - this.#given, given.tokens)
+    const rest = {
+      ...{ text: given.text.slice(delivered.text), reasoning: given.reasoning.slice(delivered.reasoning) },
+      ...{ tokens: given.tokens - tokens, ...(given.roles && { roles: given.roles.slice(tokens) }) },
+    }
+    this.#given += tokens
+    delivered.text -= given.text.length - rest.text.length
+    delivered.reasoning -= given.reasoning.length - rest.reasoning.length
+    const done = this.#given === delivered.tokens.length && delivered.text === 0 && delivered.reasoning === 0
+    if (done) this.#delivered = undefined
+    return rest
+  }
+
+  /** As which stop a token ends the output, if it does. */
+  #stopAt(token: number): StopMatch | undefined {
+    const stop = this.#stops.get(token)
+    if (stop !== undefined || this.spec.ignoreEos || !this.#eos.has(token) || this.#text.marks(token)) return stop
+    return { token }
   }
 
   #append(token: number): void {
@@ -194,8 +252,14 @@ export class HostRequest {
     this.tokens[this.length++] = token
   }
 
-  #ended(reason: FinishReason, nowMs: number): RequestEnd {
-    const end: RequestEnd = { reason, cachedTokens: Math.max(0, this.cachedTokens), timings: this.#timings(nowMs) }
+  #ended(reason: FinishReason, nowMs: number, stop?: StopMatch): RequestEnd {
+    const end: RequestEnd = {
+      reason,
+      ...(stop && { stop }),
+      cachedTokens: Math.max(0, this.cachedTokens),
+      generatedTokens: this.length - this.promptLength,
+      timings: this.#timings(nowMs),
+    }
     return this.#scores === undefined ? end : { ...end, scores: this.#scores }
   }
 
@@ -219,4 +283,13 @@ export class HostRequest {
 function topList(top: TopLogprobs | undefined): TokenLogprob['top'] {
   if (top === undefined) return []
   return Array.from(top.tokens, (token, i) => ({ token, logprob: top.logprobs[i]! }))
+}
+
+const noStops: ReadonlyMap<number, StopMatch> = new Map()
+
+/** The first to name a token counts. */
+function stopMatches(stops: StopToken[]): ReadonlyMap<number, StopMatch> {
+  const matches = new Map<number, StopMatch>()
+  for (const stop of stops) if (!matches.has(stop.token)) matches.set(stop.token, stop)
+  return matches
 }

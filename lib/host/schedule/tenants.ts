@@ -10,6 +10,7 @@
  */
 import type { TenantStats } from '../wire/protocol.ts'
 import type { HostRequest } from './request.ts'
+import { Tenant } from './tenant.ts'
 
 /** Head start of one level of priority. */
 const levelMs = 1000
@@ -22,40 +23,11 @@ const headStart = 4096
 /** Idle tenants that are remembered, with their counts. */
 const remembered = 256
 
-export class Tenant {
-  readonly name: string
-  readonly weight: number
-  /** Those that could be admitted: neither paused nor waiting for another's prefix. By urgency. */
-  readonly queue: HostRequest[] = []
-  virtualTime = 0
-  /** Tokens of those that wait. */
-  queuedTokens = 0
-  /** All requests, those that run, and those that wait for whatever reason. */
-  requests = 0
-  running = 0
-  readonly counts = { requests: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 }
-  /** Scratch of whoever compares what tenants hold. */
-  held = 0
-
-  constructor(name: string, weight: number) {
-    this.name = name
-    this.weight = weight
-  }
-
-  get waiting(): number {
-    return this.requests - this.running
-  }
-
-  charge(tokens: number): void {
-    this.virtualTime += tokens / this.weight
-  }
-}
-
 export class Tenants {
-  readonly #byName = new Map<string, Tenant>()
+  readonly #byName = new Map<string, Tenant<HostRequest>>()
   readonly #weights: Map<string, number>
   /** Those that have requests. */
-  readonly active: Tenant[] = []
+  readonly active: Tenant<HostRequest>[] = []
   /** The virtual time of the tenant served last, and the latest of those that left. */
   #clock = 0
   #activeWeight = 0
@@ -82,21 +54,21 @@ export class Tenants {
   }
 
   /** The part of everything that a tenant may claim, now that those of `active` are there, too. */
-  share(tenant: Tenant): number {
+  share(tenant: Tenant<HostRequest>): number {
     return tenant.weight / (this.#activeWeight + (tenant.requests > 0 ? 0 : tenant.weight))
   }
 
   /** Whether a tenant has more waiting although another one, which has requests, is behind it. */
-  crowds(tenant: Tenant): boolean {
+  crowds(tenant: Tenant<HostRequest>): boolean {
     if (tenant.queue.length < 2) return false
     for (let i = 0; i < this.active.length; i++) if (this.active[i]!.virtualTime < tenant.virtualTime) return true
     return false
   }
 
-  of(name: string): Tenant {
+  of(name: string): Tenant<HostRequest> {
     let tenant = this.#byName.get(name)
     if (tenant === undefined) {
-      tenant = new Tenant(name, this.#weights.get(name) ?? 1)
+      tenant = new Tenant<HostRequest>(name, this.#weights.get(name) ?? 1)
       if (this.#byName.size >= remembered) this.#forgetOne()
       this.#byName.set(name, tenant)
     }

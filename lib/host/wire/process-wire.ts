@@ -85,6 +85,8 @@ function start(): ChildProcess {
   // The application's own flags are not for this process: it may be under a debugger, or preload modules that print.
   const { NODE_OPTIONS: _flags, ...env } = process.env
   return fork(fileURLToPath(new URL('./process.js', import.meta.url)), [], {
+    // Not the application's, which may be gone when a process is started again; every path is absolute.
+    cwd: fileURLToPath(new URL('.', import.meta.url)),
     serialization: 'advanced',
     detached: true,
     execArgv: [],

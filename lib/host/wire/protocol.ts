@@ -7,10 +7,8 @@
 import type { ErrorData } from '../../errors.ts'
 import type { ModelLocation } from '../../model/locate.ts'
 import type { KvDtype, SamplerParams } from '../../native.ts'
-import type { KvFile, KvTransferEnd } from '../kv-transfer.ts'
 import type { TokenBytes } from '../output/detokenizer.ts'
-import type { StatsRow } from '../record/stats.ts'
-import type { StepRecords } from '../record/step-trace.ts'
+import type { ReasoningSpec, TokenRole } from '../output/token-text.ts'
 
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
@@ -74,7 +72,11 @@ export interface RequestSpec {
   /** Tokens to generate at most; the context's end may come first. 0 when scoring. */
   maxTokens: number
   stop: string[]
+  /** Tokens that end it as the model's end tokens do, whatever `ignoreEos` says. */
+  stopTokens?: StopToken[]
   ignoreEos: boolean
+  /** Present: the output's reasoning comes apart. */
+  reasoning?: ReasoningSpec
   /** The output's first text loses one leading space: answers of SentencePiece models, but not continuations of a prompt. */
   dropPrefixSpace?: boolean
   sampling: SamplingSpec
@@ -88,8 +90,22 @@ export interface RequestSpec {
   tenant?: string
   /** Milliseconds after askedAtMs. */
   deadlines?: { firstTokenMs?: number | undefined; totalMs?: number | undefined }
-  /** A host that died had accepted the request (so no queue refuses it now): its output so far, which was delivered. */
-  resumed?: { tokens: Int32Array; firstTokenAtMs: number }
+  /** A host that died had accepted the request (so no queue refuses it now): what was delivered of its output. */
+  resumed?: Delivered
+}
+
+export interface StopToken {
+  token: number
+  /** The entry of `stop` that names it. */
+  text?: string
+}
+
+export interface Delivered {
+  tokens: Int32Array
+  /** Characters (UTF-16). */
+  text: number
+  reasoning: number
+  firstTokenAtMs: number
 }
 
 /** What a model file says, in numbers. */
@@ -122,6 +138,19 @@ export interface VocabularyData {
   eosIds: number[]
 }
 
+/** Keys and values in a session file. */
+export interface KvFile {
+  /** An existing file. */
+  path: string
+  /** Where the blocks begin. */
+  offset: number
+  /** Of the blocks: so many whole ones. */
+  tokens: Int32Array
+  salt: string
+  /** Digest of what the file holds before its blocks. */
+  seed: Uint8Array
+}
+
 export type ToHost =
   | { type: 'vocabulary'; vocabulary: VocabularyData }
   | { type: 'request'; request: RequestSpec }
@@ -137,6 +166,15 @@ export type ToHost =
   | { type: 'close' }
 
 export type FinishReason = 'stop' | 'length' | 'cancelled'
+
+/**
+ * What ended an answer: a text of `stop`, with its id where it names a control token; or a token of `stopTokens` or of the model's end
+ * tokens.
+ */
+export interface StopMatch {
+  text?: string
+  token?: number
+}
 
 /** The log-probability of one token of the output, and of the most likely tokens at its place. */
 export interface TokenLogprob {
@@ -164,14 +202,29 @@ export interface Timings {
 
 /** How a request ended. Scores carry their log-probabilities here. */
 export type RequestEnd =
-  | { reason: FinishReason; cachedTokens: number; timings: Timings; scores?: Float32Array }
+  | {
+      reason: FinishReason
+      stop?: StopMatch
+      cachedTokens: number
+      /** Those of a stop text included, which no part brings. */
+      generatedTokens: number
+      timings: Timings
+      scores?: Float32Array
+    }
   | { error: ErrorData }
 
-/** What one step brought one request. `text` may lag behind `tokens`: unfinished characters, possible stop strings. */
+/**
+ * What one request can give out after a step: tokens with the text they spell. Tokens of an unfinished character or of what may be a
+ * stop text or a marker come with a later part, or never. Only where a stop text cuts a token apart is there text without its token.
+ */
 export interface StepPart {
   id: number
   text: string
+  reasoning?: string
   tokens: number[]
+  /** Of each token; absent: all are of the answer. */
+  roles?: TokenRole[]
+  /** One entry a token. */
   logprobs?: TokenLogprob[]
   end?: RequestEnd
 }
@@ -206,6 +259,40 @@ export interface EngineStats {
   generatedTokens: number
   preemptions: number
 }
+
+/** EngineStats as it travels. */
+export interface StatsRow {
+  numbers: number[]
+  /** Name and numbers of one tenant after the other. */
+  tenants: (string | number)[]
+}
+
+export interface RequestRecord {
+  id: number
+  tenant: string
+  promptTokens: number
+  /** Found in the prefix cache; -1 when it never began. */
+  cachedTokens: number
+  outputTokens: number
+  askedAtMs: number
+  /** 0: it still runs. */
+  endedAtMs: number
+  /** How it ended: a finish reason or the code of an error. */
+  reason: string
+}
+
+export interface StepRecords {
+  beganAtMs: number
+  endedAtMs: number
+  steps: Float64Array
+  segments: Int32Array
+  requests: RequestRecord[]
+  /** Steps that came when the trace was full. */
+  lostSteps: number
+}
+
+/** `blocks`: how many were written, or are in the cache now. */
+export type KvTransferEnd = { id: number } & ({ blocks: number } | { error: ErrorData })
 
 export interface LoadProgress {
   phase: 'open' | 'weights' | 'cache' | 'ready'
