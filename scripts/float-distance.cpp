@@ -1,9 +1,9 @@
 // What scripts/float-distance.mjs needs of llama.cpp's C API: weights in other formats, and log-probabilities.
 //
-//   float-distance quantise IN.gguf OUT.gguf TYPE NARROWER   matrices in TYPE, or in NARROWER where rows are no whole blocks
+//   float-distance quantise IN.gguf OUT.gguf TYPE NARROWER   matrices in TYPE; NARROWER where rows are no whole blocks
 //   float-distance float IN.gguf OUT.gguf                    every tensor in float32
-//   float-distance score MODEL.gguf LIBRARIES THREADS CACHE  reads lines of tokens, writes lines of log-probabilities: of each
-//                                                            token but the first; CACHE: the type of keys and values
+//   float-distance score MODEL.gguf LIBRARIES THREADS CACHE  reads lines of tokens, writes log-probabilities of each but
+//                                                            the first; CACHE: the type of keys and values
 // Types are ggml's names. Quantisers get the same importance for all weights.
 #include <ggml-backend.h>
 #include <ggml.h>
@@ -124,8 +124,10 @@ void score(const char* path, const char* libraries, int threads, ggml_type cache
       batch.n_seq_id[at] = 1, batch.seq_id[at][0] = 0;
     }
     if (llama_decode(context, batch) != 0) fail("a text was not computed");
-    for (int i = 0; i + 1 < batch.n_tokens; ++i)
-      std::printf("%.9g ", log_probability(llama_get_logits_ith(context, i), vocabulary, tokens[static_cast<std::size_t>(i) + 1]));
+    for (int i = 0; i + 1 < batch.n_tokens; ++i) {
+      const llama_token next = tokens[static_cast<std::size_t>(i) + 1];
+      std::printf("%.9g ", log_probability(llama_get_logits_ith(context, i), vocabulary, next));
+    }
     std::printf("\n");
     llama_batch_free(batch);
   }

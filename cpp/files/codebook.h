@@ -1,18 +1,18 @@
-// The weight formats of GGUF whose weights share codes: eight (IQ3: four) neighbours are a point of a codebook and a sign
-// each. Told apart, a weight is one of six (IQ3: sixteen) levels, and a group of 32 looks like that of any other format:
+// The weight formats of GGUF whose weights share codes: eight (IQ3: four) neighbours are a point of a codebook and a
+// sign each. Told apart, a weight is one of six (IQ3: sixteen) levels, and a group of 32 is like that of other formats:
 //   w = (d * unit * factor[i / 16]) * levels[code[i]]
 //
-// Blocks of 256; o = 0..31 numbers octets of weights, g = 0..7 groups of 32, h = 0..15 their halves. s: scales of 4 bits.
-//   iq2_xxs  f16 d, 8 x (u8 point[4], u32: 7 bits of signs[4], s)    unit 1/8, factor 2 s[g] + 1
-//   iq2_xs   f16 d, u16 (9 bits point, 7 of signs)[32], s[16]        unit 1/8, factor 2 s[h] + 1
-//   iq2_s    f16 d, u8 point[32], u8 signs[32], qh[8], s[16]         as iq2_xs; bits 2 (o % 4) and on of qh[o / 4] above a point
-//   iq3_xxs  f16 d, u8 point[64], 8 x u32 as iq2_xxs                 unit 1/4, factor 2 s[g] + 1
-//   iq3_s    f16 d, u8 point[64], qh[8], u8 signs[32], s[8]          unit 1, factor 2 s[g] + 1; bits of qh[g] above its 8 points
-//   iq1_s    f16 d, u8 point[32], u16 qh[8]                          unit 1/8; of qh[g] 3 bits above each point, then s (3
-//                                                                    bits; factor 2 s + 1), then the shift of all 32
-//   iq1_m    u8 point[32], 4 bits [32], u16 s[4]                     unit 1/8; 3 bits above a point and its shift; s[h] are 3
-//                                                                    bits each, d the upper nibbles of the four
-// Seven bits of signs: an eighth makes their number even. A shift adds an eighth to each level of iq1 or subtracts it.
+// Blocks of 256; o = 0..31 numbers octets of weights, g = 0..7 groups of 32, h = 0..15 their halves. s: scales of 4
+// bits. Unit 1/8 and factor 2 s[h] + 1, or 2 s[g] + 1 for both halves, where nothing else is said.
+//   iq2_xxs  f16 d, 8 x (u8 point[4], u32: 7 bits of signs[4], s[g])
+//   iq2_xs   f16 d, u16 (9 bits of point, 7 of signs)[32], s[16]
+//   iq2_s    f16 d, u8 point[32], u8 signs[32], qh[8], s[16]; bits 2 (o % 4) and on of qh[o / 4] are above a point
+//   iq3_xxs  f16 d, u8 point[64], 8 x u32 as in iq2_xxs; unit 1/4
+//   iq3_s    f16 d, u8 point[64], qh[8], u8 signs[32], s[8]; the bits of qh[g] are above its 8 points; unit 1
+//   iq1_s    f16 d, u8 point[32], u16 qh[8]; of qh[g] 3 bits are above each point, then s[g] (3 bits), then the shift
+//   iq1_m    u8 point[32], 4 bits [32], u16 [4]; 3 bits are above a point, then its shift; s[h] are 3 bits each of the
+//            words, and d their upper nibbles
+// Of seven bits of signs, an eighth makes the number even. A shift adds 1/8 to each level of iq1, or subtracts it.
 // (Formats and codebooks: ggml, https://github.com/ggml-org/ggml.)
 #pragma once
 #include <cstdint>

@@ -1,7 +1,7 @@
-// The codebooks of the IQ weight formats, part of the GGUF file format (ggml, https://github.com/ggml-org/ggml): points that
-// eight (IQ3: four) neighbouring weights take together. A point is a number of as many digits, of base 3 (IQ3: 8), the first weight
-// the lowest; points ascend from 0, and a character gives the step from one to the next: '#' 0, '$' 1, ... and each '!' before it
-// adds 28.
+// The codebooks of the IQ weight formats, part of the GGUF file format (ggml, https://github.com/ggml-org/ggml): points
+// that eight (IQ3: four) neighbouring weights take together. A point is a number of as many digits, of base 3 (IQ3: 8),
+// the first weight the lowest; points ascend from 0, and a character gives the step from one to the next: '#' 0, '$' 1,
+// ... and each '!' before it adds 28.
 // Written by test/scripts/iq-grids.py from gguf 0.19.0; do not edit.
 #pragma once
 

@@ -36,7 +36,7 @@ std::uint16_t f32_to_f16(float value) {
 std::uint16_t half_ue4m3_to_f16(std::uint8_t bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
   if (bits == 0x7F) return 0;
-  if (exponent != 0) return static_cast<std::uint16_t>((exponent + 7) << 10 | mantissa << 7);  // biases 7 and 15, halved
+  if (exponent != 0) return static_cast<std::uint16_t>((exponent + 7) << 10 | mantissa << 7);  // biases 7, 15; halved
   return f32_to_f16(static_cast<float>(mantissa) * 0x1p-10f);
 }
 

@@ -12,8 +12,8 @@
 //   mxfp4   u8 e, qs               w = 2^(e - 128) * mxfp4_values[code]: FP4 E2M1 times 2^(e - 127); e = 255 is no number
 // Blocks of 64. qs of 16 weights are 8 bytes: low nibbles, then high ones.
 //   nvfp4   u8 e[4], 4 x qs                w = (e[i / 16] / 2) * mxfp4_values[code], e in FP8 E4M3 without its sign
-// Blocks of 256 weights, groups g of 32 with a scale each, or a scale for 16 (i / 16). scales[12]: eight 6-bit scales sc
-// and minima mn, or sixteen 6-bit scales, packed.
+// Blocks of 256 weights, groups g of 32 with a scale each, or a scale for 16 (i / 16). scales[12]: eight 6-bit scales
+// sc and minima mn, or sixteen 6-bit scales, packed.
 //   q2_k    u8 (sc, mn)[16], qs[64], f16 d, f16 dm      w = (d * sc[i / 16]) * code - dm * mn[i / 16], nibbles sc, mn
 //             weight 128 n + 32 q + l: bits 2q and 2q + 1 of qs[32 n + l]
 //   q3_k    hm[32], qs[64], scales[12], f16 d           w = (d * (sc[i / 16] - 32)) * (code - 4), low bits as in q2_k
@@ -92,9 +92,9 @@ float bf16_to_f32(std::uint16_t bits);
 // f32 -> bf16 bits, nearest even.
 std::uint16_t f32_to_bf16(float value);
 
-// 32 consecutive weights of a quantised row: w[i] = (scale * factor) * code[i] + minimum, scale, factor and minimum those
-// of i / 16. Offsets and tables are applied to the codes; the scales are exact products of what is stored, 19 bits at
-// most. A factor is a whole number that stays small enough to enter a group's dot; most formats have none (1).
+// 32 consecutive weights of a quantised row: w[i] = (scale * factor) * code[i] + minimum, scale, factor and minimum
+// those of i / 16. Offsets and tables are applied to the codes; the scales are exact products of what is stored, 19
+// bits at most. A factor is a whole number that stays small enough to enter a group's dot; most formats have none (1).
 struct WeightGroup {
   int code[32];
   int factor[2] = {1, 1};
@@ -103,8 +103,8 @@ struct WeightGroup {
 // Group g of a stored row of a quantised format. Scalar, and used by no kernel.
 WeightGroup weight_group(Format f, const void* row, std::size_t g);
 
-// Where a stored block of a quantised format has its f16 scale (iq1_m's is in four parts, mxfp4 and nvfp4 have none); the
-// minimum of those that have one is 2 bytes on.
+// Where a stored block of a quantised format has its f16 scale (iq1_m's is in four parts, mxfp4 and nvfp4 have none);
+// the minimum of those that have one is 2 bytes on.
 constexpr std::size_t scale_offset(Format f) {
   switch (f) {
     case Format::q6_k: return 208;

@@ -84,7 +84,7 @@ struct Scales {
 };
 constexpr std::uint16_t sign_bit = 0x8000;
 
-// Formats that random bits fill as well as any: every code and scale of scales is as likely, and d is what is asked for.
+// Formats that random bits fill as well as any: every code and scale of scales is as likely, and d is what is wanted.
 // Of q2_k the minimum is put where the middle of the codes is 0.
 bool takes_random_bits(Format format) {
   return format == Format::q2_k || format == Format::q3_k || format == Format::iq4_xs || format == Format::nvfp4 ||

@@ -16,7 +16,7 @@ const names: Record<keyof OctavoSettings, true> = {
   ...{ repetitionPenalty: true, presencePenalty: true, frequencyPenalty: true },
   ...{ stop: true, stopTokens: true, reasoning: true, grammar: true },
   ...{ documents: true, templateOptions: true, chatTemplate: true },
-  ...{ priority: true, tenant: true, deadlines: true },
+  ...{ priority: true, tenant: true, deadlines: true, speculation: true },
 }
 
 /** Those of an object that are settings and have a value. */

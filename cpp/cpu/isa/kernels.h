@@ -14,7 +14,8 @@
 // Activations of a quantised weight: panels of T tokens; per group T x 32 int8, T int32 corrections (the weight's
 // offset times the sum), T f32 scales da, T f32 sa = da * sum. q6_k has two dots a group and no use for sa: corrections
 // of the first 16 elements, and in place of sa those of the other 16. q2_k has two minima a group and no use for a
-// correction: in its place da * sum of the first 16, and in place of sa that of the other 16.
+// correction: in its place da * sum of the first 16, and in place of sa that of the other 16. q3_k has in place of sa two
+// int16, -4 * sum of the first and of the other 16.
 #pragma once
 #include <array>
 #include <cstddef>

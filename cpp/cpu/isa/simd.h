@@ -9,9 +9,10 @@
 //   byte_*   weights stored with the sign bit flipped; byte_offset is what the stored form adds to them when it is used
 //            as it is (128, to be taken back by the caller through the start value), or 0
 // With unpacks_tiles all of them are the same operation on 64 bytes, which codes_store keeps.
-// Products of codes and a whole number of their row, in a byte: row_factors makes 16 signed bytes ready for it,
-// row_factors_low the low nibbles of 16 bytes, row_bias 128 - 4 * factor; codes_times is codes * factor, codes_times_plus
-// codes * factor + bias. Every result must lie in 0..255.
+// RowPairs: 16 rows' two whole numbers, signed bytes side by side or (_low) the low nibbles of bytes. pairs_dot is
+// first * a + second * b, for a and b of 16 bits. pair_factors makes the first or second of them ready to be multiplied
+// with codes in their bytes, row_bias 128 - 4 * factor; codes_times is codes * factor, codes_times_plus codes * factor
+// + bias. Every result must lie in 0..255. f_load_pair_high: the high nibble of the first or second of two bytes a row.
 // f_stream stores past the caches (p at a cache line) where the machine can; stream_fence orders it before what
 // follows. With paired_dots there is also pair_dots: whole groups of several tokens at once, by products of small
 // matrices.

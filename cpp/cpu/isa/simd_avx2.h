@@ -60,9 +60,18 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
 }
-SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
-  const __m256i a = _mm256_cvtepu8_epi32(load_eight_bytes(p)), b = _mm256_cvtepu8_epi32(load_eight_bytes(p + 8));
-  return {_mm256_cvtepi32_ps(_mm256_srli_epi32(a, 4)), _mm256_cvtepi32_ps(_mm256_srli_epi32(b, 4))};
+SIMD_FN __m128i load_sixteen_bytes(const std::uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+template <int which>
+SIMD_FN __m256 pair_high_half(__m256i words) {
+  const __m256i high = _mm256_srli_epi32(words, which == 0 ? 4 : 20);
+  return _mm256_cvtepi32_ps(which == 0 ? _mm256_and_si256(high, _mm256_set1_epi32(15)) : high);
+}
+template <int which>
+SIMD_FN f32x16 f_load_pair_high(const std::uint8_t* p) {
+  return {pair_high_half<which>(_mm256_cvtepu8_epi16(load_sixteen_bytes(p))),
+          pair_high_half<which>(_mm256_cvtepu8_epi16(load_sixteen_bytes(p + 16)))};
 }
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
@@ -220,19 +229,30 @@ SIMD_FN Codes codes_pair(Codes c) {
   const __m256i mask = _mm256_set1_epi8(3);
   return {_mm256_and_si256(_mm256_srli_epi16(c.a, shift), mask), _mm256_and_si256(_mm256_srli_epi16(c.b, shift), mask)};
 }
+struct RowPairs {
+  __m256i a, b;  // words
+};
+SIMD_FN RowPairs pairs_load(const std::uint8_t* p) {
+  return {_mm256_cvtepi8_epi16(load_sixteen_bytes(p)), _mm256_cvtepi8_epi16(load_sixteen_bytes(p + 16))};
+}
+SIMD_FN RowPairs pairs_load_low(const std::uint8_t* p) {
+  const RowPairs pairs = pairs_load(p);
+  const __m256i mask = _mm256_set1_epi16(15);
+  return {_mm256_and_si256(pairs.a, mask), _mm256_and_si256(pairs.b, mask)};
+}
+SIMD_FN __m256i pairs_dot_half(__m256i a, __m256i b, __m256i factors) {
+  return _mm256_madd_epi16(_mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xAA), factors);
+}
+SIMD_FN i32x16 pairs_dot(i32x16 a, i32x16 b, RowPairs factors) {
+  return {pairs_dot_half(a.a, b.a, factors.a), pairs_dot_half(a.b, b.b, factors.b)};
+}
 // A row's factor in both words of its dword: a word's product is that of its two bytes where none leaves its byte.
-SIMD_FN __m256i in_both_words(__m256i factors) {
-  const __m128i twice = _mm_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0D0C0D0C);
-  return _mm256_shuffle_epi8(factors, _mm256_broadcastsi128_si256(twice));
-}
-SIMD_FN Codes row_factors(const std::uint8_t* p) {
-  return {in_both_words(_mm256_cvtepi8_epi32(load_eight_bytes(p))),
-          in_both_words(_mm256_cvtepi8_epi32(load_eight_bytes(p + 8)))};
-}
-SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
-  const __m128i low = _mm_set1_epi8(15);
-  return {in_both_words(_mm256_cvtepu8_epi32(_mm_and_si128(load_eight_bytes(p), low))),
-          in_both_words(_mm256_cvtepu8_epi32(_mm_and_si128(load_eight_bytes(p + 8), low)))};
+template <int which>
+SIMD_FN Codes pair_factors(RowPairs pairs) {
+  constexpr int twice = which == 0 ? 0x01000100 : 0x03020302, next = 0x04040404;
+  const __m256i both =
+      _mm256_broadcastsi128_si256(_mm_setr_epi32(twice, twice + next, twice + 2 * next, twice + 3 * next));
+  return {_mm256_shuffle_epi8(pairs.a, both), _mm256_shuffle_epi8(pairs.b, both)};
 }
 SIMD_FN __m256i bias_half(__m256i factors) {  // 257 * (128 - 4 * factor)
   return _mm256_sub_epi16(_mm256_set1_epi8(-128), _mm256_mullo_epi16(factors, _mm256_set1_epi16(1028)));

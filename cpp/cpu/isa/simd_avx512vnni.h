@@ -39,9 +39,11 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) {
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
-  const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  return _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
+template <int which>
+SIMD_FN f32x16 f_load_pair_high(const std::uint8_t* p) {
+  const __m512i words = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  const __m512i high = _mm512_srli_epi32(words, which == 0 ? 4 : 20);
+  return _mm512_cvtepi32_ps(which == 0 ? _mm512_and_si512(high, _mm512_set1_epi32(15)) : high);
 }
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
@@ -153,17 +155,22 @@ template <int shift>
 SIMD_FN Codes codes_pair(Codes c) {
   return _mm512_and_si512(shift == 0 ? c : _mm512_srli_epi16(c, shift), _mm512_set1_epi8(3));
 }
+using RowPairs = __m512i;  // words
+SIMD_FN RowPairs pairs_load(const std::uint8_t* p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+SIMD_FN RowPairs pairs_load_low(const std::uint8_t* p) {
+  return _mm512_and_si512(pairs_load(p), _mm512_set1_epi16(15));
+}
+SIMD_FN i32x16 pairs_dot(i32x16 a, i32x16 b, RowPairs factors) {
+  return _mm512_madd_epi16(_mm512_mask_blend_epi16(0xAAAAAAAA, a, _mm512_slli_epi32(b, 16)), factors);
+}
 // A row's factor in both words of its dword: a word's product is that of its two bytes where none leaves its byte.
-SIMD_FN Codes in_both_words(__m512i factors) {
-  const __m128i twice = _mm_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0D0C0D0C);
-  return _mm512_shuffle_epi8(factors, _mm512_broadcast_i32x4(twice));
-}
-SIMD_FN Codes row_factors(const std::uint8_t* p) {
-  return in_both_words(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
-  const __m128i low = _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(15));
-  return in_both_words(_mm512_cvtepu8_epi32(low));
+template <int which>
+SIMD_FN Codes pair_factors(RowPairs pairs) {
+  constexpr int twice = which == 0 ? 0x01000100 : 0x03020302, next = 0x04040404;
+  return _mm512_shuffle_epi8(
+      pairs, _mm512_broadcast_i32x4(_mm_setr_epi32(twice, twice + next, twice + 2 * next, twice + 3 * next)));
 }
 SIMD_FN Codes row_bias(Codes factors) {  // 257 * (128 - 4 * factor)
   return _mm512_sub_epi16(_mm512_set1_epi8(-128), _mm512_mullo_epi16(factors, _mm512_set1_epi16(1028)));

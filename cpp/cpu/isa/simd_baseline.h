@@ -54,8 +54,9 @@ SIMD_FN f32x16 f_load_u8(const std::uint8_t* p) { return f_each([&](int i) { ret
 SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return f_each([&](int i) { return static_cast<float>(static_cast<std::int8_t>(p[i])); });
 }
-SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
-  return f_each([&](int i) { return static_cast<float>(p[i] >> 4); });
+template <int which>
+SIMD_FN f32x16 f_load_pair_high(const std::uint8_t* p) {
+  return f_each([&](int i) { return static_cast<float>(p[2 * i + which] >> 4); });
 }
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
@@ -219,11 +220,25 @@ template <int shift>
 SIMD_FN Codes codes_pair(const Codes& c) {
   return codes_each([&](int i) { return c.v[i] >> shift & 3; });
 }
-SIMD_FN Codes row_factors(const std::uint8_t* p) {
-  return codes_each([&](int i) { return p[i / 4]; });
+struct RowPairs {
+  std::int8_t v[32];
+};
+SIMD_FN RowPairs pairs_load(const std::uint8_t* p) {
+  RowPairs pairs;
+  std::memcpy(pairs.v, p, 32);
+  return pairs;
 }
-SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
-  return codes_each([&](int i) { return p[i / 4] & 15; });
+SIMD_FN RowPairs pairs_load_low(const std::uint8_t* p) {
+  RowPairs pairs = pairs_load(p);
+  for (std::int8_t& v : pairs.v) v = v & 15;
+  return pairs;
+}
+SIMD_FN i32x16 pairs_dot(const i32x16& a, const i32x16& b, const RowPairs& factors) {
+  return i_each([&](int i) { return a.v[i] * factors.v[2 * i] + b.v[i] * factors.v[2 * i + 1]; });
+}
+template <int which>
+SIMD_FN Codes pair_factors(const RowPairs& pairs) {
+  return codes_each([&](int i) { return pairs.v[i / 4 * 2 + which]; });
 }
 SIMD_FN Codes row_bias(const Codes& factors) {
   return codes_each([&](int i) { return 128 - 4 * factors.v[i]; });

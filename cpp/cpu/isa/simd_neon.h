@@ -72,9 +72,10 @@ SIMD_FN f32x16 f_load_i8(const std::uint8_t* p) {
   return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
 }
-SIMD_FN f32x16 f_load_high_nibbles(const std::uint8_t* p) {
+template <int which>
+SIMD_FN f32x16 f_load_pair_high(const std::uint8_t* p) {
   std::uint8_t high[16];
-  vst1q_u8(high, vshrq_n_u8(vld1q_u8(p), 4));
+  vst1q_u8(high, vshrq_n_u8(vld2q_u8(p).val[which], 4));
   return f_load_u8(high);
 }
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
@@ -272,9 +273,25 @@ SIMD_FN Codes in_four_bytes(int8x16_t factors) {
   };
   return {quarter(0), quarter(1), quarter(2), quarter(3)};
 }
-SIMD_FN Codes row_factors(const std::uint8_t* p) { return in_four_bytes(vld1q_s8(reinterpret_cast<const std::int8_t*>(p))); }
-SIMD_FN Codes row_factors_low(const std::uint8_t* p) {
-  return in_four_bytes(vandq_s8(vld1q_s8(reinterpret_cast<const std::int8_t*>(p)), vdupq_n_s8(15)));
+using RowPairs = int8x16x2_t;
+SIMD_FN RowPairs pairs_load(const std::uint8_t* p) { return vld2q_s8(reinterpret_cast<const std::int8_t*>(p)); }
+SIMD_FN RowPairs pairs_load_low(const std::uint8_t* p) {
+  const RowPairs pairs = pairs_load(p);
+  return {{vandq_s8(pairs.val[0], vdupq_n_s8(15)), vandq_s8(pairs.val[1], vdupq_n_s8(15))}};
+}
+SIMD_FN i32x16 widen_bytes(int8x16_t x) {
+  const int16x8_t low = vmovl_s8(vget_low_s8(x)), high = vmovl_s8(vget_high_s8(x));
+  return {vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)), vmovl_s16(vget_low_s16(high)),
+          vmovl_s16(vget_high_s16(high))};
+}
+SIMD_FN i32x16 pairs_dot(i32x16 a, i32x16 b, RowPairs factors) {
+  const i32x16 x = widen_bytes(factors.val[0]), y = widen_bytes(factors.val[1]);
+  return {vmlaq_s32(vmulq_s32(a.a, x.a), b.a, y.a), vmlaq_s32(vmulq_s32(a.b, x.b), b.b, y.b),
+          vmlaq_s32(vmulq_s32(a.c, x.c), b.c, y.c), vmlaq_s32(vmulq_s32(a.d, x.d), b.d, y.d)};
+}
+template <int which>
+SIMD_FN Codes pair_factors(RowPairs pairs) {
+  return in_four_bytes(pairs.val[which]);
 }
 SIMD_FN int8x16_t bias_quarter(int8x16_t factors) { return vsubq_s8(vdupq_n_s8(-128), vshlq_n_s8(factors, 2)); }
 SIMD_FN Codes row_bias(Codes f) {

@@ -23,10 +23,10 @@ int offset_of(const Kernels& kernels, Format format) {
   }
 }
 
-// What a format wants of the halves of a group in place of the correction and sa of all of it (kernels.h): of_half makes
-// it from da and the sum of the half's q.
-template <class OfHalf>
-void split_halves(std::uint8_t* panel, int tokens, int begin, int end, OfHalf&& of_half) {
+// What a format wants of the halves of a group in place of the correction and sa of all of it (kernels.h): put writes
+// it to both, from da and the sums of the halves' q.
+template <class Put>
+void split_halves(std::uint8_t* panel, int tokens, int begin, int end, Put&& put) {
   for (int g = begin; g < end; ++g) {
     std::uint8_t* const block = panel + static_cast<std::size_t>(g) * tokens * panel_token_bytes;
     for (int t = 0; t < tokens; ++t) {
@@ -34,15 +34,17 @@ void split_halves(std::uint8_t* panel, int tokens, int begin, int end, OfHalf&& 
       std::uint8_t* const tail = block + tokens * group_size + 4 * t;
       float d;
       std::memcpy(&d, tail + 4 * tokens, 4);
-      for (int half = 0; half < 2; ++half) {
-        int sum = 0;
-        for (int i = 0; i < 16; ++i) sum += q[16 * half + i];
-        const auto value = of_half(d, sum);
-        static_assert(sizeof value == 4);
-        std::memcpy(tail + 8 * tokens * half, &value, 4);
-      }
+      int sums[2] = {0, 0};
+      for (int i = 0; i < group_size; ++i) sums[i / 16] += q[i];
+      put(tail, tail + 8 * tokens, d, sums);
     }
   }
+}
+template <class T>
+void put_both(std::uint8_t* first, std::uint8_t* second, T a, T b) {
+  static_assert(sizeof(T) == 4);
+  std::memcpy(first, &a, 4);
+  std::memcpy(second, &b, 4);
 }
 
 }  // namespace
@@ -123,10 +125,20 @@ void Activations::put_gated(int panel, int group, const float* gate_up, Activati
 void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const {
   const int offset_of_codes = offset_of(kernels_, format_);
   kernels_.quantise(input, panel, begin, end, offset_of_codes);
+  const auto split = [&](auto&& put) { split_halves(panel, input.tokens, begin, end, put); };
   if (has_two_dots(format_))
-    split_halves(panel, input.tokens, begin, end, [&](float, int sum) { return -offset_of_codes * sum; });
+    split([&](std::uint8_t* first, std::uint8_t* second, float, const int (&sums)[2]) {
+      put_both(first, second, -offset_of_codes * sums[0], -offset_of_codes * sums[1]);
+    });
   if (has_two_minima(format_))
-    split_halves(panel, input.tokens, begin, end, [](float d, int sum) { return d * static_cast<float>(sum); });
+    split([](std::uint8_t* first, std::uint8_t* second, float d, const int (&sums)[2]) {
+      put_both(first, second, d * static_cast<float>(sums[0]), d * static_cast<float>(sums[1]));
+    });
+  if (format_ == Format::q3_k)
+    split([](std::uint8_t*, std::uint8_t* second, float, const int (&sums)[2]) {
+      const std::int16_t both[2] = {static_cast<std::int16_t>(-4 * sums[0]), static_cast<std::int16_t>(-4 * sums[1])};
+      std::memcpy(second, both, 4);
+    });
 }
 
 }  // namespace octavo::cpu

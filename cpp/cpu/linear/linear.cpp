@@ -82,12 +82,13 @@ class UnpackedTiles {
         plan.panels.count < 2 * plan.work.blocks)
       return;
     bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
-    base_ = static_cast<std::uint8_t*>(scratch.unpacked.at_least(bytes_ * at_once_ * static_cast<std::size_t>(threads)));
+    const std::size_t tiles = at_once_ * static_cast<std::size_t>(threads);
+    base_ = static_cast<std::uint8_t*>(scratch.unpacked.at_least(bytes_ * tiles));
   }
   // Tile `i` of those that a thread has at once, or null.
   std::uint8_t* of(int thread, int i) const {
-    return base_ == nullptr ? nullptr
-                            : base_ + bytes_ * (static_cast<std::size_t>(thread) * at_once_ + static_cast<std::size_t>(i));
+    const std::size_t tile = static_cast<std::size_t>(thread) * at_once_ + static_cast<std::size_t>(i);
+    return base_ == nullptr ? nullptr : base_ + bytes_ * tile;
   }
 
  private:

@@ -146,7 +146,7 @@ void store_packed_scales(std::uint8_t* to, int lane, const std::uint8_t* packed,
 void store_negative_scales(std::uint8_t* to, int lane, const std::uint8_t* packed, int g) {
   for (int h = 0; h < 2; ++h) {
     const int i = 2 * g + h, low = packed[i % 8] >> (4 * (i / 8)) & 15, high = packed[8 + i % 4] >> (2 * (i / 4)) & 3;
-    to[32 * h + lane] = static_cast<std::uint8_t>(32 - (low | high << 4));
+    to[2 * lane + h] = static_cast<std::uint8_t>(32 - (low | high << 4));
   }
 }
 
@@ -177,8 +177,7 @@ void store_scales(Format f, std::uint8_t* header, std::uint8_t* scales, int lane
       if (g == 0) std::memcpy(header + 2 * lane, block + 208, 2);
       return;
     case Format::q2_k:
-      scales[lane] = block[2 * g];
-      scales[32 + lane] = block[2 * g + 1];
+      std::memcpy(scales + 2 * lane, block + 2 * g, 2);
       if (g != 0) return;
       std::memcpy(header + 2 * lane, block + 80, 2);
       std::memcpy(header + 64 + 2 * lane, block + 82, 2);
@@ -236,6 +235,7 @@ struct GroupScales {
 GroupScales scales_of(Format f, const std::uint8_t* header, const std::uint8_t* scales, int lane, std::size_t within) {
   const auto twice = [](float scale, float minimum) { return GroupScales{{scale, scale}, {minimum, minimum}}; };
   const auto byte = [&](int h) { return scales[32 * h + lane]; };
+  const auto paired_byte = [&](int h) { return scales[2 * lane + h]; };
   const auto of_header = [&](float factor) { return load_f16(header + 2 * lane) * factor; };
   const auto signed_byte = [](std::uint8_t b) { return static_cast<float>(static_cast<std::int8_t>(b)); };
   if (has_codebook(f)) {
@@ -251,13 +251,16 @@ GroupScales scales_of(Format f, const std::uint8_t* header, const std::uint8_t* 
     case Format::q6_k: return {{of_header(signed_byte(byte(0))), of_header(signed_byte(byte(1)))}};
     case Format::q3_k: {
       // Turned back before they meet, so that a zero has the file's sign.
-      const auto scale = [&](int h) { return of_header(-1) * static_cast<float>(-static_cast<std::int8_t>(byte(h))); };
+      const auto scale = [&](int h) {
+        return of_header(-1) * static_cast<float>(-static_cast<std::int8_t>(paired_byte(h)));
+      };
       return {{scale(0), scale(1)}};
     }
     case Format::q2_k: {
       const float dm = load_f16(header + 64 + 2 * lane);
-      return {{of_header(static_cast<float>(byte(0) & 15)), of_header(static_cast<float>(byte(1) & 15))},
-              {dm * static_cast<float>(byte(0) >> 4), dm * static_cast<float>(byte(1) >> 4)}};
+      const auto scale = [&](int h) { return of_header(static_cast<float>(paired_byte(h) & 15)); };
+      const auto minimum = [&](int h) { return dm * static_cast<float>(paired_byte(h) >> 4); };
+      return {{scale(0), scale(1)}, {minimum(0), minimum(1)}};
     }
     case Format::iq4_xs: {
       const std::size_t at = header_scales_at + 32 * within + static_cast<std::size_t>(lane);

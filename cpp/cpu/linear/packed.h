@@ -17,8 +17,8 @@
 //   q6_k    4+2          i8 sc (k < 16), i8 sc (k >= 16)   f16 d                   840             840
 //   iq4_nl  4            f16 d                             -                       576             576
 //   mxfp4   4            bf16 d (a power of two: exact)    -                       576             544
-//   q2_k    2            nibbles (sc, mn), as i8 in q6_k   f16 d, f16 -dm          336             336
-//   q3_k    2+1          -sc, as i8 in q6_k                f16 -d                  456             440
+//   q2_k    2            [row][half of k] (sc, mn)         f16 d, f16 -dm          336             336
+//   q3_k    2+1          [row][half of k] i8 -sc           f16 -d                  456             440
 //   iq4_xs  4            -                                 f16 d, i8 sc[8 groups]  552             544
 //   iq3_*   4            -                                 as iq4_xs               552             392, 440
 //   iq2_xxs 2+1          -                                 as iq4_xs               424             264
@@ -28,8 +28,8 @@
 //   nvfp4   4            f16 d (k < 16), f16 d (k >= 16)   -                       640             576
 //
 // Codes of the IQ formats are levels (cpp/files/codebook.h), no points of codebooks: a kernel then looks them up in a
-// register as those of iq4_nl, where a point would cost a load for every eight weights. That is why IQ1 and IQ2 take more
-// memory than their files.
+// register as those of iq4_nl, where a point would cost a load for every eight weights. That is why IQ1 and IQ2 take
+// more memory than their files.
 #pragma once
 #include <cstddef>
 #include <cstdint>
