@@ -8,8 +8,10 @@
  *   --arch arm64                                   cross build, run by qemu-aarch64
  *   --qemu-cpu Nehalem | Haswell | neoverse-n1 ... run by qemu as an older CPU
  *   -- ...                                         the rest goes to the test binary (`-- --help`, `-- -tc='linear*'`)
+ *
+ * The whole of the tests is run by as many processes as there are CPUs: each takes the next few test cases, again and again.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -102,7 +104,61 @@ function build({ sanitize, arch }) {
   return join(folder, 'octavo_tests')
 }
 
-function main() {
+/** Test cases that a process runs: enough of them that starting it costs little, few enough that no long one comes last. */
+const casesOfOne = 4
+/** What these test cases look at is when threads run, so nothing else runs beside them. */
+const alone = '*threads_test.cpp'
+
+/** All test cases, in as many processes at once as there are CPUs. The exit status of the binary. */
+async function runAll([command, ...args], env) {
+  const run = (...filters) => collect(command, [...args, ...filters], env)
+  const number = (output, words) => Number(new RegExp(`${words}\\D*(\\d+)`).exec(output)?.[1] ?? Number.NaN)
+  const count = async (filter) => number((await run(filter, '--count')).output, 'passing the current filters:')
+  const sums = { failed: 0, assertions: 0, status: 0 }
+  const times = []
+  const add = ({ code, output }) => {
+    for (const [, seconds, name] of output.matchAll(/^(\d+\.\d+) s: (.*)$/gm))
+      times.push({ seconds: Number(seconds), name })
+    sums.failed += number(output, 'test cases:.*passed \\|')
+    sums.assertions += number(output, 'assertions:')
+    sums.status ||= code
+    if (code !== 0) console.log(output)
+  }
+  const together = await count(`--source-file-exclude=${alone}`)
+  let next = 1
+  const lane = async () => {
+    while (next <= together) {
+      const range = [`--first=${next}`, `--last=${next + casesOfOne - 1}`]
+      next += casesOfOne
+      add(await run(`--source-file-exclude=${alone}`, '--duration', ...range))
+    }
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, lane))
+  add(await run(`--source-file=${alone}`, '--duration'))
+  const cases = together + (await count(`--source-file=${alone}`))
+  times.sort((a, b) => b.seconds - a.seconds)
+  for (const { seconds, name } of times.slice(0, 5)) console.log(`${seconds.toFixed(1)} s: ${name}`)
+  console.log(`[doctest] test cases: ${times.length} | ${times.length - sums.failed} passed | ${sums.failed} failed`)
+  console.log(`[doctest] assertions: ${sums.assertions}`)
+  if (sums.status === 0 && times.length !== cases) fail(`there are ${cases} test cases, ${times.length} were run`)
+  return sums.status
+}
+
+/** Runs a command to its end; one that a signal ended counts as failed. */
+function collect(command, args, env) {
+  return new Promise((resolve) => {
+    let output = ''
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+    child.on('error', ({ message }) => fail(`cannot run ${command}: ${message}`))
+    child.on('close', (code, signal) => {
+      if (signal !== null) output += `test-cpp: ${command} ${args.join(' ')} ended by ${signal}\n`
+      resolve({ code: code ?? 1, output })
+    })
+  })
+}
+
+async function main() {
   const options = readOptions()
   let command = [build(options), ...options.rest]
   if (options.arch !== process.arch) {
@@ -115,10 +171,10 @@ function main() {
   const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1', TSAN_OPTIONS: 'halt_on_error=1' }
   if (options.deep) env.OCTAVO_DEEP = '1'
   const start = performance.now()
-  const status = run(command[0], command.slice(1), { env })
+  const status = options.rest.length === 0 ? await runAll(command, env) : run(command[0], command.slice(1), { env })
   const seconds = ((performance.now() - start) / 1000).toFixed(1)
   console.log(`test-cpp: ${status === 0 ? 'passed' : 'failed'} in ${seconds} s (sanitize ${options.sanitize})`)
   process.exit(status)
 }
 
-main()
+await main()

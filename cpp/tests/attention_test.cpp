@@ -173,7 +173,7 @@ void check_attend(const Scene& scene, Rng& rng) {
   on_every_cpu([&](Backend& backend, const std::string& label) {
     const std::string difference = expected.difference(run(backend));
     CHECK_MESSAGE(difference.empty(), label, ": ", difference);
-  });
+  }, &rng);
 }
 
 void check_scene(const Scene& scene, Rng& rng) {
@@ -192,7 +192,7 @@ void check_scene(const Scene& scene, Rng& rng) {
   for (const auto& backend : cpus()) {
     backend->set_threads(rng.between(1, 3));
     const auto own = fill(*backend, scene, rng.between(1, 70), rng);
-    for (int threads = 1; threads <= 3; ++threads) {
+    for (const int threads : thread_counts(rng)) {
       backend->set_threads(threads);
       const std::string difference = expected.difference(attend(*backend, scene, *own, q, start, scene.segments));
       CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
@@ -281,22 +281,29 @@ TEST_CASE("attention: a row does not depend on the plan it is in") {
     const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
         start(scene.rows, scene.q_width(), scene.q_width(), rng);
     const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
-    on_every_cpu([&](Backend& backend, const std::string& label) {
-      const auto kv = fill(backend, scene, 50, rng);
+    for (const auto& backend : cpus()) {
+      backend->set_threads(rng.between(1, 3));
+      const auto kv = fill(*backend, scene, 50, rng);
       for (const int piece : {1000, 1, 7, 16}) {
         std::vector<AttentionSegment> pieces;
         for (const AttentionSegment& s : scene.segments)
           for (int from = 0; from < s.count; from += piece)
             pieces.push_back({s.row + from, std::min(piece, s.count - from), s.position + from, s.table});
         shuffle(pieces, rng);
-        std::string difference = expected.difference(attend(backend, scene, *kv, q, start, pieces));
-        CHECK_MESSAGE(difference.empty(), label, ", segments of ", piece, " in one plan: ", difference);
-        Rows found = start;
-        for (const AttentionSegment& s : pieces) found = attend(backend, scene, *kv, q, found, {s});
-        difference = expected.difference(found);
-        CHECK_MESSAGE(difference.empty(), label, ", segments of ", piece, " in a plan each: ", difference);
+        // A number of threads for each way to cut the work: over types, instruction sets and cuts all meet.
+        for (const bool together : {true, false}) {
+          for (const int threads : thread_counts(rng)) {
+            backend->set_threads(threads);
+            Rows found = start;
+            if (together) found = attend(*backend, scene, *kv, q, found, pieces);
+            else for (const AttentionSegment& s : pieces) found = attend(*backend, scene, *kv, q, found, {s});
+            const std::string difference = expected.difference(found);
+            CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads, segments of ",
+                          piece, together ? " in one plan: " : " in a plan each: ", difference);
+          }
+        }
       }
-    });
+    }
   }
 }
 

@@ -235,11 +235,16 @@ inline const std::vector<std::unique_ptr<Backend>>& cpus() {
   return all;
 }
 
-// Calls check(backend, "avx2, 3 threads") for every instruction set and 1 to 3 threads.
+// 1 to 3 threads, or a seeded one of these where a case is one of many.
+inline std::vector<int> thread_counts(Rng& rng) {
+  return deep() ? std::vector<int>{1, 2, 3} : std::vector<int>{rng.between(1, 3)};
+}
+
+// Calls check(backend, "avx2, 3 threads") for every instruction set and 1 to 3 threads; with `sample` see above.
 template <typename Check>
-void on_every_cpu(Check check) {
+void on_every_cpu(Check check, Rng* sample = nullptr) {
   for (const std::unique_ptr<Backend>& backend : cpus()) {
-    for (int threads = 1; threads <= 3; ++threads) {
+    for (const int threads : sample == nullptr ? std::vector<int>{1, 2, 3} : thread_counts(*sample)) {
       backend->set_threads(threads);
       check(*backend,
             std::string(backend->isa()) + ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads"));

@@ -1,7 +1,7 @@
 // The kernels against the reference backend: every operation on every instruction set with 1 to 3 threads, equal bit
 // for bit (docs/numerics.md). Shapes come from one table: one, primes, tails of every vector width and tile, and the
-// widths of real models. A default run takes a seeded sample in which each value of each dimension occurs;
-// OCTAVO_DEEP=1 takes all.
+// widths of real models. A default run takes a seeded sample in which each value of each dimension occurs, and for each
+// shape and instruction set one number of threads; OCTAVO_DEEP=1 takes all.
 #include <doctest.h>
 
 #include <functional>
@@ -111,7 +111,7 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
     const std::unique_ptr<Weight> w = backend->weight_create(format, shape.n, shape.k);
     if (rng.chance(2)) w->pair_halves();
     load_in_pieces(*backend, *w, rows, rng);
-    for (int threads = 1; threads <= 3; ++threads) {
+    for (const int threads : thread_counts(rng)) {
       backend->set_threads(threads);
       backend->set_tuning({.prefetch_from_tokens = rng.pick(prefetch_starts)});
       const std::string difference = expected.difference(run(*backend, *w));
@@ -253,7 +253,7 @@ TEST_CASE("feed_forward equals its two linears: formats of both, biases, every n
       on_every_cpu([&](Backend& backend, const std::string& label) {
         const std::string difference = expected.difference(run(backend, rng.chance(2)));
         CHECK_MESSAGE(difference.empty(), label, ": ", difference);
-      });
+      }, &rng);
     }
   }
 }
@@ -271,9 +271,9 @@ TEST_CASE("linear: rows do not depend on the batch, its pieces or the threads") 
     std::unique_ptr<Rows> kept;
     for (const auto& backend : cpus()) {
       const auto w = make_weight(*backend, format, N, K, rows);
-      for (int threads = 1; threads <= 3; ++threads) {
-        backend->set_threads(threads);
-        for (const int piece : {M, 1, 2, 5, 8, 16, 36}) {
+      for (const int piece : {M, 1, 2, 5, 8, 16, 36}) {
+        for (const int threads : thread_counts(rng)) {
+          backend->set_threads(threads);
           Rows out = start;
           for (int t = 0; t < M; t += piece)
             backend->linear(out.data() + t * N, N, x.data() + t * K, *w, nullptr, std::min(piece, M - t),
@@ -311,7 +311,7 @@ TEST_CASE("linear: an output too large for the caches is the same wherever it li
         for (int t = 0; t < M; ++t)
           different += std::memcmp(out + t * ld, expected.data() + t * ld, sizeof(float) * N) != 0;
         CHECK_MESSAGE(different == 0, label, ", shift ", shift, ": ", different, " rows differ");
-      });
+      }, &rng);
     }
   }
 }
