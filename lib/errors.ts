@@ -47,7 +47,7 @@ export const errorCodes = {
   NUMERIC_ERROR: { meaning: 'The model produced logits without a finite value.', retryable: false },
   INTERRUPTED: { meaning: 'A step was discarded.', retryable: true },
   PLATFORM_UNSUPPORTED: { meaning: 'There is no octavo build for this platform.', retryable: false },
-  BUNDLED: { meaning: 'octavo was bundled and does not find its files: leave it external.', retryable: false },
+  BUNDLED: { meaning: 'In a bundle octavo does not find its files: leave it external.', retryable: false },
   INTERNAL: { meaning: 'A broken invariant of octavo itself: please report it.', retryable: false },
 } as const satisfies Record<string, CodeRow>
 

@@ -30,7 +30,7 @@ describe('defaults', () => {
       ...{ objective: 'latency', maxStepMs: 50, tenants: {}, idleTimeoutMs: 60_000 },
       queue: { maxRequests: 4096, maxTokens: Number.MAX_SAFE_INTEGER },
       internal: { stepTokens: 512, maxSequences: 256, checkBlocks: false },
-      ...{ isolation: 'thread', restart: false, shareWeights: false },
+      ...{ isolation: 'thread', restart: false, shareWeights: false, speculation: 'auto' },
     })
   })
 
@@ -47,7 +47,7 @@ describe('defaults', () => {
         logprobs: false,
         ignoreEos: false,
       },
-      ...{ priority: 0, tenant: '', toolChoice: 'auto', maxRounds: 8 },
+      ...{ priority: 0, tenant: '', toolChoice: 'auto', maxRounds: 8, speculation: 'auto' },
     })
   })
 
@@ -141,7 +141,7 @@ describe('rejected, naming option, expected and found', () => {
 
   it('an unknown option, with the ones there are', () => {
     expect(load({ gpuLayers: 3 }).message).toBe(
-      'Option gpuLayers: expected no such option; there are model, chatTemplate, device, threads, contextTokens, kv, endTokens, prefixCache, objective, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
+      'Option gpuLayers: expected no such option; there are model, chatTemplate, device, threads, contextTokens, kv, endTokens, prefixCache, objective, speculation, maxStepMs, queue, tenants, idleTimeoutMs, isolation, restart, shareWeights, onProgress, onLog, signal, found 3.',
     )
   })
 
