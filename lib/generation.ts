@@ -116,7 +116,7 @@ export interface GenerationSetup {
   /** Where parts go that are read with those of other generations; whoever gives it ends it. */
   queue?: PartQueue<GenerationPart> | undefined
   /** The value that a complete answer is; throws when it is refused after all. */
-  read?: ((text: string) => unknown) | undefined
+  read?: ((text: string) => { object: unknown } | undefined) | undefined
   /**
    * Called once, before the result settles; the result is undefined when it failed. `ids`: the output as far as it was given out, the
    * reasoning and its markers included.
@@ -270,7 +270,8 @@ export class RunningGeneration implements Generation, Stream {
     // An answer of the model's own ending; a stop of the caller's may have cut it anywhere.
     if (this.#setup.read !== undefined && stop?.token !== undefined && stop.text === undefined) {
       try {
-        result.object = this.#setup.read(this.#text)
+        const found = this.#setup.read(this.#text)
+        if (found !== undefined) result.object = found.object
       } catch (error) {
         this.fail(toErrorData(error))
         return

@@ -70,7 +70,7 @@ export interface Form {
   /** Of the compiled grammar, once `after` has resolved. */
   source(dropSpace: boolean | undefined): NativeGrammarSource
   /** The value of a complete text; throws OBJECT_INVALID. */
-  read: ((text: string) => unknown) | undefined
+  read: ((text: string) => { object: unknown } | undefined) | undefined
 }
 
 /** Programs of the last schemas and grammars, up to so many numbers together. */
@@ -153,9 +153,15 @@ function sourceOf(grammar: GrammarOption): GrammarSource {
   return { kind: 'regex', text: typeof grammar.regex === 'string' ? grammar.regex : grammar.regex.source }
 }
 
-function read(text: string, schema: Schema): unknown {
-  const object: unknown = JSON.parse(text)
-  if (!isZod(schema)) return object
+/** Undefined: a stop token of the caller's cut it short. */
+function read(text: string, schema: Schema): { object: unknown } | undefined {
+  let object: unknown
+  try {
+    object = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (!isZod(schema)) return { object }
   const refused = (issues: { message: string; path: string }[]) => {
     const [{ message, path }] = issues as [(typeof issues)[0]]
     const place = path === '' ? '' : ` at '${path}'`
@@ -168,6 +174,6 @@ function read(text: string, schema: Schema): unknown {
     // A transform that throws, or a check that would take its time.
     throw refused([{ message: (error as Error).message, path: '' }])
   }
-  if (checked.success) return checked.data
+  if (checked.success) return { object: checked.data }
   throw refused(checked.error!.issues.map(({ message, path }) => ({ message, path: path.map(String).join('.') })))
 }

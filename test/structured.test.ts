@@ -104,6 +104,19 @@ describe('an answer with a form', () => {
     expect([object, finishReason]).toEqual([undefined, 'stop'])
   })
 
+  it('that a stop token of the caller cuts has no value, and no error', async () => {
+    const whole = await engine.generate({ prompt: 'The fox', schema: animal, seed: 1 }).result
+    const stopTokens = [whole.tokens.at(-2)!]
+    const { object, finishReason, text } = await engine.generate({
+      prompt: 'The fox',
+      schema: animal,
+      seed: 1,
+      stopTokens,
+    }).result
+    expect([object, finishReason]).toEqual([undefined, 'stop'])
+    expect(whole.text.startsWith(text) && text.length < whole.text.length).toBe(true)
+  })
+
   it('by regex, choice and rules', async () => {
     const ask = async (grammar: GenerateOptions['grammar'], seed: number) =>
       (await engine.generate({ prompt: 'The fox', grammar, seed, ...wild }).result).text
