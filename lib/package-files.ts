@@ -1,7 +1,7 @@
 /**
- * Files of the package that stand beside its code: entries of threads and of the child process, the binary, the embedded model. A
- * bundler that takes the code into a file of its own leaves them behind. That is an error which says what to write into its
- * configuration (docs/bundlers.md).
+ * Files of the package that stand beside its code: entries of threads and of the child process (in dist/ each is one file:
+ * scripts/bundle-entries.mjs), the binary, the embedded model. A bundler that takes the code into a file of its own leaves them
+ * behind. That is an error which says what to write into its configuration (docs/bundlers.md).
  */
 import { existsSync } from 'node:fs'
 import { OctavoError } from './errors.ts'

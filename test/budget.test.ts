@@ -1,7 +1,8 @@
 /** The budget of a step: prompts in chunks that leave those who generate within maxStepMs, and steps planned ahead of results. */
 import { describe, expect, it } from 'vitest'
 import type { StepResults } from '../lib/host/schedule/scheduler.ts'
-import { Bench, prompt, random, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, prompt, spec } from './scheduler-bench.ts'
 
 const stepMs = (tokens: number, attended: number, sequences: number) =>
   3 + 0.2 * tokens + attended / 10_000 + 0.05 * sequences

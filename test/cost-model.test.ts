@@ -1,7 +1,7 @@
 /** The fitted cost of a step against known ones: exact, noisy, changing, with outliers, and with gaps in what was measured. */
 import { describe, expect, it } from 'vitest'
 import { CostModel } from '../lib/host/schedule/cost-model.ts'
-import { random } from './scheduler-bench.ts'
+import { random } from './random.ts'
 
 type Cost = (tokens: number, attended: number, sequences: number) => number
 const plain: Cost = (tokens, attended, sequences) => 2 + 0.1 * tokens + attended / 5000 + 0.05 * sequences

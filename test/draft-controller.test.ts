@@ -9,7 +9,8 @@ import { HostRequest } from '../lib/host/schedule/request.ts'
 import { StepPlan } from '../lib/host/schedule/step-plan.ts'
 import type { DraftingOptions } from '../lib/host/wire/protocol.ts'
 import { draftField, draftSource, draftStride } from '../lib/native.ts'
-import { random, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { spec } from './scheduler-bench.ts'
 
 const auto: DraftingOptions = { own: true, shared: true, model: undefined, maxModelDrafts: 0, fixed: undefined }
 

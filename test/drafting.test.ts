@@ -5,7 +5,8 @@
 import { describe, expect, it } from 'vitest'
 import type { DraftingOptions } from '../lib/host/wire/protocol.ts'
 import { type Guess, nextToken } from './fake-native.ts'
-import { Bench, eos, prompt, random, spec, vocabulary } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, eos, prompt, spec, vocabulary } from './scheduler-bench.ts'
 
 const auto: DraftingOptions = { own: true, shared: true, model: undefined, maxModelDrafts: 0, fixed: undefined }
 const fixed = (drafts: number): DraftingOptions => ({ ...auto, fixed: drafts })

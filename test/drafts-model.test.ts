@@ -9,7 +9,7 @@ import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
 import { native } from '../lib/native.ts'
 import { policy } from './fake-native.ts'
-import { random } from './scheduler-bench.ts'
+import { random } from './random.ts'
 
 const stepTokens = 256
 const outputTokens = 60

@@ -1,6 +1,7 @@
 /** Draft tokens through the scheduler: whatever is guessed, the tokens are the same; right guesses make fewer steps. */
 import { describe, expect, it } from 'vitest'
-import { Bench, eos, Oracle, prompt, random, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, eos, Oracle, prompt, spec } from './scheduler-bench.ts'
 
 const lively = (id: number) => ({ ...spec(id, prompt(id, 30), 100, id), ignoreEos: true })
 

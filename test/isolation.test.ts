@@ -36,9 +36,13 @@ async function until(what: () => boolean): Promise<void> {
   while (!what()) await sleep(5)
 }
 
-const kill = () => {
-  for (const pid of enginesOf(process.pid)) process.kill(pid, 'SIGKILL')
+const kill = (pids = enginesOf(process.pid)) => {
+  for (const pid of pids) process.kill(pid, 'SIGKILL')
 }
+
+/** More than a fast machine computes before it is killed: the first of them have begun, the last have not ended. */
+const more = (engine: Engine) =>
+  Array.from({ length: 40 }, () => engine.generate({ prompt: 'A', maxTokens: 600, ignoreEos: true }))
 
 let undisturbed: ReturnType<typeof answer>[]
 beforeAll(async () => {
@@ -101,10 +105,11 @@ describe('an isolated engine', () => {
 describe('kill -9 of the engine', () => {
   it('rejects every stream with a typed error, and everything after', async () => {
     const engine = await isolated({ internal: { maxSequences: 2 } })
-    const running = requests.slice(0, 6).map((request) => engine.generate(request))
+    const engines = enginesOf(process.pid)
+    const running = more(engine)
     await running[0]![Symbol.asyncIterator]().next()
-    kill()
-    for (const { result } of running.slice(1))
+    kill(engines)
+    for (const { result } of running.slice(20))
       await expect(result).rejects.toMatchObject({
         code: 'ENGINE_FAILED',
         retryable: true,
@@ -153,11 +158,10 @@ describe('kill -9 of the engine', () => {
     expect(kv.freeBlocks + kv.cachedBlocks).toBe(kv.totalBlocks)
     expect(counts).toMatchObject({ running: 0, waiting: 0 })
     // It is not started for ever.
-    // More than a fast machine computes until it is killed.
-    const many = Array.from({ length: 40 }, () => engine.generate({ prompt: 'A', maxTokens: 600, ignoreEos: true }))
-    await many[0]![Symbol.asyncIterator]().next()
+    const last = more(engine)
+    await last[0]![Symbol.asyncIterator]().next()
     kill()
-    await expect(many.at(-1)!.result).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
+    await expect(last.at(-1)!.result).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
     await engine.close()
   })
 

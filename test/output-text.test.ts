@@ -9,17 +9,7 @@ import { type ReasoningSpec, tokenRole } from '../lib/host/output/token-text.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import type { RequestEnd, RequestSpec, StepPart } from '../lib/host/wire/protocol.ts'
 import { endsInReasoning, reasoningMarkers, usualMarkers } from '../lib/text/reasoning-markers.ts'
-
-/** mulberry32: a seeded generator, so that a failure can be repeated. */
-function generator(seed: number): (n: number) => number {
-  let state = seed
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n
-  }
-}
+import { random } from './random.ts'
 
 /** Tokens of characters, pieces of characters, pieces of markers, and some without bytes: control tokens. */
 const spelled: (string | Uint8Array)[] = [
@@ -125,7 +115,7 @@ const draws = (below: (n: number) => number, most: number) =>
 
 describe('text and ids of one answer agree', () => {
   it('for 3,000 random outputs, stop texts out of them, cuts and cancels: whatever was given out at any moment', () => {
-    const below = generator(1)
+    const below = random(1)
     let cuts = 0
     for (let round = 0; round < 3000; round++) {
       const tokens = draws(below, 24)
@@ -172,7 +162,7 @@ describe('text and ids of one answer agree', () => {
   })
 
   it('after a restart, wherever the host died, held tokens included', () => {
-    const below = generator(2)
+    const below = random(2)
     for (let round = 0; round < 1500; round++) {
       const tokens = draws(below, 20)
       const whole = decode(tokens)
@@ -215,7 +205,7 @@ function split(output: string, begun: boolean): { reasoning: string; text: strin
 
 describe('reasoning comes apart', () => {
   it('wherever tokens end, for 3,000 random outputs of pieces of markers, white space and text', () => {
-    const below = generator(3)
+    const below = random(3)
     let thoughts = 0
     for (let round = 0; round < 3000; round++) {
       const begun = below(2) === 0
@@ -238,7 +228,7 @@ describe('reasoning comes apart', () => {
   })
 
   it('in the same way whether the markers are text or control tokens', () => {
-    const below = generator(4)
+    const below = random(4)
     for (let round = 0; round < 1000; round++) {
       const begun = below(2) === 0
       const piece = () => draws(below, 6).map((token) => token % 14)

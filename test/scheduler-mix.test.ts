@@ -4,7 +4,8 @@
  * its solo tokens, whoever fails has a reason and a beginning of them, and nothing waits for ever.
  */
 import { expect, it } from 'vitest'
-import { Bench, Oracle, prompt, random, solo, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, Oracle, prompt, solo, spec } from './scheduler-bench.ts'
 
 const failures = ['OVERLOADED', 'DEADLINE_EXCEEDED', 'CONSUMER_TIMEOUT', 'CONTEXT_OVERFLOW']
 

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import type { RequestSpec } from '../lib/host/wire/protocol.ts'
 import { tokenLogprob } from './fake-native.ts'
-import { Bench, prompt, random, solo, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, prompt, solo, spec } from './scheduler-bench.ts'
 
 describe('scheduler', () => {
   it('computes one request as prefill chunks of the budget, then one token a step', () => {

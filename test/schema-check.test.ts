@@ -2,19 +2,9 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, it } from 'vitest'
 import { schemaCheck } from '../lib/tools/schema-check.ts'
+import { random as generator } from './random.ts'
 
 const ajv = new Ajv2020({ strict: false, multipleOfPrecision: 9, validateFormats: false, logger: false })
-
-/** mulberry32: a seeded generator, so that a failure can be repeated. */
-function generator(seed: number): (n: number) => number {
-  let state = seed
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n
-  }
-}
 
 type Random = (n: number) => number
 const keys = ['a', 'b', 'ab', 'c']

@@ -1,6 +1,7 @@
 /** Prefixes in flight: requests that arrive together compute their common beginning once, and nobody waits for ever. */
 import { describe, expect, it } from 'vitest'
-import { Bench, prompt, random, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, prompt, spec } from './scheduler-bench.ts'
 
 const shared = prompt(50, 160)
 const withOwn = (id: number, own = 10) => spec(id, [...shared, ...prompt(id, own)], 5, id)

@@ -1,7 +1,8 @@
 /** Who goes first: priorities with aging within a tenant, weights between tenants, and what a flood does to others. */
 import { describe, expect, it } from 'vitest'
 import type { RequestSpec } from '../lib/host/wire/protocol.ts'
-import { Bench, type BenchOptions, prompt, random, spec } from './scheduler-bench.ts'
+import { random } from './random.ts'
+import { Bench, type BenchOptions, prompt, spec } from './scheduler-bench.ts'
 
 const request = (id: number, more: Partial<RequestSpec> = {}, length = 40, output = 4): RequestSpec => ({
   ...spec(id, prompt(id, length), output, id),

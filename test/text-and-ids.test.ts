@@ -7,6 +7,7 @@ import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
 import { tokenBytes } from '../lib/text/vocabulary.ts'
 import { enginesOf } from './child-processes.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
+import { random } from './random.ts'
 
 const bytes = new TokenTable(tokenBytes(vocabularyFromGguf(ggufMetadata('models/octavo-stories-q4_0.gguf'))))
 /** All bytes at once. */
@@ -32,17 +33,6 @@ beforeAll(async () => {
   engine = await Engine.load({ model: 'stories' })
 })
 afterAll(() => engine.close())
-
-/** mulberry32 */
-function generator(seed: number): (n: number) => number {
-  let state = seed
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n
-  }
-}
 
 const prompts = ['Once upon a time', 'The little fox', 'Tell me about the sea, said', 'A red kite and', 'é 😀 ñ']
 /** Hot: words are broken into pieces, and characters into bytes. */
@@ -105,7 +95,7 @@ function stopsIn(text: string, below: (n: number) => number): string[] {
 
 describe('text and ids of one answer agree', () => {
   it('for 400 generations: stop texts out of what the model says, cancels and lengths at random', async () => {
-    const below = generator(1)
+    const below = random(1)
     const one = async (i: number) => {
       const ask = drawn(below, i)
       const stop = ask.maxTokens === 1 ? [] : undefined
@@ -120,7 +110,7 @@ describe('text and ids of one answer agree', () => {
   }, 120_000)
 
   it('after kill -9 of the engine in the midst of it, with tokens that were held back', async () => {
-    const below = generator(2)
+    const below = random(2)
     const deaths: string[] = []
     const onLog = (line: string) => line.includes('started again') && deaths.push(line)
     await using isolated = await Engine.load({ model: 'stories', isolation: 'process', restart: true, onLog })

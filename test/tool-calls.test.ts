@@ -13,6 +13,7 @@ import { type CallRole, CallSplitter } from '../lib/tools/call-splitter.ts'
 import { callFormat } from '../lib/tools/formats.ts'
 import type { AnyCall, ToolCallDelta } from '../lib/tools/tool-call.ts'
 import { type Toolbox, toolsSchema } from '../lib/tools/toolbox.ts'
+import { random as generator } from './random.ts'
 
 const goldens = new URL('goldens/', import.meta.url)
 const read = (name: string) => readFileSync(new URL(name, goldens), 'utf8')
@@ -80,17 +81,6 @@ function split(spec: CallSpec, pieces: string[], tools = toolbox) {
   deltas.push(...reader.end())
   const of = (role: CallRole) => parts.flatMap(([one, text]) => (one === role ? [text] : [])).join('')
   return { parts, text: of('text'), calls: reader.calls, deltas }
-}
-
-/** mulberry32: a seeded generator, so that a failure can be repeated. */
-function generator(seed: number): (n: number) => number {
-  let state = seed
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n
-  }
 }
 
 function cut(text: string, random: (n: number) => number): string[] {

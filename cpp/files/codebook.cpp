@@ -5,21 +5,12 @@
 #include <cstring>
 
 #include "files/iq_grids.h"
+#include "files/little_endian.h"
 
 namespace octavo {
 
 namespace {
 
-std::uint16_t load_u16(const std::uint8_t* p) {
-  std::uint16_t v;
-  std::memcpy(&v, p, 2);
-  return v;
-}
-std::uint32_t load_u32(const std::uint8_t* p) {
-  std::uint32_t v;
-  std::memcpy(&v, p, 4);
-  return v;
-}
 
 // A point is `digits` levels, a byte each, the first weight's the lowest.
 template <std::size_t points, class Point, int digits, int base>

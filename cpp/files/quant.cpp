@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "files/codebook.h"
+#include "files/little_endian.h"
 
 namespace octavo {
 
@@ -50,16 +51,6 @@ std::uint16_t f32_to_bf16(float value) {
 
 namespace {
 
-std::uint16_t load_u16(const std::uint8_t* p) {
-  std::uint16_t v;
-  std::memcpy(&v, p, 2);
-  return v;
-}
-std::uint32_t load_u32(const std::uint8_t* p) {
-  std::uint32_t v;
-  std::memcpy(&v, p, 4);
-  return v;
-}
 float load_f16(const std::uint8_t* p) { return f16_to_f32(load_u16(p)); }
 
 // Code i of 16 bytes of nibbles.

@@ -204,17 +204,6 @@ TEST_CASE("drafters: texts of the same tenant, up to their ends, after they were
 
 namespace {
 
-// Tells when a step begins.
-struct WatchedBackend : ForwardingBackend {
-  explicit WatchedBackend(std::function<void()>& before_step)
-      : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
-  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
-    if (before) before();
-    ForwardingBackend::embed(out, table, ids, T);
-  }
-  std::function<void()>& before;
-};
-
 constexpr int vocabulary = 301;
 
 std::shared_ptr<Model> load(std::function<void()>& before_step, int seed = 7, int size = vocabulary) {

@@ -1,5 +1,6 @@
 // A backend that hands every call to another one: the base of test backends that change one operation.
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "backend.h"
@@ -69,6 +70,17 @@ class ForwardingBackend : public Backend {
 
  private:
   std::unique_ptr<Backend> inner_;
+};
+
+// Tells when a step begins.
+struct WatchedBackend : ForwardingBackend {
+  explicit WatchedBackend(std::function<void()>& before_step)
+      : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
+  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
+    if (before) before();
+    ForwardingBackend::embed(out, table, ids, T);
+  }
+  std::function<void()>& before;
 };
 
 }  // namespace octavo

@@ -15,17 +15,6 @@ namespace {
 
 constexpr double no_limit = 1e9;
 
-// Tells when a step begins.
-struct WatchedBackend : ForwardingBackend {
-  explicit WatchedBackend(std::function<void()>& before_step)
-      : ForwardingBackend(make_cpu_backend(cpu_isas()[0])), before(before_step) {}
-  void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
-    if (before) before();
-    ForwardingBackend::embed(out, table, ids, T);
-  }
-  std::function<void()>& before;
-};
-
 std::shared_ptr<Model> load(std::function<void()>& before_step) {
   ModelDesc desc = one_layer_model("", 64, 301, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
   desc.files.clear(), desc.seed = 7;

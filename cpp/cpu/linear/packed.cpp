@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "files/codebook.h"
+#include "files/little_endian.h"
 
 namespace octavo::cpu {
 
@@ -11,19 +12,9 @@ namespace {
 
 constexpr std::uint32_t low_nibbles = 0x0F0F0F0Fu;
 
-std::uint32_t load_u32(const std::uint8_t* p) {
-  std::uint32_t v;
-  std::memcpy(&v, p, 4);
-  return v;
-}
-float load_f16(const std::uint8_t* p) {
-  std::uint16_t v;
-  std::memcpy(&v, p, 2);
-  return f16_to_f32(v);
-}
+float load_f16(const std::uint8_t* p) { return f16_to_f32(load_u16(p)); }
 float load_bf16(const std::uint8_t* p) {
-  std::uint16_t v;
-  std::memcpy(&v, p, 2);
+  const std::uint16_t v = load_u16(p);
   return bf16_to_f32(v);
 }
 
