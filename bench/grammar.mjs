@@ -7,11 +7,11 @@
  * Masks: `new` is the first time that a state is met, `known` the second time; times are of native code alone.
  */
 import { parseArgs } from 'node:util'
+import { native } from '../dist/base/native.js'
 import { compileGrammar } from '../dist/grammar/compile.js'
 import { Engine } from '../dist/index.js'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
 import { locateModel } from '../dist/model/locate.js'
-import { native } from '../dist/native.js'
 import { Tokenizer } from '../dist/text/tokenizer.js'
 import { median } from './median.mjs'
 

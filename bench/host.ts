@@ -6,12 +6,12 @@
  *   npm run bench
  */
 import { Bench } from 'tinybench'
+import { native } from '../lib/base/native.ts'
 import { NativeKv } from '../lib/host/loop.ts'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { OutputText } from '../lib/host/output/output-text.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { Scheduler } from '../lib/host/schedule/scheduler.ts'
-import { native } from '../lib/native.ts'
 import { FakeNativeEngine, policy } from '../test/fake-native.ts'
 
 const stepTokens = 512

@@ -10,8 +10,8 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
+import { native } from '../dist/base/native.js'
 import { openCheckpoint } from '../dist/model/checkpoint.js'
-import { native } from '../dist/native.js'
 import { median } from './median.mjs'
 
 const { values, positionals } = parseArgs({

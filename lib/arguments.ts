@@ -3,8 +3,8 @@
  * and what was found.
  */
 
-import type { CallSite } from './call-site.ts'
-import * as z from './zod.ts'
+import type { CallSite } from './base/call-site.ts'
+import * as z from './base/zod.ts'
 
 /** The options with defaults filled in. `what` names the argument in messages, `site` is the caller. */
 export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string, site: CallSite): z.output<S> {

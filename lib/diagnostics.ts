@@ -4,7 +4,7 @@
  * subscribers a request costs one look at a flag.
  */
 import { channel } from 'node:diagnostics_channel'
-import type { ErrorData } from './errors.ts'
+import type { ErrorData } from './base/errors.ts'
 import type { FinishReason, Timings } from './host/wire/protocol.ts'
 
 /** How an answer ended: as the engine says, or with calls of tools. */

@@ -4,16 +4,18 @@
  */
 import { randomBytes } from 'node:crypto'
 import { invalidArgument, parse } from './arguments.ts'
-import { CallSite } from './call-site.ts'
+import { CallSite } from './base/call-site.ts'
+import type { ErrorData } from './base/errors.ts'
+import { fromErrorData, OctavoError, toErrorData } from './base/errors.ts'
+import { kvBlockTokens } from './base/kv-blocks.ts'
+import { assertPlatform } from './base/native.ts'
+import type { output, ZodType } from './base/zod.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
-import type { ErrorData } from './errors.ts'
-import { fromErrorData, OctavoError, toErrorData } from './errors.ts'
 import type { Generation, GenerationResult, GenerationSetup } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
 import type { EngineStats, LoadedInfo, ModelInfo, RequestSpec, SamplingSpec, StopToken } from './host/wire/protocol.ts'
 import { type HostClient, startHost } from './host-client.ts'
 import { hostOptions, textSource } from './host-options.ts'
-import { kvBlockTokens } from './kv-blocks.ts'
 import type {
   CheckedConversation,
   CheckedMessage,
@@ -23,7 +25,6 @@ import type {
   VerbatimMessage,
 } from './messages.ts'
 import { locateModel } from './model/locate.ts'
-import { assertPlatform } from './native.ts'
 import type {
   GenerateOptions,
   LoadOptions,
@@ -63,7 +64,6 @@ import { callFormat, type KnownFormat } from './tools/formats.ts'
 import type { CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
 import { buildTrace, type Trace } from './trace.ts'
-import type { output, ZodType } from './zod.ts'
 
 /** What is known about a loaded model. */
 export interface EngineModel extends ModelInfo {

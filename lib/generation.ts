@@ -3,9 +3,9 @@
  * or none. A reader who reads slower than the model writes pauses this generation (not the engine): part-queue.ts. Without an iterator
  * the generation runs to its end.
  */
-import type { CallSite } from './call-site.ts'
+import type { CallSite } from './base/call-site.ts'
+import { type ErrorData, toErrorData } from './base/errors.ts'
 import type { AnswerEnd, RequestTrace, Usage } from './diagnostics.ts'
-import { type ErrorData, toErrorData } from './errors.ts'
 import { tokenRole } from './host/output/token-text.ts'
 import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import type { ChatMessage } from './messages.ts'

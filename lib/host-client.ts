@@ -4,8 +4,8 @@
  * when restarts are wanted, into a new host that goes on where the old one stood: it gets each open request again with the
  * tokens that came before. They are a part of what the next token depends on, so the answer is the same as without a death.
  */
-import type { ErrorData } from './errors.ts'
-import { fromErrorData } from './errors.ts'
+import type { ErrorData } from './base/errors.ts'
+import { fromErrorData } from './base/errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import { packStats, unpackStats } from './host/record/stats.ts'
 import { processWire } from './host/wire/process-wire.ts'

@@ -1,9 +1,10 @@
 /** What a load asks of the host and of the text worker: its options and its model's place, as both take them. */
+
+import { defaultSharingFolder } from './base/paths.ts'
 import type { DraftingOptions, SchedulingPolicy } from './host/wire/protocol.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
 import type { ParsedLoad } from './options.ts'
-import { defaultSharingFolder } from './paths.ts'
 import type { TextSource } from './text/text-service.ts'
 
 /** A synthetic model's vocabulary exists in memory only. */

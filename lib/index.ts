@@ -1,11 +1,12 @@
 // For applications that compile for an older target: `await using engine` is declared there.
 /// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
+
+export type { ErrorCode, ErrorDetails } from './base/errors.ts'
+export { errorCodes, OctavoError } from './base/errors.ts'
 export type { AnswerEnd as FinishReason, LoadEvent, LogEvent, RequestEvent, Usage } from './diagnostics.ts'
 export type { EngineModel } from './engine.ts'
 export { Engine } from './engine.ts'
-export type { ErrorCode, ErrorDetails } from './errors.ts'
-export { errorCodes, OctavoError } from './errors.ts'
 export type { Generation, GenerationPart, GenerationResult, ToolResult } from './generation.ts'
 export type {
   EngineStats,

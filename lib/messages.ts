@@ -4,10 +4,10 @@
  * template. Keys that octavo does not know are kept: a template may. How a template wants its messages is another matter
  * (lib/text/message-shape.ts).
  */
-import { checked, checkName, each, isObject, Mismatch, type Plain, plainCopy } from './plain-data.ts'
+import { checked, checkName, each, isObject, Mismatch, type Plain, plainCopy } from './base/plain-data.ts'
+import * as z from './base/zod.ts'
 import type { ToolDefinition, ToolSet } from './tools/tool-call.ts'
 import { toolsSchema } from './tools/toolbox.ts'
-import * as z from './zod.ts'
 
 export interface TextPart {
   type: 'text'

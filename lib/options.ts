@@ -3,6 +3,9 @@
  * are checked by arguments.ts.
  */
 import { types } from 'node:util'
+import { type KvDtype, kvDtypes } from './base/native.ts'
+import { absolutePath, pathOf } from './base/paths.ts'
+import * as z from './base/zod.ts'
 import type { LoadProgress } from './host/wire/protocol.ts'
 import {
   type ChatMessage,
@@ -14,13 +17,10 @@ import {
   promptEndShape,
   templateOptionsSchema,
 } from './messages.ts'
-import { type KvDtype, kvDtypes } from './native.ts'
-import { absolutePath, pathOf } from './paths.ts'
 import { isAbortSignal } from './signals.ts'
 import { checkStructured, type GrammarOption, type Schema, structuredShape } from './structured.ts'
 import type { ToolChoice } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
-import * as z from './zod.ts'
 
 export interface LoadOptions {
   /**

@@ -3,9 +3,9 @@
  * its oldest turns left out where the context wants it. Text is the text worker's work; this only says what it is asked.
  */
 import { invalidArgument } from './arguments.ts'
-import type { CallSite } from './call-site.ts'
+import type { CallSite } from './base/call-site.ts'
+import type { ErrorData } from './base/errors.ts'
 import { dropOldestTurns } from './context-fit.ts'
-import type { ErrorData } from './errors.ts'
 import type { Conversation, RenderedPrompt, VerbatimMessage } from './messages.ts'
 import { type ParsedGenerate, type ParsedSampling, toldOf } from './options.ts'
 import type { Turn } from './session.ts'

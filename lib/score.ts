@@ -1,7 +1,7 @@
 /** A running score: one request that draws nothing. Its log-probabilities come with its end. */
-import type { CallSite } from './call-site.ts'
+import type { CallSite } from './base/call-site.ts'
+import type { ErrorData } from './base/errors.ts'
 import type { RequestTrace } from './diagnostics.ts'
-import type { ErrorData } from './errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import type { StepPart } from './host/wire/protocol.ts'
 import { abortReason, onAbort } from './signals.ts'

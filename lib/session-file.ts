@@ -18,12 +18,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
-import { OctavoError } from './errors.ts'
+import { OctavoError } from './base/errors.ts'
+import { kvBlockTokens } from './base/kv-blocks.ts'
+import * as z from './base/zod.ts'
 import { digestBytes, invalidSession } from './host/kv-transfer.ts'
-import { kvBlockTokens } from './kv-blocks.ts'
 import { conversationShape, messageSchema, type VerbatimMessage } from './messages.ts'
 import type { SessionState } from './session.ts'
-import * as z from './zod.ts'
 
 /** What the blocks of a file depend on beside their tokens. */
 export interface KvIdentity {

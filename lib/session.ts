@@ -9,7 +9,8 @@
  * that counts may have cost the oldest ones (context-fit.ts).
  */
 import { invalidArgument, parse } from './arguments.ts'
-import { CallSite } from './call-site.ts'
+import { CallSite } from './base/call-site.ts'
+import type { output, ZodType } from './base/zod.ts'
 import type { Generation, GenerationResult } from './generation.ts'
 import type {
   ChatMessage,
@@ -24,7 +25,6 @@ import { endMismatch, turnMessagesSchema, withoutIds } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { choiceMismatch, pathSchema, toldOf, turnSchema } from './options.ts'
 import type { AnyCall } from './tools/tool-call.ts'
-import type { output, ZodType } from './zod.ts'
 
 /** What a turn begins with: a user's text, its parts, a message (a tool's result), or several. */
 export type TurnMessage = string | readonly TextPart[] | ChatMessage | readonly ChatMessage[]

@@ -3,12 +3,12 @@
  * an answer is read back as a value.
  */
 import { types } from 'node:util'
-import type { CallSite } from './call-site.ts'
-import { OctavoError } from './errors.ts'
+import type { CallSite } from './base/call-site.ts'
+import { OctavoError } from './base/errors.ts'
+import type { NativeGrammarSource } from './base/native.ts'
+import * as z from './base/zod.ts'
 import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
-import type { NativeGrammarSource } from './native.ts'
 import { isZod, jsonSchemaOf } from './tools/value-schema.ts'
-import * as z from './zod.ts'
 
 /** A zod type, or a JSON Schema: an object or a boolean. */
 export type Schema = z.ZodType | { [keyword: string]: unknown } | boolean

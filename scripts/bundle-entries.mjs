@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
-/** What lib/package-files.ts is asked for. */
+/** What lib/base/package-files.ts is asked for. */
 const entries = ['host/worker.js', 'host/wire/process.js', 'text/text-worker.js', 'text/template-worker.js']
 
 for (const entry of entries) {

@@ -1,10 +1,10 @@
-// Puts what dist/zod.js names of zod into it, under zod's licence: one file instead of eighty (see lib/zod.ts).
+// Puts what dist/base/zod.js names of zod into it, under zod's licence: one file instead of eighty (see lib/base/zod.ts).
 import { readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 
 const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
-const outfile = path('dist/zod.js')
+const outfile = path('dist/base/zod.js')
 const licence = readFileSync(path('node_modules/zod/LICENSE'), 'utf8').trim()
 
 buildSync({

@@ -14,8 +14,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { installPeer } from '../bench/peers/install.mjs'
 import { buildLlamaCpp } from '../bench/peers/llama-cpp.mjs'
+import { weightFormats } from '../dist/base/native.js'
 import { Engine } from '../dist/index.js'
-import { weightFormats } from '../dist/native.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { values, positionals } = parseArgs({

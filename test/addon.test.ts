@@ -1,9 +1,9 @@
 /** The native surface as hostile or careless JavaScript would call it: typed errors, and nothing half done. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { NativeEngine, NativeModel, SamplerParams } from '../lib/base/native.ts'
+import { native, segmentMode } from '../lib/base/native.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
-import type { NativeEngine, NativeModel, SamplerParams } from '../lib/native.ts'
-import { native, segmentMode } from '../lib/native.ts'
 
 const { desc } = openCheckpoint(locateModel('stories'))
 const newModel = () => new (native().Model)(desc, 'cpu', null)

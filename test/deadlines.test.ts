@@ -1,6 +1,6 @@
 /** When waiting ends: deadlines, the bounded queue, readers that stopped reading. */
 import { describe, expect, it } from 'vitest'
-import { errorCodes } from '../lib/errors.ts'
+import { errorCodes } from '../lib/base/errors.ts'
 import type { RequestSpec } from '../lib/host/wire/protocol.ts'
 import { Bench, type BenchOptions, prompt, solo, spec } from './scheduler-bench.ts'
 

@@ -3,12 +3,12 @@
  * are known here, so that what it chooses can be held against the best there is.
  */
 import { describe, expect, it } from 'vitest'
+import { draftField, draftSource, draftStride } from '../lib/base/native.ts'
 import { DraftController } from '../lib/host/drafts/controller.ts'
 import { CostModel } from '../lib/host/schedule/cost-model.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { StepPlan } from '../lib/host/schedule/step-plan.ts'
 import type { DraftingOptions } from '../lib/host/wire/protocol.ts'
-import { draftField, draftSource, draftStride } from '../lib/native.ts'
 import { random } from './random.ts'
 import { spec } from './scheduler-bench.ts'
 

@@ -1,5 +1,6 @@
 /** Drafts on the real backend: continuations that are known, with errors planted, change the number of steps and no token. */
 import { describe, expect, it } from 'vitest'
+import { native } from '../lib/base/native.ts'
 import { NativeKv, resultsFor } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
@@ -7,7 +8,6 @@ import { Scheduler } from '../lib/host/schedule/scheduler.ts'
 import type { SamplingSpec } from '../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
-import { native } from '../lib/native.ts'
 import { policy } from './fake-native.ts'
 import { random } from './random.ts'
 

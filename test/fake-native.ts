@@ -1,12 +1,12 @@
 /**
  * A NativeEngine in memory: the block manager's accounting (reference counts, prefix index, LRU of unreferenced blocks) with the
- * rules of lib/native.ts, and a "model" whose next token is a hash of all tokens before it, so that any token lost, doubled or
+ * rules of lib/base/native.ts, and a "model" whose next token is a hash of all tokens before it, so that any token lost, doubled or
  * reordered on the way changes everything after it. Breaking a rule throws.
  */
-import { OctavoError } from '../lib/errors.ts'
+import { OctavoError } from '../lib/base/errors.ts'
+import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/base/native.ts'
+import { draftField, draftSource, draftStride, segmentMode, segmentStride, statIndex } from '../lib/base/native.ts'
 import type { SchedulingPolicy } from '../lib/host/wire/protocol.ts'
-import type { NativeEngine, NativeEngineOptions, SamplerParams } from '../lib/native.ts'
-import { draftField, draftSource, draftStride, segmentMode, segmentStride, statIndex } from '../lib/native.ts'
 
 const blockTokens = 16
 

@@ -1,6 +1,6 @@
 /** A generation against a fake host: endings, backpressure, errors. */
 import { describe, expect, it } from 'vitest'
-import { CallSite } from '../lib/call-site.ts'
+import { CallSite } from '../lib/base/call-site.ts'
 import type { GenerationPart, GenerationSetup } from '../lib/generation.ts'
 import { RunningGeneration } from '../lib/generation.ts'
 import type { FinishReason, StepPart } from '../lib/host/wire/protocol.ts'

@@ -1,6 +1,6 @@
 /** The metadata of a GGUF file, read in plain TypeScript: the tests' own reader, independent of the native one. */
 import { closeSync, openSync, readSync } from 'node:fs'
-import type { GgufValue } from '../lib/native.ts'
+import type { GgufValue } from '../lib/base/native.ts'
 
 /** Reads what the first `limitBytes` hold; tokenizer metadata of small models fits. */
 export function ggufMetadata(path: string, limitBytes = 8 * 2 ** 20): Record<string, GgufValue> {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { GgufValue } from '../lib/native.ts'
+import type { GgufValue } from '../lib/base/native.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
 
 const stories = fileURLToPath(new URL('../models/octavo-stories-q4_0.gguf', import.meta.url))

@@ -1,8 +1,8 @@
 /** Schemas, patterns and rules that ask for too much: each ends with a typed error, or in a grammar that does no harm. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/errors.ts'
+import { OctavoError } from '../lib/base/errors.ts'
+import { native } from '../lib/base/native.ts'
 import { compileGrammar, type GrammarSource } from '../lib/grammar/compile.ts'
-import { native } from '../lib/native.ts'
 import { byteVocabulary, randomBelow } from './grammar-tools.ts'
 
 const nested = (depth: number, wrap: (inner: unknown) => unknown): unknown =>

@@ -3,10 +3,10 @@
  * validates. Answers that are changed a little are allowed when ajv says so, and only then.
  */
 import { describe, expect, it } from 'vitest'
+import { type NativeVocabulary, native } from '../lib/base/native.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
-import { type NativeVocabulary, native } from '../lib/native.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
 import { accepts, ofSchema, randomBelow, validator } from './grammar-tools.ts'
 

@@ -1,8 +1,8 @@
 /** What the tests of grammars share: a grammar of bytes, a vocabulary of bytes, ajv as the truth about schemas. */
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
+import { type NativeGrammar, native } from '../lib/base/native.ts'
 import { compileGrammar, type GrammarSource } from '../lib/grammar/compile.ts'
-import { type NativeGrammar, native } from '../lib/native.ts'
 
 /** Each byte is a token; token 256 ends a text. */
 export const byteVocabulary = {

@@ -1,6 +1,6 @@
 /** Schemas and grammars as sets of texts: what they allow is what ajv, RegExp and a list say. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/errors.ts'
+import { OctavoError } from '../lib/base/errors.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
 import { bank, formatTexts, refusals } from './grammar-bank.ts'
 import { accepts, byteGrammar, ofSchema, randomBelow, validator } from './grammar-tools.ts'

@@ -1,6 +1,6 @@
 /** The main thread's end of the wire against a fake host: routing, keeping the process alive, death, closing. */
 import { describe, expect, it } from 'vitest'
-import type { ErrorData } from '../lib/errors.ts'
+import type { ErrorData } from '../lib/base/errors.ts'
 import type { StreamControl } from '../lib/generation.ts'
 import { packStats } from '../lib/host/record/stats.ts'
 import type { FromHost, LoadedInfo, StepPart, ToHost } from '../lib/host/wire/protocol.ts'

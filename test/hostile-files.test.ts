@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Engine, OctavoError } from 'octavo'
 import { afterAll, describe, expect, it } from 'vitest'
-import { native } from '../dist/native.js'
+import { native } from '../dist/base/native.js'
 import { TextService } from '../dist/text/text-service.js'
 // @ts-expect-error: a script
 import { damage, extraBytes } from './deep/damage.mjs'

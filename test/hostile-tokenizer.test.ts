@@ -1,7 +1,7 @@
 /** Tokenizer files that lie: every one is refused with a typed error, or makes a tokenizer that keeps its promises. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/errors.ts'
-import type { GgufValue } from '../lib/native.ts'
+import { OctavoError } from '../lib/base/errors.ts'
+import type { GgufValue } from '../lib/base/native.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
 import { byteOfCharacter } from '../lib/text/vocabulary.ts'

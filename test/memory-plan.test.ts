@@ -1,9 +1,9 @@
 /** Pool and context sizes from what there is and what was asked for. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/errors.ts'
+import { OctavoError } from '../lib/base/errors.ts'
+import type { ModelDesc } from '../lib/base/native.ts'
 import { type MemoryDemands, planMemory } from '../lib/host/memory-plan.ts'
 import { scratchBytes, weightBytes } from '../lib/model/memory.ts'
-import type { ModelDesc } from '../lib/native.ts'
 
 /** 1 KiB of keys and values a token, 16 KiB a block. */
 const desc: ModelDesc = {

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { OctavoError } from '../lib/errors.ts'
+import type { OctavoError } from '../lib/base/errors.ts'
+import type { GgufTensor, GgufValue } from '../lib/base/native.ts'
 import { architectures } from '../lib/model/architectures.ts'
 import { describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
 import type { CheckpointPart } from '../lib/model/checkpoint-part.ts'
@@ -13,7 +14,6 @@ import { presetNames, presets } from '../lib/model/presets.ts'
 import { llama3Divisors } from '../lib/model/rope-scaling.ts'
 import { planParts, planSynthesis } from '../lib/model/synthesize.ts'
 import { syntheticVocabulary } from '../lib/model/synthetic-vocabulary.ts'
-import type { GgufTensor, GgufValue } from '../lib/native.ts'
 
 /** The code and message of what `run` throws. */
 function refusal(run: () => unknown): { code: string; message: string } {

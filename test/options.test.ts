@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import { parse } from '../lib/arguments.ts'
-import { CallSite } from '../lib/call-site.ts'
-import { OctavoError } from '../lib/errors.ts'
+import { CallSite } from '../lib/base/call-site.ts'
+import { OctavoError } from '../lib/base/errors.ts'
 import { generateSchema, loadSchema, sessionSchema, tokenizeSchema } from '../lib/options.ts'
 
 function check(schema: z.ZodType, value: unknown): unknown {

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { version } from '../lib/base/version.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -168,30 +169,53 @@ describe('an application that is bundled', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
+  const outfile = (format: 'esm' | 'cjs') => join(folder, 'dist', format === 'esm' ? 'main.mjs' : 'main.cjs')
+  const run = async (format: 'esm' | 'cjs') =>
+    (await promisify(execFile)(process.execPath, [outfile(format)], { cwd: tmpdir() })).stdout
+
   async function bundled(format: 'esm' | 'cjs', external: string[]): Promise<string> {
-    const outfile = join(folder, 'dist', format === 'esm' ? 'main.mjs' : 'main.cjs')
     await build({
-      ...{ entryPoints: [join(folder, 'main.mjs')], outfile, format, external, absWorkingDir: folder },
+      ...{ entryPoints: [join(folder, 'main.mjs')], outfile: outfile(format), format, external, absWorkingDir: folder },
       ...{ bundle: true, platform: 'node', target: 'node20', preserveSymlinks: true, logLevel: 'silent' },
     })
-    return (await promisify(execFile)(process.execPath, [outfile], { cwd: tmpdir() })).stdout
+    return run(format)
   }
 
   it.each(['esm', 'cjs'] as const)('runs with octavo external (%s)', async (format) => {
     expect(await bundled(format, ['octavo'])).toBe('octavo-stories\n')
   })
 
-  it.each(['esm', 'cjs'] as const)('is told what to write when octavo is inside (%s)', async (format) => {
-    const said = await bundled(format, [])
-    expect(said).toMatch(/^BUNDLED /)
-    for (const line of [
-      "esbuild: external: ['octavo']",
-      'webpack: externals',
-      'Vite: ssr',
-      'Next.js: serverExternalPackages',
-    ])
-      expect(said).toContain(line)
-  })
+  it.each(['esm', 'cjs'] as const)(
+    'runs with octavo inside, where the package is still installed (%s)',
+    async (format) => {
+      expect(await bundled(format, [])).toBe('octavo-stories\n')
+    },
+  )
+
+  it.each(['esm', 'cjs'] as const)(
+    'is told what to write when the package is gone, or another one (%s)',
+    async (format) => {
+      await bundled(format, [])
+      const link = join(folder, 'node_modules/octavo')
+      rmSync(link)
+      expect(await run(format)).toMatch(/^BUNDLED octavo .* finds no octavo in node_modules/)
+      mkdirSync(link)
+      writeFileSync(join(link, 'package.json'), JSON.stringify({ name: 'octavo', version: '0.0.9' }))
+      const said = await run(format)
+      rmSync(link, { recursive: true })
+      symlinkSync(root, link)
+      expect(said).toMatch(/^BUNDLED octavo .* finds octavo 0\.0\.9 in node_modules/)
+      for (const line of [
+        "esbuild: external: ['octavo']",
+        'webpack: externals',
+        'Vite: ssr',
+        'Next.js: serverExternalPackages',
+      ])
+        expect(said).toContain(line)
+    },
+  )
+
+  it('knows its version', () => expect(version).toBe(manifest.version))
 })
 
 describe('the package', () => {

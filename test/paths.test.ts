@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import vm from 'node:vm'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { absolutePath, pathOf } from '../lib/paths.ts'
+import { absolutePath, pathOf } from '../lib/base/paths.ts'
 import { thrown } from './embedded-engine.ts'
 
 const library = new URL('../dist/index.js', import.meta.url).href

@@ -7,9 +7,9 @@ import { deserialize } from 'node:v8'
 import type { LoadOptions } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type NativeEngine, type NativeModel, native, statIndex } from '../lib/base/native.ts'
 import { replayOp, type StepRecord } from '../lib/host/record/step-recorder.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
-import { type NativeEngine, type NativeModel, native, statIndex } from '../lib/native.ts'
 
 let model: NativeModel
 let engine: NativeEngine

@@ -39,18 +39,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['host/output', 'lib/host/output/'],
       ['tools', 'lib/tools/'],
       ['grammar', 'lib/grammar/'],
-      [
-        'base',
-        'lib/native.ts',
-        'lib/addon.ts',
-        'lib/kv-blocks.ts',
-        'lib/call-site.ts',
-        'lib/errors.ts',
-        'lib/zod.ts',
-        'lib/plain-data.ts',
-        'lib/paths.ts',
-        'lib/package-files.ts',
-      ],
+      ['base', 'lib/base/'],
     ],
     references: (file, text) =>
       [...text.matchAll(/(?:\bfrom|\bimport)[ (]*'(\.[^']+)'/g)].map(([, path]) =>

@@ -1,11 +1,11 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
+import { statIndex } from '../lib/base/native.ts'
 import { NativeKv, resultsFor, stepsOf } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
-import { statIndex } from '../lib/native.ts'
 import { FakeNativeEngine, type Guess, nextToken, policy } from './fake-native.ts'
 
 export const vocabulary = 500

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { GenerationResult, LoadOptions, SamplingOptions, Session } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { native } from '../lib/native.ts'
+import { native } from '../lib/base/native.ts'
 import { child } from './child.ts'
 import { enginesOf } from './child-processes.ts'
 

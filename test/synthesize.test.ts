@@ -3,11 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type ModelDesc, native, segmentMode } from '../lib/base/native.ts'
 import { describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
 import { weightBytes } from '../lib/model/memory.ts'
 import type { PresetName } from '../lib/model/presets.ts'
 import { planParts, planSynthesis, type SyntheticPlan, synthesizeFile } from '../lib/model/synthesize.ts'
-import { type ModelDesc, native, segmentMode } from '../lib/native.ts'
 
 let folder: string
 beforeAll(() => {

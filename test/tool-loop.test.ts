@@ -1,7 +1,7 @@
 /** Rounds of answers and tools: what is run, with what, what the model is told of it, and how it ends. The answers are planted. */
 import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
-import { CallSite } from '../lib/call-site.ts'
+import { CallSite } from '../lib/base/call-site.ts'
 import { type GenerationPart, type GenerationResult, RunningGeneration } from '../lib/generation.ts'
 import type { VerbatimMessage } from '../lib/messages.ts'
 import { ToolLoop } from '../lib/tool-loop.ts'

@@ -7,10 +7,17 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  type GgufValue,
+  type ModelDesc,
+  native,
+  segmentMode,
+  type WeightFormat,
+  weightFormats,
+} from '../lib/base/native.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { weightBytes } from '../lib/model/memory.ts'
 import { planSynthesis } from '../lib/model/synthesize.ts'
-import { type GgufValue, type ModelDesc, native, segmentMode, type WeightFormat, weightFormats } from '../lib/native.ts'
 
 let folder: string
 beforeAll(() => {

@@ -1,8 +1,9 @@
 // Streams of operations (cpp/step_replay.h) for ways of serving that octavo does not offer, so that they can be timed with its
 // kernels: static batching (a batch starts together and ends together) and one request after the other. Prompts are packed into
 // steps as well as they can be; only decoding differs. Ids are without meaning: the time does not depend on them.
+
+import { blocksFor, kvBlockTokens } from '../../dist/base/kv-blocks.js'
 import { replayOp } from '../../dist/host/record/step-recorder.js'
-import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 
 const stepTokens = 512
 const token = 1000

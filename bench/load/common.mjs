@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { deserialize } from 'node:v8'
 import { Engine } from 'octavo'
-import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
+import { blocksFor, kvBlockTokens } from '../../dist/base/kv-blocks.js'
+import { native } from '../../dist/base/native.js'
 import { drive } from '../../dist/load/drive.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { kvBytes as bytesOf } from '../../dist/model/memory.js'
-import { native } from '../../dist/native.js'
 
 /** Numbers stay numbers. `defaults` names every argument. */
 export function args(defaults) {

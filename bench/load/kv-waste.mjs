@@ -4,12 +4,13 @@
 // Sequences count from their first output on; what prompts under way have reserved and not yet filled is told apart.
 //
 //   node bench/load/kv-waste.mjs [--model synthetic:smollm2-135m] [--clients 32] [--rounds 3] [--scale 0.55] [--seed 1]
+
+import { blocksFor, kvBlockTokens } from '../../dist/base/kv-blocks.js'
+import { segmentStride } from '../../dist/base/native.js'
 import { replayOp } from '../../dist/host/record/step-recorder.js'
-import { blocksFor, kvBlockTokens } from '../../dist/kv-blocks.js'
 import { Random } from '../../dist/load/random.js'
 import { createWorkload } from '../../dist/load/workload.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
-import { segmentStride } from '../../dist/native.js'
 import { args, machine, recordedRun, round, save, threads } from './common.mjs'
 
 /** Walks a record; calls `use(sequences)` after each step with what every sequence holds: { tokens, blocks, drew }. */

@@ -4,12 +4,13 @@
 // the same run.
 //
 //   node bench/load/throughput.mjs [--model synthetic:smollm2-135m] [--clients 64] [--rounds 4] [--scale 0.4] [--seed 1]
+
+import { native } from '../../dist/base/native.js'
 import { bestLimits, passCost } from '../../dist/cli/bounds.js'
 import { Random } from '../../dist/load/random.js'
 import { summarise } from '../../dist/load/report.js'
 import { createWorkload } from '../../dist/load/workload.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
-import { native } from '../../dist/native.js'
 import { largestBatch, staticBatches } from './batches.mjs'
 import { args, machine, recordedRun, round, save, threads, withNative } from './common.mjs'
 

@@ -1,8 +1,8 @@
 // node bench/peers/octavo.mjs MODEL THREADS MEASUREMENT...: every other request is sampled; the machine's limits come along.
 import { Engine } from 'octavo'
+import { native } from '../../dist/base/native.js'
 import { bestLimits, passCost } from '../../dist/cli/bounds.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
-import { native } from '../../dist/native.js'
 import { measure, needs } from './workload.mjs'
 
 const [model, threadsText, ...names] = process.argv.slice(2)

@@ -9,13 +9,13 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { type NativeModel, native } from '../../lib/base/native.ts'
 import { NativeKv, resultsFor, stepsOf } from '../../lib/host/loop.ts'
 import { HostRequest } from '../../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler } from '../../lib/host/schedule/scheduler.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../../lib/model/checkpoint.ts'
 import { locateModel } from '../../lib/model/locate.ts'
-import { type NativeModel, native } from '../../lib/native.ts'
 
 const { values } = parseArgs({
   options: {

@@ -1,4 +1,4 @@
-// The native surface that lib/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This
+// The native surface that lib/base/native.ts declares: unwrap arguments, call, wrap results, translate exceptions. This
 // folder is the only place that knows Node. Context-aware: no state of its own.
 #include <napi.h>
 
@@ -315,7 +315,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     guarded(info.Env(), [&] {
       const Napi::Int32Array segments = ints(info[0], "segments"), tokens = ints(info[2], "tokens");
       const int n = small(info[1], "nSegments"), n_tokens = small(info[3], "nTokens");
-      constexpr int stride = 5;  // segmentStride in lib/native.ts
+      constexpr int stride = 5;  // segmentStride in lib/base/native.ts
       if (n < 1 || static_cast<std::size_t>(n) * stride > segments.ElementLength())
         bad_argument("nSegments", "what the array holds");
       if (n_tokens < 1 || static_cast<std::size_t>(n_tokens) > tokens.ElementLength())
@@ -342,7 +342,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const std::size_t expected = get().result_rows() * static_cast<std::size_t>(run.steps);
       if (expected > tokens.ElementLength() || expected > logprobs.ElementLength())
         bad_argument("tokens, logprobs", "room for every result row");
-      constexpr std::size_t fields = 8;  // draftStride in lib/native.ts
+      constexpr std::size_t fields = 8;  // draftStride in lib/base/native.ts
       Napi::Int32Array drafts = info[4].IsUndefined() ? Napi::Int32Array::New(info.Env(), 0) : ints(info[4], "drafts");
       if (get().drafting() &&
           get().segments() * static_cast<std::size_t>(run.steps) * fields > drafts.ElementLength())

@@ -1,4 +1,4 @@
-// Plain objects of lib/native.ts as the structs they describe.
+// Plain objects of lib/base/native.ts as the structs they describe.
 #pragma once
 #include "grammar/matcher.h"
 #include "model/model.h"

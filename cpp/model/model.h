@@ -43,7 +43,7 @@ struct ModelDesc {
   int sliding_window, attention_sinks;
   float attention_soft_cap;
   std::uint64_t seed;
-  std::map<std::string, TensorSource> tensors;  // by role, see ModelDesc in lib/native.ts
+  std::map<std::string, TensorSource> tensors;  // by role, see ModelDesc in lib/base/native.ts
 };
 
 // A linear map stored as one weight, or as several side by side when their formats differ. Bias has n values or none.

@@ -11,7 +11,7 @@
 
 namespace octavo {
 
-// The fields of RopeScaling in lib/native.ts; those of other kinds are ignored.
+// The fields of RopeScaling in lib/base/native.ts; those of other kinds are ignored.
 struct RopeScaling {
   enum class Kind : std::uint8_t { none, linear, llama3, yarn, factors } kind = Kind::none;
   double factor = 1;                                 // linear, llama3, yarn

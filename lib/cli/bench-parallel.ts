@@ -4,11 +4,11 @@
  * average with the default of 128 tokens each. A very fast model may end the first request before the last one begins: where less
  * than half of the tokens are counted, requests are made longer.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
+import { kvBlockTokens } from '../base/kv-blocks.ts'
+import type { MachineLimits, ModelDesc } from '../base/native.ts'
 import { Engine } from '../index.ts'
-import { kvBlockTokens } from '../kv-blocks.ts'
 import { kvBytes } from '../model/memory.ts'
-import type { MachineLimits, ModelDesc } from '../native.ts'
 import type { SpeculationOptions } from '../options.ts'
 import { batchBound, passCost } from './bounds.ts'
 import type { LimitsBeside } from './limits-beside.ts'

@@ -4,10 +4,8 @@
  * iterator, detokeniser), with the same tokens, half of the runs sampled; the ratio is what the JavaScript side costs.
  */
 import type { Command } from 'commander'
-import { OctavoError } from '../errors.ts'
-import { Engine, type EngineStats } from '../index.ts'
-import { blocksFor } from '../kv-blocks.ts'
-import { openCheckpoint } from '../model/checkpoint.ts'
+import { OctavoError } from '../base/errors.ts'
+import { blocksFor } from '../base/kv-blocks.ts'
 import {
   type MachineLimits,
   type ModelDesc,
@@ -16,7 +14,9 @@ import {
   native,
   type SamplerParams,
   type Tuning,
-} from '../native.ts'
+} from '../base/native.ts'
+import { Engine, type EngineStats } from '../index.ts'
+import { openCheckpoint } from '../model/checkpoint.ts'
 import { measureParallel, type ParallelPlan, type ParallelRun, summariseParallel } from './bench-parallel.ts'
 import { decodeBound, passCost, prefillShare } from './bounds.ts'
 import { positive, speculationOf, speculationOption } from './flags.ts'

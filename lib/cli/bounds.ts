@@ -9,8 +9,9 @@
  *
  * 0.8: scaling a group's integer dot (a multiplication and an fma) shares issue ports with the dot: 8 of 10 slots remain.
  */
+
+import type { KvDtype, MachineLimits, ModelDesc, TensorSource } from '../base/native.ts'
 import { kvBytesPerToken } from '../model/memory.ts'
-import type { KvDtype, MachineLimits, ModelDesc, TensorSource } from '../native.ts'
 
 const layerMatrices = ['q', 'k', 'v', 'attnOut', 'gate', 'up', 'down']
 const reachableShareOfPeak = 0.8

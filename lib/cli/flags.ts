@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { OctavoError } from '../errors.ts'
-import { type KvDtype, kvDtypes } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import { type KvDtype, kvDtypes } from '../base/native.ts'
+import { pathOf } from '../base/paths.ts'
 import type { SpeculationOptions } from '../options.ts'
-import { pathOf } from '../paths.ts'
 
 export function number(text: string): number {
   const value = Number(text)

@@ -3,15 +3,15 @@
  * cannot run is shown as well, with the reason.
  */
 import type { Command } from 'commander'
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
+import { kvBlockTokens } from '../base/kv-blocks.ts'
+import { type GgufTensor, type KvDtype, type ModelDesc, native } from '../base/native.ts'
 import { openDraft } from '../host/draft-model.ts'
 import { planMemory } from '../host/memory-plan.ts'
-import { kvBlockTokens } from '../kv-blocks.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
 import { kvBytesAtLoad as kvBytesAtLoadOf, memoryNeeds, textBytes } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
-import { type GgufTensor, type KvDtype, type ModelDesc, native } from '../native.ts'
 import { kvDtypeOption, positive } from './flags.ts'
 import { formatBytes, formatCount, markdownTable, printJson, printLine, visible } from './output.ts'
 

@@ -2,7 +2,7 @@
  * Limits beside timings: a virtual machine's CPUs move, and with them its bandwidth or half of its peak, within seconds. Each timing
  * is held against the better of the measurements just before and just after it.
  */
-import { type MachineLimits, native } from '../native.ts'
+import { type MachineLimits, native } from '../base/native.ts'
 import { bestLimits } from './bounds.ts'
 import { median } from './output.ts'
 

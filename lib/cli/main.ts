@@ -2,9 +2,9 @@
 /**
  * The `octavo` command. Exit codes: 0 done, 1 an error (`octavo: CODE: message` on stderr), 2 wrong usage, 130 Ctrl-C.
  */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { toOctavoError } from '../errors.ts'
+import { toOctavoError } from '../base/errors.ts'
+import { version } from '../base/version.ts'
 import { addBench } from './bench.ts'
 import { addBenchLoad } from './bench-load.ts'
 import { addChat } from './chat.ts'
@@ -13,10 +13,6 @@ import { clearStatusLine, visible } from './output.ts'
 import { addRun } from './run.ts'
 import { addSynthesize } from './synthesize.ts'
 import { addTrace } from './trace.ts'
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string
-}
 
 const program = new Command('octavo')
   .description(

@@ -1,12 +1,12 @@
 /** `octavo synthesize <preset> <out.gguf>`: seeded random weights in a known model's shape, to test sizes without a download. */
 import { statSync } from 'node:fs'
 import { Argument, type Command, Option } from 'commander'
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
+import { native } from '../base/native.ts'
 import { locateModel } from '../model/locate.ts'
 import type { Metadata } from '../model/metadata.ts'
 import { type PresetName, presetNames, type SyntheticType, syntheticTypes } from '../model/presets.ts'
 import { planSynthesis, synthesizeFile } from '../model/synthesize.ts'
-import { native } from '../native.ts'
 import { integer } from './flags.ts'
 import { clearStatusLine, formatBytes, note, printJson, statusLine } from './output.ts'
 

@@ -1,7 +1,7 @@
 /**
  * The draft model: opened beside the target, checked to have the same vocabulary, its weights read and shared like any others.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import type { ModelLocation } from '../model/locate.ts'
 

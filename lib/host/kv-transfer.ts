@@ -8,10 +8,10 @@
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
-import type { ErrorData } from '../errors.ts'
-import { OctavoError, toErrorData } from '../errors.ts'
-import { kvBlockTokens } from '../kv-blocks.ts'
-import type { NativeEngine } from '../native.ts'
+import type { ErrorData } from '../base/errors.ts'
+import { OctavoError, toErrorData } from '../base/errors.ts'
+import { kvBlockTokens } from '../base/kv-blocks.ts'
+import type { NativeEngine } from '../base/native.ts'
 import type { KvFile, KvTransferEnd } from './wire/protocol.ts'
 
 export const digestBytes = 32

@@ -3,10 +3,10 @@
  * looking between two of them whether anybody still wants it), make the KV pool, start the loop.
  */
 
-import { kvBlockTokens } from '../kv-blocks.ts'
+import { kvBlockTokens } from '../base/kv-blocks.ts'
+import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../base/native.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
-import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../native.ts'
 import { openDraft } from './draft-model.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'

@@ -4,9 +4,9 @@
  * that only decode run on in native code, as many as the plan allows; who posts a message ends such a run (thread-wire.ts). Without
  * work the loop returns, and the next message wakes it.
  */
-import { OctavoError, toErrorData } from '../errors.ts'
-import type { NativeEngine, NativeVocabulary } from '../native.ts'
-import { draftField, draftStride, statIndex } from '../native.ts'
+import { OctavoError, toErrorData } from '../base/errors.ts'
+import type { NativeEngine, NativeVocabulary } from '../base/native.ts'
+import { draftField, draftStride, statIndex } from '../base/native.ts'
 import { maxDrafts } from './drafts/kinds.ts'
 import { KvTransfers } from './kv-transfer.ts'
 import { TokenTable } from './output/detokenizer.ts'

@@ -6,10 +6,10 @@
  * four such requests within 1 GiB, at least for one, within a quarter of the memory that weights and buffers leave.
  * A request of contextTokens always fits the pool.
  */
-import { OctavoError } from '../errors.ts'
-import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
+import { OctavoError } from '../base/errors.ts'
+import { blocksFor, kvBlockTokens } from '../base/kv-blocks.ts'
+import type { KvDtype, ModelDesc } from '../base/native.ts'
 import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
-import type { KvDtype, ModelDesc } from '../native.ts'
 
 export interface MemoryDemands {
   desc: ModelDesc

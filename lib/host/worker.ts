@@ -3,7 +3,7 @@
  * port itself, so that it need not return to the event loop between steps.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { toErrorData } from '../errors.ts'
+import { toErrorData } from '../base/errors.ts'
 import { load } from './load.ts'
 import type { HostLoop } from './loop.ts'
 import type { HostData, HostPort, ToHost } from './wire/protocol.ts'

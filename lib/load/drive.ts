@@ -4,8 +4,8 @@
  * begins after the warm-up; requests that begin in it count, and are waited for after its end, so that long ones count as well.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { blocksFor, kvBlockTokens } from '../base/kv-blocks.ts'
 import type { Engine, EngineStats, GenerateOptions } from '../index.ts'
-import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
 import type { Random } from './random.ts'
 import type { LoadOutcome, LoadRequest, Workload } from './workload.ts'
 

@@ -1,5 +1,5 @@
 /** What a load test says, from what was measured: rates, percentiles, goodput under a service objective, use of the KV cache. */
-import { kvBlockTokens } from '../kv-blocks.ts'
+import { kvBlockTokens } from '../base/kv-blocks.ts'
 import type { KvMoment, LoadResult, LoadSample } from './drive.ts'
 
 export interface Percentiles {

@@ -2,8 +2,8 @@
  * The architecture table: one row per family. A row says which `general.architecture` names it answers to, what its
  * tensors are called and shaped, and the traits in which its mathematics differs. Adding an architecture is adding a row.
  */
-import { OctavoError } from '../errors.ts'
-import type { ModelDesc } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { ModelDesc } from '../base/native.ts'
 
 /** The sizes a tensor's shape is made of; see TensorRow. */
 export interface Sizes {

@@ -4,8 +4,8 @@
  * of a kind that octavo does not run; tensors nobody would use count as that, since ignoring them would compute something else.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
-import { OctavoError } from '../errors.ts'
-import { type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import { type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../base/native.ts'
 import { type Architecture, findArchitecture, ropeTensors, type Sizes, type TensorRow } from './architectures.ts'
 import type { CheckpointPart } from './checkpoint-part.ts'
 import { formats } from './formats.ts'

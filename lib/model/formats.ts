@@ -1,5 +1,5 @@
 /** Weight formats as files store them: ggml's type id, and how many weights make a block of how many bytes. */
-import type { WeightFormat } from '../native.ts'
+import type { WeightFormat } from '../base/native.ts'
 
 export const formats: Readonly<Record<WeightFormat, { id: number; group: number; groupBytes: number }>> = {
   f32: { id: 0, group: 1, groupBytes: 4 },

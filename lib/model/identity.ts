@@ -5,7 +5,7 @@
  * and is not made against forgery: who could forge one could as well write the true identity into a file of his own.
  */
 import { createHash } from 'node:crypto'
-import type { ModelDesc } from '../native.ts'
+import type { ModelDesc } from '../base/native.ts'
 
 export function modelIdentity(desc: ModelDesc, contentHash: string): string {
   const { files: _files, contextTokens: _context, tensors, ...numbers } = desc

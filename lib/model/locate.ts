@@ -5,9 +5,9 @@
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { OctavoError } from '../errors.ts'
-import { packageRoot } from '../package-files.ts'
-import { pathOf } from '../paths.ts'
+import { OctavoError } from '../base/errors.ts'
+import { packageRoot } from '../base/package-files.ts'
+import { pathOf } from '../base/paths.ts'
 import { type PresetName, parsePreset, parseSyntheticType, type SyntheticType } from './presets.ts'
 
 export type ModelLocation =

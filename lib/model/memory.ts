@@ -3,8 +3,8 @@
  * (cpp/cpu/isa/kernels.h, packed.h: q4_0 takes 512 bytes of codes and 64 of scales; most formats take what the file takes, q3_k,
  * q4_k, q5_k, iq4_xs and mxfp4 1 to 6% more, the formats with codebooks a quarter to twice as much more), so rows are rounded up to 32; float weights stay as stored, of any width, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
  */
-import { blocksFor, kvBlockTokens } from '../kv-blocks.ts'
-import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../native.ts'
+import { blocksFor, kvBlockTokens } from '../base/kv-blocks.ts'
+import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../base/native.ts'
 
 const tileRows = 32
 /** Bytes of D numbers of a key or a value; the 8-bit types have a scale of 2 bytes beside them. */

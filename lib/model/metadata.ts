@@ -1,6 +1,6 @@
 /** Checked reading of GGUF metadata: a value of the expected kind and range, or MODEL_INVALID naming the key. */
-import { OctavoError } from '../errors.ts'
-import type { GgufValue } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { GgufValue } from '../base/native.ts'
 
 export type Metadata = Readonly<Record<string, GgufValue>>
 

@@ -1,6 +1,6 @@
 /** Shapes of known models, for synthetic weights: what their makers' configurations say. */
-import { OctavoError } from '../errors.ts'
-import type { WeightFormat } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { WeightFormat } from '../base/native.ts'
 
 /** Llama 3.1's stretching of low RoPE frequencies. */
 export interface Llama3Scaling {

@@ -3,8 +3,8 @@
  * longrope), factor, original_context_length, attn_factor, yarn_*; before there was a type, `rope.scale_linear`. Llama 3.1's
  * stretching has no keys: the converter stores its divisors as the tensor `rope_freqs.weight`.
  */
-import { OctavoError } from '../errors.ts'
-import type { RopeScaling } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { RopeScaling } from '../base/native.ts'
 import { has, type Metadata, readInteger, readNumber, readString } from './metadata.ts'
 import type { Llama3Scaling } from './presets.ts'
 

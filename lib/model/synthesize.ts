@@ -4,8 +4,8 @@
  * memory (`syntheticParts`); tensors carry the same numbers in both, so the weights are identical.
  */
 import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
-import { OctavoError } from '../errors.ts'
-import { type GgufTensor, type GgufValue, native, type WeightFormat } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import { type GgufTensor, type GgufValue, native, type WeightFormat } from '../base/native.ts'
 import { findArchitecture, type TensorRow } from './architectures.ts'
 import type { CheckpointPart } from './checkpoint-part.ts'
 import { formats } from './formats.ts'

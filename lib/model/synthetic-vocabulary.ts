@@ -3,8 +3,8 @@
  * printable alphabet (Radford et al. 2019), then merges that build letters into " x", "xy", " xy" and "wxyz". Any text
  * tokenises; other engines load it too.
  */
-import { OctavoError } from '../errors.ts'
-import type { GgufValue } from '../native.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { GgufValue } from '../base/native.ts'
 import { characterOfByte } from '../text/vocabulary.ts'
 
 const control = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']

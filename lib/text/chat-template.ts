@@ -3,8 +3,8 @@
  * time and output, and is killed at its deadline. The worker starts with `warm()` or the first message and is replaced after a kill.
  * A template has a worker to itself, so one that spins holds up nobody but those who ask for it.
  */
-import { OctavoError } from '../errors.ts'
-import { codeFile } from '../package-files.ts'
+import { OctavoError } from '../base/errors.ts'
+import { codeFile } from '../base/package-files.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import type { TemplateWorkerData } from './template-worker.ts'
 import type { SpecialToken } from './vocabulary.ts'

@@ -3,7 +3,7 @@
  * tools, documents and template options is marked as foreign before the template sees it, and the marks come out with the text
  * (jinja/text.ts): control tokens are looked for between them only. The marks also tell which stretches a message became.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
 import { type Mark, toValue } from './jinja/values/convert.ts'
 import { concat, foreign, isStr, raw, type Span, type Str } from './jinja/values/text.ts'
 import { Dict, isList, type Value } from './jinja/values/values.ts'

@@ -2,7 +2,7 @@
  * Templates that requests bring along, each in a worker of its own (chat-template.ts), the last ones used kept. When all places are taken
  * by templates that run, a new one waits for the first to be done: that is as long as a deadline at most.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
 import { ChatTemplate, type ChatTemplateOptions } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 

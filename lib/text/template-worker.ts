@@ -1,6 +1,6 @@
 /** Entry of the template worker: one template, rendered on request. Everything it throws becomes TEMPLATE_ERROR. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { type ErrorData, OctavoError } from '../errors.ts'
+import { type ErrorData, OctavoError } from '../base/errors.ts'
 import { describeFault } from './jinja/values/faults.ts'
 import { ChatRenderer, type ChatRequest } from './template-render.ts'
 import { TemplateProgram } from './template-sandbox.ts'

@@ -2,10 +2,10 @@
  * Text for the main thread: tokenising in a worker thread with the one copy of the vocabulary, chat templates in another
  * one. Every call is a promise; a long text delays neither the event loop nor short calls that come after it.
  */
-import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../errors.ts'
+import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../base/errors.ts'
+import type { GgufValue } from '../base/native.ts'
+import { codeFile } from '../base/package-files.ts'
 import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
-import type { GgufValue } from '../native.ts'
-import { codeFile } from '../package-files.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import { TemplateShelf } from './template-shelf.ts'

@@ -3,9 +3,9 @@
  * that short requests behind it are answered meanwhile.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { toErrorData } from '../errors.ts'
+import { toErrorData } from '../base/errors.ts'
+import { native } from '../base/native.ts'
 import { compileGrammar, type GrammarSource } from '../grammar/compile.ts'
-import { native } from '../native.ts'
 import { templateFault } from './template-sandbox.ts'
 import type { Started, TextWorkerData } from './text-service.ts'
 import { type ChatText, type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'

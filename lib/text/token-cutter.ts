@@ -3,7 +3,7 @@
  * finds added tokens. One regular expression with the tokens as alternatives, longest first. Foreign stretches of the text hold no
  * tokens, nor do tokens reach over their borders.
  */
-import { OctavoError } from '../errors.ts'
+import { OctavoError } from '../base/errors.ts'
 import type { SpecialToken } from './vocabulary.ts'
 
 /** What one regular expression can hold; vocabularies in use have up to 7,000 special tokens of some 20 characters. */

@@ -3,7 +3,7 @@
  * rejects everything that is pending. The worker keeps the process alive exactly while a call is pending.
  */
 import { Worker, type WorkerOptions } from 'node:worker_threads'
-import { type ErrorData, fromErrorData, OctavoError } from '../errors.ts'
+import { type ErrorData, fromErrorData, OctavoError } from '../base/errors.ts'
 
 export interface Call {
   id: number

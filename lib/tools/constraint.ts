@@ -4,7 +4,7 @@
  * marks stand between a name and its arguments, and there are several tools to choose from, the model writes name and arguments as one
  * object, which every format's reader takes.
  */
-import type { Plain } from '../plain-data.ts'
+import type { Plain } from '../base/plain-data.ts'
 import type { CallSpec } from './call-format.ts'
 import type { KnownFormat } from './formats.ts'
 import type { ToolChoice } from './tool-call.ts'

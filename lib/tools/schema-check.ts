@@ -4,7 +4,7 @@
  * `format` is an annotation, as the draft has it.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { isObject } from '../plain-data.ts'
+import { isObject } from '../base/plain-data.ts'
 
 export type Report = (path: readonly PropertyKey[], message: string) => void
 

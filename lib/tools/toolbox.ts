@@ -2,7 +2,7 @@
  * The tools of a conversation, checked: what the template is told of them (plain data, in the shape of OpenAI's API), how the arguments
  * of a call are checked, and what runs it.
  */
-import { checked, checkName, each, isObject, Mismatch, type Plain, plainCopy } from '../plain-data.ts'
+import { checked, checkName, each, isObject, Mismatch, type Plain, plainCopy } from '../base/plain-data.ts'
 import type { InvalidCall, ToolContext } from './tool-call.ts'
 import { type Checked, checkOf, isZod, jsonSchemaOf } from './value-schema.ts'
 

@@ -2,7 +2,7 @@
  * Copies of the embedded model with other vocabularies, and what their ids spell: written here from the file's metadata alone, so that
  * it is independent of what is tested. A control token is a character of plane 15, which no text of these tests has.
  */
-import type { GgufValue } from '../../lib/native.ts'
+import type { GgufValue } from '../../lib/base/native.ts'
 import { ggufMetadata } from '../gguf-metadata.ts'
 import { renameToken, storiesVariant, type Variant } from '../gguf-variant.ts'
 

@@ -1,7 +1,8 @@
 // Opens a model file on request as a load does (checkpoint, tokenizer, template, weights, one step) and says how that ended.
 // What did not change since the whole file was opened is not computed again: the bytes of the weights are never damaged here.
+
+import { native } from '../../dist/base/native.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
-import { native } from '../../dist/native.js'
 import { ChatTemplate } from '../../dist/text/chat-template.js'
 import { Tokenizer } from '../../dist/text/tokenizer.js'
 

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { native } from '../../dist/native.js'
+import { native } from '../../dist/base/native.js'
 
 const child = fileURLToPath(new URL('./damage-child.mjs', import.meta.url))
 /** Per file; the machine may be shared. */

@@ -4,7 +4,7 @@
  * answer.ts what came of it.
  */
 import { APICallError, type LanguageModelV3, type LanguageModelV3CallOptions } from '@ai-sdk/provider'
-import { OctavoError } from '../../errors.ts'
+import { OctavoError } from '../../base/errors.ts'
 import type { Engine, GenerationPart } from '../../index.ts'
 import type { OctavoSettings } from '../settings.ts'
 import { generateResult, streamOf } from './answer.ts'

@@ -3,7 +3,7 @@
  * A request's own numbers count for the last dozen of its guesses, so that it sees a text change from copying to free within
  * some twenty tokens; what all requests show stands in where it has few.
  */
-import { draftField } from '../../native.ts'
+import { draftField } from '../../base/native.ts'
 import { kindOf, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */

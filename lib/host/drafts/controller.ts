@@ -7,7 +7,7 @@
  *
  * None of this changes a token.
  */
-import { draftField, draftStride } from '../../native.ts'
+import { draftField, draftStride } from '../../base/native.ts'
 import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
 import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'

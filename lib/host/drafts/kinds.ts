@@ -2,7 +2,7 @@
  * What guesses are told apart by: the native drafter that made them and, of a text that was found again, how many tokens of it had
  * matched. Each kind has an acceptance of its own, and a number of guesses that pays (cpp/drafts/drafting.h: same kinds, same order).
  */
-import { draftField, draftSource } from '../../native.ts'
+import { draftField, draftSource } from '../../base/native.ts'
 
 /** Most guesses of one request in one step: max_drafts of cpp/drafts/drafting.h. */
 export const maxDrafts = 15

@@ -4,8 +4,8 @@
  */
 import { writeFileSync } from 'node:fs'
 import { serialize } from 'node:v8'
-import type { NativeEngine, NativeVocabulary, SamplerParams } from '../../native.ts'
-import { draftField, draftStride, segmentMode, segmentStride } from '../../native.ts'
+import type { NativeEngine, NativeVocabulary, SamplerParams } from '../../base/native.ts'
+import { draftField, draftStride, segmentMode, segmentStride } from '../../base/native.ts'
 
 /** Codes of cpp/step_replay.h. */
 export const replayOp = {

@@ -2,7 +2,7 @@
  * What each step did and how long its parts took, while somebody traces. Numbers in flat arrays that travel as they are: a step
  * costs a few stores, and one comparison when nobody traces. lib/trace.ts makes a document of them.
  */
-import { draftField, draftStride } from '../../native.ts'
+import { draftField, draftStride } from '../../base/native.ts'
 import type { HostRequest } from '../schedule/request.ts'
 import type { StepPlan } from '../schedule/step-plan.ts'
 import type { RequestRecord, StepRecords } from '../wire/protocol.ts'

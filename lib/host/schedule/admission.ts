@@ -3,8 +3,8 @@
  * they come, before anything is spent on them. Also how long the queue will take: waiting tokens and the outputs they will
  * probably have, at the speed of the last steps.
  */
-import type { ErrorData } from '../../errors.ts'
-import { blocksFor, kvBlockTokens } from '../../kv-blocks.ts'
+import type { ErrorData } from '../../base/errors.ts'
+import { blocksFor, kvBlockTokens } from '../../base/kv-blocks.ts'
 import type { SchedulingPolicy } from '../wire/protocol.ts'
 import type { CostModel } from './cost-model.ts'
 import { deadlineError, deadlineMs } from './expiries.ts'

@@ -2,7 +2,7 @@
  * When waiting ends: deadlines of requests and the patience with readers that stopped reading. Only the earliest moment is kept;
  * nothing is looked at before it comes. A moment that is no longer true (a first token came in time) costs one look too many.
  */
-import type { ErrorData } from '../../errors.ts'
+import type { ErrorData } from '../../base/errors.ts'
 import type { HostRequest } from './request.ts'
 
 export class Expiries {

@@ -5,7 +5,7 @@
  * A token that ends a generation by itself is part of neither tokens nor text. Those that spell a stop text stay in `tokens`, which
  * is what was computed, and are not given out.
  */
-import type { ErrorData } from '../../errors.ts'
+import type { ErrorData } from '../../base/errors.ts'
 import type { RequestDrafts } from '../drafts/request-drafts.ts'
 import type { Given, TokenText } from '../output/token-text.ts'
 import type {

@@ -3,8 +3,8 @@
  * Blocks for all tokens that a request has are reserved when it starts, all or nothing; after that only its output asks for more,
  * and who makes way then is said in claims.ts. A sequence that a step in flight still computes is freed when that step has landed.
  */
-import { type ErrorData, toErrorData } from '../../errors.ts'
-import { blocksFor, kvBlockTokens } from '../../kv-blocks.ts'
+import { type ErrorData, toErrorData } from '../../base/errors.ts'
+import { blocksFor, kvBlockTokens } from '../../base/kv-blocks.ts'
 import type { Admission } from './admission.ts'
 import { leastUrgent, yielding } from './claims.ts'
 import type { KvPort } from './kv-port.ts'

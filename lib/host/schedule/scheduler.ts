@@ -10,8 +10,8 @@
  *
  * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
  */
-import type { ErrorData } from '../../errors.ts'
-import { draftField, draftStride, segmentStride } from '../../native.ts'
+import type { ErrorData } from '../../base/errors.ts'
+import { draftField, draftStride, segmentStride } from '../../base/native.ts'
 import { DraftController } from '../drafts/controller.ts'
 import { largestOf, maxDrafts } from '../drafts/kinds.ts'
 import type { DraftingOptions, SchedulingPolicy } from '../wire/protocol.ts'

@@ -3,7 +3,7 @@
  * one beginning, the first computes it (the leader), the others wait until it has passed their common part, then find it in the
  * cache. They wait only for a leader that runs: when it ends, is preempted or paused, they are queued again and one of them leads.
  */
-import { kvBlockTokens } from '../../kv-blocks.ts'
+import { kvBlockTokens } from '../../base/kv-blocks.ts'
 import type { HostRequest } from './request.ts'
 
 /** A shorter common part is computed twice: it is not worth a wait. */

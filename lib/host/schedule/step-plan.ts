@@ -2,7 +2,7 @@
  * One step: who computes how many tokens, and the arrays that `NativeEngine.submit` takes. Everything is allocated once, for the
  * largest step. A plan also carries what its cost depends on: tokens, sequences, and keys that attention reads.
  */
-import { segmentMode, segmentStride } from '../../native.ts'
+import { segmentMode, segmentStride } from '../../base/native.ts'
 import type { HostRequest } from './request.ts'
 
 export class StepPlan {

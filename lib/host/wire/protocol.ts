@@ -4,9 +4,9 @@
  * of all requests.
  * Besides messages the two share a few words of memory (`Control`), for what must be seen in the middle of a step.
  */
-import type { ErrorData } from '../../errors.ts'
+import type { ErrorData } from '../../base/errors.ts'
+import type { KvDtype, SamplerParams } from '../../base/native.ts'
 import type { ModelLocation } from '../../model/locate.ts'
-import type { KvDtype, SamplerParams } from '../../native.ts'
 import type { CallSpec } from '../../tools/call-format.ts'
 import type { TokenBytes } from '../output/detokenizer.ts'
 import type { ReasoningSpec, TokenRole } from '../output/token-text.ts'

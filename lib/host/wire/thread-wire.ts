@@ -3,9 +3,9 @@
  * middle of a step does not travel as a message: the shared control words, `native.interrupt` and `native.nudge`.
  */
 import { Worker } from 'node:worker_threads'
-import type { ErrorData } from '../../errors.ts'
-import { native } from '../../native.ts'
-import { codeFile } from '../../package-files.ts'
+import type { ErrorData } from '../../base/errors.ts'
+import { native } from '../../base/native.ts'
+import { codeFile } from '../../base/package-files.ts'
 import { controlBytes, controlIndex, type FromHost, type HostData, type HostOptions, type ToHost } from './protocol.ts'
 import type { HostWire } from './wire.ts'
 

@@ -1,5 +1,5 @@
 /** A running host as the main thread sees it: a thread (thread-wire.ts), a child process (process-wire.ts), a fake in tests. */
-import type { ErrorData } from '../../errors.ts'
+import type { ErrorData } from '../../base/errors.ts'
 import type { FromHost, ToHost } from './protocol.ts'
 
 export interface HostWire {
