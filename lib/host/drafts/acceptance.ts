@@ -4,7 +4,7 @@
  * some twenty tokens; what all requests show stands in where it has few.
  */
 import { draftField } from '../../base/native.ts'
-import { kindOf, nDraftKinds } from './kinds.ts'
+import { kindOf, maxDrafts, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */
 const requestMemory = 0.9
@@ -14,23 +14,28 @@ const priorWeight = 2
 /** Before anything is known. */
 const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.3, 0.7, 0.7)
 
+/** What is left after so many guesses. */
+const powers = (memory: number) => Float64Array.from({ length: maxDrafts + 2 }, (_, seen) => memory ** seen)
+const ofRequests = powers(requestMemory)
+const ofEngines = powers(engineMemory)
+
 export class Acceptance {
   readonly #right = new Float64Array(nDraftKinds)
   readonly #seen = new Float64Array(nDraftKinds)
-  readonly #memory: number
+  readonly #left: Float64Array
 
-  private constructor(memory: number) {
-    this.#memory = memory
+  private constructor(left: Float64Array) {
+    this.#left = left
   }
 
   static ofEngine(): Acceptance {
-    const engine = new Acceptance(engineMemory)
+    const engine = new Acceptance(ofEngines)
     for (let kind = 0; kind < nDraftKinds; kind++) engine.#add(kind, priorWeight * expected[kind]!, priorWeight)
     return engine
   }
 
   static ofRequest(): Acceptance {
-    return new Acceptance(requestMemory)
+    return new Acceptance(ofRequests)
   }
 
   /** One step's report; guesses that were looked up and not computed tell of their first. */
@@ -50,7 +55,7 @@ export class Acceptance {
   }
 
   #add(kind: number, right: number, seen: number): void {
-    const left = this.#memory ** seen
+    const left = this.#left[seen]!
     this.#right[kind] = this.#right[kind]! * left + right
     this.#seen[kind] = this.#seen[kind]! * left + seen
   }

@@ -5,6 +5,8 @@
  * (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is computed: looking one up takes a
  * microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for costs change.
  *
+ * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
+ *
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../base/native.ts'
@@ -25,6 +27,17 @@ const memory = 0.9
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
 const effort = 0.02
+
+/** What a look costs the host beside the search itself. */
+const reportMs = 0.001
+/** Of a token's time all looks together cost no more where nothing comes of them; so many steps show whether anything does. */
+const mostLooking = 0.005
+const fewestLooks = 16
+const longestRest = 15
+/** A chain as unlikely right brings nothing more. */
+const hopeless = 0.01
+/** Chances are told apart by a hundredth: what is best for one is found once a step, for all requests. */
+const levels = 100
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -54,11 +67,17 @@ export class DraftController {
   #rate = 0
   /** What one request's best number of guesses makes of the rate. */
   #bestRate = 0
+  /** By chance: the best number, -1: not asked for in this step, and its rate. */
+  readonly #best = new Int8Array(1 + levels)
+  readonly #rates = new Float64Array(1 + levels)
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
   /** Milliseconds of one round of the draft model. */
   #roundMs = 0
+  /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
+  #look = 0
+  #row = 0
   #steps = 0
   #probeAt = firstProbe
   #probeEvery = firstProbe
@@ -82,8 +101,24 @@ export class DraftController {
     const rows = sequences + this.#extraRows * others
     this.#stepMs[0] = this.#costs.ms(rows)
     for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#withGuesses(this.#stepMs[0], rows + d)
+    this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
+  }
+
+  /** Whether a request is not looked for now. Asked once before each run. */
+  rests({ speculation }: DraftedRequest): boolean {
+    const { fixed, model } = this.#policy
+    if (speculation === undefined || fixed !== undefined || model !== undefined || this.#look < mostLooking)
+      return false
+    if (speculation.rest > 0) {
+      speculation.rest--
+      return true
+    }
+    if (speculation.looked < fewestLooks || speculation.saved > this.#look) return false
+    speculation.looked = 0
+    speculation.rest = Math.min(longestRest, Math.ceil(this.#look / mostLooking)) - 1
+    return true
   }
 
   /** Most guesses of each kind for a request, packed. */
@@ -126,6 +161,8 @@ export class DraftController {
     let right = 0
     let rounds = 0
     let behind = 0
+    let looks = 0
+    const plainMs = this.#costs.ms(step.nSegments)
     for (let i = 0, report = at; i < step.nSegments; i++, report += draftStride) {
       const proposed = reports[report + draftField.proposed]!
       const draws = reports[report + draftField.draws]!
@@ -137,6 +174,10 @@ export class DraftController {
         speculation.acceptance.observe(reports, report)
         this.#acceptance.observe(reports, report)
         if (proposed > 0) speculation.count(proposed, draws - 1)
+        speculation.looked++
+        const saved = draws - 1 - proposed * this.#row
+        speculation.saved = speculation.saved * memory + saved * (1 - memory)
+        looks++
       }
       if (kindOf(reports, report) === modelKind) rounds = Math.max(rounds, proposed)
     }
@@ -147,6 +188,11 @@ export class DraftController {
       this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
     }
     const extra = rows - step.nSegments
+    if (looks > 0 && plainMs > 0) {
+      if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
+      const lookMs = rounds > 0 ? reportMs : reportMs + reports[at + draftField.guessNanoseconds]! / 1e6 / looks
+      this.#look = this.#look * memory + ((lookMs * step.nSegments) / plainMs) * (1 - memory)
+    }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
     if (this.#probing && extra > 0) this.#probed()
@@ -173,22 +219,33 @@ export class DraftController {
   #paying(request: DraftedRequest, chance: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
-    let best = 0
-    let tokens = this.#tokens
-    let reach = 1
-    for (let d = 1; d <= room; d++) {
-      reach *= chance
-      tokens += reach
-      const ms = this.#stepMs[d]!
-      if (ms > this.#maxStepMs) break
-      if (tokens > this.#bestRate * ms) {
-        best = d
-        this.#bestRate = tokens / ms
-      }
-    }
+    const level = Math.round(chance * levels)
+    if (this.#best[level]! < 0) this.#findBest(level)
+    const best = Math.min(room, this.#best[level]!)
+    this.#bestRate = this.#rates[level]!
     if (best === 0 && chance > probeChance && this.#probes(request)) return Math.min(probeDrafts, room)
     if (best > 0) this.#probeEvery = firstProbe
     return best
+  }
+
+  #findBest(level: number): void {
+    let best = 0
+    let rate = this.#rate
+    let tokens = this.#tokens
+    let reach = 1
+    for (let d = 1; d <= maxDrafts; d++) {
+      reach *= level / levels
+      if (reach < hopeless) break
+      tokens += reach
+      const ms = this.#stepMs[d]!
+      if (ms > this.#maxStepMs) break
+      if (tokens > rate * ms) {
+        best = d
+        rate = tokens / ms
+      }
+    }
+    this.#best[level] = best
+    this.#rates[level] = rate
   }
 
   /** Every sequence gets as many: they are drafted for together, round by round. */
