@@ -111,7 +111,7 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
     )
     results.steps = stepsOf(plan, results.drafts, rows)
     results.ms = engine.stepSeconds * 1000
-    scheduler.commit(plan, results, 0)
+    scheduler.commit(plan, results, performance.now())
     steps += results.steps
     // From here on everybody decodes.
     if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {

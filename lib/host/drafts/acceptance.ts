@@ -48,6 +48,12 @@ export class Acceptance {
     else this.#add(kind, right, Math.min(proposed, right + 1))
   }
 
+  /** It was not asked for any: what it was worth to the request fades, or it would never be asked again. */
+  forget(kind: number): void {
+    this.#right[kind] = this.#right[kind]! * requestMemory
+    this.#seen[kind] = this.#seen[kind]! * requestMemory
+  }
+
   /** The chance of one guess, leaning on `prior` where little is known. */
   chance(kind: number, prior?: Acceptance): number {
     if (prior === undefined) return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!

@@ -134,7 +134,8 @@ export class DraftController {
       const chance = acceptance.chance(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
-      modelRate = this.#most[modelKind] > 0 ? this.#bestRate : 0
+      if (this.#most[modelKind] > 0) modelRate = this.#bestRate
+      else acceptance.forget(modelKind)
     }
     for (let kind = 0; kind < modelKind; kind++) {
       if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
