@@ -36,7 +36,7 @@ const { values } = parseArgs({
 const list = (text) => text.split(',')
 const batches = list(values.batch).map(Number)
 const [tokens, rounds, temperature] = [values.tokens, values.rounds, values.temperature].map(Number)
-const sets = values.model === 'stories' ? stories : allSets
+const sets = /stories/.test(values.model) ? stories : allSets
 const names = values.sets === 'all' ? Object.keys(sets) : list(values.sets)
 const contextTokens = 900 + tokens
 
