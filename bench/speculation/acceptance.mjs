@@ -26,7 +26,10 @@ const prompts = Object.values(/stories/.test(values.model) ? stories : sets).fla
 const tops = ({ top }) => new Map(top.map(({ token, logprob }) => [token, Math.exp(logprob)]))
 const rest = (top) => Math.max(0, 1 - [...top.values()].reduce((sum, p) => sum + p, 0))
 
-const rows = { sampled: { positions: 0, equal: 0, bound: 0, unknown: 0 }, greedy: { positions: 0, equal: 0 } }
+const rows = {
+  sampled: { positions: 0, equal: 0, bound: 0, unknown: 0 },
+  greedy: { positions: 0, equal: 0, second: 0 },
+}
 for (let i = 0; i < Number(values.answers); i++) {
   const prompt = prompts[i % prompts.length]
   const ids = 'prompt' in prompt ? await target.tokenize(prompt.prompt) : (await target.renderPrompt(prompt)).tokens
@@ -46,7 +49,10 @@ for (let i = 0; i < Number(values.answers); i++) {
       const row = rows[name]
       row.positions++
       row.equal += Number(guess.tokens[0] === answer.tokens[at])
-      if (name === 'greedy') continue
+      if (name === 'greedy') {
+        row.second += Number(guess.logprobs[0].top[1].token === answer.tokens[at])
+        continue
+      }
       const [p, q] = [tops(answer.logprobs[at]), tops(guess.logprobs[0])]
       for (const [token, chance] of p) row.bound += Math.min(chance, q.get(token) ?? 0)
       row.unknown += Math.min(1, rest(p) + rest(q))
@@ -64,6 +70,8 @@ const result = {
   rejectionSampling: sampled.bound / sampled.positions,
   atMostMore: sampled.unknown / sampled.positions,
   greedy: greedy.equal / greedy.positions,
+  // Of the positions where the likeliest token is wrong.
+  secondWhereWrong: greedy.second / (greedy.positions - greedy.equal),
 }
 console.log(result)
 if (values.json) writeFileSync(values.json, JSON.stringify(result))

@@ -4,13 +4,14 @@
  * some twenty tokens; what all requests show stands in where it has few.
  */
 import { draftField } from '../../base/native.ts'
-import { kindOf, maxDrafts, nDraftKinds } from './kinds.ts'
+import { kindOf, maxDrafts, modelKind, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */
 const requestMemory = 0.9
 const engineMemory = 0.995
-/** What all requests show counts like so many guesses of the request. */
+/** What all requests show counts like so many guesses of the request: texts copy or do not, a draft model is as good as it is. */
 const priorWeight = 2
+const modelPriorWeight = 8
 /** Before anything is known. */
 const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.3, 0.7, 0.7)
 
@@ -57,7 +58,8 @@ export class Acceptance {
   /** The chance of one guess, leaning on `prior` where little is known. */
   chance(kind: number, prior?: Acceptance): number {
     if (prior === undefined) return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!
-    return (this.#right[kind]! + priorWeight * prior.chance(kind)) / (this.#seen[kind]! + priorWeight)
+    const weight = kind === modelKind ? modelPriorWeight : priorWeight
+    return (this.#right[kind]! + weight * prior.chance(kind)) / (this.#seen[kind]! + weight)
   }
 
   #add(kind: number, right: number, seen: number): void {

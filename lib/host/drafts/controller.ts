@@ -62,6 +62,7 @@ export class DraftController {
   /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
   readonly #stepMs = new Float64Array(1 + maxDrafts)
   #sequences = 1
+  #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
   #tokens = 1
   #rate = 0
@@ -73,8 +74,10 @@ export class DraftController {
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
-  /** Milliseconds of one round of the draft model. */
+  /** Milliseconds of one round of the draft model; rounds that pay when all take part, and what each gets then. */
   #roundMs = 0
+  #modelRounds = 0
+  #modelTokens = 1
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
   #row = 0
@@ -97,6 +100,7 @@ export class DraftController {
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     this.#prober = undefined
     const plainMs = this.#costs.ms(sequences)
+    this.#plainMs = plainMs
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
     this.#stepMs[0] = this.#costs.ms(rows)
@@ -104,6 +108,7 @@ export class DraftController {
     this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
+    if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
   }
 
   /** Whether a request is not looked for now. Asked once before each run. */
@@ -249,25 +254,49 @@ export class DraftController {
     this.#rates[level] = rate
   }
 
-  /** Every sequence gets as many: they are drafted for together, round by round. */
-  #payingModel(request: DraftedRequest, chance: number, room: number): number {
+  /** How many of the model's guesses are best where every request gets as many, each right as those of all are. */
+  #planModel(): void {
     const sequences = this.#sequences
+    const chance = this.#acceptance.chance(modelKind)
+    this.#modelRounds = 0
+    this.#modelTokens = 1
+    let rate = this.#rate
+    let tokens = 1
+    let reach = 1
+    for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
+      reach *= chance
+      tokens += reach
+      const ms = this.#withGuesses(this.#plainMs, sequences * (1 + d)) + caution * d * this.#roundMs
+      if (ms > this.#maxStepMs) break
+      if (sequences * tokens <= rate * ms) continue
+      rate = (sequences * tokens) / ms
+      this.#modelRounds = d
+      this.#modelTokens = tokens
+    }
+  }
+
+  /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
+  #payingModel(request: DraftedRequest, chance: number, room: number): number {
+    const others = this.#sequences - 1
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     // What a round takes is not known before one was measured: a short chain finds out.
     if (this.#roundMs === 0) return Math.min(2, room)
-    const plainMs = this.#costs.ms(sequences)
+    const rounds = others === 0 ? 0 : this.#modelRounds
+    const otherRows = others * (1 + rounds)
     let best = 0
-    let tokens = 1
+    let tokens = others * this.#modelTokens + 1
     let reach = 1
-    for (let d = 1; d <= room; d++) {
-      reach *= chance
-      tokens += reach
-      const ms = this.#withGuesses(plainMs, sequences * (1 + d)) + caution * d * this.#roundMs
+    for (let d = 0; d <= room; d++) {
+      if (d > 0) {
+        reach *= chance
+        tokens += reach
+      } else if (rounds === 0) continue
+      const ms = this.#withGuesses(this.#plainMs, otherRows + 1 + d) + caution * Math.max(rounds, d) * this.#roundMs
       if (ms > this.#maxStepMs) break
-      if (sequences * tokens > this.#bestRate * ms) {
+      if (tokens > this.#bestRate * ms) {
         best = d
-        this.#bestRate = (sequences * tokens) / ms
+        this.#bestRate = tokens / ms
       }
     }
     return best === 0 && this.#probes(request) ? Math.min(2, room) : best
