@@ -74,6 +74,8 @@ export class DraftController {
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
+  /** Mean milliseconds of the draft model in a step. */
+  #roundsMs = 0
   /** Milliseconds of one round of the draft model; rounds that pay when all take part, and what each gets then. */
   #roundMs = 0
   #modelRounds = 0
@@ -103,8 +105,10 @@ export class DraftController {
     this.#plainMs = plainMs
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
-    this.#stepMs[0] = this.#costs.ms(rows)
-    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#withGuesses(this.#stepMs[0], rows + d)
+    const rowsMs = this.#costs.ms(rows)
+    this.#stepMs[0] = rowsMs + this.#roundsMs * others
+    for (let d = 1; d <= maxDrafts; d++)
+      this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows + d) - rowsMs
     this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
@@ -189,14 +193,16 @@ export class DraftController {
     }
     this.#steps++
     this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
+    const guessMs = reports[at + draftField.guessNanoseconds]! / 1e6
+    this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
     if (rounds > 0 && behind === 0) {
-      const roundMs = reports[at + draftField.guessNanoseconds]! / 1e6 / rounds
+      const roundMs = guessMs / rounds
       this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
     }
     const extra = rows - step.nSegments
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
-      const lookMs = rounds > 0 ? reportMs : reportMs + reports[at + draftField.guessNanoseconds]! / 1e6 / looks
+      const lookMs = rounds > 0 ? reportMs : reportMs + guessMs / looks
       this.#look = this.#look * memory + ((lookMs * step.nSegments) / plainMs) * (1 - memory)
     }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
@@ -260,7 +266,7 @@ export class DraftController {
     const chance = this.#acceptance.chance(modelKind)
     this.#modelRounds = 0
     this.#modelTokens = 1
-    let rate = this.#rate
+    let rate = sequences / this.#plainMs
     let tokens = 1
     let reach = 1
     for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
@@ -278,8 +284,9 @@ export class DraftController {
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
   #payingModel(request: DraftedRequest, chance: number, room: number): number {
     const others = this.#sequences - 1
-    this.#bestRate = this.#rate
+    this.#bestRate = 0
     if (this.#rate === 0) return 0
+    this.#bestRate = this.#sequences / this.#plainMs
     // What a round takes is not known before one was measured: a short chain finds out.
     if (this.#roundMs === 0) return Math.min(2, room)
     const rounds = others === 0 ? 0 : this.#modelRounds
