@@ -4,7 +4,7 @@
  * some twenty tokens; what all requests show stands in where it has few.
  */
 import { draftField } from '../../base/native.ts'
-import { kindOf, maxDrafts, modelKind, nDraftKinds } from './kinds.ts'
+import { maxDrafts, modelKind, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */
 const requestMemory = 0.9
@@ -40,9 +40,7 @@ export class Acceptance {
   }
 
   /** One step's report; guesses that were looked up and not computed tell of their first. */
-  observe(reports: Int32Array, at: number): void {
-    const kind = kindOf(reports, at)
-    if (kind < 0) return
+  observe(kind: number, reports: Int32Array, at: number): void {
     const proposed = reports[at + draftField.proposed]!
     const right = reports[at + draftField.draws]! - 1
     if (proposed === 0) this.#add(kind, reports[at + draftField.foreseen]!, 1)

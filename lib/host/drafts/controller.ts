@@ -19,11 +19,15 @@ import { RowCosts, type StepLine } from './row-costs.ts'
 /** Steps until costs are tried again after they spoke against guesses; doubled each time. */
 const firstProbe = 64
 const lastProbe = 4096
+/** With a draft model, whose rounds have a cost of their own that only a try can tell. */
+const lastModelProbe = 256
 /** A try has so many guesses, of those that are likely right. */
 const probeDrafts = 4
 const probeChance = 0.5
 /** Of the guesses of other requests in a step, and of the rounds of the draft model: what is left of the mean after each step. */
 const memory = 0.9
+/** A round that is quicker than those before is believed sooner: it may have been held up, never hurried. */
+const quickerStep = 0.3
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
 const effort = 0.02
@@ -62,6 +66,7 @@ export class DraftController {
   /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
   readonly #stepMs = new Float64Array(1 + maxDrafts)
   #sequences = 1
+  #prepared = false
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
   #tokens = 1
@@ -99,8 +104,15 @@ export class DraftController {
   /** Before `most` is asked for the requests of a step with so many sequences. */
   begin(sequences: number): void {
     this.#sequences = sequences
+    this.#prepared = false
+  }
+
+  /** Not before anybody asks: in many steps nobody does. */
+  #prepare(): void {
+    this.#prepared = true
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     this.#prober = undefined
+    const sequences = this.#sequences
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
     const others = (sequences - 1) / sequences
@@ -133,6 +145,7 @@ export class DraftController {
   /** Most guesses of each kind for a request, packed. */
   most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
+    if (!this.#prepared) this.#prepare()
     request.speculation ??= new RequestDrafts()
     const { acceptance } = request.speculation
     const room = Math.max(0, Math.min(maxDrafts, request.limit - request.length - 1))
@@ -179,17 +192,19 @@ export class DraftController {
       rows += step.counts[i]! + proposed
       right += draws - 1
       behind += reports[report + draftField.behind]!
+      const kind = kindOf(reports, report)
+      if (kind === modelKind) rounds = Math.max(rounds, proposed)
       const { speculation } = step.requests[i]!
-      if (speculation !== undefined && step.drafting[i]! >= 0) {
-        speculation.acceptance.observe(reports, report)
-        this.#acceptance.observe(reports, report)
-        if (proposed > 0) speculation.count(proposed, draws - 1)
-        speculation.looked++
-        const saved = draws - 1 - proposed * this.#row
-        speculation.saved = speculation.saved * memory + saved * (1 - memory)
-        looks++
-      }
-      if (kindOf(reports, report) === modelKind) rounds = Math.max(rounds, proposed)
+      if (speculation === undefined || step.drafting[i]! < 0) continue
+      looks++
+      speculation.looked++
+      speculation.saved *= memory
+      if (kind < 0) continue
+      speculation.acceptance.observe(kind, reports, report)
+      this.#acceptance.observe(kind, reports, report)
+      if (proposed === 0) continue
+      speculation.count(proposed, draws - 1)
+      speculation.saved += (draws - 1 - proposed * this.#row) * (1 - memory)
     }
     this.#steps++
     this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
@@ -197,7 +212,8 @@ export class DraftController {
     this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
     if (rounds > 0 && behind === 0) {
       const roundMs = guessMs / rounds
-      this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
+      const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
+      this.#roundMs += this.#roundMs === 0 ? roundMs : share * (roundMs - this.#roundMs)
     }
     const extra = rows - step.nSegments
     if (looks > 0 && plainMs > 0) {
@@ -217,7 +233,7 @@ export class DraftController {
 
   #probed(): void {
     this.#probing = false
-    this.#probeEvery = Math.min(lastProbe, 2 * this.#probeEvery)
+    this.#probeEvery = Math.min(this.#policy.model === undefined ? lastProbe : lastModelProbe, 2 * this.#probeEvery)
     this.#probeAt = this.#steps + this.#probeEvery
   }
 
@@ -231,7 +247,7 @@ export class DraftController {
   #paying(request: DraftedRequest, chance: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
-    const level = Math.round(chance * levels)
+    const level = Math.floor(chance * levels)
     if (this.#best[level]! < 0) this.#findBest(level)
     const best = Math.min(room, this.#best[level]!)
     this.#bestRate = this.#rates[level]!

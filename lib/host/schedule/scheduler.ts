@@ -215,10 +215,12 @@ export class Scheduler {
   commit(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps } = results
     this.#steps += steps
-    if (plan.drafted) {
+    if (plan.drafted && guessed(plan, results)) {
       this.#commitDrafted(plan, results, nowMs)
       return
     }
+    for (let s = 0; plan.drafted && s < steps; s++)
+      this.#controller!.observe(plan, results.drafts, s * plan.nSegments * draftStride)
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
@@ -567,6 +569,13 @@ export class Scheduler {
     if (request.leader === undefined) this.tenants.unqueue(request)
     else this.#running.sharing.leave(request)
   }
+}
+
+/** Whether any guess was computed: without one a run is like any other. */
+function guessed({ nSegments }: StepPlan, { steps, drafts }: StepResults): boolean {
+  for (let at = draftField.proposed; at < steps * nSegments * draftStride; at += draftStride)
+    if (drafts[at]! > 0) return true
+  return false
 }
 
 /** `result`: as NativeEngine.wait has it. */
