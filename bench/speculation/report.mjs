@@ -44,6 +44,7 @@ function neverSlower() {
   const rows = []
   for (const name of ['one', 'free', 'stories', 'stories-sampled', 'stories-q8_0']) {
     const result = results[name]
+    if (result === undefined) continue
     for (const batch of [1, 4, 16, 64]) {
       const ratios = ratiosOf(result, 'auto', (run) => run.batch === batch && ['free', 'stories'].includes(run.set))
       if (ratios.length === 0) continue
@@ -88,9 +89,10 @@ const costs = ({ stepMs, roundMs }) =>
     })
     .join('. ')
 
-const { one, planted, acceptance, drafts, mixed } = results
+const { one, planted, acceptance, drafts } = results
+const mixed = results.mixed ?? one
 const peers = ['peers-135m', 'peers-stories'].flatMap((name) =>
-  results[name].rows.map((row) => [
+  (results[name]?.rows ?? []).map((row) => [
     results[name].model,
     row.set,
     row.engine,
@@ -98,7 +100,14 @@ const peers = ['peers-135m', 'peers-stories'].flatMap((name) =>
     times(row.ratio),
   ]),
 )
-const mixedModes = mixed.rows.map(({ mode, ratio }) => `${mode} ${times(ratio)}`).join(', ')
+const large =
+  results['steps-7b'] === undefined
+    ? ''
+    : `${results['steps-7b'].target} with ${results['steps-7b'].draft}: ${costs(results['steps-7b'])}:\n\n${stepsTable(results['steps-7b'])}`
+const mixedModes = mixed.rows
+  .filter(({ set }) => set === 'mixed')
+  .map(({ mode, ratio }) => `${mode} ${times(ratio)}`)
+  .join(', ')
 const section = `## Speculation
 
 What guesses bring on plain text and code, with the tokens of \`speculation: 'off'\` in every run (the programs compare them). ${machine(one)}
@@ -123,7 +132,7 @@ replaced by the target's own continuation with the chance given (\`bench/specula
 ${table(
   ['requests', 'chance', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
   planted.rows.map((row) => [
-    ...[row.batch, row.chance, speed(row.plain), speed(row.guessed), times(row.ratio)],
+    ...[row.batch, row.chance, speed(row.plain), speed(row.guessed), times(row.guessed / row.plain)],
     ...[row.guessesPerStep.toFixed(1), percent(row.right)],
   ]),
 )}
@@ -132,9 +141,7 @@ The same on paper from measured steps (\`bench/speculation/steps.ts\`; milliseco
 
 ${stepsTable(results['steps-1.1b'])}
 
-${results['steps-7b'].target} with ${results['steps-7b'].draft}: ${costs(results['steps-7b'])}:
-
-${stepsTable(results['steps-7b'])}
+${large}
 
 **Trees** are left out. A second choice at a place is right in ${percent(acceptance.secondWhereWrong)} of the cases in which the first is wrong (stories and its draft); the tables give it ${percent(results['steps-1.1b'].second)}.
 A row of a second choice brings (1 - a) times that, one more row of the chain a^d: where rows cost something, the chain ends before the tree would begin.
@@ -156,7 +163,7 @@ const end = text.indexOf('## Results')
 const begin = text.indexOf('## Speculation')
 writeFileSync(page, `${text.slice(0, begin < 0 ? end : begin)}${section}\n${text.slice(end)}`)
 
-const batches = [one, results.copying, results.free]
+const batches = [one, results.copying, results.free].filter((result) => result !== undefined)
 const points = (set) =>
   [1, 4, 16, 64]
     .map((batch) => [

@@ -33,7 +33,6 @@ const chances = values.chances.split(',').map(Number)
 const rowCounts = [1, 2, 3, 4, 5, 6, 8, 11, 16]
 const mostBatch = Math.max(...batches)
 const { cpus, model: cpu, isa } = native().cpu()
-const median = (of: number[]) => of.toSorted((a, b) => a - b)[of.length >> 1]!
 
 function load(name: string): NativeEngine {
   const model = new (native().Model)(openCheckpoint(locateModel(name)).desc, 'cpu', null)
@@ -43,7 +42,7 @@ function load(name: string): NativeEngine {
   return new (native().Engine)(model, { threads: cpus, kvBlocks, tune: true, maxStepTokens: 256, prefixCache: false })
 }
 
-/** Median milliseconds of a step in which each of `batch` sequences has so many rows, by rows. */
+/** Milliseconds of a step, the quickest of the rounds (it may be held up, never hurried), in which each of `batch` sequences has so many rows, by rows. */
 function measure(engine: NativeEngine, batch: number, counts: number[]): Map<number, number> {
   const [tokens, logprobs] = [new Int32Array(512), new Float32Array(512)]
   const sequences = Array.from({ length: batch }, () => engine.sequenceCreate(''))
@@ -73,7 +72,7 @@ function measure(engine: NativeEngine, batch: number, counts: number[]): Map<num
       if (round >= 0) times.get(rows)!.push(engine.stepSeconds * 1000)
     }
   for (const sequence of sequences) engine.sequenceFree(sequence)
-  return new Map(counts.map((rows) => [rows, median(times.get(rows)!)]))
+  return new Map(counts.map((rows) => [rows, Math.min(...times.get(rows)!)]))
 }
 
 /** On the line between the sizes that were measured. */
