@@ -67,7 +67,14 @@ function neverSlower() {
 const copying = ['code', 'quotes', 'json', 'logs']
 const copyRatios = (mode) => ratiosOf(results.one, mode, ({ set }) => copying.includes(set))
 
-function stepsTable({ rows }) {
+/** Whether a larger step was measured much quicker than a smaller one: then the machine changed its speed between the two. */
+function unsteady(ms) {
+  const values = Object.values(ms)
+  return values.some((value, i) => values.slice(0, i).some((smaller) => value < 0.85 * smaller))
+}
+
+function stepsTable({ rows, stepMs }) {
+  const steady = rows.filter(({ batch }) => !unsteady(stepMs[batch]))
   return table(
     [
       'requests',
@@ -78,7 +85,7 @@ function stepsTable({ rows }) {
       'rows free: chain',
       'rows free: tree to that',
     ],
-    rows.map((row) => [
+    steady.map((row) => [
       ...[row.batch, row.chance, row.guesses, times(row.speed), times(row.treeToChain, 3)],
       ...[times(row.freeChain), times(row.freeTreeToChain)],
     ]),
@@ -88,7 +95,7 @@ const costs = ({ stepMs, roundMs }) =>
   Object.entries(stepMs)
     .map(([batch, ms]) => {
       const steps = Object.entries(ms).map(([rows, value]) => `${rows * batch}: ${value.toFixed(1)}`)
-      return `${batch} request${batch === '1' ? '' : 's'}: ${steps.join(', ')}; a draft round ${roundMs[batch].toFixed(1)}`
+      return `${batch} request${batch === '1' ? '' : 's'}: ${steps.join(', ')}; a draft round ${roundMs[batch].toFixed(1)}${unsteady(ms) ? ' (the machine changed its speed meanwhile: left out below)' : ''}`
     })
     .join('. ')
 
@@ -146,9 +153,9 @@ ${stepsTable(results['steps-1.1b'])}
 
 ${large}
 
-**Trees** are left out. A second choice at a place is right in ${percent(acceptance.secondWhereWrong)} of the cases in which the first is wrong (stories and its draft); the tables give it ${percent(results['steps-1.1b'].second)}.
-A row of a second choice brings (1 - a) times that, one more row of the chain a^d: where rows cost something, the chain ends before the tree would begin.
-Where they are free, as nearly on a GPU with few requests, a tree brings what the last column says: little where guesses are good.
+**Trees** are left out. A second choice at a place is right in ${percent(acceptance.secondWhereWrong)} of the cases in which the first is wrong (stories and its draft, greedy); the tables give it ${percent(results['steps-1.1b'].second)}.
+Its row brings (1 - a) times that, one more row of the chain a^d: where rows cost something, the chain ends before a tree would begin. Where they are free,
+as nearly with a large model and one request, or on a GPU, a tree brings what the last column says: something where guesses are poor, nothing where they are good.
 
 **Shared noise** (\`bench/speculation/acceptance.mjs\`, ${acceptance.model} and ${acceptance.draft}, temperature 1, ${acceptance.positions} positions): ${(100 * acceptance.sharedNoise).toFixed(1)}% of guesses right; rejection sampling would accept
 ${(100 * acceptance.rejectionSampling).toFixed(1)}% of the same pair, ${(100 * acceptance.atMostMore).toFixed(1)}% more at most for tokens beyond the 20 likeliest, and keep the distribution only, not the tokens. Greedy: ${(100 * acceptance.greedy).toFixed(1)}%.
