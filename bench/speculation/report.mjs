@@ -70,7 +70,7 @@ const copyRatios = (mode) => ratiosOf(results.one, mode, ({ set }) => copying.in
 /** Whether a larger step was measured much quicker than a smaller one: then the machine changed its speed between the two. */
 function unsteady(ms) {
   const values = Object.values(ms)
-  return values.some((value, i) => values.slice(0, i).some((smaller) => value < 0.85 * smaller))
+  return values.some((value, i) => values.slice(0, i).some((smaller) => value < 0.8 * smaller))
 }
 
 function stepsTable({ rows, stepMs }) {
