@@ -101,6 +101,8 @@ const costs = ({ stepMs, roundMs }) =>
 
 const { one, planted, acceptance, drafts } = results
 const mixed = results.mixed ?? one
+/** Four requests at a later commit. */
+const plantedRows = [...planted.rows.filter(({ batch }) => batch === 1), ...results['planted-4'].rows]
 const peers = ['peers-135m', 'peers-stories'].flatMap((name) =>
   (results[name]?.rows ?? []).map((row) => [
     results[name].model,
@@ -137,11 +139,11 @@ Where nothing copies, \`auto\` is to lose nothing (0.98x):
 ${neverSlower()}
 
 **Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
-replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}):
+replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}, four requests ${results['planted-4'].commit}):
 
 ${table(
   ['requests', 'chance', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
-  planted.rows.map((row) => [
+  plantedRows.map((row) => [
     ...[row.batch, row.chance, speed(row.plain), speed(row.guessed), times(row.guessed / row.plain)],
     ...[row.guessesPerStep.toFixed(1), percent(row.right)],
   ]),
