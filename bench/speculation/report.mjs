@@ -55,11 +55,14 @@ function neverSlower() {
         batch,
         times(median(ratios), 3),
         `${low.toFixed(3)}-${high.toFixed(3)}`,
+        ratios.length,
+        result.commit,
+        median(ratios) >= 0.98 ? 'kept' : 'not kept',
       ])
     }
   }
   return table(
-    ['model', 'temperature', 'requests at once', 'auto to off', 'middle half of the runs', 'runs', 'commit'],
+    ['model', 'temperature', 'requests at once', 'auto to off', 'middle half of the runs', 'runs', 'commit', '0.98x'],
     rows,
   )
 }
