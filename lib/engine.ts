@@ -9,7 +9,7 @@ import type { ErrorData } from './base/errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './base/errors.ts'
 import { kvBlockTokens } from './base/kv-blocks.ts'
 import { assertPlatform } from './base/native.ts'
-import type { output, ZodType } from './base/zod.ts'
+import type { input, output, ZodType } from './base/zod.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { Generation, GenerationResult, GenerationSetup } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
@@ -48,6 +48,7 @@ import {
   textSchema,
   tokenizeSchema,
 } from './options.ts'
+import type { DeepPartial } from './partial-json.ts'
 import { type Prompt, type PromptSource, Prompts, splitOptions, tokenIds } from './prompts.ts'
 import { type Score, ScoreStream } from './score.ts'
 import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts'
@@ -61,7 +62,7 @@ import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
 import { constraint } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
-import type { CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
+import type { AnyCall, CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
@@ -180,7 +181,9 @@ export class Engine {
    * with finishReason 'length'.
    */
   generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
-  generate<T extends ZodType>(options: GenerateOptions & { schema: T }): Generation<output<T>>
+  generate<T extends ZodType>(
+    options: GenerateOptions & { schema: T },
+  ): Generation<output<T>, AnyCall, DeepPartial<input<T>>>
   generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
@@ -196,6 +199,10 @@ export class Engine {
     options: WithTools<GenerateOptions, P>,
     n: number,
   ): Generation<unknown, CallOf<P>>[]
+  samples<T extends ZodType>(
+    options: GenerateOptions & { schema: T },
+    n: number,
+  ): Generation<output<T>, AnyCall, DeepPartial<input<T>>>[]
   samples(options: GenerateOptions, n: number): Generation[]
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
