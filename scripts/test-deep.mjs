@@ -180,6 +180,17 @@ const checks = [
     run: () => ['node', 'test/deep/speculation.mjs', '--model', smol, '--prompts', '12', '--seed', '2'],
   },
   {
+    name: 'typed-answers-smollm2',
+    what: 'SmolLM2-135M at temperature 1.5 under 500 random schemas, twice each: finished answers against ajv',
+    skip: needsSmol,
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', smol],
+  },
+  {
+    name: 'typed-answers-random',
+    what: 'random weights, likewise',
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', 'synthetic:smollm2-135m'],
+  },
+  {
     name: 'oracle-smollm2',
     what: 'SmolLM2-135M against PyTorch float32',
     skip: needsTorch,
