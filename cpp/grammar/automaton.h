@@ -104,12 +104,12 @@ class Automaton {
   const std::shared_ptr<const Program> program_;
   const std::shared_ptr<const TokenTrie> tokens_;
   Interner frames_, items_, states_;
-  std::vector<int> depths_;       // [frames]: how many there are with it
+  std::vector<int> depths_;                    // [frames]: how many there are with it
   std::vector<std::unique_ptr<int[]>> moves_;  // [states / page_states][page_states * 256], -1: not computed yet
-  std::vector<Run> runs_;         // [states]
-  std::vector<int> keys_;         // [states], -1 likewise
-  std::vector<int> cuts_;         // [frames]
-  std::vector<unsigned> stamps_;  // [frames]: pushed in this closure
+  std::vector<Run> runs_;                      // [states]
+  std::vector<int> keys_;                      // [states], -1 likewise
+  std::vector<int> cuts_;                      // [frames]
+  std::vector<unsigned> stamps_;               // [frames]: pushed in this closure
   unsigned stamp_ = 0;
   std::vector<int> open_;  // frames to expand
   std::vector<int> out_;   // items of the state being made

@@ -102,7 +102,7 @@ void find_runs(TextAutomaton& t, const Classifier& classifier) {
   for (int q = 0; q < t.states; ++q) {
     ByteSet stays = 0, leaves = 0, ends = 0;
     for (const auto [kind, c] : steps) (to(q, c) == q ? stays : to(q, c) >= 0 ? leaves : ends) |= kind;
-    const ByteSet loop = stays & ~leaves & ~ends;
+    const ByteSet loop = t.longest[at(q)] == unbounded ? stays & ~leaves & ~ends : 0;
     t.run[at(q)] = loop != 0 ? loop : (stays | leaves) & ~ends;
     if (loop != 0) t.run_length[at(q)] = unbounded;
   }
@@ -135,7 +135,8 @@ TextAutomaton read_automaton(Reader& in, const std::vector<Classifier>& classifi
   t.live.assign(at(t.states) * at(words), 0);
   t.need_cap = t.can_cap = 0;
   for (int q = 0; q < t.states; ++q) {
-    bool open = false, free = t.label[at(q)] >= 0;
+    if (t.shortest[at(q)] > t.longest[at(q)]) broken("a length");
+    bool open = false, free = t.label[at(q)] >= 0 && t.shortest[at(q)] == 0 && t.longest[at(q)] == unbounded;
     for (int c = 0; c < t.classes; ++c) {
       const int to = t.next[at(q * t.classes + c)];
       free = free && to == q;
