@@ -9,7 +9,6 @@ import type { ErrorData } from './base/errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './base/errors.ts'
 import { kvBlockTokens } from './base/kv-blocks.ts'
 import { assertPlatform } from './base/native.ts'
-import type { input, output, ZodType } from './base/zod.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { Generation, GenerationResult, GenerationSetup } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
@@ -60,10 +59,11 @@ import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers 
 import { TextService } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
-import { constraint } from './tools/constraint.ts'
+import { constraint, heldCalls, pieces } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
 import type { AnyCall, CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
+import type { InputOf, OutputOf, ZodLike } from './tools/value-schema.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
 /** What is known about a loaded model. */
@@ -181,9 +181,9 @@ export class Engine {
    * with finishReason 'length'.
    */
   generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
-  generate<T extends ZodType>(
+  generate<T extends ZodLike>(
     options: GenerateOptions & { schema: T },
-  ): Generation<output<T>, AnyCall, DeepPartial<input<T>>>
+  ): Generation<OutputOf<T>, AnyCall, DeepPartial<InputOf<T>>>
   generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
@@ -199,10 +199,10 @@ export class Engine {
     options: WithTools<GenerateOptions, P>,
     n: number,
   ): Generation<unknown, CallOf<P>>[]
-  samples<T extends ZodType>(
+  samples<T extends ZodLike>(
     options: GenerateOptions & { schema: T },
     n: number,
-  ): Generation<output<T>, AnyCall, DeepPartial<input<T>>>[]
+  ): Generation<OutputOf<T>, AnyCall, DeepPartial<InputOf<T>>>[]
   samples(options: GenerateOptions, n: number): Generation[]
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
@@ -437,12 +437,14 @@ export class Engine {
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
     const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
-    const form = this.#grammars.form(choice ?? options, site)
+    const form = choice === undefined ? this.#grammars.form(options, site) : this.#grammars.calls(choice.source)
     // An answer with a form begins at once.
     const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
     const markers = wanted ? (known ?? usualMarkers) : undefined
     const prompt = choice === undefined ? make() : this.#begun(make(), choice.prefix, known)
-    const pending = form === undefined ? prompt : form.after(prompt)
+    const held = form === undefined && calls !== undefined ? heldCalls(calls.format, calls.toolbox) : undefined
+    const grammar = form ?? (held && this.#grammars.held(held, markers && reasoningPieces(markers)))
+    const pending = grammar === undefined ? prompt : grammar.after(prompt)
     const { signal, stop, ignoreEos, priority, tenant, speculation } = options
     const { askedAtMs = now(), isFirst = true, dropPrefixSpace, salt = tenant } = round
     const deadlines = isFirst ? options.deadlines : leftOf(options.deadlines, now() - askedAtMs)
@@ -456,6 +458,8 @@ export class Engine {
       const maxTokens = options.maxTokens ?? this.model.contextTokens
       const marks = marksOf(markers, calls)
       const begun = choice && { begun: choice.begun }
+      const isReasoning = markers !== undefined && endsInReasoning(text, markers)
+      const source = grammar?.source(dropPrefixSpace, isReasoning)
       const callSpec = calls && { ...calls.format.format, control: marks, tools: calls.toolbox.names, ...begun }
       const spec: Omit<RequestSpec, 'id'> = {
         mode: 'generate',
@@ -465,10 +469,10 @@ export class Engine {
         ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
         ...(speculation === 'off' && { speculation: false }),
-        ...(markers && { reasoning: { ...markers, control: marks, begun: endsInReasoning(text, markers) } }),
+        ...(markers && { reasoning: { ...markers, control: marks, begun: isReasoning } }),
         ...(callSpec && { calls: callSpec }),
         ...(dropPrefixSpace !== undefined && { dropPrefixSpace }),
-        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(dropPrefixSpace) },
+        sampling: source === undefined ? sampling : { ...sampling, grammar: source },
         salt,
         askedAtMs,
         priority,
@@ -552,6 +556,12 @@ function marksOf(
 ): [name: string, token: number][] {
   return [...new Map([...(markers?.control ?? []), ...(calls?.format.control ?? [])])]
 }
+
+/** The marks of reasoning with their control tokens. */
+const reasoningPieces = ({ open, close, control }: ReasoningMarkers) => ({
+  open: pieces(open, control),
+  close: close.map((text) => pieces(text, control)),
+})
 
 /** A later round has had its first token, and what the others left of the time. */
 function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): ParsedSampling['deadlines'] {

@@ -88,7 +88,14 @@ function build(name, definitions) {
   ]
   const steps = [
     [...configure, '-DOCTAVO_FUZZ=ON', ...definitions],
-    ['--build', place, '-j', String(availableParallelism())],
+    [
+      '--build',
+      place,
+      '-j',
+      String(availableParallelism()),
+      '--target',
+      ...targets.map(({ name }) => `octavo_fuzz_${name}`),
+    ],
   ]
   for (const args of steps) {
     const { status, stdout, stderr } = run('cmake', args)

@@ -7,6 +7,7 @@ import type { GenerateOptions, Generation, Session } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
+import * as mini from 'zod/mini'
 import { native } from '../lib/base/native.ts'
 import type { StepRecord } from '../lib/host/record/step-recorder.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
@@ -67,6 +68,13 @@ describe('an answer with a form', () => {
     const { object } = await engine.generate({ prompt: 'The fox', schema, seed: 1 }).result
     expect(object!.age).toBeLessThan(0)
     expect(object!.kind).toBe('x')
+  })
+
+  it('of zod/mini, whose types have no method for it, and of any copy of zod', async () => {
+    const schema = mini.object({ age: mini.int().check(mini.minimum(1), mini.maximum(9)) })
+    const { object } = await engine.generate({ prompt: 'The fox', schema, seed: 1 }).result
+    expectTypeOf(object).toEqualTypeOf<{ age: number } | undefined>()
+    expect(schema.safeParse(object).success).toBe(true)
   })
 
   it('that zod refuses for reasons no grammar knows is OBJECT_INVALID', async () => {

@@ -9,6 +9,7 @@ import { Engine, type GenerateOptions, OctavoError } from 'octavo'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { collect, expectIdle, thrown } from './embedded-engine.ts'
+import { renameToken, storiesVariant } from './gguf-variant.ts'
 
 const chatTemplate = readFileSync(new URL('goldens/tool-templates/hermes.jinja', import.meta.url), 'utf8')
 let engine: Engine
@@ -87,14 +88,59 @@ describe('calls of tools', () => {
       return engine.generate({ ...common, seed, topK: 0, topP: 1, temperature: 1.5, tools, toolChoice }).result
     })
     const names = new Set<string>()
+    let several = false
     for (const [seed, { text, toolCalls, finishReason }] of (await Promise.all(runs)).entries()) {
-      expect([text, finishReason, toolCalls?.length]).toEqual(['', 'toolCalls', 1])
-      const [only] = toolCalls!
-      expect(only!.invalid).toBeUndefined()
-      if (seed % 2 === 1) expect(only!.name).toBe('weather')
-      names.add(only!.name)
+      expect([text, finishReason]).toEqual(['', 'toolCalls'])
+      for (const one of toolCalls!) {
+        expect(one.invalid).toBeUndefined()
+        if (seed % 2 === 1) expect(one.name).toBe('weather')
+        names.add(one.name)
+      }
+      if (seed % 2 === 1) expect(toolCalls).toHaveLength(1)
+      several ||= toolCalls!.length > 1
     }
-    expect([...names].sort()).toEqual(['now', 'weather'])
+    expect([[...names].sort(), several]).toEqual([['now', 'weather'], true])
+  })
+
+  it('fit their schemas when the model begins one, in any batch, with drafts, too', async () => {
+    let [mark, end] = [0, 0]
+    // A model whose stories begin with a call.
+    const variant = storiesVariant((metadata) => {
+      mark = renameToken(metadata, 'Once', '<tool_call>', 3)
+      end = renameToken(metadata, 'Ġlived', '</tool_call>', 3)
+      metadata['tokenizer.chat_template'] = `{# <tool_call> #}${metadata['tokenizer.chat_template']}`
+    })
+    try {
+      await using caller = await Engine.load({ model: variant.path })
+      await using plain = await Engine.load({ model: variant.path, speculation: 'off', prefixCache: false, threads: 1 })
+      const ask = { messages: [{ role: 'user', content: 'Tell a story about a shy owl named Luna.' }] }
+      const tools = { weather: { parameters }, now: {} }
+      const greedy = await caller.generate({ ...ask, tools, temperature: 0, maxTokens: 60 }).result
+      expect(greedy.toolCalls!.length).toBeGreaterThan(0)
+      expect(greedy.toolCalls![0]!.invalid).toBeUndefined()
+      const wild = {
+        ...ask,
+        tools,
+        temperature: 1.5,
+        topK: 0,
+        topP: 1,
+        logitBias: { [mark]: 30, [end]: 29 },
+        maxTokens: 120,
+      }
+      const seeds = Array.from({ length: 8 }, (_, seed) => seed)
+      const results = await Promise.all(seeds.map((seed) => caller.generate({ ...wild, seed }).result))
+      for (const { toolCalls = [], finishReason } of results) {
+        expect(toolCalls.length).toBeGreaterThan(1)
+        const whole = finishReason === 'length' ? toolCalls.slice(0, -1) : toolCalls
+        for (const one of whole) expect(one.invalid).toBeUndefined()
+      }
+      for (const seed of seeds.slice(0, 3)) {
+        const alone = await plain.generate({ ...wild, seed }).result
+        expect([alone.text, alone.toolCalls]).toEqual([results[seed]!.text, results[seed]!.toolCalls])
+      }
+    } finally {
+      variant.remove()
+    }
   })
 
   it('are text where there are no tools, or none shall be called', async () => {

@@ -44,7 +44,9 @@ std::shared_ptr<const grammar::TokenTrie> vocabulary() {
 // Walks along allowed tokens. A mask has to allow what stepping allows, and going back to lead to the same masks.
 std::string walk(const std::shared_ptr<grammar::Automaton>& automaton, const std::uint8_t* steps, std::size_t count) {
   grammar::MaskCache masks(std::size_t{1} << 16), again(0);
-  grammar::Matcher matcher(automaton, count % 2 == 1);
+  grammar::Source source;
+  source.drop_space = count % 2 == 1;
+  grammar::Matcher matcher(automaton, source);
   for (std::size_t i = 0; i < count; ++i) {
     const grammar::Mask mask = matcher.mask(masks);
     std::vector<std::int32_t> allowed;
@@ -78,7 +80,7 @@ Outcome grammar_case(const std::uint8_t* data, std::size_t bytes) {
     const auto program = std::make_shared<const grammar::Program>(words.data(), words.size());
     return {walk(std::make_shared<grammar::Automaton>(program, tokens), data + 1, count), ""};
   } catch (const Error& error) {
-    if (error.code == Code::invalid_argument) return {"", error.what()};
+    if (error.code() == Code::invalid_argument) return {"", error.what()};
     return {std::string("an Error of another kind: ") + error.what(), ""};
   }
 }

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "error.h"
+#include "grammar/marks.h"
 
 namespace octavo::grammar {
 
@@ -47,14 +48,23 @@ int byte_kind(std::uint8_t byte) {
 
 TokenTrie::TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets,
                      std::vector<std::int32_t> end_tokens)
-    : bytes_(std::move(bytes)), offsets_(std::move(offsets)), end_tokens_(std::move(end_tokens)) {
-  if (offsets_.size() < 2 || offsets_.front() != 0 || offsets_.back() != bytes_.size() ||
-      !std::is_sorted(offsets_.begin(), offsets_.end()))
+    : given_bytes_(std::move(bytes)), given_offsets_(std::move(offsets)), end_tokens_(std::move(end_tokens)) {
+  if (given_offsets_.size() < 2 || given_offsets_.front() != 0 || given_offsets_.back() != given_bytes_.size() ||
+      !std::is_sorted(given_offsets_.begin(), given_offsets_.end()))
     throw Error(Code::invalid_argument, "offsets: expected ascending, from 0 to the number of bytes");
   for (const std::int32_t token : end_tokens_)
-    if (token < 0 || token >= size())
+    if (token < 0 || token >= static_cast<std::int32_t>(given_offsets_.size()) - 1)
       throw Error(Code::invalid_argument, "endTokens: expected tokens of the vocabulary",
                   {{"found", std::to_string(token)}});
+  offsets_.reserve(given_offsets_.size());
+  for (std::size_t t = 0; t + 1 < given_offsets_.size(); ++t) {
+    offsets_.push_back(static_cast<std::uint32_t>(bytes_.size()));
+    const auto first = given_bytes_.begin() + given_offsets_[t], last = given_bytes_.begin() + given_offsets_[t + 1];
+    const std::string control = first == last ? control_bytes(static_cast<std::int32_t>(t)) : "";
+    bytes_.insert(bytes_.end(), control.begin(), control.end());
+    if (std::find(first, last, 0xff) == last) bytes_.insert(bytes_.end(), first, last);
+  }
+  offsets_.push_back(static_cast<std::uint32_t>(bytes_.size()));
   std::vector<int> with_text, rest, characters(at(size()), 0);
   for (int t = 0; t < size(); ++t) {
     const std::ptrdiff_t length = end(t) - begin(t);
@@ -137,7 +147,8 @@ std::shared_ptr<const TokenTrie> TokenTrie::of(std::vector<std::uint8_t> bytes, 
   std::erase_if(*known, [](const auto& weak) { return weak.expired(); });
   for (const auto& weak : *known) {
     const std::shared_ptr<const TokenTrie> trie = weak.lock();
-    if (trie && trie->bytes_ == bytes && trie->offsets_ == offsets && trie->end_tokens_ == end_tokens) return trie;
+    if (trie && trie->given_bytes_ == bytes && trie->given_offsets_ == offsets && trie->end_tokens_ == end_tokens)
+      return trie;
   }
   auto made = std::make_shared<const TokenTrie>(std::move(bytes), std::move(offsets), std::move(end_tokens));
   known->push_back(made);

@@ -26,8 +26,9 @@ class TokenTrie {
     std::vector<std::uint16_t> height;  // how many of them the longest has
   };
 
-  // bytes of token t: bytes[offsets[t] .. offsets[t + 1]); tokens without bytes (control tokens) are never allowed,
-  // but for end tokens where a grammar may end. Throws invalid_argument.
+  // bytes of token t: bytes[offsets[t] .. offsets[t + 1]). Tokens without bytes, control tokens, get those of
+  // control_bytes() (marks.h), which only a grammar that asks for them by these takes; end tokens come where a grammar
+  // may end. Tokens with a byte that no text has are never allowed. Throws invalid_argument.
   TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets, std::vector<std::int32_t> end_tokens);
 
   int size() const { return static_cast<int>(offsets_.size()) - 1; }
@@ -55,6 +56,8 @@ class TokenTrie {
   Walk walk(std::vector<int> tokens);
   int plain_characters(int token) const;
 
+  std::vector<std::uint8_t> given_bytes_;  // before control tokens got any
+  std::vector<std::uint32_t> given_offsets_;
   std::vector<std::uint8_t> bytes_;
   std::vector<std::uint32_t> offsets_;
   std::vector<std::int32_t> end_tokens_;

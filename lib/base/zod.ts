@@ -3,7 +3,7 @@
  * this module is a bundle without them (scripts/bundle-zod.mjs), which loads in a fifth of the time and opens one file. What else is
  * wanted of zod is added to the list.
  */
-export type { core, input, output, ZodSafeParseResult, ZodType } from 'zod'
+export type { core, output, ZodSafeParseResult, ZodType } from 'zod'
 export {
   array,
   boolean,
@@ -16,6 +16,7 @@ export {
   record,
   strictObject,
   string,
+  toJSONSchema,
   union,
   unknown,
   ZodArray,
