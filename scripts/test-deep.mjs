@@ -49,7 +49,7 @@ const checks = [
   },
   {
     name: 'fuzz',
-    what: 'libFuzzer on GGUF files and model descriptions, half an hour, ASan + UBSan; lines of the reader that it reaches',
+    what: 'libFuzzer on GGUF files, model descriptions and compiled grammars, half an hour, ASan + UBSan; lines of the reader that it reaches',
     skip: () => (has('clang++-14') || has('clang++') ? '' : 'clang is not installed'),
     run: () => ['node', 'scripts/fuzz.mjs', '--seconds', '1800', '--coverage'],
   },

@@ -314,6 +314,13 @@ describe('the tokens are the same', () => {
     })
   })
 
+  it.each([
+    ['off', 'off' as const],
+    ['with a draft model', { drafters: ['ngram' as const, { model: 'models/octavo-stories-draft-q4_0.gguf' }] }],
+  ])('with speculation: %s', async (_, speculation) => {
+    await withEngine({ speculation }, async (other) => expect(await together(other)).toEqual(alone))
+  })
+
   it('on the reference backend', async () => {
     await withEngine({ device: 'reference' }, async (other) => {
       expect(await tokensOf([other.generate(requests[1]!)])).toEqual([alone[1]])
