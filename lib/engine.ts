@@ -55,11 +55,18 @@ import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { abortReason, onAbort } from './signals.ts'
 import { Grammars } from './structured.ts'
-import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
+import {
+  controlOf,
+  endsInReasoning,
+  type ReasoningMarkers,
+  reasoningMarkers,
+  reasoningPieces,
+  usualMarkers,
+} from './text/reasoning-markers.ts'
 import { TextService } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
-import { constraint, heldCalls, pieces } from './tools/constraint.ts'
+import { constraint, heldCalls, wholeCalls } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
 import type { AnyCall, CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
@@ -180,6 +187,9 @@ export class Engine {
    * promised, SCHEMA_UNSUPPORTED, OBJECT_INVALID, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends
    * with finishReason 'length'.
    */
+  generate<P extends Record<string, unknown>, T extends ZodLike>(
+    options: WithTools<GenerateOptions, P> & { schema: T },
+  ): Generation<OutputOf<T>, CallOf<P>, DeepPartial<InputOf<T>>>
   generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
   generate<T extends ZodLike>(
     options: GenerateOptions & { schema: T },
@@ -393,7 +403,7 @@ export class Engine {
     this.#prompts.assertTemplate(site, source)
     const { tools, continueFinalMessage } = source
     const output = this.#chatOutput(source, sampling, cacheId)
-    const calls = tools !== undefined && tools.names.length > 0 && sampling.schema === undefined
+    const calls = tools !== undefined && tools.names.length > 0
     if (!calls || continueFinalMessage) {
       const end = (result: GenerationResult | undefined, ids: readonly number[]) =>
         onEnd?.(result, result === undefined ? [] : [answerMessage(result, ids)])
@@ -437,7 +447,9 @@ export class Engine {
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
     const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
-    const form = choice === undefined ? this.#grammars.form(options, site) : this.#grammars.calls(choice.source)
+    const instead = calls && options.schema !== undefined ? wholeCalls(calls.format, calls.toolbox) : undefined
+    const form =
+      choice === undefined ? this.#grammars.form(options, site, instead) : this.#grammars.calls(choice.source)
     // An answer with a form begins at once.
     const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
     const markers = wanted ? (known ?? usualMarkers) : undefined
@@ -456,7 +468,7 @@ export class Engine {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
-      const marks = marksOf(markers, calls)
+      const marks = controlOf(markers, calls?.format)
       const begun = choice && { begun: choice.begun }
       const isReasoning = markers !== undefined && endsInReasoning(text, markers)
       const source = grammar?.source(dropPrefixSpace, isReasoning)
@@ -548,20 +560,6 @@ export class Engine {
 }
 
 const randomSeed = (): number => randomBytes(6).readUIntBE(0, 6)
-
-/** Control tokens among the marks of both: they have one list. */
-function marksOf(
-  markers: ReasoningMarkers | undefined,
-  calls: { format: KnownFormat } | undefined,
-): [name: string, token: number][] {
-  return [...new Map([...(markers?.control ?? []), ...(calls?.format.control ?? [])])]
-}
-
-/** The marks of reasoning with their control tokens. */
-const reasoningPieces = ({ open, close, control }: ReasoningMarkers) => ({
-  open: pieces(open, control),
-  close: close.map((text) => pieces(text, control)),
-})
 
 /** A later round has had its first token, and what the others left of the time. */
 function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): ParsedSampling['deadlines'] {

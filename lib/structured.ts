@@ -4,11 +4,12 @@
  */
 import { types } from 'node:util'
 import type { CallSite } from './base/call-site.ts'
+import { bytesOf, type Piece } from './base/control-bytes.ts'
 import { OctavoError } from './base/errors.ts'
 import type { NativeGrammarSource, NativeMark } from './base/native.ts'
 import * as z from './base/zod.ts'
+import type { CallsSource } from './grammar/calls.ts'
 import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
-import { bytesOf, type Piece } from './grammar/control-bytes.ts'
 import type { HeldCalls } from './tools/constraint.ts'
 import { isZod, jsonSchemaOf, type ZodLike } from './tools/value-schema.ts'
 
@@ -91,14 +92,19 @@ export class Grammars {
     this.#compile = compile
   }
 
-  /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. */
+  /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. `calls`: what may be there instead. */
   form(
     { schema, grammar }: { schema?: Schema | undefined; grammar?: GrammarOption | undefined },
     site: CallSite,
+    calls?: CallsSource,
   ): Form | undefined {
     if (schema === undefined && grammar === undefined) return undefined
     const source: GrammarSource =
-      schema !== undefined ? { kind: 'schema', text: this.#schemaText(schema, site) } : sourceOf(grammar!)
+      schema === undefined
+        ? sourceOf(grammar!)
+        : calls === undefined
+          ? { kind: 'schema', text: this.#schemaText(schema, site) }
+          : { ...calls, otherwise: this.#schemaText(schema, site) }
     return this.#form(source, schema === undefined ? undefined : (text) => read(text, schema))
   }
 

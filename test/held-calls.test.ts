@@ -4,9 +4,9 @@
  */
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { Piece } from '../lib/base/control-bytes.ts'
 import { native } from '../lib/base/native.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
-import type { Piece } from '../lib/grammar/control-bytes.ts'
 import { Grammars } from '../lib/structured.ts'
 import { unitOf } from '../lib/tools/call-format.ts'
 import { CallReader, callId } from '../lib/tools/call-reader.ts'

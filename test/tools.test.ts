@@ -143,6 +143,36 @@ describe('calls of tools', () => {
     }
   })
 
+  it('come instead of a value of a schema, or the value comes', async () => {
+    const schema = z.object({ mood: z.enum(['calm', 'cheerful']) })
+    const tools = { weather: { parameters }, now: {} }
+    const runs = Array.from({ length: 24 }, (_, seed) =>
+      engine.generate({ ...common, seed, topK: 0, topP: 1, temperature: 1.5, tools, schema }),
+    )
+    const kinds = new Set<string>()
+    for (const { result } of runs) {
+      const { object, toolCalls, finishReason, text } = await result
+      expectTypeOf(object).toEqualTypeOf<z.output<typeof schema> | undefined>()
+      kinds.add(finishReason)
+      if (finishReason === 'stop') expect([schema.safeParse(object).success, toolCalls]).toEqual([true, undefined])
+      else {
+        expect([finishReason, object, text]).toEqual(['toolCalls', undefined, ''])
+        for (const one of toolCalls!) expect(one.invalid).toBeUndefined()
+      }
+    }
+    expect([...kinds].sort()).toEqual(['stop', 'toolCalls'])
+    const answered = { ...tools, now: { execute: () => 'noon' } }
+    const { object, messages: added } = await engine.generate({
+      ...common,
+      tools: answered,
+      schema,
+      seed: 2,
+      maxRounds: 3,
+    }).result
+    expect(added!.length).toBeGreaterThan(0)
+    if (object !== undefined) expect(schema.safeParse(object).success).toBe(true)
+  })
+
   it('are text where there are no tools, or none shall be called', async () => {
     for (const more of [{}, { tools: [] }, { tools: { now: {} }, toolChoice: 'none' as const }]) {
       const result = await engine.generate({ ...common, ...more, ...says(call('now', {})) } as GenerateOptions).result

@@ -2,7 +2,7 @@
  * Calls of tools as a grammar: one of several, each behind its own marks, or several of them with marks between. What a call is beside its
  * marks is said by a schema, a document of its own.
  */
-import { bytesOf, type Piece } from './control-bytes.ts'
+import { bytesOf, type Piece } from '../base/control-bytes.ts'
 import type { Node, ProgramBuilder } from './program.ts'
 import type { Budget } from './refusal.ts'
 import { type Json, Schemas } from './schemas.ts'
@@ -10,25 +10,31 @@ import { Values } from './values.ts'
 
 export interface CallsSource {
   kind: 'calls'
+  /** Before all of them. */
+  first: Piece[]
   /** One of these; `schema` is JSON. */
   calls: { before: Piece[]; schema: string }[]
   /** Between two of several; empty: there is one. */
   between: Piece[]
   /** White space may come first. */
   space: boolean
+  /** A schema, as JSON, of what may be there instead. */
+  otherwise?: string
 }
 
 /** Calls of one answer: a weak model may not find the end. */
 const mostCalls = 16
 
-export function callsNode({ calls, between, space }: CallsSource, builder: ProgramBuilder, budget: Budget): Node {
+export function callsNode(source: CallsSource, builder: ProgramBuilder, budget: Budget): Node {
+  const { first, calls, between, space, otherwise } = source
   const pieces = (list: readonly Piece[]) => (list.length === 0 ? [] : [builder.raw(bytesOf(list))])
   const one = builder.alt(
     calls.map(({ before, schema }) => builder.seq(...pieces(before), schemaNode(schema, builder, budget))),
   )
   const body = space ? builder.seq(builder.whiteSpace, one) : one
-  if (between.length === 0) return body
-  return builder.seq(body, builder.star(builder.seq(...pieces(between), body), 0, mostCalls - 1))
+  const more = between.length === 0 ? [] : [builder.star(builder.seq(...pieces(between), body), 0, mostCalls - 1)]
+  const all = builder.seq(...pieces(first), body, ...more)
+  return otherwise === undefined ? all : builder.alt([schemaNode(otherwise, builder, budget), all])
 }
 
 /** Of a JSON Schema as text. */

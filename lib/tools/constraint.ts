@@ -5,9 +5,9 @@
  * Where marks stand between a name and its arguments, and there are several tools to choose from, the model writes name and arguments
  * as one object, which every format's reader takes. Any other answer is free until the marks of a call came, and again behind it.
  */
+import type { Piece } from '../base/control-bytes.ts'
 import type { Plain } from '../base/plain-data.ts'
-import type { GrammarSource } from '../grammar/compile.ts'
-import type { Piece } from '../grammar/control-bytes.ts'
+import type { CallsSource } from '../grammar/calls.ts'
 import type { CallSpec } from './call-format.ts'
 import type { KnownFormat } from './formats.ts'
 import type { ToolChoice } from './tool-call.ts'
@@ -17,7 +17,7 @@ export interface CallConstraint {
   /** What the prompt goes on with. */
   prefix: string
   begun: NonNullable<CallSpec['begun']>
-  source: GrammarSource
+  source: CallsSource
 }
 
 /** Of an answer that must be a call; undefined: it need not be one. */
@@ -33,18 +33,22 @@ export function constraint(
   if (wanted.length === 1 && named !== undefined) {
     const calls = [{ before: [], schema: JSON.stringify(schemaOf(only!.parameters)) }]
     const prefix = named.replace('{name}', () => only!.name)
-    return { prefix, begun: { tool: only!.name }, source: { kind: 'calls', calls, between: [], space: false } }
+    return {
+      prefix,
+      begun: { tool: only!.name },
+      source: { kind: 'calls', first: [], calls, between: [], space: false },
+    }
   }
   const calls = wanted.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
   const more = choice === 'required' ? pieces(between, control) : []
-  return { prefix: any, begun: {}, source: { kind: 'calls', calls, between: more, space: false } }
+  return { prefix: any, begun: {}, source: { kind: 'calls', first: [], calls, between: more, space: false } }
 }
 
 /** What holds from marks on. */
 export interface HeldCalls {
   /** Any of them. */
   marks: Piece[][]
-  source: GrammarSource
+  source: CallsSource
 }
 
 /** Of an answer that may call or not; undefined: its calls begin with nothing that is certain, or are no JSON. */
@@ -57,14 +61,32 @@ export function heldCalls({ format, control }: KnownFormat, { tools }: Toolbox):
     const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, force.key) }))
     // Several calls may come as a list, of which the first one begins.
     const listed = calls.map((call) => ({ ...call, before: ['['] }))
-    return { marks, source: { kind: 'calls', calls: [...calls, ...listed], between: [], space: true } }
+    return { marks, source: { kind: 'calls', first: [], calls: [...calls, ...listed], between: [], space: true } }
   }
   const behind = force.named.split('{name}')[1]!
   const calls = list.map(({ name, parameters }) => ({
     before: pieces(name + behind, control),
     schema: JSON.stringify(schemaOf(parameters)),
   }))
-  return { marks, source: { kind: 'calls', calls, between: [], space: false } }
+  return { marks, source: { kind: 'calls', first: [], calls, between: [], space: false } }
+}
+
+/** Of an answer that has another form where it calls nothing: a call and its marks. */
+export function wholeCalls({ format, control }: KnownFormat, { tools }: Toolbox): CallsSource {
+  const { any, named, key, between = '' } = format.force
+  const list = [...tools.values()]
+  if (named !== undefined) {
+    const calls = list.map(({ name, parameters }) => ({
+      before: pieces(
+        named.replace('{name}', () => name),
+        control,
+      ),
+      schema: JSON.stringify(schemaOf(parameters)),
+    }))
+    return { kind: 'calls', first: [], calls, between: [], space: false }
+  }
+  const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
+  return { kind: 'calls', first: pieces(any, control), calls, between: pieces(between, control), space: false }
 }
 
 /** A text in which names of control tokens are such. */

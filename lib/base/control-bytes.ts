@@ -1,6 +1,6 @@
 /**
- * Texts in which control tokens stand, as bytes: a control token is five that no text has, which cpp/grammar/marks.h (control_bytes) gives
- * to the token, too.
+ * Texts in which control tokens stand, as bytes: a control token, which has no text, is five that no text has. cpp/grammar/marks.h
+ * (control_bytes) gives them to the token, too.
  */
 
 /** A text, or a control token. */
