@@ -180,6 +180,12 @@ const checks = [
     run: () => ['node', 'test/deep/speculation.mjs', '--model', smol, '--prompts', '12', '--seed', '2'],
   },
   {
+    name: 'grammar-random',
+    deep: true,
+    what: '500 random schemas: random walks under their masks, changed answers and masks against ajv and stepping',
+    run: () => ['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/grammar-random.test.ts'],
+  },
+  {
     name: 'typed-answers-smollm2',
     what: 'SmolLM2-135M at temperature 1.5 under 500 random schemas, twice each: finished answers against ajv',
     skip: needsSmol,
