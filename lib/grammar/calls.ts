@@ -16,8 +16,8 @@ export interface CallsSource {
   calls: { before: Piece[]; schema: string }[]
   /** Between two of several; empty: there is one. */
   between: Piece[]
-  /** White space may come first. */
-  space: boolean
+  /** White space may come first, and several may come as a list. */
+  free: boolean
   /** A schema, as JSON, of what may be there instead. */
   otherwise?: string
 }
@@ -26,15 +26,22 @@ export interface CallsSource {
 const mostCalls = 16
 
 export function callsNode(source: CallsSource, builder: ProgramBuilder, budget: Budget): Node {
-  const { first, calls, between, space, otherwise } = source
+  const { first, calls, between, free, otherwise } = source
   const pieces = (list: readonly Piece[]) => (list.length === 0 ? [] : [builder.raw(bytesOf(list))])
   const one = builder.alt(
     calls.map(({ before, schema }) => builder.seq(...pieces(before), schemaNode(schema, builder, budget))),
   )
-  const body = space ? builder.seq(builder.whiteSpace, one) : one
+  const body = free ? builder.seq(builder.whiteSpace, builder.alt([one, listOf(one, builder)])) : one
   const more = between.length === 0 ? [] : [builder.star(builder.seq(...pieces(between), body), 0, mostCalls - 1)]
   const all = builder.seq(...pieces(first), body, ...more)
   return otherwise === undefined ? all : builder.alt([schemaNode(otherwise, builder, budget), all])
+}
+
+function listOf(one: Node, builder: ProgramBuilder): Node {
+  const [open, comma, close] = [builder.bytes('['), builder.bytes(','), builder.bytes(']')]
+  const space = builder.whiteSpace
+  const more = builder.star(builder.seq(comma, space, one), 0, mostCalls - 1)
+  return builder.seq(open, space, one, more, space, close)
 }
 
 /** Of a JSON Schema as text. */

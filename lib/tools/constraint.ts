@@ -36,12 +36,12 @@ export function constraint(
     return {
       prefix,
       begun: { tool: only!.name },
-      source: { kind: 'calls', first: [], calls, between: [], space: false },
+      source: { kind: 'calls', first: [], calls, between: [], free: false },
     }
   }
   const calls = wanted.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
   const more = choice === 'required' ? pieces(between, control) : []
-  return { prefix: any, begun: {}, source: { kind: 'calls', first: [], calls, between: more, space: false } }
+  return { prefix: any, begun: {}, source: { kind: 'calls', first: [], calls, between: more, free: false } }
 }
 
 /** What holds from marks on. */
@@ -59,16 +59,14 @@ export function heldCalls({ format, control }: KnownFormat, { tools }: Toolbox):
   const list = [...tools.values()]
   if (body === 'json' || force.named === undefined) {
     const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, force.key) }))
-    // Several calls may come as a list, of which the first one begins.
-    const listed = calls.map((call) => ({ ...call, before: ['['] }))
-    return { marks, source: { kind: 'calls', first: [], calls: [...calls, ...listed], between: [], space: true } }
+    return { marks, source: { kind: 'calls', first: [], calls, between: [], free: true } }
   }
   const behind = force.named.split('{name}')[1]!
   const calls = list.map(({ name, parameters }) => ({
     before: pieces(name + behind, control),
     schema: JSON.stringify(schemaOf(parameters)),
   }))
-  return { marks, source: { kind: 'calls', first: [], calls, between: [], space: false } }
+  return { marks, source: { kind: 'calls', first: [], calls, between: [], free: false } }
 }
 
 /** Of an answer that has another form where it calls nothing: a call and its marks. */
@@ -83,10 +81,10 @@ export function wholeCalls({ format, control }: KnownFormat, { tools }: Toolbox)
       ),
       schema: JSON.stringify(schemaOf(parameters)),
     }))
-    return { kind: 'calls', first: [], calls, between: [], space: false }
+    return { kind: 'calls', first: [], calls, between: [], free: false }
   }
   const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
-  return { kind: 'calls', first: pieces(any, control), calls, between: pieces(between, control), space: false }
+  return { kind: 'calls', first: pieces(any, control), calls, between: pieces(between, control), free: false }
 }
 
 /** A text in which names of control tokens are such. */
