@@ -472,7 +472,7 @@ SamplerParams grammar_sampler(int prompt) {
   p.temperature = 1.5f;
   p.prompt_length = prompt;
   p.vocabulary = sample_tokens()->size();
-  p.grammar = std::make_shared<Source>(Source{"sample", sample_program()});
+  p.grammar = std::make_shared<Source>(Source{"sample", sample_program(), false, {}, false});
   return p;
 }
 
