@@ -42,6 +42,7 @@ export type {
   ToolUseOptions,
   TurnOptions,
 } from './options.ts'
+export type { DeepPartial } from './partial-json.ts'
 export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'

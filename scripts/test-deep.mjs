@@ -49,7 +49,7 @@ const checks = [
   },
   {
     name: 'fuzz',
-    what: 'libFuzzer on GGUF files and model descriptions, half an hour, ASan + UBSan; lines of the reader that it reaches',
+    what: 'libFuzzer on GGUF files, model descriptions and compiled grammars, half an hour, ASan + UBSan; lines of the reader that it reaches',
     skip: () => (has('clang++-14') || has('clang++') ? '' : 'clang is not installed'),
     run: () => ['node', 'scripts/fuzz.mjs', '--seconds', '1800', '--coverage'],
   },
@@ -178,6 +178,23 @@ const checks = [
     what: '12 prompts x 5 kinds of sampling x 5 kinds of speculation on SmolLM2-135M, likewise',
     skip: needsSmol,
     run: () => ['node', 'test/deep/speculation.mjs', '--model', smol, '--prompts', '12', '--seed', '2'],
+  },
+  {
+    name: 'grammar-random',
+    deep: true,
+    what: '500 random schemas: random walks under their masks, changed answers and masks against ajv and stepping',
+    run: () => ['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/grammar-random.test.ts'],
+  },
+  {
+    name: 'typed-answers-smollm2',
+    what: 'SmolLM2-135M at temperature 1.5 under 500 random schemas, twice each: finished answers against ajv',
+    skip: needsSmol,
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', smol],
+  },
+  {
+    name: 'typed-answers-random',
+    what: 'random weights, likewise',
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', 'synthetic:smollm2-135m'],
   },
   {
     name: 'oracle-smollm2',

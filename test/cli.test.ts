@@ -1,9 +1,10 @@
 /** The `octavo` command as a user starts it: separate processes, their stdout, stderr and exit codes. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
@@ -134,6 +135,54 @@ describe('octavo run', { timeout: 30_000 }, () => {
     expect(cut.code).toBe(130)
     expect(cut.stdout.length).toBeLessThan(whole.stdout.length)
     expect(whole.stdout.startsWith(cut.stdout.replace(/\n$/, ''))).toBe(true)
+  })
+})
+
+describe('octavo run --schema', { timeout: 30_000 }, () => {
+  it('holds the answer to a JSON Schema, or to what a module exports', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    try {
+      const path = (name: string) => join(folder, name)
+      const schema = {
+        type: 'object',
+        properties: { name: { type: 'string', maxLength: 10 }, wise: { type: 'boolean' } },
+        required: ['name', 'wise'],
+        additionalProperties: false,
+      }
+      const zod = pathToFileURL(createRequire(import.meta.url).resolve('zod')).href
+      await writeFile(path('owl.json'), JSON.stringify(schema))
+      await writeFile(
+        path('owl.mjs'),
+        `import * as z from '${zod}'\nexport default z.object({ name: z.string().max(10), wise: z.boolean().default(true) })\n`,
+      )
+      await writeFile(path('broken.json'), '{')
+      await writeFile(
+        path('unsupported.json'),
+        '{ "type": "array", "items": { "type": "string" }, "uniqueItems": true }',
+      )
+      const run = (file: string, ...more: string[]) =>
+        octavo(['run', 'stories', 'An owl as JSON:', '--raw', '--seed', '1', '--schema', path(file), ...more])
+      const plain = await run('owl.json')
+      expect([plain.code, JSON.parse(plain.stdout)]).toEqual([
+        0,
+        { name: expect.any(String), wise: expect.any(Boolean) },
+      ])
+      const typed = await run('owl.mjs', '--json')
+      const { object, text } = JSON.parse(typed.stdout)
+      expect([typed.code, object]).toEqual([0, { wise: true, ...JSON.parse(text) }])
+      const cut = JSON.parse((await run('owl.json', '--json', '-n', '5')).stdout)
+      expect([cut.finishReason, cut.object, typeof cut.partial]).toEqual(['length', undefined, 'object'])
+      const fails = async (file: string) => {
+        const { code, stderr } = await run(file)
+        return [code, stderr]
+      }
+      expect(await fails('nowhere.json')).toEqual([1, expect.stringContaining('No such file')])
+      expect(await fails('nowhere.mjs')).toEqual([1, expect.stringContaining('No such file')])
+      expect(await fails('broken.json')).toEqual([1, expect.stringContaining('expected JSON in')])
+      expect(await fails('unsupported.json')).toEqual([1, expect.stringContaining('uniqueItems')])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })
 

@@ -16,6 +16,7 @@ export {
   record,
   strictObject,
   string,
+  toJSONSchema,
   union,
   unknown,
   ZodArray,
