@@ -24,6 +24,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
     rooms: [
       ['cli', 'lib/cli/'],
       ['load', 'lib/load/'],
+      ['server', 'lib/server/'],
       ['adapters', 'lib/adapters/', 'lib/adapters/ai-sdk/', 'lib/adapters/langchain/'],
       ['api', 'lib/'],
       ['host', 'lib/host/'],

@@ -1,0 +1,126 @@
+/**
+ * What all routes stand on: models, keys, tenants, what is told to metrics, traces and logs, and how the service ends: requests that were
+ * accepted are answered, others are sent away.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Outcome } from './asked.ts'
+import { HttpError } from './errors.ts'
+import { Keys } from './keys.ts'
+import { Metrics } from './metrics.ts'
+import { Models } from './models.ts'
+import type { CheckedService } from './options.ts'
+import { type Tenant, Tenants } from './tenants.ts'
+import { Tracing } from './tracing.ts'
+
+/** What is known of a request. */
+export interface About {
+  tenant: Tenant
+  outcome: Outcome
+}
+
+/** Milliseconds without progress after which a client that does not read is given up; the engine's default for its readers. */
+const slowMs = 60_000
+
+export class Service {
+  readonly options: CheckedService
+  readonly models: Models
+  readonly keys: Keys
+  readonly tenants: Tenants
+  readonly metrics: Metrics | undefined
+  readonly tracing: Tracing | undefined
+  readonly slowMs = slowMs
+  readonly #abouts = new WeakMap<FastifyRequest, About>()
+  #active = 0
+  #isDraining = false
+  #onIdle: (() => void) | undefined
+
+  static async create(options: CheckedService): Promise<Service> {
+    return new Service(options, await Tracing.create())
+  }
+
+  private constructor(options: CheckedService, tracing: Tracing | undefined) {
+    this.options = options
+    this.keys = new Keys(options.keys)
+    this.tenants = new Tenants(options.tenants)
+    this.models = new Models(options, { tenants: this.tenants.weights() })
+    this.metrics = options.metrics === 'off' ? undefined : new Metrics(this.models)
+    this.tracing = tracing
+  }
+
+  get defaults() {
+    return this.options.defaults
+  }
+
+  get logContent(): boolean {
+    return this.options.logContent
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining
+  }
+
+  /** Of a request whose key was looked at. */
+  of(request: FastifyRequest): About {
+    return this.#abouts.get(request)!
+  }
+
+  /** A request came. Its end is noted when its connection is done with it, however that comes. */
+  accept(request: FastifyRequest, reply: FastifyReply): void {
+    if (this.#isDraining) {
+      reply.header('connection', 'close')
+      throw new HttpError(503, 'overloaded_error', 'The server is going down.', {
+        code: 'draining',
+        retryAfterMs: 1000,
+      })
+    }
+    this.#active++
+    const startedMs = performance.now()
+    reply.raw.once('close', () => {
+      this.#active--
+      this.#note(request, reply, performance.now() - startedMs)
+      if (this.#isDraining) reply.raw.socket?.destroySoon()
+      if (this.#active === 0) this.#onIdle?.()
+    })
+  }
+
+  /** Who asks. Throws a 401. */
+  async identify(request: FastifyRequest): Promise<Tenant> {
+    const tenant = this.tenants.of(await this.keys.tenantOf(request.headers))
+    this.#abouts.set(request, { tenant, outcome: {} })
+    return tenant
+  }
+
+  /** Resolves when no request runs; none is accepted from now on. */
+  drain(): Promise<void> {
+    this.#isDraining = true
+    return new Promise((resolve) => {
+      this.#onIdle = resolve
+      if (this.#active === 0) resolve()
+    })
+  }
+
+  close(): Promise<void> {
+    return this.models.close()
+  }
+
+  /** What a client is not told. */
+  noteError(request: FastifyRequest, error: unknown): void {
+    request.log.error({ err: error }, 'error')
+  }
+
+  #note(request: FastifyRequest, reply: FastifyReply, ms: number): void {
+    const route = request.routeOptions.url ?? 'none'
+    const status = reply.raw.writableFinished || reply.raw.headersSent ? reply.raw.statusCode : 499
+    this.metrics?.responded(route, reply.raw.writableFinished ? status : 499)
+    const { tenant, outcome } = this.#abouts.get(request) ?? {}
+    const isComplete = reply.raw.writableFinished
+    const about = {
+      method: request.method,
+      route,
+      status,
+      ...(!isComplete && { gone: true }),
+      ms: Math.round(ms * 10) / 10,
+    }
+    request.log.info({ ...about, ...(tenant && { tenant: tenant.name }), ...outcome }, 'request')
+  }
+}
