@@ -76,6 +76,7 @@ class Run {
     response.once('close', cancel)
     try {
       this.#generations = this.#asked.start()
+      for (const { result } of this.#generations) result.catch(() => this.#abandonBlocked())
       const results = await Promise.all(this.#generations.map((_, index) => this.#read(index)))
       if (response.destroyed) throw gone()
       this.#service.metrics?.ended(model.name, results, { n, maxTokens: options.maxTokens })
@@ -93,6 +94,7 @@ class Run {
     const { model, format } = this.#asked
     const timer = this.#service.metrics?.timer(model.name)
     for await (const part of generation) {
+      if (this.#reply.raw.destroyed) throw gone()
       const count = part.tokens.length + (part.reasoningTokens?.length ?? 0)
       this.tokens += count
       timer?.tokens(count)
@@ -115,6 +117,11 @@ class Run {
     const { format } = this.#asked
     const text = format.end(index, result)
     return events.send(events.isOpen ? text : format.open() + text)
+  }
+
+  /** One that failed because its client does not read will not tell it so. */
+  #abandonBlocked(): void {
+    if (this.#events?.isBlocked) this.#events.abandon()
   }
 
   #cancel(): void {

@@ -13,6 +13,7 @@ import {
   formOf,
   formShape,
   missing,
+  mostLogprobs,
   readBody,
   samplingOf,
   samplingShape,
@@ -26,7 +27,7 @@ export const chatShape = {
   ...samplingShape,
   ...formShape,
   logprobs: z.boolean().optional(),
-  top_logprobs: z.int().min(0).max(100).optional(),
+  top_logprobs: z.int().min(0).max(mostLogprobs).optional(),
   tool_choice: z
     .union(
       [
@@ -204,8 +205,8 @@ class ChatFormat implements AnswerFormat {
 
   #logprobs(logprobs: TokenLogprob[]): object {
     const entry = (token: number, logprob: number) => {
-      const { text, bytes } = this.#model.engine.token(token)
-      return { token: text, logprob: finite(logprob), bytes: [...bytes] }
+      const { text, bytes } = this.#model.token(token)
+      return { token: text, logprob: finite(logprob), bytes }
     }
     return {
       content: logprobs.map(({ token, logprob, top }) => ({

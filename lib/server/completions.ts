@@ -7,7 +7,7 @@ import { type AnswerFormat, newId, usageBody, usageOf } from './asked.ts'
 import { finishReasons, finite } from './chat.ts'
 import type { HttpError } from './errors.ts'
 import { event } from './event-stream.ts'
-import { commonShape, formOf, formShape, missing, readBody, samplingOf, samplingShape } from './fields.ts'
+import { commonShape, formOf, formShape, missing, mostLogprobs, readBody, samplingOf, samplingShape } from './fields.ts'
 import type { ServedModel } from './models.ts'
 import type { Service } from './service.ts'
 
@@ -30,7 +30,7 @@ export const completionShape = {
   ),
   ...samplingShape,
   ...formShape,
-  logprobs: z.int().min(0).max(100).optional(),
+  logprobs: z.int().min(0).max(mostLogprobs).optional(),
   echo: z.boolean().default(false),
   best_of: z.int().optional(),
   suffix: z.string().optional(),
@@ -158,7 +158,7 @@ class CompletionFormat implements AnswerFormat {
 
   #logprobs(index: number, logprobs: TokenLogprob[] | undefined): object | null {
     if (logprobs === undefined) return null
-    const textOf = (token: number) => this.#model.engine.token(token).text
+    const textOf = (token: number) => this.#model.token(token).text
     const tokens = logprobs.map(({ token }) => textOf(token))
     let offset = this.#offsets.get(index) ?? 0
     const text_offset = tokens.map((text) => {

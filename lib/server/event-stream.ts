@@ -17,6 +17,7 @@ export class EventStream {
   #isOpen = false
   #isQuiet = true
   #timer: NodeJS.Timeout
+  #slow: Promise<void> | undefined
 
   constructor(reply: FastifyReply, slowMs: number) {
     this.#reply = reply
@@ -35,15 +36,9 @@ export class EventStream {
   send(events: string): Promise<void> | undefined {
     this.#open()
     this.#isQuiet = false
-    if (events === '' || this.#response.write(events)) return undefined
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#response.off('drain', done).off('close', done)
-        resolve()
-      }
-      this.#response.on('drain', done).on('close', done)
-      if (this.#response.destroyed) done()
-    })
+    if (events === '' || this.#response.write(events) || this.#response.destroyed) return undefined
+    this.#slow ??= this.#untilRead()
+    return this.#slow
   }
 
   end(events: string): void {
@@ -55,6 +50,28 @@ export class EventStream {
   /** Nothing is sent after all: the reply is Fastify's again. */
   leave(): void {
     clearInterval(this.#timer)
+  }
+
+  /** Whether the client has not taken what it was sent. */
+  get isBlocked(): boolean {
+    return this.#slow !== undefined
+  }
+
+  /** The client is given up. */
+  abandon(): void {
+    this.#response.destroy()
+  }
+
+  #untilRead(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#response.off('drain', done).off('close', done)
+        this.#slow = undefined
+        resolve()
+      }
+      if (this.#response.destroyed) done()
+      else this.#response.on('drain', done).on('close', done)
+    })
   }
 
   #open(): void {

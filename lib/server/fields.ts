@@ -43,6 +43,9 @@ const object = (expected: string) =>
 const list = (expected: string) => z.custom<unknown[]>(Array.isArray, expected)
 const anything = z.unknown().optional()
 
+/** Of OpenAI's API. Every token of an answer costs so many entries. */
+export const mostLogprobs = 20
+
 /** Of every request. */
 export const commonShape = {
   model: z.string().optional(),

@@ -125,6 +125,15 @@ export class Metrics {
           })
         },
       })
+    new Gauge({
+      ...{ name: 'octavo:tenant_weight', help: 'Weight of a tenant.', labelNames: [...names, 'tenant'], registers },
+      collect() {
+        forEach((engine, model) => {
+          for (const [tenant, { weight }] of Object.entries(engine.stats().tenants))
+            this.set({ ...labels(model), tenant }, weight)
+        })
+      },
+    })
     const reason = { labelNames: [...names, 'finished_reason'], registers }
     this.#success = new Counter({ name: 'vllm:request_success_total', help: 'Requests that were answered.', ...reason })
     const route = { labelNames: ['route', 'status'], registers }

@@ -16,6 +16,8 @@ export interface ServedModel {
   readonly engine: Engine
   /** Of what its answers depend on, as far as it is the service's. */
   readonly fingerprint: string
+  /** What an id spells. */
+  readonly token: (id: number) => { text: string; bytes: number[] }
 }
 
 export interface ModelState {
@@ -110,7 +112,7 @@ export class Models {
           ? option
           : await Engine.load({ ...shared, ...loadOptions(option), signal: this.#off.signal })
         const { name, engine } = entry
-        entry.served = { name, engine, fingerprint: fingerprint(engine) }
+        entry.served = { name, engine, fingerprint: fingerprint(engine), token: tokensOf(engine) }
       } catch (error) {
         entry.error = this.#off.signal.aborted ? error : toOctavoError(error)
         throw entry.error
@@ -134,6 +136,19 @@ function ownAliases(option: ModelOption): string[] {
 
 /** Of whatever copy of octavo. */
 export const isEngine = (value: unknown): value is Engine => typeof (value as Partial<Engine>)?.generate === 'function'
+
+/** A table that fills as ids are asked for. */
+function tokensOf(engine: Engine): ServedModel['token'] {
+  const known = new Map<number, ReturnType<ServedModel['token']>>()
+  return (id) => {
+    const entry = known.get(id)
+    if (entry !== undefined) return entry
+    const { text, bytes } = engine.token(id)
+    const made = { text, bytes: [...bytes] }
+    known.set(id, made)
+    return made
+  }
+}
 
 function fingerprint({ model }: Engine): string {
   const { name, architecture, fileBytes, parameters, weightFormat } = model

@@ -67,7 +67,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
 const exposed = ['x-request-id', 'x-octavo-warning', 'retry-after', 'retry-after-ms']
 
 function createApp({ logger, limits, tls, bodyLimit }: CheckedServer): FastifyInstance {
-  const http = { maxHeaderSize: limits.headerBytes, headersTimeout: limits.headersMs, requestTimeout: limits.requestMs }
+  const { headerBytes, headersMs, requestMs } = limits
+  const http = {
+    ...{ maxHeaderSize: headerBytes, headersTimeout: headersMs, requestTimeout: requestMs },
+    // Node looks for late ones every 30 s otherwise.
+    connectionsCheckingInterval: Math.max(50, Math.min(headersMs, requestMs) / 10),
+  }
   return fastify({
     ...loggerOptions(logger),
     ...{ bodyLimit, requestTimeout: limits.requestMs, keepAliveTimeout: limits.keepAliveMs },
