@@ -427,6 +427,31 @@ describe('what is refused', () => {
   })
 })
 
+describe('/openapi.json', () => {
+  it('describes every route, with schemas that bodies meet', async () => {
+    const { paths, components, openapi } = (await get(`${server.url}/openapi.json`)).body
+    expect([openapi, Object.keys(components.schemas)]).toEqual(['3.1.0', ['Error']])
+    expect(Object.keys(paths).sort()).toEqual([
+      ...['/detokenize', '/health', '/metrics', '/ready', '/tokenize'],
+      ...['/v1/chat/completions', '/v1/completions', '/v1/models', '/v1/responses'],
+    ])
+    const { default: Ajv2020 } = await import('ajv/dist/2020.js')
+    const check = (path: string) =>
+      new (Ajv2020 as unknown as typeof Ajv2020.default)({ strict: true, allowUnionTypes: true }).compile(
+        paths[path].post.requestBody.content['application/json'].schema,
+      )
+    const isChat = check('/v1/chat/completions')
+    const format = { type: 'json_schema', json_schema: { name: 'x', schema: true } }
+    expect(isChat({ ...chat, temperature: 1, stop: ['a'], tools: [], response_format: format, new_field: 1 })).toBe(
+      true,
+    )
+    for (const wrong of [{ ...chat, temperature: 'x' }, { model: 'stories' }, { ...chat, n: 0 }])
+      expect(isChat(wrong)).toBe(false)
+    expect(check('/v1/responses')({ input: 'x', text: { format: { type: 'text' } } })).toBe(true)
+    expect(check('/tokenize')({ prompt: 'x' })).toBe(true)
+  })
+})
+
 describe('models', () => {
   it('are listed with their aliases, and answer to both', async () => {
     const { data } = (await get(`${server.url}/v1/models`)).body

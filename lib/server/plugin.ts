@@ -8,7 +8,9 @@ import { CallSite } from '../base/call-site.ts'
 import { chat } from './chat.ts'
 import { completions } from './completions.ts'
 import { errorBody, HttpError, httpError, retryHeaders } from './errors.ts'
+import { openApi } from './openapi.ts'
 import { type ServiceOptions, serviceSchema } from './options.ts'
+import { responses } from './responses.ts'
 import { Service } from './service.ts'
 import { health, listModels, metricsText, oneModel, ready } from './status.ts'
 import { detokenize, tokenize } from './texts.ts'
@@ -19,11 +21,13 @@ type Handler = (service: Service, request: FastifyRequest, reply: FastifyReply) 
 const routes: { method: 'GET' | 'POST'; url: string; handler: Handler; who?: 'open' | 'admin' }[] = [
   { method: 'GET', url: '/health', handler: health, who: 'open' },
   { method: 'GET', url: '/ready', handler: ready, who: 'open' },
+  { method: 'GET', url: '/openapi.json', handler: ({ keys }) => openApi(keys.required), who: 'open' },
   { method: 'GET', url: '/metrics', handler: metricsText, who: 'admin' },
   { method: 'GET', url: '/v1/models', handler: listModels },
   { method: 'GET', url: '/v1/models/*', handler: oneModel },
   { method: 'POST', url: '/v1/chat/completions', handler: chat },
   { method: 'POST', url: '/v1/completions', handler: completions },
+  { method: 'POST', url: '/v1/responses', handler: responses },
   { method: 'POST', url: '/tokenize', handler: tokenize },
   { method: 'POST', url: '/detokenize', handler: detokenize },
 ]
