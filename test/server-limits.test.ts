@@ -75,7 +75,7 @@ describe('keys', () => {
     expect((await ask('k-none', 'small')).status).toBe(401)
     expect((await get(url('/metrics'), bearer('k-small'))).body.error).toMatchObject({ code: 'forbidden' })
     const { body } = await get(url('/metrics'), bearer('k-admin'))
-    expect(body).toMatch(/octavo:tenant_requests_total\{model_name="small",engine="0",tenant="small"\} 1/)
+    expect(body).toMatch(/octavo_tenant_requests_total\{model_name="small",engine="0",tenant="small"\} 1/)
     await server.close()
   })
 

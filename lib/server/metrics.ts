@@ -1,6 +1,6 @@
 /**
  * What Prometheus is told, by the names, labels and buckets of vLLM, so that dashboards and gateways made for it work; what it has no name
- * for begins with `octavo:`. Counts of an engine are read when they are asked for; times are observed when tokens come and requests end.
+ * for begins with `octavo_`. Counts of an engine are read when they are asked for; times are observed when tokens come and requests end.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Engine, EngineStats, GenerationResult } from '../index.ts'
@@ -50,11 +50,11 @@ const gauges: [string, string, (stats: EngineStats) => number][] = [
   ['vllm:num_requests_waiting', 'Requests that wait.', ({ requests }) => requests.waiting],
   ['vllm:kv_cache_usage_perc', 'Share of the KV cache in use; 1 is all of it.', kvUsage],
   ['vllm:gpu_cache_usage_perc', 'The older name of vllm:kv_cache_usage_perc.', kvUsage],
-  ['octavo:kv_blocks', 'Blocks of the KV cache.', ({ kv }) => kv.totalBlocks],
-  ['octavo:kv_blocks_cached', 'Blocks that no request holds and that may be found again.', ({ kv }) => kv.cachedBlocks],
-  ['octavo:num_requests_paused', 'Requests whose reader is slow.', ({ requests }) => requests.paused],
-  ['octavo:queue_tokens', 'Tokens that requests that wait lack.', ({ queue }) => queue.tokens],
-  ['octavo:queue_drain_seconds', 'Estimate of the time until what waits is done.', ({ queue }) => queue.drainMs / 1000],
+  ['octavo_kv_blocks', 'Blocks of the KV cache.', ({ kv }) => kv.totalBlocks],
+  ['octavo_kv_blocks_cached', 'Blocks that no request holds and that may be found again.', ({ kv }) => kv.cachedBlocks],
+  ['octavo_num_requests_paused', 'Requests whose reader is slow.', ({ requests }) => requests.paused],
+  ['octavo_queue_tokens', 'Tokens that requests that wait lack.', ({ queue }) => queue.tokens],
+  ['octavo_queue_drain_seconds', 'Estimate of the time until what waits is done.', ({ queue }) => queue.drainMs / 1000],
 ]
 const counters: [string, string, (stats: EngineStats) => number][] = [
   ['vllm:num_preemptions_total', 'Requests whose place was taken.', ({ preemptions }) => preemptions],
@@ -66,16 +66,16 @@ const counters: [string, string, (stats: EngineStats) => number][] = [
   ['vllm:gpu_prefix_cache_hits_total', 'The older name.', ({ cachedTokens }) => cachedTokens],
   ['vllm:spec_decode_num_draft_tokens_total', 'Guesses that were computed.', ({ drafts }) => drafts.proposed],
   ['vllm:spec_decode_num_accepted_tokens_total', 'Guesses that were right.', ({ drafts }) => drafts.accepted],
-  ['octavo:steps_total', 'Steps of the engine.', ({ steps }) => steps],
-  ['octavo:refused_overloaded_total', 'Requests that found the queue full.', ({ refused }) => refused.overloaded],
-  ['octavo:refused_deadline_total', 'Requests that could not be in time.', ({ refused }) => refused.deadline],
-  ['octavo:refused_consumer_total', 'Requests that nobody read.', ({ refused }) => refused.consumer],
+  ['octavo_steps_total', 'Steps of the engine.', ({ steps }) => steps],
+  ['octavo_refused_overloaded_total', 'Requests that found the queue full.', ({ refused }) => refused.overloaded],
+  ['octavo_refused_deadline_total', 'Requests that could not be in time.', ({ refused }) => refused.deadline],
+  ['octavo_refused_consumer_total', 'Requests that nobody read.', ({ refused }) => refused.consumer],
 ]
 /** Of each tenant. */
 const tenantCounters = [
-  ['octavo:tenant_requests_total', 'Requests of a tenant.', 'requests'],
-  ['octavo:tenant_prompt_tokens_total', 'Prompt tokens of a tenant.', 'promptTokens'],
-  ['octavo:tenant_generation_tokens_total', 'Generated tokens of a tenant.', 'generatedTokens'],
+  ['octavo_tenant_requests_total', 'Requests of a tenant.', 'requests'],
+  ['octavo_tenant_prompt_tokens_total', 'Prompt tokens of a tenant.', 'promptTokens'],
+  ['octavo_tenant_generation_tokens_total', 'Generated tokens of a tenant.', 'generatedTokens'],
 ] as const
 
 function kvUsage({ kv }: EngineStats): number {
@@ -126,7 +126,7 @@ export class Metrics {
         },
       })
     new Gauge({
-      ...{ name: 'octavo:tenant_weight', help: 'Weight of a tenant.', labelNames: [...names, 'tenant'], registers },
+      ...{ name: 'octavo_tenant_weight', help: 'Weight of a tenant.', labelNames: [...names, 'tenant'], registers },
       collect() {
         forEach((engine, model) => {
           for (const [tenant, { weight }] of Object.entries(engine.stats().tenants))
@@ -137,7 +137,7 @@ export class Metrics {
     const reason = { labelNames: [...names, 'finished_reason'], registers }
     this.#success = new Counter({ name: 'vllm:request_success_total', help: 'Requests that were answered.', ...reason })
     const route = { labelNames: ['route', 'status'], registers }
-    this.#http = new Counter({ name: 'octavo:http_requests_total', help: 'Requests by route and status.', ...route })
+    this.#http = new Counter({ name: 'octavo_http_requests_total', help: 'Requests by route and status.', ...route })
   }
 
   get contentType(): string {
