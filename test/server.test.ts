@@ -521,6 +521,18 @@ describe('a client that goes away', () => {
       await until(() => engine.stats().requests.running === 0)
     }
   })
+
+  it('with requests that wait behind another on its connection ends them, too', async () => {
+    const other = await serve({ models: { stories: engine } })
+    const { socket } = await dial(other.url)
+    const one = httpRequest('/v1/chat/completions', { ...endless, stream: true })
+    socket.write(one + one + one)
+    await until(() => engine.stats().requests.running === 3)
+    socket.destroy()
+    await until(() => engine.stats().requests.running === 0)
+    // It would wait for those that it believes to run.
+    await other.close()
+  })
 })
 
 it('mounts in applications that exist', async () => {

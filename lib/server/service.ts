@@ -74,6 +74,7 @@ export class Service {
       })
     }
     this.#active++
+    closeWhileQueued(request, reply)
     const startedMs = performance.now()
     reply.raw.once('close', () => {
       this.#active--
@@ -123,4 +124,20 @@ export class Service {
     }
     request.log.info({ ...about, ...(tenant && { tenant: tenant.name }), ...outcome }, 'request')
   }
+}
+
+/**
+ * A client may send requests before it has its answers; the later responses have no connection yet, and Node tells them nothing of its
+ * end.
+ */
+function closeWhileQueued({ raw: { socket } }: FastifyRequest, { raw: response }: FastifyReply): void {
+  if (response.socket !== null) return
+  const gone = () => {
+    response.destroy()
+    response.emit('close')
+  }
+  const assigned = () => void socket.off('close', gone)
+  socket.setMaxListeners(0)
+  socket.once('close', gone)
+  response.once('socket', assigned).once('close', assigned)
 }

@@ -1,0 +1,197 @@
+// What HTTP costs: octavo/server against the same engine asked in process, by turns: throughput at 64 streams, time to the first token of
+// one; 256 streams beside 1,000 idle keep-alive connections; and beside node-llama-cpp behind Fastify on the same file: throughput, first
+// tokens, the worst stall of each stream, memory. The clients are a process of their own, and compete for the same CPUs.
+//
+//   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 6] [--streams 64] [--tokens 48] [--firsts 60] [--folder DIR]
+import { fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Engine } from 'octavo'
+import { createServer } from 'octavo/server'
+import { cumulative, svg } from '../dist/load/svg.js'
+import { args, kvBytes, machine, threads } from './load/common.mjs'
+import { median } from './median.mjs'
+import { installPeer } from './peers/install.mjs'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
+const flags = args({
+  ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,many,peer' },
+  ...{ rounds: 6, streams: 64, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
+})
+const promptTokens = 24
+const contextTokens = 256
+
+/** Different for each stream, so that no prefix is shared, and the same in each round. */
+const prompt = (i) => Array.from({ length: promptTokens }, (_, k) => 1000 + ((i * 7919 + k * 104_729) % 20_000))
+const requests = (count, tokens) => Array.from({ length: count }, (_, i) => ({ prompt: prompt(i), tokens }))
+const body = ({ prompt, tokens }) => ({
+  ...{ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true },
+})
+
+const client = fork(join(here, 'server/client.mjs'))
+const ask = async (message) => {
+  client.send(message)
+  const [answer] = await once(client, 'message')
+  return answer
+}
+const overHttp = (url, list) => ask({ url, path: '/v1/completions', bodies: list.map(body) })
+
+async function inProcess(engine, list) {
+  const startedMs = performance.now()
+  const one = async ({ prompt, tokens }) => {
+    const generation = engine.generate({ prompt, maxTokens: tokens, temperature: 0, ignoreEos: true })
+    let first
+    for await (const _ of generation) first ??= performance.now() - startedMs
+    return first
+  }
+  const firstMs = await Promise.all(list.map(one))
+  return { seconds: (performance.now() - startedMs) / 1000, firstMs }
+}
+
+const spread = (values) => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]
+  return { p50: at(0.5), p99: at(0.99), max: sorted.at(-1) }
+}
+const rounded = (value) =>
+  JSON.parse(JSON.stringify(value, (_, item) => (typeof item === 'number' ? Number(item.toFixed(3)) : item)))
+
+async function cost() {
+  const memory = kvBytes(flags.model, contextTokens * flags.streams)
+  // The same requests again and again: the cache would answer them.
+  const engine = await Engine.load({ model: flags.model, contextTokens, kv: { memory }, prefixCache: false })
+  const server = await createServer({ models: { model: engine }, port: 0 })
+  const url = await server.listen()
+  await server.loaded
+  const list = requests(flags.streams, flags.tokens)
+  const single = requests(1, 2)
+  const seconds = { inProcess: [], http: [] }
+  const firsts = { inProcess: [], http: [] }
+  await inProcess(engine, list)
+  await overHttp(url, list)
+  for (let round = 0; round < flags.rounds; round++) {
+    const turns = [
+      async () => seconds.inProcess.push((await inProcess(engine, list)).seconds),
+      async () => {
+        const { seconds: one, failed } = await overHttp(url, list)
+        if (failed > 0) throw new Error(`${failed} streams failed`)
+        seconds.http.push(one)
+      },
+    ]
+    for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn()
+  }
+  for (let i = 0; i < flags.firsts; i++) {
+    firsts.inProcess.push((await inProcess(engine, single)).firstMs[0])
+    firsts.http.push((await overHttp(url, single)).firstMs[0])
+  }
+  await server.close()
+  await engine.close()
+  const tokens = flags.streams * flags.tokens
+  const [own, http] = [median(seconds.inProcess), median(seconds.http)]
+  return {
+    streams: flags.streams,
+    tokensPerSecond: { inProcess: tokens / own, http: tokens / http },
+    throughputCost: http / own - 1,
+    firstMs: { inProcess: median(firsts.inProcess), http: median(firsts.http) },
+    firstTokenCostMs: median(firsts.http) - median(firsts.inProcess),
+  }
+}
+
+const memoryOf = (pid) => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kb = (name) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)[1])
+  return { residentMiB: kb('VmRSS') / 1024, peakMiB: kb('VmHWM') / 1024 }
+}
+
+async function startServer(script, sequences, ...more) {
+  const all = [flags.model, threads(), contextTokens, sequences, ...more].map(String)
+  const child = spawn(process.execPath, [join(here, 'server', script), ...all], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(child.stdout.setEncoding('utf8'), 'data')
+  return { child, url: line.trim() }
+}
+
+async function stopServer(child) {
+  child.kill('SIGTERM')
+  await once(child, 'close')
+}
+
+async function many() {
+  const { child, url } = await startServer('octavo.mjs', 128)
+  const list = requests(256, 24)
+  await overHttp(url, requests(8, 4))
+  const alone = await overHttp(url, list)
+  const before = memoryOf(child.pid)
+  const { open } = await ask({ url, idle: 1000 })
+  const idle = memoryOf(child.pid)
+  const beside = await overHttp(url, list)
+  const { open: still } = await ask({ stillOpen: true })
+  const after = memoryOf(child.pid)
+  await stopServer(child)
+  const tokens = list.length * 24
+  return {
+    ...{ streams: list.length, idleConnections: open, stillOpen: still, failed: alone.failed + beside.failed },
+    tokensPerSecond: { alone: tokens / alone.seconds, besideIdle: tokens / beside.seconds },
+    kibPerIdleConnection: ((idle.residentMiB - before.residentMiB) * 1024) / open,
+    residentMiB: { before: before.residentMiB, after: after.residentMiB },
+    firstMs: spread(beside.firstMs),
+    worstStallMs: spread(beside.gapsMs),
+  }
+}
+
+async function peer() {
+  const folder = flags.folder || mkdtempSync(join(tmpdir(), 'octavo-peers-'))
+  installPeer(folder)
+  const list = requests(flags.peerStreams, flags.tokens)
+  const servers = { octavo: ['octavo.mjs'], 'node-llama-cpp': ['node-llama-cpp.mjs', folder] }
+  const rows = Object.fromEntries(Object.keys(servers).map((name) => [name, { runs: [], memory: [] }]))
+  for (let round = 0; round < flags.peerRounds; round++)
+    for (const [name, [script, ...more]] of Object.entries(servers)) {
+      const { child, url } = await startServer(script, flags.peerStreams, ...more)
+      await overHttp(url, requests(2, 4))
+      const run = await overHttp(url, list)
+      if (run.failed > 0) throw new Error(`${name}: ${run.failed} streams failed`)
+      rows[name].runs.push(run)
+      rows[name].memory.push(memoryOf(child.pid))
+      await stopServer(child)
+    }
+  const tokens = list.length * flags.tokens
+  const summary = Object.entries(rows).map(([name, { runs, memory }]) => [
+    name,
+    {
+      tokensPerSecond: median(runs.map(({ seconds }) => tokens / seconds)),
+      firstMs: spread(runs.flatMap(({ firstMs }) => firstMs)),
+      worstStallMs: spread(runs.flatMap(({ gapsMs }) => gapsMs)),
+      peakMiB: median(memory.map(({ peakMiB }) => peakMiB)),
+    },
+  ])
+  draw(rows)
+  return { streams: list.length, tokens: flags.tokens, ...Object.fromEntries(summary) }
+}
+
+/** Of first tokens and of worst stalls: the share of streams for which they took at most so long. */
+function draw(rows) {
+  const line = (of) => Object.entries(rows).map(([name, { runs }]) => ({ name, points: cumulative(runs.flatMap(of)) }))
+  const charts = [
+    { title: 'First token', x: 'ms', y: '% of streams', series: line(({ firstMs }) => firstMs) },
+    { title: 'Worst stall of a stream', x: 'ms', y: '% of streams', series: line(({ gapsMs }) => gapsMs) },
+  ]
+  writeFileSync(join(here, '../docs/plots/server.svg'), svg(charts))
+}
+
+const file = join(here, 'results/server.json')
+const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+Object.assign(results, { model: basename(flags.model), machine: machine(threads()) })
+for (const [name, part] of Object.entries({ cost, many, peer })) {
+  if (!flags.parts.split(',').includes(name)) continue
+  results[name] = rounded(await part())
+  console.log(JSON.stringify({ [name]: results[name] }, null, 2))
+}
+mkdirSync(join(here, 'results'), { recursive: true })
+writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+client.disconnect()
