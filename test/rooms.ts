@@ -25,6 +25,8 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['cli', 'lib/cli/'],
       ['load', 'lib/load/'],
       ['server', 'lib/server/'],
+      ['server/routes', 'lib/server/routes/'],
+      ['server/service', 'lib/server/service/'],
       ['adapters', 'lib/adapters/', 'lib/adapters/ai-sdk/', 'lib/adapters/langchain/'],
       ['api', 'lib/'],
       ['host', 'lib/host/'],

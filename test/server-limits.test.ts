@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
 import { newKey } from 'octavo/server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Keys } from '../lib/server/keys.ts'
-import { Tenants } from '../lib/server/tenants.ts'
+import { Keys } from '../lib/server/service/keys.ts'
+import { Tenants } from '../lib/server/service/tenants.ts'
 import { dial, eventsOf, get, httpRequest, type Json, post, serve, until } from './server-tools.ts'
 
 const messages = [{ role: 'user', content: 'Tell a story about a shy owl named Luna and a golden kite.' }]

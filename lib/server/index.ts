@@ -1,5 +1,8 @@
 /** octavo/server: models behind HTTP, as OpenAI's API has it; a server of its own, or routes in an application that exists. */
-export { newKey } from './keys.ts'
+
+export { octavo } from './plugin.ts'
+export { createServer, type Server } from './server.ts'
+export { newKey } from './service/keys.ts'
 export type {
   HttpLimits,
   KeyFunction,
@@ -8,6 +11,4 @@ export type {
   ServerOptions,
   ServiceOptions,
   TenantOptions,
-} from './options.ts'
-export { octavo } from './plugin.ts'
-export { createServer, type Server } from './server.ts'
+} from './service/options.ts'

@@ -9,10 +9,10 @@ import fastify, { type FastifyInstance, LogController } from 'fastify'
 import { parse } from '../arguments.ts'
 import { CallSite } from '../base/call-site.ts'
 import { absolutePath } from '../base/paths.ts'
-import { newId } from './asked.ts'
-import { type CheckedServer, type ServerOptions, serverSchema } from './options.ts'
 import { addRoutes } from './plugin.ts'
-import { Service } from './service.ts'
+import { newId } from './service/asked.ts'
+import { type CheckedServer, type ServerOptions, serverSchema } from './service/options.ts'
+import { Service } from './service/service.ts'
 
 export interface Server {
   /** Fastify's own, for what else shall be on the port. */

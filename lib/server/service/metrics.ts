@@ -3,7 +3,7 @@
  * for begins with `octavo_`. Counts of an engine are read when they are asked for; times are observed when tokens come and requests end.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Engine, EngineStats, GenerationResult } from '../index.ts'
+import type { Engine, EngineStats, GenerationResult } from '../../index.ts'
 import type { Models } from './models.ts'
 
 const labels = (model: string) => ({ model_name: model, engine: '0' })

@@ -2,7 +2,7 @@
  * Errors as OpenAI's API has them: a status, and `{ error: { message, type, param, code } }`. Of octavo's own codes one table says what
  * they are over HTTP; a field that is wrong is named as the client wrote it.
  */
-import type { ErrorCode, ErrorDetails, OctavoError } from '../base/errors.ts'
+import type { ErrorCode, ErrorDetails, OctavoError } from '../../base/errors.ts'
 
 export type ErrorType =
   | ('invalid_request_error' | 'authentication_error' | 'permission_error' | 'not_found_error')

@@ -3,10 +3,10 @@
  * while one loads, those before it answer. Engines that were handed in are their owner's to close.
  */
 import { createHash } from 'node:crypto'
-import { toOctavoError } from '../base/errors.ts'
-import { pathOf } from '../base/paths.ts'
-import { version } from '../base/version.ts'
-import { Engine, type LoadOptions } from '../index.ts'
+import { toOctavoError } from '../../base/errors.ts'
+import { pathOf } from '../../base/paths.ts'
+import { version } from '../../base/version.ts'
+import { Engine, type LoadOptions } from '../../index.ts'
 import { HttpError } from './errors.ts'
 import type { CheckedService, ModelOption } from './options.ts'
 import type { Tenant } from './tenants.ts'

@@ -1,11 +1,13 @@
 /** /v1/chat/completions: a conversation and its answer, whole or in chunks, as OpenAI's API has them. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import * as z from '../base/zod.ts'
-import type { AnyCall, GenerateOptions, GenerationPart, GenerationResult, TokenLogprob } from '../index.ts'
-import { answer, errorEvent } from './answers.ts'
-import { type AnswerFormat, newId, type TotalUsage, usageBody, usageOf } from './asked.ts'
-import type { HttpError } from './errors.ts'
-import { event } from './event-stream.ts'
+import * as z from '../../base/zod.ts'
+import type { AnyCall, GenerateOptions, GenerationPart, GenerationResult, TokenLogprob } from '../../index.ts'
+import { answer, errorEvent } from '../service/answers.ts'
+import { type AnswerFormat, newId, type TotalUsage, usageBody, usageOf } from '../service/asked.ts'
+import type { HttpError } from '../service/errors.ts'
+import { event } from '../service/event-stream.ts'
+import type { ServedModel } from '../service/models.ts'
+import type { Service } from '../service/service.ts'
 import {
   commonShape,
   conversationOf,
@@ -18,8 +20,6 @@ import {
   samplingOf,
   samplingShape,
 } from './fields.ts'
-import type { ServedModel } from './models.ts'
-import type { Service } from './service.ts'
 
 export const chatShape = {
   ...commonShape,

@@ -1,6 +1,6 @@
 /** What a route asks for and how its answers are written, and what is known of a request when it has ended. */
 import { randomBytes } from 'node:crypto'
-import type { GenerateOptions, Generation, GenerationPart, GenerationResult } from '../index.ts'
+import type { GenerateOptions, Generation, GenerationPart, GenerationResult } from '../../index.ts'
 import type { HttpError, NameOf } from './errors.ts'
 import type { ServedModel } from './models.ts'
 

@@ -2,9 +2,9 @@
  * Items of /v1/responses: what a conversation and an answer are made of there. Those of a request become messages; a call and what an assistant
  * said before it are one message, as templates have it.
  */
-import type { GenerateOptions, GenerationPart, GenerationResult } from '../index.ts'
-import { newId } from './asked.ts'
-import { HttpError } from './errors.ts'
+import type { GenerateOptions, GenerationPart, GenerationResult } from '../../index.ts'
+import { newId } from '../service/asked.ts'
+import { HttpError } from '../service/errors.ts'
 
 type Message = Record<string, unknown> & { role: string }
 

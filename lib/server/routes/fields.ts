@@ -3,11 +3,11 @@
  * Types are checked here, values by the engine, whose errors are told by the names of the fields. Fields that nobody knows are left out
  * with a warning; a field that is null is not there.
  */
-import { parse } from '../arguments.ts'
-import { CallSite } from '../base/call-site.ts'
-import * as z from '../base/zod.ts'
-import type { GenerateOptions } from '../index.ts'
-import { HttpError, type NameOf } from './errors.ts'
+import { parse } from '../../arguments.ts'
+import { CallSite } from '../../base/call-site.ts'
+import * as z from '../../base/zod.ts'
+import type { GenerateOptions } from '../../index.ts'
+import { HttpError, type NameOf } from '../service/errors.ts'
 
 type Option = keyof GenerateOptions
 type Form = Pick<GenerateOptions, 'schema' | 'grammar'>

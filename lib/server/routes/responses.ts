@@ -3,15 +3,15 @@
  * is refused). What items are is in response-items.ts; here is what is asked for, and the events of an answer that comes in pieces.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import * as z from '../base/zod.ts'
-import type { GenerateOptions, GenerationPart, GenerationResult } from '../index.ts'
-import { answer } from './answers.ts'
-import { type AnswerFormat, newId, usageOf } from './asked.ts'
-import { errorBody, type HttpError } from './errors.ts'
+import * as z from '../../base/zod.ts'
+import type { GenerateOptions, GenerationPart, GenerationResult } from '../../index.ts'
+import { answer } from '../service/answers.ts'
+import { type AnswerFormat, newId, usageOf } from '../service/asked.ts'
+import { errorBody, type HttpError } from '../service/errors.ts'
+import type { ServedModel } from '../service/models.ts'
+import type { Service } from '../service/service.ts'
 import { commonShape, missing, readBody, samplingOf, samplingShape } from './fields.ts'
-import type { ServedModel } from './models.ts'
 import { type Item, itemsOf, messagesOf, type OpenItem, openItem } from './response-items.ts'
-import type { Service } from './service.ts'
 
 const { n: _, stream_options: __, max_tokens: ___, max_completion_tokens: ____, ...sampling } = samplingShape
 const anything = z.unknown().optional()

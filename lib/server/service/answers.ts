@@ -4,7 +4,7 @@
  * (`AnswerFormat`).
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Generation, GenerationResult } from '../index.ts'
+import type { Generation, GenerationResult } from '../../index.ts'
 import { type Asked, usageOf } from './asked.ts'
 import { errorBody, HttpError, httpError } from './errors.ts'
 import { EventStream } from './event-stream.ts'

@@ -2,9 +2,9 @@
  * Every option of the service: its documentation, its schema and its default, in one place. Options of models are those of Engine.load,
  * which checks them itself.
  */
-import { pathOf } from '../base/paths.ts'
-import * as z from '../base/zod.ts'
-import type { Engine, GenerateOptions, LoadOptions } from '../index.ts'
+import { pathOf } from '../../base/paths.ts'
+import * as z from '../../base/zod.ts'
+import type { Engine, GenerateOptions, LoadOptions } from '../../index.ts'
 
 /** A model to load, or an engine that is the caller's to close. */
 export type ModelOption = string | URL | Engine | (LoadOptions & { aliases?: string[] | undefined })

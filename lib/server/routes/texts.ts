@@ -1,9 +1,9 @@
 /** /tokenize and /detokenize, as vLLM has them. */
 import type { FastifyRequest } from 'fastify'
-import * as z from '../base/zod.ts'
-import { httpError } from './errors.ts'
+import * as z from '../../base/zod.ts'
+import { httpError } from '../service/errors.ts'
+import type { Service } from '../service/service.ts'
 import { commonShape, conversationOf, conversationShape, readBody } from './fields.ts'
-import type { Service } from './service.ts'
 
 export const tokenizeShape = {
   ...commonShape,

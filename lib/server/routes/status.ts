@@ -1,8 +1,8 @@
 /** What the service says of itself: its models, whether it lives, whether it answers, its metrics. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { errorBody, HttpError } from './errors.ts'
-import type { ModelState } from './models.ts'
-import type { Service } from './service.ts'
+import { errorBody, HttpError } from '../service/errors.ts'
+import type { ModelState } from '../service/models.ts'
+import type { Service } from '../service/service.ts'
 
 /** 503: an engine failed for good, and only a new process will answer. */
 export function health(service: Service, _: FastifyRequest, reply: FastifyReply): object {

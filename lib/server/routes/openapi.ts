@@ -1,6 +1,6 @@
 /** /openapi.json: what can be asked, made of the shapes that requests are checked by. */
-import { version } from '../base/version.ts'
-import * as z from '../base/zod.ts'
+import { version } from '../../base/version.ts'
+import * as z from '../../base/zod.ts'
 import { chatShape } from './chat.ts'
 import { completionShape } from './completions.ts'
 import { responseShape } from './responses.ts'

@@ -5,8 +5,8 @@
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type * as api from '@opentelemetry/api'
-import { version } from '../base/version.ts'
-import type { GenerationResult } from '../index.ts'
+import { version } from '../../base/version.ts'
+import type { GenerationResult } from '../../index.ts'
 import type { Asked, TotalUsage } from './asked.ts'
 import type { HttpError } from './errors.ts'
 

@@ -1,15 +1,15 @@
 /** /v1/completions: prompts that are text or ids, and how they go on. Several prompts are several generations, n of each. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import * as z from '../base/zod.ts'
-import type { GenerateOptions, GenerationPart, GenerationResult, TokenLogprob } from '../index.ts'
-import { answer, errorEvent } from './answers.ts'
-import { type AnswerFormat, newId, usageBody, usageOf } from './asked.ts'
+import * as z from '../../base/zod.ts'
+import type { GenerateOptions, GenerationPart, GenerationResult, TokenLogprob } from '../../index.ts'
+import { answer, errorEvent } from '../service/answers.ts'
+import { type AnswerFormat, newId, usageBody, usageOf } from '../service/asked.ts'
+import type { HttpError } from '../service/errors.ts'
+import { event } from '../service/event-stream.ts'
+import type { ServedModel } from '../service/models.ts'
+import type { Service } from '../service/service.ts'
 import { finishReasons, finite } from './chat.ts'
-import type { HttpError } from './errors.ts'
-import { event } from './event-stream.ts'
 import { commonShape, formOf, formShape, missing, mostLogprobs, readBody, samplingOf, samplingShape } from './fields.ts'
-import type { ServedModel } from './models.ts'
-import type { Service } from './service.ts'
 
 type Prompt = string | number[]
 
