@@ -93,11 +93,11 @@ const checks = {
     const packages = ['typescript@5.9.3', '@types/node@20.19.43', ...peers]
     run('npm', ['install', '--no-audit', '--no-fund', ...packages], { cwd: folder })
     const ours = join(root, 'node_modules/typescript/bin/tsc')
-    const configs = ['nodenext', 'bundler', 'browser-types', 'adapters']
+    const configs = ['nodenext', 'bundler', 'browser-types', 'adapters', 'server']
     for (const tsc of [ours, join(folder, 'node_modules/typescript/bin/tsc')])
       for (const config of configs) run(process.execPath, [tsc, '-p', `tsconfig.${config}.json`], { cwd: folder })
     rmSync(folder, { recursive: true })
-    return `target ES2022, skipLibCheck false (but for adapters): ${configs.join(', ')}`
+    return `target ES2022, skipLibCheck false (but for adapters and server): ${configs.join(', ')}`
   },
 
   install() {
