@@ -8,6 +8,7 @@ import { CallSite } from '../base/call-site.ts'
 import { chat } from './routes/chat.ts'
 import { completions } from './routes/completions.ts'
 import { openApi } from './routes/openapi.ts'
+import { counts, page } from './routes/page.ts'
 import { responses } from './routes/responses.ts'
 import { health, listModels, metricsText, oneModel, ready } from './routes/status.ts'
 import { detokenize, tokenize } from './routes/texts.ts'
@@ -23,6 +24,9 @@ const routes: { method: 'GET' | 'POST'; url: string; handler: Handler; who?: 'op
   { method: 'GET', url: '/ready', handler: ready, who: 'open' },
   { method: 'GET', url: '/openapi.json', handler: ({ keys }) => openApi(keys.required), who: 'open' },
   { method: 'GET', url: '/metrics', handler: metricsText, who: 'admin' },
+  { method: 'GET', url: '/ui', handler: page, who: 'open' },
+  { method: 'GET', url: '/ui/:file', handler: page, who: 'open' },
+  { method: 'GET', url: '/ui/counts', handler: counts, who: 'admin' },
   { method: 'GET', url: '/v1/models', handler: listModels },
   { method: 'GET', url: '/v1/models/*', handler: oneModel },
   { method: 'POST', url: '/v1/chat/completions', handler: chat },
@@ -70,8 +74,8 @@ export function addRoutes(app: FastifyInstance, service: Service): void {
 }
 
 async function authorise(service: Service, request: FastifyRequest, who: 'open' | 'admin' | undefined): Promise<void> {
-  const isOpen = who === 'open' || (who === 'admin' && service.options.metrics === 'open')
-  if (isOpen) return
+  const isOpen = request.routeOptions.url?.endsWith('/metrics') && service.options.metrics === 'open'
+  if (who === 'open' || isOpen) return
   const { limits } = await service.identify(request)
   if (who === 'admin' && service.keys.required && !limits.admin)
     throw new HttpError(403, 'permission_error', 'This is for tenants with `admin` only.', { code: 'forbidden' })

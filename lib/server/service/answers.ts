@@ -29,6 +29,7 @@ export async function answer(
     const usage = usageOf(results)
     Object.assign(outcome, { ...usage, firstTokenMs: results[0]!.timings.firstTokenMs })
     outcome.finishReasons = results.map(({ finishReason }) => finishReason)
+    for (const result of results) service.ended(request, model.name, result)
     if (service.logContent) Object.assign(outcome, contentOf(asked, results))
     finish(usage.promptTokens + usage.completionTokens)
     span?.end(results, usage)

@@ -3,6 +3,7 @@
  * accepted are answered, others are sent away.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { GenerationResult } from '../../index.ts'
 import type { Outcome } from './asked.ts'
 import { HttpError } from './errors.ts'
 import { Keys } from './keys.ts'
@@ -18,6 +19,25 @@ export interface About {
   outcome: Outcome
 }
 
+/** A request that was answered, in numbers, for the live view. */
+export interface Recent {
+  id: string
+  model: string
+  tenant: string
+  /** Since the epoch. */
+  endedMs: number
+  queueMs: number
+  prefillMs: number
+  totalMs: number
+  interTokenMs: number
+  promptTokens: number
+  cachedTokens: number
+  completionTokens: number
+  finishReason: string
+}
+/** Requests that are remembered. */
+const mostRecent = 200
+
 /** Milliseconds without progress after which a client that does not read is given up; the engine's default for its readers. */
 const slowMs = 60_000
 
@@ -29,6 +49,8 @@ export class Service {
   readonly metrics: Metrics | undefined
   readonly tracing: Tracing | undefined
   readonly slowMs = slowMs
+  /** The last one last. */
+  readonly recent: Recent[] = []
   readonly #abouts = new WeakMap<FastifyRequest, About>()
   #active = 0
   #isDraining = false
@@ -102,6 +124,14 @@ export class Service {
 
   close(): Promise<void> {
     return this.models.close()
+  }
+
+  /** A generation of a request came to its end. */
+  ended(request: FastifyRequest, model: string, { usage, timings, finishReason }: GenerationResult): void {
+    const { queueMs, prefillMs, totalMs, interTokenMs } = timings
+    const about = { id: request.id, model, tenant: this.of(request).tenant.name, endedMs: Date.now(), finishReason }
+    this.recent.push({ ...about, ...usage, queueMs, prefillMs, totalMs, interTokenMs: interTokenMs.p50 })
+    if (this.recent.length > mostRecent) this.recent.shift()
   }
 
   /** What a client is not told. */
