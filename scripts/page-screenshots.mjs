@@ -1,11 +1,12 @@
-// Screenshots of the page at /ui for docs/, light and dark, with an answer and some load. Wants Debian's chromium.
+// Screenshots of the page at /ui, light and dark, with an answer and some load, into a folder; docs/plots has one of each. Wants Debian's
+// chromium.
 //
-//   node scripts/page-screenshots.mjs
-import { fileURLToPath } from 'node:url'
+//   node scripts/page-screenshots.mjs FOLDER
+import { join } from 'node:path'
 import { createServer } from 'octavo/server'
 import { chromium } from 'playwright-core'
 
-const out = (name) => fileURLToPath(new URL(`../docs/plots/${name}.png`, import.meta.url))
+const out = (name) => join(process.argv[2] ?? '.', `${name}.png`)
 const server = await createServer({ models: { stories: 'stories' }, port: 0 })
 const url = await server.listen()
 await server.loaded

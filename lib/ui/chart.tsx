@@ -18,6 +18,7 @@ interface ChartProps {
 
 const height = 150
 const colourOf = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name)
+const clock = (seconds: number) => new Date(seconds * 1000).toTimeString().slice(0, 8)
 const shown = (value: number | null | undefined) => (value == null ? 'none' : Number(value.toPrecision(3)).toString())
 
 export function Chart({ title, unit, lines, times, values }: ChartProps) {
@@ -34,7 +35,10 @@ export function Chart({ title, unit, lines, times, values }: ChartProps) {
       {
         ...{ width: element.clientWidth, height, legend: { show: false }, cursor: { show: false } },
         scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-        axes: [axis, { ...axis, size: 56 }],
+        axes: [
+          { ...axis, size: 32, values: (_plot, seconds) => seconds.map(clock) },
+          { ...axis, size: 56 },
+        ],
         series: [{}, ...lines.map(({ label, colour }) => ({ label, stroke: colourOf(colour), width: 2 }))],
       },
       [times, ...values] as UPlot.AlignedData,
