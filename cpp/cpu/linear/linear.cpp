@@ -78,8 +78,9 @@ class UnpackedTiles {
   UnpackedTiles(const Kernels& kernels, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan, int at_once,
                 int threads)
       : at_once_(static_cast<std::size_t>(at_once)) {
+    const int panels_from = unpacked_from_two(weight.format) && plan.panels.tokens > 1 ? 1 : 2;
     if (kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack == nullptr ||
-        plan.panels.count < 2 * plan.work.blocks)
+        plan.panels.count < panels_from * plan.work.blocks)
       return;
     bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
     const std::size_t tiles = at_once_ * static_cast<std::size_t>(threads);
