@@ -278,6 +278,38 @@ describe('an engine whose answers are written down', () => {
     expect(whole.body.error.message.includes('secret')).toBe(status !== 500)
   })
 
+  it('/v1/responses: reasoning, text and calls are items, each with its events', async () => {
+    const script = calling(validCall('1', 'weather', { city: 'Rome' }))
+    script.parts!.unshift({ reasoning: 'Hm', reasoningTokens: [1] }, { reasoning: 'm.' })
+    Object.assign(script.result!, { reasoning: 'Hmm.', reasoningTokens: [1, 2] })
+    const { engine } = scripted(script)
+    Object.assign(engine, { stats: () => ({ queue: { drainMs: 0 } }), model: { name: 'scripted' } })
+    const other = await serve({ models: { scripted: engine }, metrics: 'off' })
+    await other.loaded
+    const body = { input: 'x', tools: [{ type: 'function', name: 'weather' }] }
+    const url = `${other.url}/v1/responses`
+    const whole = (await post(url, body)).body
+    const events = eventsOf((await post(url, { ...body, stream: true })).body)
+    await other.close()
+    expect(whole.output).toMatchObject([
+      { type: 'reasoning', content: [{ type: 'reasoning_text', text: 'Hmm.' }] },
+      { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'Wait.' }] },
+      { type: 'function_call', call_id: '1', name: 'weather', arguments: '{"city":"Rome"}' },
+    ])
+    expect(events.map(({ sequence_number }) => sequence_number)).toEqual(events.map((_, i) => i))
+    const item = (name: string, deltas: number, part = true) => [
+      ...['response.output_item.added', ...(part ? ['response.content_part.added'] : [])],
+      ...Array(deltas).fill(`response.${name}.delta`),
+      ...[`response.${name}.done`, ...(part ? ['response.content_part.done'] : []), 'response.output_item.done'],
+    ]
+    expect(events.map(({ type }) => type)).toEqual([
+      ...['response.created', 'response.in_progress', ...item('reasoning_text', 2), ...item('output_text', 1)],
+      ...[...item('function_call_arguments', 2, false), 'response.completed'],
+    ])
+    const withoutIds = (output: Json[]) => output.map(({ id: _, ...rest }) => rest)
+    expect(withoutIds(events.at(-1).response.output)).toEqual(withoutIds(whole.output))
+  })
+
   it('after it is an event, and the stream ends', async () => {
     const script = { parts: [{ text: 'Once' }], error: new OctavoError('ENGINE_FAILED', 'It died.') }
     const { events } = await answers(script, {})
@@ -557,4 +589,16 @@ it('mounts in applications that exist', async () => {
   const { port } = listener.address() as { port: number }
   expect((await get(`http://127.0.0.1:${port}/ai/v1/models`)).body.data).toHaveLength(2)
   listener.close()
+})
+
+it('is loaded by its own entry alone', async () => {
+  const { execFileSync } = await import('node:child_process')
+  const loaded = (entry: string) => {
+    const program = `import { createRequire } from 'node:module'
+      await import('${entry}')
+      const names = Object.keys(createRequire(import.meta.url).cache)
+      console.log(['fastify', 'prom-client'].filter((name) => names.some((path) => path.includes('/' + name + '/'))).join())`
+    return execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' }).trim()
+  }
+  expect([loaded('octavo'), loaded('octavo/server')]).toEqual(['', 'fastify,prom-client'])
 })

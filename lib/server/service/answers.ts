@@ -57,6 +57,8 @@ class Run {
   readonly #reply: FastifyReply
   readonly #events: EventStream | undefined
   #generations: Generation[] = []
+  /** Events before everything, until they were sent; undefined: not made yet. */
+  #head: string | undefined
   /** Tokens that were given out. */
   tokens = 0
 
@@ -101,9 +103,8 @@ class Run {
       timer?.tokens(count)
       const events = this.#events
       if (events === undefined) continue
-      const text = format.part(index, part)
-      if (text === '') continue
-      const slow = events.send(events.isOpen ? text : format.open() + text)
+      const text = this.#withHead(() => format.part(index, part))
+      const slow = text === '' ? undefined : events.send(text)
       if (slow !== undefined) await slow
     }
     const result = await generation.result
@@ -116,8 +117,17 @@ class Run {
     const events = this.#events
     if (events === undefined || result.finishReason === 'cancelled') return undefined
     const { format } = this.#asked
-    const text = format.end(index, result)
-    return events.send(events.isOpen ? text : format.open() + text)
+    return events.send(this.#withHead(() => format.end(index, result)))
+  }
+
+  /** Events with those before everything, if these are the first. */
+  #withHead(make: () => string): string {
+    this.#head ??= this.#asked.format.open()
+    const events = make()
+    if (events === '') return ''
+    const all = this.#head + events
+    this.#head = ''
+    return all
   }
 
   /** One that failed because its client does not read will not tell it so. */
