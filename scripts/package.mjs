@@ -50,6 +50,18 @@ function installed(node = process.execPath) {
   return { folder, env }
 }
 
+/** What `octavo serve` is, with its page. */
+const service = `import { createServer } from 'octavo/server'
+const server = await createServer({ models: { stories: 'stories' }, port: 0 })
+const url = await server.listen()
+await server.loaded
+const headers = { 'content-type': 'application/json' }
+const body = JSON.stringify({ prompt: 'Once upon', max_tokens: 12 })
+const answer = await fetch(url + '/v1/completions', { method: 'POST', headers, body })
+console.log((await answer.json()).choices[0].text.trim(), (await fetch(url + '/ui/app.js')).status)
+await server.close()
+`
+
 const checks = {
   make() {
     rmSync(join(root, 'dist'), { recursive: true, force: true })
@@ -110,6 +122,9 @@ const checks = {
     const emulator = execFileSync('sh', ['-c', 'command -v qemu-aarch64'], { encoding: 'utf8' }).trim()
     told.arm64 = start(emulator, '-L', '/usr/aarch64-linux-gnu', nodeBinary(arm64Node, 'arm64'))
     for (const [where, text] of Object.entries(told)) expect(/\w+ \w+ \w+/.test(text), `no story on ${where}: ${text}`)
+    writeFileSync(join(folder, 'service.js'), service)
+    const served = run(process.execPath, ['service.js'], { cwd: folder, env })
+    expect(/^\w+ .*200\n$/s.test(served), `the service answered: ${served}`)
     rmSync(folder, { recursive: true })
     return `the README's program ran on ${Object.keys(told).join(', ')}`
   },

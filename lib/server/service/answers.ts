@@ -21,6 +21,7 @@ export async function answer(
   outcome.model = model.name
   if (warnings.length > 0) reply.header('x-octavo-warning', warnings.join('; '))
   const finish = tenant.begin(model.engine.stats().queue.drainMs)
+  reply.headers(tenant.headers())
   const span = service.tracing?.start(request.headers, asked)
   const events = asked.stream ? new EventStream(reply, service.slowMs) : undefined
   const run = new Run(service, asked, reply, events)
@@ -33,8 +34,7 @@ export async function answer(
     if (service.logContent) Object.assign(outcome, contentOf(asked, results))
     finish(usage.promptTokens + usage.completionTokens)
     span?.end(results, usage)
-    reply.headers(tenant.headers())
-    if (events === undefined) return format.whole(results)
+    if (events === undefined) return reply.headers(tenant.headers()).send(format.whole(results))
     events.end(format.close(results))
     return reply
   } catch (error) {
