@@ -130,3 +130,26 @@ describe('an isolated engine that is killed under 32 streams', () => {
     expect(childrenOf(process.pid)).toEqual([])
   })
 })
+
+it('an engine that died and is not started again is said to have failed', async () => {
+  const server = await serve({ models: { stories: { model: 'stories', isolation: 'process' } } })
+  await server.loaded
+  const url = `${server.url}/v1/completions`
+  const endless = { prompt: 'Once', ignore_eos: true, max_tokens: 700, stream: true }
+  const cut = post(url, endless)
+  await until(async () =>
+    /num_requests_running\{[^}]*\} [1-9]/.test(await (await fetch(`${server.url}/metrics`)).text()),
+  )
+  for (const pid of enginesOf(process.pid)) process.kill(pid, 'SIGKILL')
+  const { body } = await cut
+  const told = typeof body === 'string' ? eventsOf(body).at(-2) : body
+  expect(told).toMatchObject({ error: { type: 'server_error', code: 'engine_failed' } })
+  const refused = await post(url, { prompt: 'x' })
+  expect([refused.status, refused.body.error.code, refused.headers.get('retry-after')]).toEqual([
+    503,
+    'engine_failed',
+    '5',
+  ])
+  for (const path of ['/health', '/ready']) expect((await fetch(server.url + path)).status).toBe(503)
+  await server.close()
+})
