@@ -291,6 +291,31 @@ async function command(args: string[], env: Record<string, string> = {}) {
   return { child, output, ended, url, ready: () => until(async () => (await get(`${url}/ready`)).status === 200) }
 }
 
+it('stop cuts off what runs, also while close waits for it', async () => {
+  for (const first of [true, false]) {
+    const server = await serve({ models: { stories: engine } })
+    await server.loaded
+    const endless = { prompt: 'Once', ignore_eos: true, max_tokens: 700, stream: true, n: 8 }
+    const cut = post(`${server.url}/v1/completions`, endless).then(
+      ({ body }) => body.endsWith('[DONE]\n\n'),
+      () => false,
+    )
+    await until(() => engine.stats().requests.running > 0)
+    const closing = first ? server.close() : undefined
+    await server.stop()
+    await closing
+    expect(await cut).toBe(false)
+    await until(() => engine.stats().requests.running === 0)
+  }
+})
+
+it('an alias of a model that is none is refused', async () => {
+  await expect(serve({ models: { stories: engine }, aliases: { a: 'storys' } })).rejects.toMatchObject({
+    code: 'INVALID_ARGUMENT',
+    details: { option: 'aliases.a' },
+  })
+})
+
 describe('octavo serve', () => {
   const long = { prompt: 'Once', ignore_eos: true, max_tokens: 600, temperature: 0, stream: true }
 
@@ -358,7 +383,7 @@ describe('octavo serve', () => {
       [[], 2, /no model/],
       [['stories', '--keys', join(folder, 'none.json')], 1, /FILE_NOT_FOUND: No such file/],
       [['stories', '--port', '99999'], 1, /INVALID_ARGUMENT: Option port/],
-      [['stories', '--tls-cert', join(folder, 'none.pem')], 1, /./],
+      [['stories', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'], 1, /FILE_NOT_FOUND: Cannot read none.pem/],
     ] as const) {
       const { ended, output } = await command([...args])
       expect([await ended, told.test(output.stderr) || output.stderr]).toEqual([code, true])

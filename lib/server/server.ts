@@ -8,6 +8,7 @@ import fastifyCors from '@fastify/cors'
 import fastify, { type FastifyInstance, LogController } from 'fastify'
 import { parse } from '../arguments.ts'
 import { CallSite } from '../base/call-site.ts'
+import { OctavoError } from '../base/errors.ts'
 import { absolutePath } from '../base/paths.ts'
 import { addRoutes } from './plugin.ts'
 import { newId } from './service/asked.ts'
@@ -56,10 +57,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       closing ??= end(service.drain())
       return closing
     },
-    stop: async () => {
-      void service.drain()
+    stop: () => {
+      closing ??= end(service.drain())
       app.server.closeAllConnections()
-      await (closing ?? end(Promise.resolve()))
+      return closing
     },
   }
 }
@@ -98,6 +99,13 @@ function loggerOptions(logger: CheckedServer['logger']) {
 }
 
 function certificate({ cert, key }: NonNullable<CheckedServer['tls']>) {
-  const read = (path: string | URL) => readFileSync(absolutePath(String(path))!)
+  const read = (path: string | URL) => {
+    try {
+      return readFileSync(absolutePath(String(path))!)
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'FILE_NOT_FOUND' : 'IO_ERROR'
+      throw new OctavoError(code, `Cannot read ${path}: ${(error as Error).message}`, { path: String(path) })
+    }
+  }
   return { cert: read(cert), key: read(key) }
 }

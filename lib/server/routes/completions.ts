@@ -68,6 +68,7 @@ export async function completions(service: Service, request: FastifyRequest, rep
   const told = prompts.length === 1 ? { ...options, prompt: prompts[0]! } : options
   return answer(service, request, reply, {
     ...{ operation: 'text_completion', model, stream: fields.stream, options: told, n: fields.n, warnings, nameOf },
+    prompts: prompts.length,
     start: () => startAll(prompts, start),
     format: new CompletionFormat(model, fields, prompts),
   })

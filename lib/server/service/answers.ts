@@ -27,7 +27,7 @@ export async function answer(
   const run = new Run(service, asked, reply, events)
   try {
     const results = await run.results()
-    const usage = usageOf(results)
+    const usage = usageOf(results, asked.prompts)
     Object.assign(outcome, { ...usage, firstTokenMs: results[0]!.timings.firstTokenMs })
     outcome.finishReasons = results.map(({ finishReason }) => finishReason)
     for (const result of results) service.ended(request, model.name, result)
@@ -116,8 +116,7 @@ class Run {
   #sendEnd(index: number, result: GenerationResult): Promise<void> | undefined {
     const events = this.#events
     if (events === undefined || result.finishReason === 'cancelled') return undefined
-    const { format } = this.#asked
-    return events.send(this.#withHead(() => format.end(index, result)))
+    return events.send(this.#withHead(() => this.#asked.format.end(index, result)))
   }
 
   /** Events with those before everything, if these are the first. */

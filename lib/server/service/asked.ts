@@ -26,6 +26,8 @@ export interface Asked {
   /** What is told of the request. */
   options: Partial<GenerateOptions>
   n: number
+  /** Default 1. */
+  prompts?: number
   format: AnswerFormat
   warnings: string[]
   nameOf: NameOf

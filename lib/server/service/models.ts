@@ -3,7 +3,7 @@
  * while one loads, those before it answer. Engines that were handed in are their owner's to close.
  */
 import { createHash } from 'node:crypto'
-import { toOctavoError } from '../../base/errors.ts'
+import { OctavoError, toOctavoError } from '../../base/errors.ts'
 import { pathOf } from '../../base/paths.ts'
 import { version } from '../../base/version.ts'
 import { Engine, type LoadOptions } from '../../index.ts'
@@ -52,7 +52,11 @@ export class Models {
       const entry = { name, option, aliases: [], created: Math.floor(Date.now() / 1000) }
       this.#entries.set(name, { ...entry, engine: undefined, error: undefined, served: undefined })
     }
-    for (const [alias, name] of this.#aliases) this.#entries.get(name)?.aliases.push(alias)
+    for (const [alias, name] of this.#aliases) {
+      const entry = this.#entries.get(name)
+      if (entry === undefined) throw wrongAlias(alias, name, [...this.#entries.keys()])
+      entry.aliases.push(alias)
+    }
     this.loaded = this.#load(shared)
     this.loaded.catch(() => {})
   }
@@ -119,6 +123,15 @@ export class Models {
       }
     }
   }
+}
+
+function wrongAlias(alias: string, found: string, names: string[]): OctavoError {
+  const details = { option: `aliases.${alias}`, expected: names.join(' or '), found }
+  return new OctavoError(
+    'INVALID_ARGUMENT',
+    `Option aliases.${alias}: expected ${details.expected}, found ${found}.`,
+    details,
+  )
 }
 
 const isPath = (option: ModelOption): option is string | URL => pathOf(option) !== undefined

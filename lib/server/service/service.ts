@@ -53,7 +53,7 @@ export class Service {
   readonly recent: Recent[] = []
   readonly #abouts = new WeakMap<FastifyRequest, About>()
   #active = 0
-  #isDraining = false
+  #draining: Promise<void> | undefined
   #onIdle: (() => void) | undefined
 
   static async create(options: CheckedService): Promise<Service> {
@@ -78,7 +78,7 @@ export class Service {
   }
 
   get isDraining(): boolean {
-    return this.#isDraining
+    return this.#draining !== undefined
   }
 
   /** Of a request whose key was looked at. */
@@ -88,7 +88,7 @@ export class Service {
 
   /** A request came. Its end is noted when its connection is done with it, however that comes. */
   accept(request: FastifyRequest, reply: FastifyReply): void {
-    if (this.#isDraining) {
+    if (this.isDraining) {
       reply.header('connection', 'close')
       throw new HttpError(503, 'overloaded_error', 'The server is going down.', {
         code: 'draining',
@@ -101,7 +101,6 @@ export class Service {
     reply.raw.once('close', () => {
       this.#active--
       this.#note(request, reply, performance.now() - startedMs)
-      if (this.#isDraining) reply.raw.socket?.destroySoon()
       if (this.#active === 0) this.#onIdle?.()
     })
   }
@@ -115,11 +114,11 @@ export class Service {
 
   /** Resolves when no request runs; none is accepted from now on. */
   drain(): Promise<void> {
-    this.#isDraining = true
-    return new Promise((resolve) => {
+    this.#draining ??= new Promise((resolve) => {
       this.#onIdle = resolve
       if (this.#active === 0) resolve()
     })
+    return this.#draining
   }
 
   close(): Promise<void> {
