@@ -1,8 +1,9 @@
-// What HTTP costs: octavo/server against the same engine asked in process, by turns: throughput at 64 streams, time to the first token of
-// one; 256 streams beside 1,000 idle keep-alive connections; and beside node-llama-cpp behind Fastify on the same file: throughput, first
-// tokens, the worst stall of each stream, memory. The clients are a process of their own, and compete for the same CPUs.
+// What HTTP costs: octavo/server against the same engine asked in process, by turns: tokens a second of 64 clients that ask again and again,
+// time to the first token of one, with as many threads as there are CPUs, and with one CPU left for clients, which are a process of
+// their own and compete for the same CPUs. 256 streams beside 1,000 idle keep-alive connections. And beside node-llama-cpp behind Fastify
+// on the same file: throughput, first tokens, the worst stall of each stream, memory.
 //
-//   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 6] [--streams 64] [--tokens 48] [--firsts 60] [--folder DIR]
+//   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -20,7 +21,7 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const flags = args({
   ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,many,peer' },
-  ...{ rounds: 6, streams: 64, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
+  ...{ rounds: 5, streams: 64, seconds: 4, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
 })
 const promptTokens = 24
 const contextTokens = 256
@@ -40,17 +41,36 @@ const ask = async (message) => {
 }
 const overHttp = (url, list) => ask({ url, path: '/v1/completions', bodies: list.map(body) })
 
-async function inProcess(engine, list) {
+/** Milliseconds to the first token of one request. */
+async function firstInProcess(engine, { prompt, tokens }) {
   const startedMs = performance.now()
-  const one = async ({ prompt, tokens }) => {
-    const generation = engine.generate({ prompt, maxTokens: tokens, temperature: 0, ignoreEos: true })
-    let first
-    for await (const _ of generation) first ??= performance.now() - startedMs
-    return first
-  }
-  const firstMs = await Promise.all(list.map(one))
-  return { seconds: (performance.now() - startedMs) / 1000, firstMs }
+  const generation = engine.generate({ prompt, maxTokens: tokens, temperature: 0, ignoreEos: true })
+  let first
+  for await (const _ of generation) first ??= performance.now() - startedMs
+  return first
 }
+
+/** Clients that ask again and again; gives the function that ends them. */
+function loopInProcess(engine, list) {
+  let isOver = false
+  const all = list.map(async (_, i) => {
+    for (let k = i; !isOver; k++) await firstInProcess(engine, list[k % list.length])
+  })
+  return async () => {
+    isOver = true
+    await Promise.all(all)
+  }
+}
+
+async function loopOverHttp(url, list) {
+  await ask({ loop: { url, path: '/v1/completions', bodies: list.map(body) } })
+  return async () => {
+    const { failed } = await ask({ stop: true })
+    if (failed > 0) throw new Error(`${failed} requests failed`)
+  }
+}
+
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
 
 const spread = (values) => {
   const sorted = values.toSorted((a, b) => a - b)
@@ -60,45 +80,49 @@ const spread = (values) => {
 const rounded = (value) =>
   JSON.parse(JSON.stringify(value, (_, item) => (typeof item === 'number' ? Number(item.toFixed(3)) : item)))
 
-async function cost() {
+/** Answers of 32 to 95 tokens, so that clients do not stay in step. */
+const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
+
+async function costWith(threads) {
   const memory = kvBytes(flags.model, contextTokens * flags.streams)
   // The same requests again and again: the cache would answer them.
-  const engine = await Engine.load({ model: flags.model, contextTokens, kv: { memory }, prefixCache: false })
+  const load = { model: flags.model, threads, contextTokens, kv: { memory }, prefixCache: false, speculation: 'off' }
+  const engine = await Engine.load(load)
   const server = await createServer({ models: { model: engine }, port: 0 })
   const url = await server.listen()
   await server.loaded
-  const list = requests(flags.streams, flags.tokens)
-  const single = requests(1, 2)
-  const seconds = { inProcess: [], http: [] }
+  const list = mixed(flags.streams)
+  const begin = { inProcess: () => loopInProcess(engine, list), http: () => loopOverHttp(url, list) }
+  const speeds = { inProcess: [], http: [] }
+  for (let round = 0; round < flags.rounds; round++)
+    for (const way of round % 2 === 0 ? ['inProcess', 'http'] : ['http', 'inProcess']) {
+      const end = await begin[way]()
+      await sleep(1.5)
+      const [before, startedMs] = [engine.stats().generatedTokens, performance.now()]
+      await sleep(flags.seconds)
+      speeds[way].push(((engine.stats().generatedTokens - before) * 1000) / (performance.now() - startedMs))
+      await end()
+    }
   const firsts = { inProcess: [], http: [] }
-  await inProcess(engine, list)
-  await overHttp(url, list)
-  for (let round = 0; round < flags.rounds; round++) {
-    const turns = [
-      async () => seconds.inProcess.push((await inProcess(engine, list)).seconds),
-      async () => {
-        const { seconds: one, failed } = await overHttp(url, list)
-        if (failed > 0) throw new Error(`${failed} streams failed`)
-        seconds.http.push(one)
-      },
-    ]
-    for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn()
-  }
+  const [single] = requests(1, 4)
   for (let i = 0; i < flags.firsts; i++) {
-    firsts.inProcess.push((await inProcess(engine, single)).firstMs[0])
-    firsts.http.push((await overHttp(url, single)).firstMs[0])
+    firsts.inProcess.push(await firstInProcess(engine, single))
+    firsts.http.push((await overHttp(url, [single])).firstMs[0])
   }
+  client.send({ fresh: true })
   await server.close()
   await engine.close()
-  const tokens = flags.streams * flags.tokens
-  const [own, http] = [median(seconds.inProcess), median(seconds.http)]
+  const both = (of) => ({ inProcess: median(of.inProcess), http: median(of.http) })
+  const [tokensPerSecond, firstMs] = [both(speeds), both(firsts)]
   return {
-    streams: flags.streams,
-    tokensPerSecond: { inProcess: tokens / own, http: tokens / http },
-    throughputCost: http / own - 1,
-    firstMs: { inProcess: median(firsts.inProcess), http: median(firsts.http) },
-    firstTokenCostMs: median(firsts.http) - median(firsts.inProcess),
+    ...{ threads, streams: flags.streams, tokensPerSecond, firstMs },
+    throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
+    firstTokenCostMs: firstMs.http - firstMs.inProcess,
   }
+}
+
+async function cost() {
+  return { allCpus: await costWith(threads()), oneLeft: await costWith(Math.max(1, threads() - 1)) }
 }
 
 const memoryOf = (pid) => {
@@ -117,6 +141,7 @@ async function startServer(script, sequences, ...more) {
 }
 
 async function stopServer(child) {
+  client.send({ fresh: true })
   child.kill('SIGTERM')
   await once(child, 'close')
 }

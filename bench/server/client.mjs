@@ -1,39 +1,49 @@
-// Clients of a server in a process of their own, as cheap as they can be: raw sockets that count events and note when they came.
-// The parent sends { url, path, bodies } and gets { seconds, events, firstMs, gapsMs, failed } of all of them at once; { idle } opens
-// that many connections, asks each once, and keeps them.
+// Clients of a server in a process of their own, as cheap as they can be: raw sockets that stay open, count events and note when they came.
+// The parent sends { url, path, bodies } and gets { seconds, firstMs, gapsMs, failed } of all of them at once; { loop } has so many clients
+// ask again and again, until { stop }; { idle } opens that many connections, asks each once, and keeps them.
 import { connect } from 'node:net'
 
 const kept = []
+let isLooping = false
 
-const head = (path, body) =>
-  `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
+/** One connection, one request at a time. */
+class Client {
+  constructor(url) {
+    this.socket = connect(Number(new URL(url).port), '127.0.0.1').setNoDelay(true)
+    this.socket.on('error', () => {})
+    this.socket.on('data', (bytes) => this.take(bytes))
+    this.socket.on('close', () => this.settle?.())
+  }
 
-/** One stream: when each piece with text came. */
-function stream({ port, path, body }) {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.setNoDelay(true)
-    const times = []
-    const startedMs = performance.now()
-    let status
-    let tail = ''
-    socket.on('connect', () => socket.write(head(path, body)))
-    socket.on('data', (bytes) => {
-      const nowMs = performance.now()
-      const text = bytes.toString('latin1')
-      status ??= text.slice(9, 12)
-      if (text.includes('"text":"') || text.includes('"content":"')) times.push(nowMs)
-      tail = (tail + text).slice(-200)
+  /** When each piece with text came. */
+  ask(path, body) {
+    const text = JSON.stringify(body)
+    const head = `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n`
+    const seen = { startedMs: performance.now(), times: [], status: undefined, tail: '' }
+    this.seen = seen
+    return new Promise((resolve) => {
+      this.settle = () => resolve({ ...seen, ok: seen.status === '200' && seen.tail.includes('[DONE]') })
+      this.socket.write(head + text)
     })
-    socket.on('error', () => {})
-    socket.on('close', () => resolve({ startedMs, times, ok: status === '200' && tail.includes('[DONE]') }))
-  })
+  }
+
+  take(bytes) {
+    const nowMs = performance.now()
+    const text = bytes.toString('latin1')
+    const { seen } = this
+    seen.status ??= text.slice(9, 12)
+    if (text.includes('"text":"')) seen.times.push(nowMs)
+    seen.tail = (seen.tail + text).slice(-200)
+    if (seen.tail.endsWith('\r\n0\r\n\r\n')) this.settle()
+  }
 }
 
+const pool = []
+
 async function streams({ url, path, bodies }) {
-  const port = Number(new URL(url).port)
+  while (pool.length < bodies.length) pool.push(new Client(url))
   const startedMs = performance.now()
-  const all = await Promise.all(bodies.map((body) => stream({ port, path, body: JSON.stringify(body) })))
+  const all = await Promise.all(bodies.map((body, i) => pool[i].ask(path, body)))
   const seconds = (performance.now() - startedMs) / 1000
   return {
     seconds,
@@ -41,6 +51,21 @@ async function streams({ url, path, bodies }) {
     firstMs: all.map(({ startedMs, times }) => (times[0] ?? Number.NaN) - startedMs),
     gapsMs: all.map(({ times }) => Math.max(0, ...times.slice(1).map((time, i) => time - times[i]))),
   }
+}
+
+/** Each of the clients asks for its bodies in turn. */
+async function loop({ url, path, bodies }) {
+  isLooping = true
+  const clients = bodies.map(() => new Client(url))
+  let failed = 0
+  process.send({ started: clients.length })
+  await Promise.all(
+    clients.map(async (client, i) => {
+      for (let k = i; isLooping; k++) if (!(await client.ask(path, bodies[k % bodies.length])).ok) failed++
+    }),
+  )
+  for (const { socket } of clients) socket.destroy()
+  return { failed }
 }
 
 function idle({ url, count }) {
@@ -59,7 +84,10 @@ function idle({ url, count }) {
 }
 
 process.on('message', async (asked) => {
-  if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
-  else process.send(await (asked.idle ? idle({ url: asked.url, count: asked.idle }) : streams(asked)))
+  if (asked.stop) isLooping = false
+  else if (asked.fresh) for (const { socket } of pool.splice(0)) socket.destroy()
+  else if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
+  else if (asked.idle) process.send(await idle({ url: asked.url, count: asked.idle }))
+  else process.send(await (asked.loop ? loop(asked.loop) : streams(asked)))
 })
 process.on('disconnect', () => process.exit())
