@@ -80,6 +80,14 @@ const spread = (values) => {
 const rounded = (value) =>
   JSON.parse(JSON.stringify(value, (_, item) => (typeof item === 'number' ? Number(item.toFixed(3)) : item)))
 
+/** CPU seconds that this process's main thread has taken, which is where HTTP is; the engine computes on others. */
+function mainThreadSeconds() {
+  const fields = readFileSync(`/proc/self/task/${process.pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
 /** Answers of 32 to 95 tokens, so that clients do not stay in step. */
 const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
 
@@ -94,13 +102,16 @@ async function costWith(threads) {
   const list = mixed(flags.streams)
   const begin = { inProcess: () => loopInProcess(engine, list), http: () => loopOverHttp(url, list) }
   const speeds = { inProcess: [], http: [] }
+  const microseconds = { inProcess: [], http: [] }
   for (let round = 0; round < flags.rounds; round++)
     for (const way of round % 2 === 0 ? ['inProcess', 'http'] : ['http', 'inProcess']) {
       const end = await begin[way]()
       await sleep(1.5)
-      const [before, startedMs] = [engine.stats().generatedTokens, performance.now()]
+      const [before, startedMs, cpu] = [engine.stats().generatedTokens, performance.now(), mainThreadSeconds()]
       await sleep(flags.seconds)
-      speeds[way].push(((engine.stats().generatedTokens - before) * 1000) / (performance.now() - startedMs))
+      const tokens = engine.stats().generatedTokens - before
+      speeds[way].push((tokens * 1000) / (performance.now() - startedMs))
+      microseconds[way].push((1e6 * (mainThreadSeconds() - cpu)) / tokens)
       await end()
     }
   const firsts = { inProcess: [], http: [] }
@@ -115,7 +126,13 @@ async function costWith(threads) {
   const both = (of) => ({ inProcess: median(of.inProcess), http: median(of.http) })
   const [tokensPerSecond, firstMs] = [both(speeds), both(firsts)]
   return {
-    ...{ threads, streams: flags.streams, tokensPerSecond, firstMs },
+    ...{
+      threads,
+      streams: flags.streams,
+      tokensPerSecond,
+      firstMs,
+      mainThreadMicrosecondsPerToken: both(microseconds),
+    },
     throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
     firstTokenCostMs: firstMs.http - firstMs.inProcess,
   }
