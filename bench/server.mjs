@@ -27,7 +27,7 @@ const promptTokens = 24
 const contextTokens = 256
 
 /** Different for each stream, so that no prefix is shared, and the same in each round. */
-const prompt = (i) => Array.from({ length: promptTokens }, (_, k) => 1000 + ((i * 7919 + k * 104_729) % 20_000))
+const prompt = (i) => Array.from({ length: promptTokens }, (_, k) => 100 + ((i * 7919 + k * 104_729) % 3000))
 const requests = (count, tokens) => Array.from({ length: count }, (_, i) => ({ prompt: prompt(i), tokens }))
 const body = ({ prompt, tokens }) => ({
   ...{ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true },

@@ -114,13 +114,25 @@ export interface Body<F> {
 /** Names of unknown fields that are told. */
 const mostNamed = 8
 
+/** Of errors, whose stack nobody sees. */
+const site = new CallSite(schemaFor)
+
+/** Made once: zod compiles a schema when it is first used. */
+const schemas = new WeakMap<object, z.ZodType>()
+
+function schemaFor<S extends Record<string, z.ZodType>>(shape: S): z.ZodObject<S> {
+  const known = schemas.get(shape) ?? z.strictObject(shape)
+  schemas.set(shape, known)
+  return known as z.ZodObject<S>
+}
+
 export function readBody<S extends Record<string, z.ZodType>>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HttpError(400, 'invalid_request_error', 'The body is no JSON object.', { code: 'invalid_type' })
   const given = Object.entries(body).filter(([, value]) => value !== null)
   const known = given.filter(([name]) => Object.hasOwn(shape, name))
   const unknown = given.filter(([name]) => !Object.hasOwn(shape, name)).map(([name]) => name)
-  const fields = parse(z.strictObject(shape), Object.fromEntries(known), 'options', new CallSite(readBody))
+  const fields = parse(schemaFor(shape), Object.fromEntries(known), 'options', site)
   const warnings = unknown.slice(0, mostNamed).map((name) => `${printable(name)} is not known and was ignored`)
   if (unknown.length > mostNamed) warnings.push(`${unknown.length - mostNamed} more fields are not known`)
   return { fields, warnings, nameOf: (option) => nameIn(body, option) }

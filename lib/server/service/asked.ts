@@ -1,5 +1,5 @@
 /** What a route asks for and how its answers are written, and what is known of a request when it has ended. */
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { GenerateOptions, Generation, GenerationPart, GenerationResult } from '../../index.ts'
 import type { HttpError, NameOf } from './errors.ts'
 import type { ServedModel } from './models.ts'
@@ -33,7 +33,7 @@ export interface Asked {
   nameOf: NameOf
 }
 
-export const newId = (prefix: string): string => `${prefix}-${randomBytes(16).toString('hex')}`
+export const newId = (prefix: string): string => `${prefix}-${randomUUID().replaceAll('-', '')}`
 
 /** What the log line of a request says beside its status and time. */
 export interface Outcome {
