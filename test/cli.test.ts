@@ -40,6 +40,7 @@ function octavo(args: string[], { input = '', interruptOnOutput = false }: Spawn
   })
 }
 
+const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
 const greedy = ['--temperature', '0', '--threads', '1']
 
 describe('octavo run', { timeout: 30_000 }, () => {
@@ -91,6 +92,33 @@ describe('octavo run', { timeout: 30_000 }, () => {
     }
     expect(short.tokens.length).toBe(5)
     expect(short.finishReason).toBe('length')
+  })
+
+  it('says the same with and without guesses, and with a draft model; what they came to is in the timings', async () => {
+    const told = async (...more: string[]) => {
+      const { code, stdout } = await octavo([
+        'run',
+        'stories',
+        story,
+        '--temperature',
+        '1',
+        '--seed',
+        '3',
+        '--json',
+        ...more,
+      ])
+      expect(code).toBe(0)
+      return JSON.parse(stdout) as { text: string; timings: { speculation?: { proposed: number; accepted: number } } }
+    }
+    const off = await told('--speculation', 'off')
+    const auto = await told('--speculation', 'auto')
+    const drafted = await told('--draft', draft)
+    const never = await told('--draft', draft, '--speculation', 'off')
+    for (const { text } of [auto, drafted, never]) expect(text).toBe(off.text)
+    // The first step with a draft model finds out what it costs.
+    expect(drafted.timings.speculation!.proposed).toBeGreaterThan(0)
+    expect(off.timings.speculation).toBeUndefined()
+    expect(never.timings.speculation).toBeUndefined()
   })
 
   it('continues plain text with --raw', async () => {
@@ -296,6 +324,21 @@ describe('octavo inspect', { timeout: 30_000 }, () => {
     // So small a pool is taken into use at once.
     expect(report.memory).toMatchObject({ kvBytesAtLoad: 2048 * 2048, totalBytesAtLoad: report.memory.totalBytes })
   })
+
+  it('counts a draft model: its weights, and its part of the blocks', async () => {
+    const of = async (...more: string[]) => {
+      const { stdout } = await octavo(['inspect', 'stories', '--json', '--context', '512', ...more])
+      const { memory } = JSON.parse(stdout) as { memory: Record<string, number> & { draft?: Record<string, number> } }
+      return memory
+    }
+    const [alone, both] = await Promise.all([of(), of('--draft', draft)])
+    expect(alone.draft).toBeUndefined()
+    // Two layers with one key and value head of 64 in two bytes each, as many tokens as the target has room for.
+    expect(both.draft!.kvBytes).toBe(2048 * 2 * 2 * 64 * 2)
+    expect(both.draft!.totalBytes).toBeGreaterThan((await stat(draft)).size / 2)
+    expect(both.totalBytes! - alone.totalBytes!).toBe(both.draft!.totalBytes)
+    expect((await octavo(['inspect', 'stories', '--draft', draft])).stdout).toMatch(/draft model, all of it/)
+  })
 })
 
 describe('octavo synthesize', { timeout: 60_000 }, () => {
@@ -375,6 +418,20 @@ describe('octavo bench', { timeout: 60_000 }, () => {
   })
 })
 
+describe('octavo bench --speculation', { timeout: 60_000 }, () => {
+  it('measures plain decode unless it is asked for guesses', async () => {
+    const guesses = async (...more: string[]) => {
+      const args = ['-p', '8', '-n', '40', '-r', '1', '--threads', '1', '--json', ...more]
+      const { code, stdout } = await octavo(['bench', 'stories', ...args])
+      expect(code).toBe(0)
+      return (JSON.parse(stdout) as { guesses?: { proposed: number } }).guesses?.proposed
+    }
+    expect(await guesses()).toBe(0)
+    expect(await guesses('--draft', draft)).toBeGreaterThan(0)
+    expect(await guesses('--draft', draft, '--speculation', 'off')).toBe(0)
+  })
+})
+
 describe('octavo bench --parallel', { timeout: 60_000 }, () => {
   it('measures a fast model with short requests', async () => {
     const args = ['-p', '8', '-n', '1', '-r', '1', '--threads', '1', '--parallel', '4', '--json']
@@ -406,6 +463,7 @@ describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
     ['no such option', ['run', 'stories', 'Hi', '--colour', 'red']],
     ['a word where a number belongs', ['run', 'stories', 'Hi', '--temperature', 'warm']],
     ['a half where a whole number belongs', ['run', 'stories', 'Hi', '--max-tokens', '1.5']],
+    ['a way of guessing that is none', ['run', 'stories', 'Hi', '--speculation', 'always']],
     ['a logit bias that is none', ['run', 'stories', 'Hi', '--logit-bias', 'the']],
     ['a logit bias without bounds', ['run', 'stories', 'Hi', '--logit-bias', '5=inf']],
     ['no type for synthesize', ['synthesize', 'smollm2-135m', 'out.gguf', '--type', 'q9_9']],
