@@ -63,7 +63,7 @@ import {
   reasoningPieces,
   usualMarkers,
 } from './text/reasoning-markers.ts'
-import { TextService } from './text/text-service.ts'
+import { TextService, type TokenInfo } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
 import { constraint, heldCalls, wholeCalls } from './tools/constraint.ts'
@@ -80,6 +80,8 @@ export interface EngineModel extends ModelInfo {
   /** Whether `messages` and sessions can be used. */
   chatTemplate: boolean
   bosId: number | undefined
+  /** Whether prompts that are text begin with it. */
+  addsBos: boolean
   /** Tokens that end a generation. */
   eosIds: number[]
 }
@@ -128,9 +130,9 @@ export class Engine {
     this.#kv = loaded.kv
     this.#markers = reasoningMarkers(text.templateSource, text.control)
     this.#control = new Map(text.control.map(({ id, text }) => [text, id]))
-    const { bosId, hasChatTemplate } = text.info
+    const { bosId, addBos: addsBos, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
-    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
+    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, addsBos, eosIds })
     this.#prompts = new Prompts(text, this.model)
     this.#grammars = new Grammars((source) => text.compileGrammar(source))
   }
@@ -311,6 +313,18 @@ export class Engine {
     const checked = tokenIds(parse(idsSchema, ids, 'ids', site), this.model.vocabularySize, 'ids', site)
     this.#assertOpen(site)
     return this.#text.detokenize(checked).catch(rethrowAt(site))
+  }
+
+  /** What an id spells: text, and bytes where it is a piece of a character. A control token spells nothing: its text is its name. */
+  token(id: number): TokenInfo {
+    const site = new CallSite(this.token)
+    return this.#text.token(tokenIds([id], this.model.vocabularySize, 'id', site)[0]!)
+  }
+
+  /** Why nothing can be asked of it any more: it failed, or was closed. */
+  get failure(): OctavoError | undefined {
+    const error = this.#unusable()
+    return error && fromErrorData(error)
   }
 
   /** Counts: exact when a request has just ended or nothing runs, else at most some 20 ms old, or as old as the step that runs. */

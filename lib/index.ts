@@ -47,6 +47,7 @@ export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
 export type { GrammarOption, Schema } from './structured.ts'
+export type { TokenInfo } from './text/text-service.ts'
 export type {
   AnyCall,
   ArgumentsOf,

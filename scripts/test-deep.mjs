@@ -233,6 +233,17 @@ const checks = [
     run: () => ['node', 'test/deep/service.mjs', '--requests', '10000', '--seed', '1'],
   },
   {
+    name: 'server-hostile',
+    deep: true,
+    what: '10,000 requests that nobody should send to octavo/server: statuses by design, nothing left over, others undisturbed; its engine killed under 32 streams',
+    run: () => ['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/server-hostile.test.ts'],
+  },
+  {
+    name: 'server-clients',
+    what: 'octavo/server under @langchain/openai, @ai-sdk/openai for ai 6 and 7, an OTLP collector, Prometheus',
+    run: () => ['node', 'test/deep/server-clients.mjs'],
+  },
+  {
     name: 'stall',
     what: 'a prompt of 4,000 tokens among 16 streams: time between their tokens',
     run: () => ['node', 'bench/load/stall.mjs'],

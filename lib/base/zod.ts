@@ -11,6 +11,7 @@ export {
   enum,
   int,
   literal,
+  looseObject,
   NEVER,
   number,
   record,
