@@ -120,7 +120,7 @@ export class DraftController {
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
     for (let d = 1; d <= maxDrafts; d++)
-      this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows + d) - rowsMs
+      this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
     this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
@@ -226,9 +226,9 @@ export class DraftController {
     if (this.#probing && extra > 0) this.#probed()
   }
 
-  /** Milliseconds of a step of so many rows that takes `ms` without some of them, for the sake of a decision. */
-  #withGuesses(ms: number, rows: number): number {
-    return ms + caution * Math.max(0, this.#costs.ms(rows) - ms) + (effort * ms) / this.#sequences
+  /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */
+  #withGuesses(ms: number, rows: number, more: number): number {
+    return ms + caution * this.#costs.rise(rows, more) + (effort * ms) / this.#sequences
   }
 
   #probed(): void {
@@ -288,7 +288,7 @@ export class DraftController {
     for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
       reach *= chance
       tokens += reach
-      const ms = this.#withGuesses(this.#plainMs, sequences * (1 + d)) + caution * d * this.#roundMs
+      const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + caution * d * this.#roundMs
       if (ms > this.#maxStepMs) break
       if (sequences * tokens <= rate * ms) continue
       rate = (sequences * tokens) / ms
@@ -299,7 +299,8 @@ export class DraftController {
 
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
   #payingModel(request: DraftedRequest, chance: number, room: number): number {
-    const others = this.#sequences - 1
+    const sequences = this.#sequences
+    const others = sequences - 1
     this.#bestRate = 0
     if (this.#rate === 0) return 0
     this.#bestRate = this.#sequences / this.#plainMs
@@ -315,7 +316,7 @@ export class DraftController {
         reach *= chance
         tokens += reach
       } else if (rounds === 0) continue
-      const ms = this.#withGuesses(this.#plainMs, otherRows + 1 + d) + caution * Math.max(rounds, d) * this.#roundMs
+      const ms = this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) + caution * Math.max(rounds, d) * this.#roundMs
       if (ms > this.#maxStepMs) break
       if (tokens > this.#bestRate * ms) {
         best = d

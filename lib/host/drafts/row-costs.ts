@@ -60,6 +60,17 @@ export class RowCosts {
     this.#rows[at] = this.#rows[at]! + step * (rows - this.#rows[at]!)
   }
 
+  /**
+   * Milliseconds that further rows add. Measurements of neighbours are no better than the machine is quiet; with many rows, which fill
+   * it, none costs less than they did in the mean so far.
+   */
+  rise(rows: number, more: number): number {
+    const measured = Math.max(0, this.ms(rows + more) - this.ms(rows))
+    let at = classOf(rows)
+    while (at > exact && this.#ms[at] === 0) at--
+    return at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
+  }
+
   /** Milliseconds that each row added on the way from the smallest size that was measured to a large one. */
   #meanRise(large: number): number {
     let small = 1
