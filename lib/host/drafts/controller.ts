@@ -119,8 +119,7 @@ export class DraftController {
     const rows = sequences + this.#extraRows * others
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
-    for (let d = 1; d <= maxDrafts; d++)
-      this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
+    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
     this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
@@ -316,7 +315,9 @@ export class DraftController {
         reach *= chance
         tokens += reach
       } else if (rounds === 0) continue
-      const ms = this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) + caution * Math.max(rounds, d) * this.#roundMs
+      const ms =
+        this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) +
+        caution * Math.max(rounds, d) * this.#roundMs
       if (ms > this.#maxStepMs) break
       if (tokens > this.#bestRate * ms) {
         best = d
