@@ -33,13 +33,18 @@ inline constexpr std::size_t q4_0_block_bytes = q4_codes_bytes + tile_halves_byt
 inline constexpr std::size_t q4_1_block_bytes = q4_codes_bytes + 2 * tile_halves_bytes;
 inline constexpr std::size_t q8_0_block_bytes = q8_codes_bytes + tile_halves_bytes;
 inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32 int8, correction, da, sa
-inline constexpr int max_panel_tokens = 8;
+inline constexpr int matrix_panel = 16;  // tokens of a panel for MatrixKernels, always
+inline constexpr int max_panel_tokens = 16;
+
+// Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every byte is
+// an operand as the kernel's dots take it, less `offset`.
+using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset, std::uint8_t* to);
 
 // One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
 struct LinearTile {
   const std::uint8_t* weights = nullptr;  // first block of the tile
   const void* activations = nullptr;      // quantised panel, or f32 [tokens, k]
-  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens
+  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens, or of all panels for MatrixKernels
   int rows = 0;                           // rows to store; a tile's tail may be padding
   float* out = nullptr;                   // [tokens, out_ld]
   std::ptrdiff_t out_ld = 0;
@@ -50,21 +55,24 @@ struct LinearTile {
   // else in `beside`.
   const std::uint8_t *prefetch = nullptr, *beside = nullptr;
   int prefetch_lines = 0, beside_lines = 0;
+  // For MatrixKernels: how `weights` is unpacked, what its operands are above the weight's own numbers, and memory.
+  Unpack unpack = nullptr;
+  int operand_offset = 0;
+  std::uint8_t* workspace = nullptr;
 };
 using LinearKernel = void (*)(const LinearTile&);
 
-// A tile of K weights a row made fit for many panels, and the kernel that takes it then (linear_unpacked.inc); null where the
-// tile is best as it is.
+// A tile made fit for many panels, and the kernel that takes it then; null where the tile is best as it is.
 struct Unpacking {
-  void (*unpack)(const std::uint8_t* tile, int k, std::uint8_t* to);
+  Unpack unpack;
   LinearKernel linear;
 };
 
 // What a panel of quantised activations is made from: rows of `in`, from the panel's first token on.
 struct PanelInput {
   LinearInput in;
-  int k, tokens;       // tokens <= max_panel_tokens
-  const float* scale;  // normed: [tokens], from norm_scale
+  int k, tokens, room;  // tokens <= room <= max_panel_tokens: the panel's other tokens are zeros
+  const float* scale;   // normed: [tokens], from norm_scale
   std::size_t ld() const { return static_cast<std::size_t>(in.kind == InputKind::gated ? 2 * k : k); }
 };
 
@@ -93,6 +101,21 @@ struct NewKv {
   int queries;
 };
 
+// linear on matrix registers (cpp/cpu/linear/linear_amx.inc): a 32-row tile times any number of tokens, in panels of
+// matrix_panel that lie one after the other. prefetch_lines are those of all panels together.
+struct MatrixKernels {
+  void (*begin)(Format format);  // a thread calls begin before linear and end afterwards
+  void (*end)();
+  std::array<LinearKernel, format_count> linear;  // by Format; null for the float ones
+  double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end
+};
+// Memory that one thread works in: some groups of an unpacked tile, and accumulators of so many panels.
+inline constexpr int matrix_chunk_groups = 16;
+inline constexpr std::size_t matrix_unpacked_bytes = 24576;
+inline constexpr std::size_t matrix_workspace_bytes(int panels) {
+  return matrix_unpacked_bytes + static_cast<std::size_t>(panels) * matrix_panel * tile_rows * sizeof(float);
+}
+
 struct Kernels {
   const char* isa;
   // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above,
@@ -105,6 +128,7 @@ struct Kernels {
   void (*quantise)(const PanelInput& in, std::uint8_t* panel, int begin, int end, int offset);
   LinearKernel linear[format_count];   // by Format
   std::array<Unpacking, format_count> unpacking;
+  const MatrixKernels* matrix;        // null: none
   void (*finish_streams)();           // what was streamed becomes visible before what follows
   float (*norm_scale)(const float* x, float eps, int width);  // 1 / sqrt(mean(x^2) + eps)
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);
@@ -127,11 +151,14 @@ struct Kernels {
   double (*fma_operations)(std::int64_t rounds);
 };
 
+extern const MatrixKernels matrix_plain;  // tiles_plain.h, for tests
+
 extern const Kernels kernels_baseline;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avxvnni, kernels_avxvnni_evex;  // the second: dots_avxvnni.h
 extern const Kernels kernels_avx512vnni;
+extern const MatrixKernels matrix_amx;
 #else
 extern const Kernels kernels_neon, kernels_neon_i8mm;
 #endif

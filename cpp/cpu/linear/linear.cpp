@@ -31,6 +31,7 @@ struct Work {
     return static_cast<int>(static_cast<std::int64_t>(panels.count) * block / blocks);
   }
   int size() const { return tiles * blocks; }
+  int panels_at_once(int block) const { return panels.matrix ? block_begin(block + 1) - block_begin(block) : 1; }
 };
 
 Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) {
@@ -63,8 +64,10 @@ struct Plan {
   RunLength runs;
 };
 
-Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int at_once, int threads) {
-  const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
+Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeight& weight, int tokens, int at_once,
+                    int threads) {
+  const bool matrix = kernels.matrix != nullptr && tokens >= tuning.matrix_from_tokens;
+  const Panels panels = matrix ? matrix_panels(tokens) : cut_panels(tokens, panel_size(kernels, tokens));
   const Work work =
       plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes, threads);
   return {panels, work,
@@ -78,7 +81,7 @@ class UnpackedTiles {
   UnpackedTiles(const Kernels& kernels, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan, int at_once,
                 int threads)
       : at_once_(static_cast<std::size_t>(at_once)) {
-    if (kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack == nullptr ||
+    if (plan.panels.matrix || kernels.unpacking[static_cast<std::size_t>(weight.format)].linear == nullptr ||
         plan.panels.count < 2 * plan.work.blocks)
       return;
     bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
@@ -97,15 +100,60 @@ class UnpackedTiles {
   std::uint8_t* base_ = nullptr;
 };
 
-// Tiles of a weight, each times the panels of a block, one after the other.
+// For panels of matrix registers: memory of each thread for the kernels and for `row_floats` of each token of a block.
+class Workspaces {
+ public:
+  Workspaces(LinearScratch& scratch, const Work& work, int row_floats, int threads) {
+    if (!work.panels.matrix) return;
+    constexpr std::size_t page = 4096;
+    const int panels = (work.panels.count + work.blocks - 1) / work.blocks;
+    kernel_bytes_ = (matrix_workspace_bytes(panels) + page - 1) / page * page;
+    const std::size_t rows = static_cast<std::size_t>(panels) * matrix_panel;
+    thread_bytes_ = kernel_bytes_ + (rows * static_cast<std::size_t>(row_floats) * sizeof(float) + page - 1) / page * page;
+    memory_ =
+        static_cast<std::uint8_t*>(scratch.workspaces.at_least(thread_bytes_ * static_cast<std::size_t>(threads)));
+  }
+  std::uint8_t* of(int thread) const {
+    return memory_ == nullptr ? nullptr : memory_ + thread_bytes_ * static_cast<std::size_t>(thread);
+  }
+  float* rows(int thread) const { return reinterpret_cast<float*>(of(thread) + kernel_bytes_); }
+
+ private:
+  std::size_t kernel_bytes_ = 0, thread_bytes_ = 0;
+  std::uint8_t* memory_ = nullptr;
+};
+
+// A thread's matrix registers are in use as long as this lives; null: they are not.
+class MatrixRegisters {
+ public:
+  MatrixRegisters(const MatrixKernels* kernels, Format format) : kernels_(kernels) {
+    if (kernels_ != nullptr) kernels_->begin(format);
+  }
+  ~MatrixRegisters() {
+    if (kernels_ != nullptr) kernels_->end();
+  }
+  MatrixRegisters(const MatrixRegisters&) = delete;
+  MatrixRegisters& operator=(const MatrixRegisters&) = delete;
+
+ private:
+  const MatrixKernels* const kernels_;
+};
+
+// Tiles of a weight, each times the panels of a block: one after the other, or with matrix registers all at once.
 class TileTimesPanels {
  public:
-  // bias: [N] or null; add, stream: kernels.h; unpacked: room for a tile, or null.
+  // Memory of the thread, each null where it is not used: room for an unpacked tile; for MatrixKernels.
+  struct Room {
+    std::uint8_t *unpacked, *workspace;
+  };
+  // bias: [N] or null; add, stream: kernels.h.
   TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream,
-                  std::uint8_t* unpacked)
+                  const Room& room)
       : unpacking_(kernels.unpacking[static_cast<std::size_t>(weight.format)]),
-        unpacked_(unpacked),
-        kernel_(unpacked != nullptr ? unpacking_.linear : kernels.linear[static_cast<int>(weight.format)]),
+        unpacked_(room.unpacked),
+        kernel_(room.workspace  ? kernels.matrix->linear[static_cast<std::size_t>(weight.format)]
+                : room.unpacked ? unpacking_.linear
+                                : kernels.linear[static_cast<std::size_t>(weight.format)]),
         groups_(static_cast<int>(weight.k / group_size)),
         group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
         n_(static_cast<int>(weight.n)),
@@ -114,24 +162,27 @@ class TileTimesPanels {
     job_.out_ld = out_ld;
     job_.add = add;
     job_.stream = stream;
+    job_.workspace = room.workspace;
+    job_.unpack = unpacking_.unpack;
+    job_.operand_offset = operand_offset(kernels, weight.format);
   }
   // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
-  // over the panels.
-  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
+  // over the calls of `times`.
+  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int calls) {
     const int row = tile * tile_rows;
     job_.weights = weights;
     if (unpacked_ != nullptr) {
-      unpacking_.unpack(weights, job_.k, unpacked_);
+      unpacking_.unpack(weights, 0, groups_, 0, unpacked_);
       job_.weights = unpacked_;
     }
     job_.rows = std::min(tile_rows, n_ - row);
     job_.bias = bias_ ? bias_ + row : nullptr;
     job_.prefetch = next;
     lines_left_ = next ? group_lines_ : 0;
-    lines_ = (lines_left_ + panels - 1) / panels;
+    lines_ = (lines_left_ + calls - 1) / calls;
   }
-  void times(const std::uint8_t* panel, int tokens, float* out, KvAhead::Lines beside) {
-    job_.activations = panel;
+  void times(const std::uint8_t* panels, int tokens, float* out, KvAhead::Lines beside) {
+    job_.activations = panels;
     job_.tokens = tokens;
     job_.out = out;
     job_.prefetch_lines = std::min(lines_, lines_left_);
@@ -148,7 +199,7 @@ class TileTimesPanels {
   const LinearKernel kernel_;
   const int groups_, group_lines_, n_;
   const float* const bias_;
-  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each panel
+  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each call
   LinearTile job_;
 };
 
@@ -195,21 +246,25 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const bool stream = streamed(call);
   const int groups = static_cast<int>(weight.k / group_size);
   const UnpackedTiles unpacked(kernels, scratch, weight, plan, 1, team.threads);
+  const Workspaces workspaces(scratch, work, 0, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream, unpacked.of(thread, 0));
+        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream,
+                            {unpacked.of(thread, 0), workspaces.of(thread)});
+        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, weight.format);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const int at_once = work.panels_at_once(block);
           job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
-                   end_panel - first_panel);
-          for (int p = first_panel; p < end_panel; ++p) {
+                   (end_panel - first_panel) / at_once);
+          for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
-            job.times(quantised + activations.offset(first), panels.size(p),
+            job.times(quantised + activations.offset(first), panels.begin(p + at_once) - first,
                       call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
                       fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
           }
@@ -221,7 +276,7 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
 
 void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
                       const LinearCall& call) {
-  const Plan plan = plan_quantised(kernels, weight, call.tokens, 1, team.threads);
+  const Plan plan = plan_quantised(kernels, scratch.tuning, weight, call.tokens, 1, team.threads);
   const Activations activations(kernels, team, scratch, weight, plan.panels, call.in);
   multiply(kernels, team, scratch, weight, plan, activations, call);
 }
@@ -288,7 +343,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   if (!is_quantised(gate_up.format) || !is_quantised(down.format)) return false;
   if (call.tokens < fused_from_tokens && !gate_up.paired()) return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
-  const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
+  const Plan plan = plan_quantised(kernels, scratch.tuning, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
   const Activations in(kernels, team, scratch, gate_up, panels, call.in);
@@ -297,38 +352,46 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const int groups = static_cast<int>(gate_up.k / group_size);
   const UnpackedTiles unpacked(kernels, scratch, gate_up, plan, 2, team.threads);
+  constexpr int ld = 2 * tile_rows;
+  const Workspaces workspaces(scratch, work, ld, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
-        constexpr int ld = 2 * tile_rows;
-        alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
+        alignas(64) float panel_rows[max_panel_tokens * ld];
+        float* const made = panels.matrix ? workspaces.rows(thread) : panel_rows;  // [tokens, 32 gates and 32 ups]
         const std::uint8_t* const quantised = in.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
         const auto tiles_times_panels = [&](int i) {
-          return TileTimesPanels(kernels, gate_up, call.gate_up_bias, ld, false, false, unpacked.of(thread, i));
+          return TileTimesPanels(kernels, gate_up, call.gate_up_bias, ld, false, false,
+                                 {unpacked.of(thread, i), workspaces.of(thread)});
         };
         TileTimesPanels gate = tiles_times_panels(0), up = tiles_times_panels(1);
+        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, gate_up.format);
         const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const int at_once = work.panels_at_once(block), calls = (end_panel - first_panel) / at_once;
           const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
           const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
           if (next != nullptr)
             next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
-          gate.tile(tile, gate_up.tile(tile), next, end_panel - first_panel);
-          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, end_panel - first_panel);
-          for (int p = first_panel; p < end_panel; ++p) {
-            const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
-            gate.times(panel, panels.size(p), made, beside());
-            up.times(panel, panels.size(p), made + tile_rows, beside());
-            between.put_gated(p, tile, made, call.act);
+          gate.tile(tile, gate_up.tile(tile), next, calls);
+          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, calls);
+          for (int p = first_panel; p < end_panel; p += at_once) {
+            const int first = panels.begin(p), tokens = panels.begin(p + at_once) - first;
+            const std::uint8_t* const from = quantised + in.offset(first);
+            gate.times(from, tokens, made, beside());
+            up.times(from, tokens, made + tile_rows, beside());
+            for (int made_panel = p; made_panel < p + at_once; ++made_panel)
+              between.put_gated(made_panel, tile, made + (panels.begin(made_panel) - first) * ld, call.act);
           }
         }
       },
       plan.runs);
-  multiply(kernels, team, scratch, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
+  multiply(kernels, team, scratch, down,
+           plan_quantised(kernels, scratch.tuning, down, call.tokens, 1, team.threads), between,
            {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
   return true;
 }
