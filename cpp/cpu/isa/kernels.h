@@ -36,6 +36,24 @@ inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32
 inline constexpr int matrix_panel = 16;  // tokens of a panel for MatrixKernels, always
 inline constexpr int max_panel_tokens = 16;
 
+// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last one
+// with room that is not used. Always inlined: kernels of every instruction set call it.
+struct Panels {
+  int tokens, count;
+  bool matrix = false;
+  __attribute__((always_inline)) int begin(int i) const {
+    if (matrix) return i < count ? i * matrix_panel : tokens;
+    return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count);
+  }
+  __attribute__((always_inline)) int size(int i) const { return begin(i + 1) - begin(i); }
+  int largest() const { return matrix ? matrix_panel : (tokens + count - 1) / count; }
+  int room(int i) const { return matrix ? matrix_panel : size(i); }
+  int rooms() const { return matrix ? matrix_panel * count : tokens; }
+};
+
+inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
+inline Panels matrix_panels(int tokens) { return {tokens, (tokens + matrix_panel - 1) / matrix_panel, true}; }
+
 // Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every byte is
 // an operand as the kernel's dots take it, less `offset`.
 using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset, std::uint8_t* to);
@@ -44,7 +62,7 @@ using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset
 struct LinearTile {
   const std::uint8_t* weights = nullptr;  // first block of the tile
   const void* activations = nullptr;      // quantised panel, or f32 [tokens, k]
-  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens, or of all panels for MatrixKernels
+  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens, or of all panels at once
   int rows = 0;                           // rows to store; a tile's tail may be padding
   float* out = nullptr;                   // [tokens, out_ld]
   std::ptrdiff_t out_ld = 0;
@@ -55,14 +73,18 @@ struct LinearTile {
   // else in `beside`.
   const std::uint8_t *prefetch = nullptr, *beside = nullptr;
   int prefetch_lines = 0, beside_lines = 0;
-  // For MatrixKernels: how `weights` is unpacked, what its operands are above the weight's own numbers, and memory.
+  // With all panels of a block at once, which lie one after the other (prefetch_lines are those of all together): how
+  // `weights` is unpacked, what its operands are above the weight's own numbers, and memory.
+  const Panels* panels = nullptr;
+  int first_panel = 0, end_panel = 0;
   Unpack unpack = nullptr;
   int operand_offset = 0;
   std::uint8_t* workspace = nullptr;
 };
 using LinearKernel = void (*)(const LinearTile&);
 
-// A tile made fit for many panels, and the kernel that takes it then; null where the tile is best as it is.
+// A tile made fit for many panels, and the kernel that takes it then, with all panels at once (linear_unpacked.inc); null where
+// the tile is best as it is.
 struct Unpacking {
   Unpack unpack;
   LinearKernel linear;
@@ -101,19 +123,19 @@ struct NewKv {
   int queries;
 };
 
-// linear on matrix registers (cpp/cpu/linear/linear_amx.inc): a 32-row tile times any number of tokens, in panels of
-// matrix_panel that lie one after the other. prefetch_lines are those of all panels together.
+// linear on matrix registers (cpp/cpu/linear/linear_amx.inc), with all panels at once.
 struct MatrixKernels {
-  void (*begin)(Format format);  // a thread calls begin before linear and end afterwards
+  void (*begin)(int k);  // of a product, 16 or 32; a thread calls begin before linear and end afterwards
   void (*end)();
   std::array<LinearKernel, format_count> linear;  // by Format; null for the float ones
   double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end
 };
-// Memory that one thread works in: some groups of an unpacked tile, and accumulators of so many panels.
-inline constexpr int matrix_chunk_groups = 16;
-inline constexpr std::size_t matrix_unpacked_bytes = 24576;
-inline constexpr std::size_t matrix_workspace_bytes(int panels) {
-  return matrix_unpacked_bytes + static_cast<std::size_t>(panels) * matrix_panel * tile_rows * sizeof(float);
+// Memory that one thread works in with all panels at once: some groups of an unpacked tile, and accumulators of so many
+// tokens.
+inline constexpr int chunk_groups = 16;
+inline constexpr std::size_t chunk_bytes = 24576;
+inline constexpr std::size_t workspace_bytes(int tokens) {
+  return chunk_bytes + static_cast<std::size_t>(tokens) * tile_rows * sizeof(float);
 }
 
 struct Kernels {

@@ -1,7 +1,6 @@
 // The input of a linear as the kernels read it: rows cut into panels of a few tokens, normalised or gated where the
 // call says so, quantised to int8 in groups of 32 (layout: kernels.h).
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -54,29 +53,11 @@ struct LinearScratch {
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
   Scratch gated;   // panels between the two linears of a feed-forward block
-  Scratch unpacked;  // tiles of each thread
-  Scratch workspaces;  // of each thread, for matrix registers
+  Scratch workspaces;  // of each thread, for tiles that meet all panels at once
   Scratch values;  // float formats: normalised or gated rows
   std::vector<std::int64_t> owner;  // which call each thread's own panels belong to, a cache line apart
   std::int64_t calls = 0;
 };
-
-// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last one
-// with room that is not used.
-struct Panels {
-  int tokens, count;
-  bool matrix = false;
-  int begin(int i) const {
-    return matrix ? std::min(tokens, i * matrix_panel)
-                  : static_cast<int>(static_cast<std::int64_t>(tokens) * i / count);
-  }
-  int size(int i) const { return begin(i + 1) - begin(i); }
-  int room(int i) const { return matrix ? matrix_panel : size(i); }
-  int rooms() const { return matrix ? matrix_panel * count : tokens; }
-};
-
-inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
-inline Panels matrix_panels(int tokens) { return {tokens, (tokens + matrix_panel - 1) / matrix_panel, true}; }
 
 // What the operands of a dot are above the weight's own whole numbers.
 int operand_offset(const Kernels& kernels, Format format);

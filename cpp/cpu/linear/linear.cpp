@@ -31,7 +31,6 @@ struct Work {
     return static_cast<int>(static_cast<std::int64_t>(panels.count) * block / blocks);
   }
   int size() const { return tiles * blocks; }
-  int panels_at_once(int block) const { return panels.matrix ? block_begin(block + 1) - block_begin(block) : 1; }
 };
 
 Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) {
@@ -62,6 +61,8 @@ struct Plan {
   Panels panels;
   Work work;
   RunLength runs;
+  bool unpacked;  // tiles meet all panels of a block at once, a chunk of K unpacked for them after the other
+  int panels_at_once(int block) const { return unpacked ? work.block_begin(block + 1) - work.block_begin(block) : 1; }
 };
 
 Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeight& weight, int tokens, int at_once,
@@ -72,44 +73,22 @@ Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeigh
       plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes, threads);
   return {panels, work,
           run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
-                     int8_products_per_us, threads)};
+                     int8_products_per_us, threads),
+          matrix || (kernels.unpacking[static_cast<std::size_t>(weight.format)].linear != nullptr &&
+                     panels.count >= 2 * work.blocks)};
 }
 
-// Where threads keep tiles of a weight that are unpacked for many panels; nothing for a format that has no need of it.
-class UnpackedTiles {
- public:
-  UnpackedTiles(const Kernels& kernels, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan, int at_once,
-                int threads)
-      : at_once_(static_cast<std::size_t>(at_once)) {
-    if (plan.panels.matrix || kernels.unpacking[static_cast<std::size_t>(weight.format)].linear == nullptr ||
-        plan.panels.count < 2 * plan.work.blocks)
-      return;
-    bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
-    const std::size_t tiles = at_once_ * static_cast<std::size_t>(threads);
-    base_ = static_cast<std::uint8_t*>(scratch.unpacked.at_least(bytes_ * tiles));
-  }
-  // Tile `i` of those that a thread has at once, or null.
-  std::uint8_t* of(int thread, int i) const {
-    const std::size_t tile = static_cast<std::size_t>(thread) * at_once_ + static_cast<std::size_t>(i);
-    return base_ == nullptr ? nullptr : base_ + bytes_ * tile;
-  }
-
- private:
-  const std::size_t at_once_;
-  std::size_t bytes_ = 0;
-  std::uint8_t* base_ = nullptr;
-};
-
-// For panels of matrix registers: memory of each thread for the kernels and for `row_floats` of each token of a block.
+// With all panels of a block at once: memory of each thread for the kernels and for `row_floats` of each token of a block.
 class Workspaces {
  public:
-  Workspaces(LinearScratch& scratch, const Work& work, int row_floats, int threads) {
-    if (!work.panels.matrix) return;
+  Workspaces(LinearScratch& scratch, const Plan& plan, int row_floats, int threads) {
+    if (!plan.unpacked) return;
     constexpr std::size_t page = 4096;
-    const int panels = (work.panels.count + work.blocks - 1) / work.blocks;
-    kernel_bytes_ = (matrix_workspace_bytes(panels) + page - 1) / page * page;
-    const std::size_t rows = static_cast<std::size_t>(panels) * matrix_panel;
-    thread_bytes_ = kernel_bytes_ + (rows * static_cast<std::size_t>(row_floats) * sizeof(float) + page - 1) / page * page;
+    const int panels = (plan.panels.count + plan.work.blocks - 1) / plan.work.blocks,
+              tokens = panels * plan.panels.largest();
+    kernel_bytes_ = (workspace_bytes(tokens) + page - 1) / page * page;
+    const std::size_t row_bytes = static_cast<std::size_t>(tokens * row_floats) * sizeof(float);
+    thread_bytes_ = kernel_bytes_ + (row_bytes + page - 1) / page * page;
     memory_ =
         static_cast<std::uint8_t*>(scratch.workspaces.at_least(thread_bytes_ * static_cast<std::size_t>(threads)));
   }
@@ -127,7 +106,7 @@ class Workspaces {
 class MatrixRegisters {
  public:
   MatrixRegisters(const MatrixKernels* kernels, Format format) : kernels_(kernels) {
-    if (kernels_ != nullptr) kernels_->begin(format);
+    if (kernels_ != nullptr) kernels_->begin(has_two_dots(format) ? group_size / 2 : group_size);
   }
   ~MatrixRegisters() {
     if (kernels_ != nullptr) kernels_->end();
@@ -139,21 +118,20 @@ class MatrixRegisters {
   const MatrixKernels* const kernels_;
 };
 
-// Tiles of a weight, each times the panels of a block: one after the other, or with matrix registers all at once.
+LinearKernel kernel_of(const Kernels& kernels, const Plan& plan, Format format) {
+  const std::size_t i = static_cast<std::size_t>(format);
+  return plan.panels.matrix ? kernels.matrix->linear[i]
+         : plan.unpacked    ? kernels.unpacking[i].linear
+                            : kernels.linear[i];
+}
+
+// Tiles of a weight, each times the panels of a block: one after the other, or all at once.
 class TileTimesPanels {
  public:
-  // Memory of the thread, each null where it is not used: room for an unpacked tile; for MatrixKernels.
-  struct Room {
-    std::uint8_t *unpacked, *workspace;
-  };
-  // bias: [N] or null; add, stream: kernels.h.
-  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream,
-                  const Room& room)
-      : unpacking_(kernels.unpacking[static_cast<std::size_t>(weight.format)]),
-        unpacked_(room.unpacked),
-        kernel_(room.workspace  ? kernels.matrix->linear[static_cast<std::size_t>(weight.format)]
-                : room.unpacked ? unpacking_.linear
-                                : kernels.linear[static_cast<std::size_t>(weight.format)]),
+  // bias: [N] or null; add, stream: kernels.h; workspace: of the thread, null for one panel after the other.
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const Plan& plan, const float* bias, int out_ld,
+                  bool add, bool stream, std::uint8_t* workspace)
+      : kernel_(kernel_of(kernels, plan, weight.format)),
         groups_(static_cast<int>(weight.k / group_size)),
         group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
         n_(static_cast<int>(weight.n)),
@@ -162,28 +140,28 @@ class TileTimesPanels {
     job_.out_ld = out_ld;
     job_.add = add;
     job_.stream = stream;
-    job_.workspace = room.workspace;
-    job_.unpack = unpacking_.unpack;
+    job_.panels = &plan.panels;
+    job_.unpack = kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack;
     job_.operand_offset = operand_offset(kernels, weight.format);
+    job_.workspace = workspace;
   }
   // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
   // over the calls of `times`.
   void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int calls) {
     const int row = tile * tile_rows;
     job_.weights = weights;
-    if (unpacked_ != nullptr) {
-      unpacking_.unpack(weights, 0, groups_, 0, unpacked_);
-      job_.weights = unpacked_;
-    }
     job_.rows = std::min(tile_rows, n_ - row);
     job_.bias = bias_ ? bias_ + row : nullptr;
     job_.prefetch = next;
     lines_left_ = next ? group_lines_ : 0;
     lines_ = (lines_left_ + calls - 1) / calls;
   }
-  void times(const std::uint8_t* panels, int tokens, float* out, KvAhead::Lines beside) {
+  // Panels [first, end): one, or all of a block.
+  void times(const std::uint8_t* panels, int first, int end, float* out, KvAhead::Lines beside) {
     job_.activations = panels;
-    job_.tokens = tokens;
+    job_.first_panel = first;
+    job_.end_panel = end;
+    job_.tokens = job_.panels->begin(end) - job_.panels->begin(first);
     job_.out = out;
     job_.prefetch_lines = std::min(lines_, lines_left_);
     job_.beside = beside.first;
@@ -194,8 +172,6 @@ class TileTimesPanels {
   }
 
  private:
-  const Unpacking unpacking_;
-  std::uint8_t* const unpacked_;
   const LinearKernel kernel_;
   const int groups_, group_lines_, n_;
   const float* const bias_;
@@ -245,26 +221,24 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const bool stream = streamed(call);
   const int groups = static_cast<int>(weight.k / group_size);
-  const UnpackedTiles unpacked(kernels, scratch, weight, plan, 1, team.threads);
-  const Workspaces workspaces(scratch, work, 0, team.threads);
+  const Workspaces workspaces(scratch, plan, 0, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream,
-                            {unpacked.of(thread, 0), workspaces.of(thread)});
+        TileTimesPanels job(kernels, weight, plan, call.bias, call.out_ld, call.add, stream, workspaces.of(thread));
         const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, weight.format);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          const int at_once = work.panels_at_once(block);
+          const int at_once = plan.panels_at_once(block);
           job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
                    (end_panel - first_panel) / at_once);
           for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
-            job.times(quantised + activations.offset(first), panels.begin(p + at_once) - first,
+            job.times(quantised + activations.offset(first), p, p + at_once,
                       call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
                       fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
           }
@@ -351,27 +325,23 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Followers::Tiles follower = scratch.followers.read(tiles_of(gate_up, 2));
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const int groups = static_cast<int>(gate_up.k / group_size);
-  const UnpackedTiles unpacked(kernels, scratch, gate_up, plan, 2, team.threads);
   constexpr int ld = 2 * tile_rows;
-  const Workspaces workspaces(scratch, work, ld, team.threads);
+  const Workspaces workspaces(scratch, plan, ld, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         alignas(64) float panel_rows[max_panel_tokens * ld];
-        float* const made = panels.matrix ? workspaces.rows(thread) : panel_rows;  // [tokens, 32 gates and 32 ups]
+        float* const made = plan.unpacked ? workspaces.rows(thread) : panel_rows;  // [tokens, 32 gates and 32 ups]
         const std::uint8_t* const quantised = in.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        const auto tiles_times_panels = [&](int i) {
-          return TileTimesPanels(kernels, gate_up, call.gate_up_bias, ld, false, false,
-                                 {unpacked.of(thread, i), workspaces.of(thread)});
-        };
-        TileTimesPanels gate = tiles_times_panels(0), up = tiles_times_panels(1);
+        TileTimesPanels gate(kernels, gate_up, plan, call.gate_up_bias, ld, false, false, workspaces.of(thread)),
+            up = gate;
         const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, gate_up.format);
         const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
-          const int at_once = work.panels_at_once(block), calls = (end_panel - first_panel) / at_once;
+          const int at_once = plan.panels_at_once(block), calls = (end_panel - first_panel) / at_once;
           const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
           const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
@@ -380,10 +350,10 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
           gate.tile(tile, gate_up.tile(tile), next, calls);
           up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, calls);
           for (int p = first_panel; p < end_panel; p += at_once) {
-            const int first = panels.begin(p), tokens = panels.begin(p + at_once) - first;
+            const int first = panels.begin(p);
             const std::uint8_t* const from = quantised + in.offset(first);
-            gate.times(from, tokens, made, beside());
-            up.times(from, tokens, made + tile_rows, beside());
+            gate.times(from, p, p + at_once, made, beside());
+            up.times(from, p, p + at_once, made + tile_rows, beside());
             for (int made_panel = p; made_panel < p + at_once; ++made_panel)
               between.put_gated(made_panel, tile, made + (panels.begin(made_panel) - first) * ld, call.act);
           }
