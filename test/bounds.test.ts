@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import type { MachineLimits, ModelDesc, TensorSource } from '../lib/base/native.ts'
 import { type Arrival, jointSpeed, longEnough } from '../lib/cli/bench-parallel.ts'
-import { attentionCost, batchBound, bestLimits, decodeBound, passCost, peakShares, prefillOpsPerSecond } from '../lib/cli/bounds.ts'
+import {
+  attentionCost,
+  batchBound,
+  bestLimits,
+  decodeBound,
+  passCost,
+  peakShares,
+  prefillOpsPerSecond,
+} from '../lib/cli/bounds.ts'
 
 const matrix = (rows: number, width: number): TensorSource => ({
   file: -1,

@@ -311,12 +311,7 @@ async function printReport(report: Report): Promise<void> {
     String(report.threads),
   ]
   const rows = [
-    [
-      ...same,
-      `pp${prefill.tokens}`,
-      prefill.tokensPerSecond.toFixed(2),
-      formatShares(prefill),
-    ],
+    [...same, `pp${prefill.tokens}`, prefill.tokensPerSecond.toFixed(2), formatShares(prefill)],
     [
       ...same,
       `tg${decode.tokens}`,

@@ -111,7 +111,10 @@ export function peakShares(opsPerSecond: number[], limits: MachineLimits[]): Pea
   const shareOf = (peak: 'int8OpsPerSecond' | 'matrixOpsPerSecond') =>
     median(opsPerSecond.map((ops, i) => ops / limits[i]![peak]))
   const matrix = limits.every(({ matrixOpsPerSecond }) => matrixOpsPerSecond > 0)
-  return { shareOfInt8Peak: shareOf('int8OpsPerSecond'), shareOfMatrixPeak: matrix ? shareOf('matrixOpsPerSecond') : null }
+  return {
+    shareOfInt8Peak: shareOf('int8OpsPerSecond'),
+    shareOfMatrixPeak: matrix ? shareOf('matrixOpsPerSecond') : null,
+  }
 }
 
 /** The better of two measurements of each limit: a limit can only be measured too low. */
