@@ -1,45 +1,31 @@
-// Makes one file of each entry of a thread or process in dist/: Node opens all modules of an entry at once, and several entries start
-// together, so that a load of some hundred modules would need as many file descriptors. Other packages stay outside. Each module
-// keeps the place that its `import.meta.url` names.
-import { readFileSync } from 'node:fs'
+// Makes few files of what dist/ is entered by: Node opens all modules of an entry at once, and several entries start together, so that
+// a load of some hundred modules would need as many file descriptors. Other packages stay outside. The modules themselves stay where
+// they are, for their types and for tests.
+import { rmSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
-/** What lib/base/package-files.ts is asked for. */
-const entries = ['host/worker.js', 'host/wire/process.js', 'text/text-worker.js', 'text/template-worker.js']
+const options = {
+  ...{ outdir: dist, outbase: dist, allowOverwrite: true, bundle: true, packages: 'external', logLevel: 'warning' },
+  ...{ format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false },
+}
 
-for (const entry of entries) {
-  const outfile = `${dist}${entry}`
-  const keepPlaces = {
-    name: 'keep-places',
-    setup: ({ onLoad }) =>
-      onLoad({ filter: /\/dist\/.*\.js$/ }, ({ path }) => {
-        const place = JSON.stringify(`./${relative(dirname(outfile), path)}`)
-        const contents = readFileSync(path, 'utf8').replaceAll(
-          'import.meta.url',
-          `new URL(${place}, import.meta.url).href`,
-        )
-        return { contents, loader: 'js' }
-      }),
-  }
+// The exports and the command share dist/chunks/: an OctavoError is of one class for all of them.
+rmSync(`${dist}chunks`, { recursive: true, force: true })
+const shared = ['index', 'adapters/ai-sdk/index', 'adapters/langchain/index', 'cli/main']
+await build({
+  ...options,
+  ...{ entryPoints: shared.map((entry) => `${dist}${entry}.js`), splitting: true, chunkNames: 'chunks/[hash]' },
+})
+
+// What lib/base/package-files.ts is asked for is one file each. Its place in dist/ goes with the code of that module.
+for (const entry of ['host/worker', 'host/wire/process', 'text/text-worker', 'text/template-worker']) {
+  const outfile = `${dist}${entry}.js`
+  const place = JSON.stringify(`./${relative(dirname(outfile), `${dist}base/package-files.js`)}`)
   await build({
-    ...{
-      entryPoints: [outfile],
-      outfile,
-      allowOverwrite: true,
-      bundle: true,
-      packages: 'external',
-      logLevel: 'warning',
-    },
-    ...{
-      format: 'esm',
-      platform: 'node',
-      target: 'node20',
-      sourcemap: true,
-      sourcesContent: false,
-      plugins: [keepPlaces],
-    },
+    ...{ ...options, entryPoints: [outfile], define: { 'import.meta.url': 'packageFilesUrl' } },
+    banner: { js: `const packageFilesUrl = new URL(${place}, import.meta.url).href` },
   })
 }

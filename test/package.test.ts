@@ -245,7 +245,7 @@ describe('the package', () => {
       const { tokens } = await engine.generate({ messages: [{ role: 'user', content: 'x' }], maxTokens: 2 }).result
       await engine.close()
       console.log(tokens.length)`
-    const node = ['-c', 'ulimit -n 64; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program]
+    const node = ['-c', 'ulimit -n 40; exec "$@"', 'sh', process.execPath, '--input-type=module', '-e', program]
     const { stdout } = await promisify(execFile)('sh', node, { cwd: root })
     expect(stdout).toBe('2\n')
   })

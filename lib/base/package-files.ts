@@ -10,9 +10,10 @@ import { pathToFileURL } from 'node:url'
 import { OctavoError } from './errors.ts'
 import { version } from './version.ts'
 
-/** This file, in dist/ or in lib/. In a bundle it is another one, or the place where it was bundled; there is none in CommonJS. */
+/** This file, in dist/ or in lib/, or the file of dist/chunks/ that it was made a part of. In the bundle of an application it is another
+ * one, or the place where it was bundled; there is none in CommonJS. */
 const here: string | undefined = import.meta.url
-const extension = /\/base\/package-files\.([jt]s)$/.exec(here ?? '')?.[1]
+const extension = /\/(?:base\/package-files|chunks\/\w+)\.([jt]s)$/.exec(here ?? '')?.[1]
 
 /** A module, by its path in the folder of the code, without extension. Throws BUNDLED. */
 export function codeFile(module: string): URL {

@@ -65,6 +65,13 @@ struct Plan {
   int panels_at_once(int block) const { return unpacked ? work.block_begin(block + 1) - work.block_begin(block) : 1; }
 };
 
+// Whether a tile is worth unpacking for its panels.
+bool unpacks(const Kernels& kernels, Format format, const Work& work) {
+  const int panels_from = unpacked_from_two(format) && work.panels.tokens > 1 ? 1 : 2;
+  return kernels.unpacking[static_cast<std::size_t>(format)].linear != nullptr &&
+         work.panels.count >= panels_from * work.blocks;
+}
+
 Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeight& weight, int tokens, int at_once,
                     int threads) {
   const bool matrix = kernels.matrix != nullptr && tokens >= tuning.matrix_from_tokens;
@@ -74,8 +81,7 @@ Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeigh
   return {panels, work,
           run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
                      int8_products_per_us, threads),
-          matrix || (kernels.unpacking[static_cast<std::size_t>(weight.format)].linear != nullptr &&
-                     panels.count >= 2 * work.blocks)};
+          matrix || unpacks(kernels, weight.format, work)};
 }
 
 // With all panels of a block at once: memory of each thread for the kernels and for `row_floats` of each token of a block.

@@ -87,6 +87,10 @@ constexpr int packed_offset(Format f) {
   return f == Format::q5_0 ? 16 : f == Format::q6_k ? 32 : f == Format::q3_k ? 4 : 0;
 }
 
+// Formats that few files have: only a single token is multiplied with the tile as it is, for more the tile is unpacked. A
+// kernel for every number of tokens would be a third of the library.
+constexpr bool unpacked_from_two(Format f) { return f == Format::nvfp4 || (has_codebook(f) && f != Format::iq4_xs); }
+
 // A group once unpacked for many panels (linear_unpacked.inc).
 inline constexpr std::size_t unpacked_codes_bytes = 1024, unpacked_scales_bytes = 4 * tile_rows;
 constexpr std::size_t unpacked_group_bytes(Format f) {
