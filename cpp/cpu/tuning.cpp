@@ -24,10 +24,10 @@ constexpr std::size_t most_bytes = std::size_t{48} << 20, least_bytes = std::siz
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
-// Matrix registers are used from one of these on: the usual one, or a neighbour that a measurement at its own size or at
-// the size between speaks for.
-constexpr int matrix_early = 8, matrix_between = 16, matrix_late = 24;
-constexpr int most_tokens = 16;
+// Matrix registers take 16 tokens at a time, full or not. They are used from the usual size on, or an earlier one where
+// they are faster with one full panel, or a later one where they are slower with two.
+constexpr int one_panel = matrix_panel, two_panels = 2 * matrix_panel;
+constexpr int matrix_early = one_panel - 2, matrix_late = two_panels + matrix_panel - 4;
 constexpr int rounds = 4, never = std::numeric_limits<int>::max();
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
 // shall not decide.
@@ -71,8 +71,8 @@ struct Sample {
       tuning.matrix_from_tokens = tokens;
       return tuning;
     };
-    if (prefers(matrix_between, from(never), usual)) return matrix_late;
-    return prefers(matrix_early, from(matrix_early), usual) ? matrix_early : usual.matrix_from_tokens;
+    if (prefers(two_panels, from(never), usual)) return matrix_late;
+    return prefers(one_panel, from(matrix_early), usual) ? matrix_early : usual.matrix_from_tokens;
   }
 };
 
@@ -95,7 +95,7 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
   const std::uint64_t preemptions = os::preemptions();
   std::int64_t n = 0, k = 0;
   for (const CpuWeight* w : weights) n = std::max(n, w->n), k = std::max(k, w->k);
-  const std::size_t tokens = kernels.matrix ? most_tokens : token_counts.back();
+  const std::size_t tokens = kernels.matrix ? two_panels : token_counts.back();
   Sample sample{kernels, team, weights, {}, std::vector<float>(tokens * static_cast<std::size_t>(k)),
                 std::vector<float>(tokens * static_cast<std::size_t>(n))};
   for (std::size_t i = 0; i < sample.in.size(); ++i) sample.in[i] = static_cast<float>(static_cast<int>(i % 17) - 8);
