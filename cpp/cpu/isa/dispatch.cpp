@@ -20,13 +20,13 @@ struct Candidate {
 };
 
 // A set of kernels and the matrix registers beside its vectors.
-Kernels with_matrix(Kernels kernels, const MatrixKernels& matrix, const char* isa) {
+[[maybe_unused]] Kernels with_matrix(Kernels kernels, const MatrixKernels& matrix, const char* isa) {
   kernels.isa = isa;
   kernels.matrix = &matrix;
   return kernels;
 }
 bool always() { return true; }
-#if defined(OCTAVO_KERNEL_COPIES)
+#if defined(OCTAVO_PLAIN_TILES)
 const Kernels kernels_plain_tiles = with_matrix(kernels_baseline, matrix_plain, "plain_tiles");
 #endif
 
@@ -62,16 +62,19 @@ bool has_avx512amx() {
          os::permit_tiles();
 }
 const Kernels kernels_avx512amx = with_matrix(kernels_avx512vnni, matrix_amx, "avx512amx");
-// Best first. The copies are for tests and benchmarks, and never the best.
+// Best first. The copies are for tests and benchmarks, and behind what they stand in for.
 const Candidate candidates[] = {{&kernels_avx512amx, has_avx512amx},
                                 {&kernels_avx512vnni, has_avx512vnni},
                                 {&kernels_avxvnni, has_avxvnni},
                                 {&kernels_avx2, has_avx2},
 #if defined(OCTAVO_KERNEL_COPIES)
                                 {&kernels_avxvnni_evex, has_avx512vnni},
+#endif
+                                {&kernels_baseline, always},
+#if defined(OCTAVO_PLAIN_TILES)
                                 {&kernels_plain_tiles, always},
 #endif
-                                {&kernels_baseline, always}};
+};
 #else
 bool has_neon_dot() {
   const os::ArmFeatures features = os::arm_features();
@@ -80,10 +83,11 @@ bool has_neon_dot() {
 bool has_neon_i8mm() { return has_neon_dot() && os::arm_features().int8_matrices; }
 const Candidate candidates[] = {{&kernels_neon_i8mm, has_neon_i8mm},
                                 {&kernels_neon, has_neon_dot},
-#if defined(OCTAVO_KERNEL_COPIES)
+                                {&kernels_baseline, always},
+#if defined(OCTAVO_PLAIN_TILES)
                                 {&kernels_plain_tiles, always},
 #endif
-                                {&kernels_baseline, always}};
+};
 #endif
 
 }  // namespace
