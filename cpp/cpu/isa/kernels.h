@@ -36,8 +36,8 @@ inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32
 inline constexpr int matrix_panel = 16;  // tokens of a panel for MatrixKernels, always
 inline constexpr int max_panel_tokens = 16;
 
-// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last one
-// with room that is not used. Always inlined: kernels of every instruction set call it.
+// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last
+// one with room that is not used. Always inlined: kernels of every instruction set call it.
 struct Panels {
   int tokens, count;
   bool matrix = false;
@@ -54,8 +54,8 @@ struct Panels {
 inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
 inline Panels matrix_panels(int tokens) { return {tokens, (tokens + matrix_panel - 1) / matrix_panel, true}; }
 
-// Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every byte is
-// an operand as the kernel's dots take it, less `offset`.
+// Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every
+// byte is an operand as the kernel's dots take it, less `offset`.
 using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset, std::uint8_t* to);
 
 // One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
@@ -83,8 +83,8 @@ struct LinearTile {
 };
 using LinearKernel = void (*)(const LinearTile&);
 
-// A tile made fit for many panels, and the kernel that takes it then, with all panels at once (linear_unpacked.inc); null where
-// the tile is best as it is.
+// A tile made fit for many panels, and the kernel that takes it then, with all panels at once (linear_unpacked.inc); null
+// where the tile is best as it is.
 struct Unpacking {
   Unpack unpack;
   LinearKernel linear;

@@ -1,7 +1,7 @@
 // Matrix registers of AMX, eight of up to 16 rows x 64 bytes, for cpp/cpu/linear/linear_amx.inc; tiles_plain.h is the
-// same in plain C++. Registers are numbered: 0 and 1 hold sums (16 x 16 int32), 2 and 3 a left operand (16 rows x K int8),
-// 4 and 5 a right one (K / 4 rows x 16 columns x 4 int8: row r, column c holds elements 4r .. 4r + 3 of column c). K is 32
-// or 16.
+// same in plain C++. Registers are numbered: 0 and 1 hold sums (16 x 16 int32), 2 and 3 a left operand (16 rows x K
+// int8), 4 and 5 a right one (K / 4 rows x 16 columns x 4 int8: row r, column c holds elements 4r .. 4r + 3 of column
+// c). K is 32 or 16.
 // The instructions are written out, so that the compiler needs to know nothing of them.
 #pragma once
 #include "cpu/isa/simd.h"
