@@ -9,7 +9,6 @@ import type { ErrorData } from './base/errors.ts'
 import { fromErrorData, OctavoError, toErrorData } from './base/errors.ts'
 import { kvBlockTokens } from './base/kv-blocks.ts'
 import { assertPlatform } from './base/native.ts'
-import type { output, ZodType } from './base/zod.ts'
 import { type Log, logLine, logOf, publishLoad, RequestTrace } from './diagnostics.ts'
 import type { Generation, GenerationResult, GenerationSetup } from './generation.ts'
 import { RunningGeneration } from './generation.ts'
@@ -48,6 +47,7 @@ import {
   textSchema,
   tokenizeSchema,
 } from './options.ts'
+import type { DeepPartial } from './partial-json.ts'
 import { type Prompt, type PromptSource, Prompts, splitOptions, tokenIds } from './prompts.ts'
 import { type Score, ScoreStream } from './score.ts'
 import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts'
@@ -55,14 +55,22 @@ import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { abortReason, onAbort } from './signals.ts'
 import { Grammars } from './structured.ts'
-import { endsInReasoning, type ReasoningMarkers, reasoningMarkers, usualMarkers } from './text/reasoning-markers.ts'
-import { TextService } from './text/text-service.ts'
+import {
+  controlOf,
+  endsInReasoning,
+  type ReasoningMarkers,
+  reasoningMarkers,
+  reasoningPieces,
+  usualMarkers,
+} from './text/reasoning-markers.ts'
+import { TextService, type TokenInfo } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
-import { constraint } from './tools/constraint.ts'
+import { constraint, heldCalls, wholeCalls } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
-import type { CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
+import type { AnyCall, CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
+import type { InputOf, OutputOf, ZodLike } from './tools/value-schema.ts'
 import { buildTrace, type Trace } from './trace.ts'
 
 /** What is known about a loaded model. */
@@ -72,6 +80,8 @@ export interface EngineModel extends ModelInfo {
   /** Whether `messages` and sessions can be used. */
   chatTemplate: boolean
   bosId: number | undefined
+  /** Whether prompts that are text begin with it. */
+  addsBos: boolean
   /** Tokens that end a generation. */
   eosIds: number[]
 }
@@ -120,9 +130,9 @@ export class Engine {
     this.#kv = loaded.kv
     this.#markers = reasoningMarkers(text.templateSource, text.control)
     this.#control = new Map(text.control.map(({ id, text }) => [text, id]))
-    const { bosId, hasChatTemplate } = text.info
+    const { bosId, addBos: addsBos, hasChatTemplate } = text.info
     const { contextTokens, model } = loaded
-    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, eosIds })
+    this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, addsBos, eosIds })
     this.#prompts = new Prompts(text, this.model)
     this.#grammars = new Grammars((source) => text.compileGrammar(source))
   }
@@ -179,8 +189,13 @@ export class Engine {
    * promised, SCHEMA_UNSUPPORTED, OBJECT_INVALID, ENGINE_FAILED, ENGINE_CLOSED. A generation that reaches the end of the context ends
    * with finishReason 'length'.
    */
+  generate<P extends Record<string, unknown>, T extends ZodLike>(
+    options: WithTools<GenerateOptions, P> & { schema: T },
+  ): Generation<OutputOf<T>, CallOf<P>, DeepPartial<InputOf<T>>>
   generate<P extends Record<string, unknown>>(options: WithTools<GenerateOptions, P>): Generation<unknown, CallOf<P>>
-  generate<T extends ZodType>(options: GenerateOptions & { schema: T }): Generation<output<T>>
+  generate<T extends ZodLike>(
+    options: GenerateOptions & { schema: T },
+  ): Generation<OutputOf<T>, AnyCall, DeepPartial<InputOf<T>>>
   generate(options: GenerateOptions): Generation
   generate(options: GenerateOptions): Generation {
     const site = new CallSite(this.generate)
@@ -196,6 +211,10 @@ export class Engine {
     options: WithTools<GenerateOptions, P>,
     n: number,
   ): Generation<unknown, CallOf<P>>[]
+  samples<T extends ZodLike>(
+    options: GenerateOptions & { schema: T },
+    n: number,
+  ): Generation<OutputOf<T>, AnyCall, DeepPartial<InputOf<T>>>[]
   samples(options: GenerateOptions, n: number): Generation[]
   samples(options: GenerateOptions, n: number): Generation[] {
     const site = new CallSite(this.samples)
@@ -296,6 +315,18 @@ export class Engine {
     return this.#text.detokenize(checked).catch(rethrowAt(site))
   }
 
+  /** What an id spells: text, and bytes where it is a piece of a character. A control token spells nothing: its text is its name. */
+  token(id: number): TokenInfo {
+    const site = new CallSite(this.token)
+    return this.#text.token(tokenIds([id], this.model.vocabularySize, 'id', site)[0]!)
+  }
+
+  /** Why nothing can be asked of it any more: it failed, or was closed. */
+  get failure(): OctavoError | undefined {
+    const error = this.#unusable()
+    return error && fromErrorData(error)
+  }
+
   /** Counts: exact when a request has just ended or nothing runs, else at most some 20 ms old, or as old as the step that runs. */
   stats(): EngineStats {
     return this.#host.stats!
@@ -386,7 +417,7 @@ export class Engine {
     this.#prompts.assertTemplate(site, source)
     const { tools, continueFinalMessage } = source
     const output = this.#chatOutput(source, sampling, cacheId)
-    const calls = tools !== undefined && tools.names.length > 0 && sampling.schema === undefined
+    const calls = tools !== undefined && tools.names.length > 0
     if (!calls || continueFinalMessage) {
       const end = (result: GenerationResult | undefined, ids: readonly number[]) =>
         onEnd?.(result, result === undefined ? [] : [answerMessage(result, ids)])
@@ -430,12 +461,16 @@ export class Engine {
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
     const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
-    const form = this.#grammars.form(choice ?? options, site)
+    const instead = calls && options.schema !== undefined ? wholeCalls(calls.format, calls.toolbox) : undefined
+    const form =
+      choice === undefined ? this.#grammars.form(options, site, instead) : this.#grammars.calls(choice.source)
     // An answer with a form begins at once.
     const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
     const markers = wanted ? (known ?? usualMarkers) : undefined
     const prompt = choice === undefined ? make() : this.#begun(make(), choice.prefix, known)
-    const pending = form === undefined ? prompt : form.after(prompt)
+    const held = form === undefined && calls !== undefined ? heldCalls(calls.format, calls.toolbox) : undefined
+    const grammar = form ?? (held && this.#grammars.held(held, markers && reasoningPieces(markers)))
+    const pending = grammar === undefined ? prompt : grammar.after(prompt)
     const { signal, stop, ignoreEos, priority, tenant, speculation } = options
     const { askedAtMs = now(), isFirst = true, dropPrefixSpace, salt = tenant } = round
     const deadlines = isFirst ? options.deadlines : leftOf(options.deadlines, now() - askedAtMs)
@@ -447,8 +482,10 @@ export class Engine {
       if (tokens.length === 0) return generation.reject(invalidArgument(site, 'prompt', 'at least one token', 'none'))
       if (tokens.length >= this.model.contextTokens) return generation.fail(this.#prompts.overflow(tokens.length))
       const maxTokens = options.maxTokens ?? this.model.contextTokens
-      const marks = marksOf(markers, calls)
+      const marks = controlOf(markers, calls?.format)
       const begun = choice && { begun: choice.begun }
+      const isReasoning = markers !== undefined && endsInReasoning(text, markers)
+      const source = grammar?.source(dropPrefixSpace, isReasoning)
       const callSpec = calls && { ...calls.format.format, control: marks, tools: calls.toolbox.names, ...begun }
       const spec: Omit<RequestSpec, 'id'> = {
         mode: 'generate',
@@ -458,10 +495,10 @@ export class Engine {
         ...(stopTokens.length > 0 && { stopTokens }),
         ignoreEos,
         ...(speculation === 'off' && { speculation: false }),
-        ...(markers && { reasoning: { ...markers, control: marks, begun: endsInReasoning(text, markers) } }),
+        ...(markers && { reasoning: { ...markers, control: marks, begun: isReasoning } }),
         ...(callSpec && { calls: callSpec }),
         ...(dropPrefixSpace !== undefined && { dropPrefixSpace }),
-        sampling: form === undefined ? sampling : { ...sampling, grammar: form.source(dropPrefixSpace) },
+        sampling: source === undefined ? sampling : { ...sampling, grammar: source },
         salt,
         askedAtMs,
         priority,
@@ -537,14 +574,6 @@ export class Engine {
 }
 
 const randomSeed = (): number => randomBytes(6).readUIntBE(0, 6)
-
-/** Control tokens among the marks of both: they have one list. */
-function marksOf(
-  markers: ReasoningMarkers | undefined,
-  calls: { format: KnownFormat } | undefined,
-): [name: string, token: number][] {
-  return [...new Map([...(markers?.control ?? []), ...(calls?.format.control ?? [])])]
-}
 
 /** A later round has had its first token, and what the others left of the time. */
 function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): ParsedSampling['deadlines'] {

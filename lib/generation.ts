@@ -10,6 +10,7 @@ import { tokenRole } from './host/output/token-text.ts'
 import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import type { ChatMessage } from './messages.ts'
 import { PartQueue } from './part-queue.ts'
+import { type DeepPartial, PartialReader, partialOf } from './partial-json.ts'
 import { abortReason, onAbort } from './signals.ts'
 import type { CallReader } from './tools/call-reader.ts'
 import type { AnyCall, ToolCallDelta } from './tools/tool-call.ts'
@@ -19,7 +20,7 @@ import type { AnyCall, ToolCallDelta } from './tools/tool-call.ts'
  * of them brought in 16 ms. Tokens come with the text they spell: those of an unfinished character, or of what may be a stop text or a
  * marker of reasoning, come with a later part or, when that is what they were, never.
  */
-export interface GenerationPart<C = AnyCall> {
+export interface GenerationPart<C = AnyCall, P = unknown> {
   /** The texts joined equal the result's text. */
   text: string
   /** Those that spell `text`. */
@@ -29,6 +30,11 @@ export interface GenerationPart<C = AnyCall> {
   reasoningTokens?: number[]
   /** One entry a token, when asked for. */
   logprobs?: TokenLogprob[]
+  /**
+   * With a schema: the value as far as it is written, this part's text included, as JSON has it. Strings may be cut. Nothing changes it
+   * later, and what is complete in it is the same object in all later parts.
+   */
+  partial?: P
   /** A piece of a call of a tool; the part has nothing else. */
   toolCall?: ToolCallDelta<C>
   /** What a tool gave that was run; the part has nothing else. */
@@ -45,7 +51,7 @@ export interface ToolResult {
   isError: boolean
 }
 
-export interface GenerationResult<T = unknown, C = AnyCall> {
+export interface GenerationResult<T = unknown, C = AnyCall, P = DeepPartial<T>> {
   text: string
   /**
    * The ids that spell the text: detokenised they give it (behind white space where reasoning came before). Where a stop text begins
@@ -76,16 +82,21 @@ export interface GenerationResult<T = unknown, C = AnyCall> {
   logprobs?: TokenLogprob[]
   /** With a schema: the answer as a value. Only a complete answer has one, which the model ended itself. */
   object?: T
+  /** With a schema and no `object`: the value as far as it was written; absent when none had begun. */
+  partial?: P
 }
 
-/** A running generation. T: what its schema describes; C: the calls that its answer may have. */
-export interface Generation<T = unknown, C = AnyCall> extends AsyncIterable<GenerationPart<C>> {
+/**
+ * A running generation. T: what its schema describes; C: the calls that its answer may have; P: what it describes while it is written,
+ * before a zod type's defaults and transforms.
+ */
+export interface Generation<T = unknown, C = AnyCall, P = DeepPartial<T>> extends AsyncIterable<GenerationPart<C, P>> {
   /**
    * Resolves at the end, also after `cancel()` or leaving the loop (finishReason 'cancelled'); rejects with `signal.reason` when
    * the signal aborts, with an OctavoError when something fails. Never an unhandled rejection, even if nobody looks at it.
    * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
-  readonly result: Promise<GenerationResult<T, C>>
+  readonly result: Promise<GenerationResult<T, C, P>>
   /** What came so far; readable at any time. */
   readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
@@ -115,7 +126,7 @@ export interface GenerationSetup {
   trace?: RequestTrace | undefined
   /** Where parts go that are read with those of other generations; whoever gives it ends it. */
   queue?: PartQueue<GenerationPart> | undefined
-  /** The value that a complete answer is; throws when it is refused after all. */
+  /** Of an answer with a schema: the value that a complete one is; throws when it is refused after all. */
   read?: ((text: string) => { object: unknown } | undefined) | undefined
   /**
    * Called once, before the result settles; the result is undefined when it failed. `ids`: the output as far as it was given out, the
@@ -134,6 +145,8 @@ export class RunningGeneration implements Generation, Stream {
   readonly #reasoningTokens: number[] = []
   readonly #ids: number[] = []
   readonly #queue: PartQueue<GenerationPart>
+  /** What readers of parts have read of an answer with a schema. */
+  readonly #read: ((part: GenerationPart) => void) | undefined
   #calls: CallReader | undefined
   #control: StreamControl | undefined
   #promptTokens = 0
@@ -145,6 +158,7 @@ export class RunningGeneration implements Generation, Stream {
   constructor(setup: GenerationSetup) {
     this.#setup = setup
     this.#queue = setup.queue ?? new PartQueue()
+    if (setup.read !== undefined) this.#read = withPartial(new PartialReader())
     this.result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -213,7 +227,7 @@ export class RunningGeneration implements Generation, Stream {
     if (logprobs !== undefined) this.#logprobs.push(...logprobs)
     if (reasoningTokens !== undefined) this.#reasoningTokens.push(...reasoningTokens)
     // Markers alone are nothing to a reader.
-    if (text !== '' || reasoning !== '' || tokensOf(part) > 0) this.#queue.deliver(part, tokensOf(part))
+    if (text !== '' || reasoning !== '' || tokensOf(part) > 0) this.#queue.deliver(part, tokensOf(part), this.#read)
   }
 
   /** `tokens`: how many spelled them. */
@@ -277,6 +291,8 @@ export class RunningGeneration implements Generation, Stream {
         return
       }
     }
+    const partial = this.#setup.read && !('object' in result) ? partialOf(this.#text) : undefined
+    if (partial !== undefined) result.partial = partial
     this.#end(result)
     this.#setup.trace?.end(result.finishReason, result.usage, timings)
     this.#settle.resolve(result)
@@ -291,6 +307,11 @@ export class RunningGeneration implements Generation, Stream {
 }
 
 const tokensOf = ({ tokens, reasoningTokens }: GenerationPart): number => tokens.length + (reasoningTokens?.length ?? 0)
+
+const withPartial = (reader: PartialReader) => (part: GenerationPart) => {
+  const partial = reader.push(part.text)
+  if (partial !== undefined) part.partial = partial
+}
 
 /** A part as a reader sees it: markers are nobody's, and log-probabilities are those of the answer. */
 function partOf({ text, tokens, reasoning, roles, logprobs }: StepPart): GenerationPart {

@@ -42,10 +42,12 @@ export type {
   ToolUseOptions,
   TurnOptions,
 } from './options.ts'
+export type { DeepPartial } from './partial-json.ts'
 export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
 export type { GrammarOption, Schema } from './structured.ts'
+export type { TokenInfo } from './text/text-service.ts'
 export type {
   AnyCall,
   ArgumentsOf,

@@ -20,7 +20,7 @@ interface Waiter<P> {
 }
 
 export class PartQueue<P> {
-  #parts: { part: P; tokens: number }[] = []
+  #parts: { part: P; tokens: number; read: ((part: P) => void) | undefined }[] = []
   /** Tokens in the queue. */
   #unread = 0
   #waiters: Waiter<P>[] = []
@@ -40,11 +40,14 @@ export class PartQueue<P> {
     this.pauseIfUnread()
   }
 
-  deliver(part: P, tokens: number): void {
+  /** `read`: called when the reader gets the part, before he does; parts that nobody reads cost nothing more. */
+  deliver(part: P, tokens: number, read?: (part: P) => void): void {
     const waiter = this.#waiters.shift()
-    if (waiter !== undefined) waiter.resolve({ done: false, value: part })
-    else if (!this.#left) {
-      this.#parts.push({ part, tokens })
+    if (waiter !== undefined) {
+      read?.(part)
+      waiter.resolve({ done: false, value: part })
+    } else if (!this.#left) {
+      this.#parts.push({ part, tokens, read })
       this.#unread += tokens
     }
   }
@@ -99,6 +102,7 @@ export class PartQueue<P> {
         this.#paused = false
         if (!this.#ended) this.#producer?.resume()
       }
+      first.read?.(first.part)
       return Promise.resolve({ done: false, value: first.part })
     }
     if (this.#failure !== undefined) {

@@ -10,7 +10,6 @@
  */
 import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './base/call-site.ts'
-import type { output, ZodType } from './base/zod.ts'
 import type { Generation, GenerationResult } from './generation.ts'
 import type {
   ChatMessage,
@@ -24,7 +23,9 @@ import type {
 import { endMismatch, turnMessagesSchema, withoutIds } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { choiceMismatch, pathSchema, toldOf, turnSchema } from './options.ts'
+import type { DeepPartial } from './partial-json.ts'
 import type { AnyCall } from './tools/tool-call.ts'
+import type { InputOf, OutputOf, ZodLike } from './tools/value-schema.ts'
 
 /** What a turn begins with: a user's text, its parts, a message (a tool's result), or several. */
 export type TurnMessage = string | readonly TextPart[] | ChatMessage | readonly ChatMessage[]
@@ -106,7 +107,10 @@ export class Session<C = AnyCall> {
   }
 
   /** Says something and generates the answer. Throws SESSION_BUSY while an answer is being generated. */
-  generate<T extends ZodType>(message: TurnMessage, options: TurnOptions & { schema: T }): Generation<output<T>, C>
+  generate<T extends ZodLike>(
+    message: TurnMessage,
+    options: TurnOptions & { schema: T },
+  ): Generation<OutputOf<T>, C, DeepPartial<InputOf<T>>>
   generate(message: TurnMessage, options?: TurnOptions): Generation<unknown, C>
   generate(message: TurnMessage, options: TurnOptions = {}): Generation<unknown, C> {
     const site = new CallSite(this.generate)

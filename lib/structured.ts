@@ -4,14 +4,17 @@
  */
 import { types } from 'node:util'
 import type { CallSite } from './base/call-site.ts'
+import { bytesOf, type Piece } from './base/control-bytes.ts'
 import { OctavoError } from './base/errors.ts'
-import type { NativeGrammarSource } from './base/native.ts'
+import type { NativeGrammarSource, NativeMark } from './base/native.ts'
 import * as z from './base/zod.ts'
+import type { CallsSource } from './grammar/calls.ts'
 import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
-import { isZod, jsonSchemaOf } from './tools/value-schema.ts'
+import type { HeldCalls } from './tools/constraint.ts'
+import { isZod, jsonSchemaOf, type ZodLike } from './tools/value-schema.ts'
 
-/** A zod type, or a JSON Schema: an object or a boolean. */
-export type Schema = z.ZodType | { [keyword: string]: unknown } | boolean
+/** A zod type of any copy and version of zod 4, or a JSON Schema: an object or a boolean. */
+export type Schema = ZodLike | { [keyword: string]: unknown } | boolean
 
 /** One of the ways to write a grammar down. */
 export type GrammarOption =
@@ -67,8 +70,8 @@ export function checkStructured({ value, issues }: Checked): void {
 export interface Form {
   /** Waits for the grammar and then gives what was given. */
   after<T>(pending: T | Promise<T>): Promise<T>
-  /** Of the compiled grammar, once `after` has resolved. */
-  source(dropSpace: boolean | undefined): NativeGrammarSource
+  /** Of the compiled grammar, once `after` has resolved; undefined: there is none after all. */
+  source(dropSpace: boolean | undefined, reasoning?: boolean): NativeGrammarSource | undefined
   /** The value of a complete text; throws OBJECT_INVALID. */
   read: ((text: string) => { object: unknown } | undefined) | undefined
 }
@@ -89,14 +92,28 @@ export class Grammars {
     this.#compile = compile
   }
 
-  /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. */
+  /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. `calls`: what may be there instead. */
   form(
     { schema, grammar }: { schema?: Schema | undefined; grammar?: GrammarOption | undefined },
     site: CallSite,
+    calls?: CallsSource,
   ): Form | undefined {
     if (schema === undefined && grammar === undefined) return undefined
     const source: GrammarSource =
-      schema !== undefined ? { kind: 'schema', text: this.#schemaText(schema, site) } : sourceOf(grammar!)
+      schema === undefined
+        ? sourceOf(grammar!)
+        : calls === undefined
+          ? { kind: 'schema', text: this.#schemaText(schema, site) }
+          : { ...calls, otherwise: this.#schemaText(schema, site) }
+    return this.#form(source, schema === undefined ? undefined : (text) => read(text, schema))
+  }
+
+  /** Of an answer that is calls of tools and nothing else. */
+  calls(source: GrammarSource): Form {
+    return this.#form(source, undefined)
+  }
+
+  #form(source: GrammarSource, read: Form['read']): Form {
     let compiled: CompiledGrammar | undefined
     return {
       after: async (pending) => {
@@ -105,7 +122,35 @@ export class Grammars {
         return result
       },
       source: (dropSpace = false) => ({ ...compiled!, dropSpace }),
-      read: schema === undefined ? undefined : (text) => read(text, schema),
+      read,
+    }
+  }
+
+  /** Of an answer that is free but for its calls. Where a schema cannot be enforced, calls are free, too: they are checked all the same. */
+  held({ marks, source }: HeldCalls, reasoning: { open: Piece[]; close: Piece[][] } | undefined): Form {
+    const all: NativeMark[] = [
+      ...marks.map((pieces) => ({ kind: 'begin' as const, bytes: bytesOf(pieces) })),
+      ...(reasoning === undefined ? [] : [{ kind: 'open' as const, bytes: bytesOf(reasoning.open) }]),
+      ...(reasoning?.close ?? []).map((pieces) => ({ kind: 'close' as const, bytes: bytesOf(pieces) })),
+    ]
+    const names = JSON.stringify([marks, reasoning])
+    let compiled: CompiledGrammar | undefined
+    return {
+      after: async (pending) => {
+        const program = this.#program(source).catch(() => undefined)
+        const [result, found] = await Promise.all([pending, program])
+        compiled = found
+        return result
+      },
+      source: (_, reasoning = false) =>
+        compiled && {
+          program: compiled.program,
+          key: `${compiled.key} ${names}`,
+          dropSpace: false,
+          marks: all,
+          reasoning,
+        },
+      read: undefined,
     }
   }
 

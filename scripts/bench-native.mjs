@@ -2,6 +2,7 @@
 //
 //   npm run bench:kernels -- [arguments]     single operations
 //   npm run bench:forward -- [arguments]     whole steps, and where their time goes
+//   npm run bench:drafts -- [arguments]      guesses that need no computation
 import { spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -13,10 +14,10 @@ function run(command, args, stdio) {
   if (status !== 0) process.exit(status ?? 1)
 }
 
-const benchmarks = ['kernels', 'forward']
+const benchmarks = ['kernels', 'forward', 'drafts']
 const [name, ...rest] = process.argv.slice(2)
 if (!benchmarks.includes(name)) {
-  console.error(`bench-native: expected ${benchmarks.join(' or ')}, got ${name}`)
+  console.error(`bench-native: expected ${benchmarks.join(', ')}, got ${name}`)
   process.exit(2)
 }
 const toStderr = ['ignore', 2, 2] // stdout is the benchmark's alone

@@ -14,7 +14,7 @@ const options = {
 
 // The exports and the command share dist/chunks/: an OctavoError is of one class for all of them.
 rmSync(`${dist}chunks`, { recursive: true, force: true })
-const shared = ['index', 'adapters/ai-sdk/index', 'adapters/langchain/index', 'cli/main']
+const shared = ['index', 'adapters/ai-sdk/index', 'adapters/langchain/index', 'server/index', 'cli/main']
 await build({
   ...options,
   ...{ entryPoints: shared.map((entry) => `${dist}${entry}.js`), splitting: true, chunkNames: 'chunks/[hash]' },

@@ -5,6 +5,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { compileGrammar } from '../dist/grammar/compile.js'
 
 const type = {
   u8: 0,
@@ -308,7 +309,44 @@ const described = {
   'rope-frequencies-missing': edits([2, 0, 0]),
 }
 
-for (const [folder, files] of Object.entries({ gguf, model: described })) {
+/** What cpp/fuzz/grammar_case.cpp reads: a walk of so many steps, then a program's numbers. */
+const walked = (steps, words) =>
+  Buffer.concat([
+    Buffer.from([steps, ...Array.from({ length: steps }, (_, i) => (7 * i + steps) % 251)]),
+    ...words.map((word) => (word >= -8 && word < 247 ? u8(word + 8) : Buffer.concat([u8(255), i32(word)]))),
+  ])
+const programOf = (source) => [...compileGrammar(source).program]
+const ofSchema = (schema) => programOf({ kind: 'schema', text: JSON.stringify(schema) })
+const digits = { type: 'string', pattern: '^\\d{3}$' }
+const sources = {
+  choice: programOf({ kind: 'choice', texts: ['abc', 'ab', '12'] }),
+  regex: programOf({ kind: 'regex', text: '(ab|a[b-d]+x?){2,9}\\d*' }),
+  rules: programOf({ kind: 'ebnf', text: 'root ::= "(" root* ")" | "a"{2,5}' }),
+  integer: ofSchema({ type: 'integer', minimum: -7, maximum: 120 }),
+  pattern: ofSchema(digits),
+  counted: ofSchema({ type: 'string', pattern: '^[a-z]*$', minLength: 2, maxLength: 30 }),
+  list: ofSchema({ type: 'array', items: { enum: [1, 2, 'ab'] }, uniqueItems: true }),
+  object: ofSchema({
+    type: 'object',
+    properties: { ab: digits, abc: true },
+    required: ['abc'],
+    additionalProperties: false,
+  }),
+  others: ofSchema({ type: 'object', additionalProperties: { type: 'boolean' }, minProperties: 1, maxProperties: 4 }),
+  tree: ofSchema({ type: 'array', items: { $ref: '#' } }),
+}
+const huge = 2 ** 30
+const grammars = Object.fromEntries(
+  Object.entries(sources).flatMap(([name, words], n) => [
+    [`good-${name}`, walked(60, words)],
+    [`${name}-cut`, walked(9, words.slice(0, Math.floor((words.length * (n + 1)) / 11)))],
+    [`${name}-longer`, walked(9, [...words, 0])],
+    [`${name}-with-a-huge-number`, walked(9, words.with(Math.floor((words.length * n) / 11), huge))],
+    [`${name}-with-a-negative-number`, walked(9, words.with(Math.floor((words.length * (n + 1)) / 12), -huge))],
+  ]),
+)
+
+for (const [folder, files] of Object.entries({ gguf, model: described, grammar: grammars })) {
   const path = fileURLToPath(new URL(`../cpp/fuzz/corpus/${folder}/`, import.meta.url))
   mkdirSync(path, { recursive: true })
   for (const [name, bytes] of Object.entries(files)) writeFileSync(path + name, bytes)

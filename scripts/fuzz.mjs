@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /**
- * Fuzzes the C++ that reads model files, with libFuzzer under ASan and UBSan (needs clang 14 or later), from the corpus in
+ * Fuzzes the C++ that reads model files and compiled grammars, with libFuzzer under ASan and UBSan (needs clang 14 or later), from the corpus in
  * cpp/fuzz/corpus on. Exits 1 when an input breaks a promise; that input is kept in build/fuzz/findings, and belongs into the
  * corpus once what it found is repaired.
  *
  *   node scripts/fuzz.mjs                 five minutes
- *   --seconds 1800                        longer: four fifths for GGUF files, one fifth for model descriptions
+ *   --seconds 1800                        longer: three fifths for GGUF files, a fifth each for model descriptions and grammars
+ *   --only grammar                       one of them, for all of the time
  *   --coverage                            also: lines of cpp/files/gguf.cpp that the corpus and what was found reach; fails below 90%
  *   --minimise                            writes what adds coverage, smallest inputs first, back into cpp/fuzz/corpus
  *   --clang clang++-14
@@ -20,12 +21,20 @@ import { parseArgs } from 'node:util'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, 'build/fuzz')
 const leastCoverage = 90
-const measured = ['cpp/files/gguf.cpp', 'cpp/files/quant.cpp', 'cpp/cpu/linear/weight.cpp', 'cpp/model/model.cpp']
+const measured = [
+  'cpp/files/gguf.cpp',
+  'cpp/files/quant.cpp',
+  'cpp/cpu/linear/weight.cpp',
+  'cpp/model/model.cpp',
+  'cpp/grammar/program.cpp',
+  'cpp/grammar/automaton.cpp',
+]
 /** The largest input that minimising takes into the repository. */
 const maxCorpusBytes = 1024
-const targets = [
-  { name: 'gguf', share: 0.8, options: ['-max_len=16384', `-dict=${join(root, 'cpp/fuzz/gguf.dict')}`] },
+const every = [
+  { name: 'gguf', share: 0.6, options: ['-max_len=16384', `-dict=${join(root, 'cpp/fuzz/gguf.dict')}`] },
   { name: 'model', share: 0.2, options: ['-max_len=2048'] },
+  { name: 'grammar', share: 0.2, options: ['-max_len=16384', '-timeout=60'] },
 ]
 
 function fail(message) {
@@ -36,11 +45,18 @@ function fail(message) {
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '300' },
+    only: { type: 'string' },
     coverage: { type: 'boolean', default: false },
     minimise: { type: 'boolean', default: false },
     clang: { type: 'string' },
   },
 })
+const targets =
+  values.only === undefined
+    ? every
+    : every.filter(({ name }) => name === values.only).map((one) => ({ ...one, share: 1 }))
+if (targets.length === 0)
+  fail(`--only: expected one of ${every.map(({ name }) => name).join(', ')}, got ${values.only}`)
 const seconds = Number(values.seconds)
 if (!Number.isInteger(seconds) || seconds < 0) fail(`--seconds: expected whole seconds, got ${values.seconds}`)
 
@@ -72,7 +88,14 @@ function build(name, definitions) {
   ]
   const steps = [
     [...configure, '-DOCTAVO_FUZZ=ON', ...definitions],
-    ['--build', place, '-j', String(availableParallelism())],
+    [
+      '--build',
+      place,
+      '-j',
+      String(availableParallelism()),
+      '--target',
+      ...targets.map(({ name }) => `octavo_fuzz_${name}`),
+    ],
   ]
   for (const args of steps) {
     const { status, stdout, stderr } = run('cmake', args)

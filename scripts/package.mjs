@@ -50,6 +50,18 @@ function installed(node = process.execPath) {
   return { folder, env }
 }
 
+/** What `octavo serve` is, with its page. */
+const service = `import { createServer } from 'octavo/server'
+const server = await createServer({ models: { stories: 'stories' }, port: 0 })
+const url = await server.listen()
+await server.loaded
+const headers = { 'content-type': 'application/json' }
+const body = JSON.stringify({ prompt: 'Once upon', max_tokens: 12 })
+const answer = await fetch(url + '/v1/completions', { method: 'POST', headers, body })
+console.log((await answer.json()).choices[0].text.trim(), (await fetch(url + '/ui/app.js')).status)
+await server.close()
+`
+
 const checks = {
   make() {
     rmSync(join(root, 'dist'), { recursive: true, force: true })
@@ -71,7 +83,7 @@ const checks = {
       assertPortable(join(root, path), platform.replace('linux-', ''))
     }
     const known =
-      /^(dist|lib)\/.*\.(js|ts|map)$|^prebuilds\/linux-(x64|arm64)\/octavo\.node$|^models\/[^/]+$|^[^/]+\.(md|json)$|^LICENSE$/
+      /^(dist|lib)\/.*\.(js|ts|map)$|^(dist|lib)\/ui\/[^/]+\.(html|css|tsx|json)$|^prebuilds\/linux-(x64|arm64)\/octavo\.node$|^models\/[^/]+$|^[^/]+\.(md|json)$|^LICENSE$/
     const strangers = [...paths].filter((path) => !known.test(path))
     expect(strangers.length === 0, `unexpected files in the package: ${strangers.join(', ')}`)
     expect(size < limits.tarball, `the tarball has ${size} bytes, expected less than ${limits.tarball}`)
@@ -93,11 +105,11 @@ const checks = {
     const packages = ['typescript@5.9.3', '@types/node@20.19.43', ...peers]
     run('npm', ['install', '--no-audit', '--no-fund', ...packages], { cwd: folder })
     const ours = join(root, 'node_modules/typescript/bin/tsc')
-    const configs = ['nodenext', 'bundler', 'browser-types', 'adapters']
+    const configs = ['nodenext', 'bundler', 'browser-types', 'adapters', 'server']
     for (const tsc of [ours, join(folder, 'node_modules/typescript/bin/tsc')])
       for (const config of configs) run(process.execPath, [tsc, '-p', `tsconfig.${config}.json`], { cwd: folder })
     rmSync(folder, { recursive: true })
-    return `target ES2022, skipLibCheck false (but for adapters): ${configs.join(', ')}`
+    return `target ES2022, skipLibCheck false (but for adapters and server): ${configs.join(', ')}`
   },
 
   install() {
@@ -110,6 +122,9 @@ const checks = {
     const emulator = execFileSync('sh', ['-c', 'command -v qemu-aarch64'], { encoding: 'utf8' }).trim()
     told.arm64 = start(emulator, '-L', '/usr/aarch64-linux-gnu', nodeBinary(arm64Node, 'arm64'))
     for (const [where, text] of Object.entries(told)) expect(/\w+ \w+ \w+/.test(text), `no story on ${where}: ${text}`)
+    writeFileSync(join(folder, 'service.js'), service)
+    const served = run(process.execPath, ['service.js'], { cwd: folder, env })
+    expect(/^\w+ .*200\n$/s.test(served), `the service answered: ${served}`)
     rmSync(folder, { recursive: true })
     return `the README's program ran on ${Object.keys(told).join(', ')}`
   },

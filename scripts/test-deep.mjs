@@ -49,7 +49,7 @@ const checks = [
   },
   {
     name: 'fuzz',
-    what: 'libFuzzer on GGUF files and model descriptions, half an hour, ASan + UBSan; lines of the reader that it reaches',
+    what: 'libFuzzer on GGUF files, model descriptions and compiled grammars, half an hour, ASan + UBSan; lines of the reader that it reaches',
     skip: () => (has('clang++-14') || has('clang++') ? '' : 'clang is not installed'),
     run: () => ['node', 'scripts/fuzz.mjs', '--seconds', '1800', '--coverage'],
   },
@@ -180,6 +180,23 @@ const checks = [
     run: () => ['node', 'test/deep/speculation.mjs', '--model', smol, '--prompts', '12', '--seed', '2'],
   },
   {
+    name: 'grammar-random',
+    deep: true,
+    what: '500 random schemas: random walks under their masks, changed answers and masks against ajv and stepping',
+    run: () => ['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/grammar-random.test.ts'],
+  },
+  {
+    name: 'typed-answers-smollm2',
+    what: 'SmolLM2-135M at temperature 1.5 under 500 random schemas, twice each: finished answers against ajv',
+    skip: needsSmol,
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', smol],
+  },
+  {
+    name: 'typed-answers-random',
+    what: 'random weights, likewise',
+    run: () => ['node', '--import', 'tsx', 'test/deep/typed-answers.ts', '--model', 'synthetic:smollm2-135m'],
+  },
+  {
     name: 'oracle-smollm2',
     what: 'SmolLM2-135M against PyTorch float32',
     skip: needsTorch,
@@ -214,6 +231,17 @@ const checks = [
     name: 'service-stories',
     what: '10,000 random requests of several tenants, with aborts, deadlines, slow readers, samples and forks, against each alone',
     run: () => ['node', 'test/deep/service.mjs', '--requests', '10000', '--seed', '1'],
+  },
+  {
+    name: 'server-hostile',
+    deep: true,
+    what: '10,000 requests that nobody should send to octavo/server: statuses by design, nothing left over, others undisturbed; its engine killed under 32 streams',
+    run: () => ['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/server-hostile.test.ts'],
+  },
+  {
+    name: 'server-clients',
+    what: 'octavo/server under @langchain/openai, @ai-sdk/openai for ai 6 and 7, an OTLP collector, Prometheus',
+    run: () => ['node', 'test/deep/server-clients.mjs'],
   },
   {
     name: 'stall',

@@ -56,6 +56,7 @@ export function scripted(...scripts: Script[]): { engine: Engine; asked: Generat
       ...{ usage: { promptTokens: 10, cachedTokens: 4, completionTokens: 7 }, ...result },
     }
     return {
+      cancel: () => {},
       result: error === undefined ? Promise.resolve(whole) : refused(error),
       async *[Symbol.asyncIterator]() {
         for (const part of parts) yield { text: '', tokens: [], ...part }

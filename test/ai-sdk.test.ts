@@ -361,12 +361,13 @@ describe('a call', () => {
     expect((await ask({ toolChoice: { type: 'none' } })).options).not.toHaveProperty('toolChoice')
   })
 
-  it('cannot be held to a schema and call tools', async () => {
+  it('is held to a schema or calls tools', async () => {
     const responseFormat = { type: 'json', schema: { type: 'object' } } as const
     const tools: LanguageModelV3CallOptions['tools'] = [{ type: 'function', name: 'a', inputSchema: {} }]
     const held = await ask({ responseFormat, tools, toolChoice: { type: 'auto' } })
-    expect(held.options).toMatchObject({ schema: { type: 'object' }, toolChoice: 'none' })
-    expect(held.warnings).toMatchObject([{ type: 'unsupported', feature: 'tools beside a schema' }])
+    expect(held.options).toMatchObject({ schema: { type: 'object' }, tools: [{ name: 'a' }] })
+    expect(held.options).not.toHaveProperty('toolChoice')
+    expect(held.warnings).toEqual([])
     const called = await ask({ responseFormat, tools, toolChoice: { type: 'required' } })
     expect(called.options).toMatchObject({ toolChoice: 'required' })
     expect(called.options).not.toHaveProperty('schema')

@@ -1,9 +1,10 @@
 /** The `octavo` command as a user starts it: separate processes, their stdout, stderr and exit codes. */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
@@ -40,6 +41,7 @@ function octavo(args: string[], { input = '', interruptOnOutput = false }: Spawn
   })
 }
 
+const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
 const greedy = ['--temperature', '0', '--threads', '1']
 
 describe('octavo run', { timeout: 30_000 }, () => {
@@ -93,6 +95,33 @@ describe('octavo run', { timeout: 30_000 }, () => {
     expect(short.finishReason).toBe('length')
   })
 
+  it('says the same with and without guesses, and with a draft model; what they came to is in the timings', async () => {
+    const told = async (...more: string[]) => {
+      const { code, stdout } = await octavo([
+        'run',
+        'stories',
+        story,
+        '--temperature',
+        '1',
+        '--seed',
+        '3',
+        '--json',
+        ...more,
+      ])
+      expect(code).toBe(0)
+      return JSON.parse(stdout) as { text: string; timings: { speculation?: { proposed: number; accepted: number } } }
+    }
+    const off = await told('--speculation', 'off')
+    const auto = await told('--speculation', 'auto')
+    const drafted = await told('--draft', draft)
+    const never = await told('--draft', draft, '--speculation', 'off')
+    for (const { text } of [auto, drafted, never]) expect(text).toBe(off.text)
+    // The first step with a draft model finds out what it costs.
+    expect(drafted.timings.speculation!.proposed).toBeGreaterThan(0)
+    expect(off.timings.speculation).toBeUndefined()
+    expect(never.timings.speculation).toBeUndefined()
+  })
+
   it('continues plain text with --raw', async () => {
     const { code, stdout } = await octavo(['run', 'stories', 'Once upon a time', '--raw', '-n', '20', ...greedy])
     expect(stdout.length).toBeGreaterThan(10)
@@ -106,6 +135,54 @@ describe('octavo run', { timeout: 30_000 }, () => {
     expect(cut.code).toBe(130)
     expect(cut.stdout.length).toBeLessThan(whole.stdout.length)
     expect(whole.stdout.startsWith(cut.stdout.replace(/\n$/, ''))).toBe(true)
+  })
+})
+
+describe('octavo run --schema', { timeout: 30_000 }, () => {
+  it('holds the answer to a JSON Schema, or to what a module exports', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))
+    try {
+      const path = (name: string) => join(folder, name)
+      const schema = {
+        type: 'object',
+        properties: { name: { type: 'string', maxLength: 10 }, wise: { type: 'boolean' } },
+        required: ['name', 'wise'],
+        additionalProperties: false,
+      }
+      const zod = pathToFileURL(createRequire(import.meta.url).resolve('zod')).href
+      await writeFile(path('owl.json'), JSON.stringify(schema))
+      await writeFile(
+        path('owl.mjs'),
+        `import * as z from '${zod}'\nexport default z.object({ name: z.string().max(10), wise: z.boolean().default(true) })\n`,
+      )
+      await writeFile(path('broken.json'), '{')
+      await writeFile(
+        path('unsupported.json'),
+        '{ "type": "array", "items": { "type": "string" }, "uniqueItems": true }',
+      )
+      const run = (file: string, ...more: string[]) =>
+        octavo(['run', 'stories', 'An owl as JSON:', '--raw', '--seed', '1', '--schema', path(file), ...more])
+      const plain = await run('owl.json')
+      expect([plain.code, JSON.parse(plain.stdout)]).toEqual([
+        0,
+        { name: expect.any(String), wise: expect.any(Boolean) },
+      ])
+      const typed = await run('owl.mjs', '--json')
+      const { object, text } = JSON.parse(typed.stdout)
+      expect([typed.code, object]).toEqual([0, { wise: true, ...JSON.parse(text) }])
+      const cut = JSON.parse((await run('owl.json', '--json', '-n', '5')).stdout)
+      expect([cut.finishReason, cut.object, typeof cut.partial]).toEqual(['length', undefined, 'object'])
+      const fails = async (file: string) => {
+        const { code, stderr } = await run(file)
+        return [code, stderr]
+      }
+      expect(await fails('nowhere.json')).toEqual([1, expect.stringContaining('No such file')])
+      expect(await fails('nowhere.mjs')).toEqual([1, expect.stringContaining('No such file')])
+      expect(await fails('broken.json')).toEqual([1, expect.stringContaining('expected JSON in')])
+      expect(await fails('unsupported.json')).toEqual([1, expect.stringContaining('uniqueItems')])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })
 
@@ -296,6 +373,21 @@ describe('octavo inspect', { timeout: 30_000 }, () => {
     // So small a pool is taken into use at once.
     expect(report.memory).toMatchObject({ kvBytesAtLoad: 2048 * 2048, totalBytesAtLoad: report.memory.totalBytes })
   })
+
+  it('counts a draft model: its weights, and its part of the blocks', async () => {
+    const of = async (...more: string[]) => {
+      const { stdout } = await octavo(['inspect', 'stories', '--json', '--context', '512', ...more])
+      const { memory } = JSON.parse(stdout) as { memory: Record<string, number> & { draft?: Record<string, number> } }
+      return memory
+    }
+    const [alone, both] = await Promise.all([of(), of('--draft', draft)])
+    expect(alone.draft).toBeUndefined()
+    // Two layers with one key and value head of 64 in two bytes each, as many tokens as the target has room for.
+    expect(both.draft!.kvBytes).toBe(2048 * 2 * 2 * 64 * 2)
+    expect(both.draft!.totalBytes).toBeGreaterThan((await stat(draft)).size / 2)
+    expect(both.totalBytes! - alone.totalBytes!).toBe(both.draft!.totalBytes)
+    expect((await octavo(['inspect', 'stories', '--draft', draft])).stdout).toMatch(/draft model, all of it/)
+  })
 })
 
 describe('octavo synthesize', { timeout: 60_000 }, () => {
@@ -377,6 +469,20 @@ describe('octavo bench', { timeout: 60_000 }, () => {
   })
 })
 
+describe('octavo bench --speculation', { timeout: 60_000 }, () => {
+  it('measures plain decode unless it is asked for guesses', async () => {
+    const guesses = async (...more: string[]) => {
+      const args = ['-p', '8', '-n', '40', '-r', '1', '--threads', '1', '--json', ...more]
+      const { code, stdout } = await octavo(['bench', 'stories', ...args])
+      expect(code).toBe(0)
+      return (JSON.parse(stdout) as { guesses?: { proposed: number } }).guesses?.proposed
+    }
+    expect(await guesses()).toBe(0)
+    expect(await guesses('--draft', draft)).toBeGreaterThan(0)
+    expect(await guesses('--draft', draft, '--speculation', 'off')).toBe(0)
+  })
+})
+
 describe('octavo bench --parallel', { timeout: 60_000 }, () => {
   it('measures a fast model with short requests', async () => {
     const args = ['-p', '8', '-n', '1', '-r', '1', '--threads', '1', '--parallel', '4', '--json']
@@ -408,6 +514,7 @@ describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
     ['no such option', ['run', 'stories', 'Hi', '--colour', 'red']],
     ['a word where a number belongs', ['run', 'stories', 'Hi', '--temperature', 'warm']],
     ['a half where a whole number belongs', ['run', 'stories', 'Hi', '--max-tokens', '1.5']],
+    ['a way of guessing that is none', ['run', 'stories', 'Hi', '--speculation', 'always']],
     ['a logit bias that is none', ['run', 'stories', 'Hi', '--logit-bias', 'the']],
     ['a logit bias without bounds', ['run', 'stories', 'Hi', '--logit-bias', '5=inf']],
     ['no type for synthesize', ['synthesize', 'smollm2-135m', 'out.gguf', '--type', 'q9_9']],

@@ -5,10 +5,12 @@
 import { describe, expect, it } from 'vitest'
 import { draftField, draftSource, draftStride } from '../lib/base/native.ts'
 import { DraftController } from '../lib/host/drafts/controller.ts'
+import { modelKind } from '../lib/host/drafts/kinds.ts'
 import { CostModel } from '../lib/host/schedule/cost-model.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { StepPlan } from '../lib/host/schedule/step-plan.ts'
 import type { DraftingOptions } from '../lib/host/wire/protocol.ts'
+import { locateModel } from '../lib/model/locate.ts'
 import { random } from './random.ts'
 import { spec } from './scheduler-bench.ts'
 
@@ -50,7 +52,7 @@ interface Simulated {
   steps: number
   rows: number
   /** Guesses of each step of the first request, with the number of tokens that it had. */
-  first: { at: number; guesses: number }[]
+  first: { at: number; guesses: number; ms: number }[]
 }
 
 interface Machine {
@@ -58,10 +60,12 @@ interface Machine {
   sequences?: number
   policy?: DraftingOptions
   noise?: (ms: number, step: number) => number
+  /** Of the draft model. */
+  roundMs?: number
 }
 
 function simulate(
-  { curve, sequences = 1, policy = auto, noise = (ms) => ms }: Machine,
+  { curve, sequences = 1, policy = auto, noise = (ms) => ms, roundMs = 0 }: Machine,
   place: (request: number, at: number) => Place,
   tokens: number,
 ): Simulated {
@@ -82,6 +86,7 @@ function simulate(
     for (const request of requests) plan.add(request, 1)
     controller.begin(sequences)
     let rows = sequences
+    let rounds = 0
     for (const [i, request] of requests.entries()) {
       const packed = controller.most(request)
       plan.draft(i, packed)
@@ -90,19 +95,21 @@ function simulate(
       let draws = 1
       while (draws <= guesses && right()) draws++
       const foreseen = guesses > 0 ? draws > 1 : kind >= 0 && right()
-      reports.set(
-        [draws, guesses, kind < 0 ? draftSource.none : draftSource.own, Math.max(0, kind), Number(foreseen), 0, 0, 0],
-        i * draftStride,
-      )
-      if (i === 0) result.first.push({ at: said[0]!, guesses })
+      const ofModel = guesses > 0 ? draftSource.model : draftSource.none
+      const source = kind === modelKind ? ofModel : kind < 0 ? draftSource.none : draftSource.own
+      reports.set([draws, guesses, source, Math.max(0, kind), Number(foreseen), 0, 0, 0], i * draftStride)
+      rounds = Math.max(rounds, kind === modelKind ? guesses : 0)
+      if (i === 0) result.first.push({ at: said[0]!, guesses, ms: 0 })
       rows += guesses
       said[i]! += draws
       result.tokens += draws
     }
     const ms = noise(curve(rows), result.steps)
     reports[draftField.nanoseconds] = Math.round(ms * 1e6)
+    reports[draftField.guessNanoseconds] = Math.round(rounds * roundMs * 1e6)
     controller.observe(plan, reports, 0)
-    result.ms += ms
+    result.ms += ms + rounds * roundMs
+    result.first.at(-1)!.ms = ms
     result.steps++
     result.rows += rows
   }
@@ -131,7 +138,7 @@ describe('the controller', () => {
   })
 
   it.each([0, 20, 50, 80, 95])(
-    'takes none where each costs a step, %i of 100 right, and loses less than 1%%',
+    'takes none where each costs a step, %i of 100 right, and loses next to nothing',
     (percent) => {
       const run = simulate({ curve: linear }, chances(2, 2, percent), 4000)
       expect(rate(run)).toBeGreaterThan(0.99 * plainRate({ curve: linear }, 4000))
@@ -178,6 +185,83 @@ describe('the controller', () => {
       if ((begin / phase) % 2 === 1) expect(mean).toBeLessThan(3.1)
       else expect(mean).toBeGreaterThan(5)
     }
+  })
+
+  it.each(['small', 'tiny', 'flat'] as const)(
+    'is as good as the better fixed number on each half of a text that turns from copying to free: %s',
+    (name) => {
+      const phase = 150
+      const half = (at: number) => Math.floor(at / phase) % 2
+      const ofHalves = (policy: DraftingOptions) => {
+        const rng = random(9)
+        const place = (_request: number, at: number): Place => {
+          const kind = half(at) === 0 ? 3 : rng(3) === 0 ? 0 : -1
+          return { kind, right: () => rng(100) < (half(at) === 0 ? 95 : 15) }
+        }
+        const { first, tokens } = simulate({ curve: curves[name], policy }, place, 40 * phase)
+        const sums = [0, 1].map(() => ({ tokens: 0, ms: 0 }))
+        for (const [i, step] of first.entries()) {
+          const sum = sums[half(step.at)]!
+          sum.tokens += (first[i + 1]?.at ?? tokens) - step.at
+          sum.ms += step.ms
+        }
+        return sums.map((sum) => sum.tokens / sum.ms)
+      }
+      const fixedRates = [0, 1, 2, 4, 7, 15].map((n) => ofHalves(fixed(n)))
+      for (const [which, rateOfHalf] of ofHalves(auto).entries()) {
+        const better = Math.max(...fixedRates.map((rates) => rates[which]!))
+        expect({ which, share: rateOfHalf / better > 0.95 || rateOfHalf / better }).toEqual({ which, share: true })
+      }
+    },
+  )
+
+  it('gives the draft model another chance with every request, and everybody a share in its rounds', () => {
+    const costs = curve([1, 24], [4, 31], [8, 36], [12, 42], [16, 48], [64, 140], [512, 1200])
+    const roundMs = 3
+    const model = locateModel('stories')
+    const policy: DraftingOptions = { ...auto, own: false, shared: false, model, maxModelDrafts: 15 }
+    const drafted = (options: DraftingOptions) =>
+      simulate({ curve: costs, sequences: 4, policy: options, roundMs }, chances(11, 6, 80), 600)
+    const plain = rate(drafted({ ...policy, fixed: 0 }))
+    const best = Math.max(...[1, 2, 3].map((n) => rate(drafted({ ...policy, fixed: n }))))
+    expect(best / plain).toBeGreaterThan(1.4)
+    expect(rate(drafted(policy)) / best).toBeGreaterThan(0.9)
+  })
+
+  it('looks less often for guesses where a look is a good part of a token and finds nothing, and at once again where it does', () => {
+    const rests = (lookMs: number, right: boolean) => {
+      const controller = new DraftController(auto, new CostModel())
+      const plan = new StepPlan(64, 1)
+      const request = new HostRequest(spec(1, [1, 2, 3], 1e9), 1e9, new Set())
+      plan.add(request, 1)
+      const reports = new Int32Array(draftStride)
+      let looked = 0
+      for (let run = 0; run < 400; run++) {
+        controller.begin(1)
+        if (controller.rests(request)) continue
+        looked++
+        const guesses = (controller.most(request) >> 12) & 15
+        reports.set([
+          right ? 1 + guesses : 1,
+          right ? guesses : 0,
+          right ? draftSource.own : draftSource.none,
+          3,
+          Number(right),
+        ])
+        reports[draftField.nanoseconds] = 1e5
+        reports[draftField.guessNanoseconds] = lookMs * 1e6
+        for (let step = 0; step < 16; step++) controller.observe(fill(plan), reports, 0)
+      }
+      return looked
+    }
+    const fill = (plan: StepPlan) => {
+      plan.draft(0, 0)
+      return plan
+    }
+    // A look and its report take 2% of a step of 0.1 ms: one in four is half a percent.
+    expect(rests(0.001, false)).toBeLessThan(110)
+    expect(rests(0.001, false)).toBeGreaterThan(60)
+    expect(rests(0.001, true)).toBeGreaterThan(395)
   })
 
   it('does not mind steps that are held up, nor a machine that is slow for a while', () => {

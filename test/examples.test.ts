@@ -38,14 +38,22 @@ async function run(name: string, ...args: string[]): Promise<string> {
 
 it('tests every example', () => {
   const streams = ['basic.mjs', 'batch.mjs', 'chat.mjs', 'server.mjs', 'worker.mjs']
-  const tested = ['agent.mjs', 'ai-sdk.mjs', 'classify.mjs', 'extract.mjs', 'langchain.mjs', ...streams].sort()
+  const tested = [
+    'agent.mjs',
+    'ai-sdk.mjs',
+    'classify.mjs',
+    'extract.mjs',
+    'langchain.mjs',
+    'serve.mjs',
+    ...streams,
+  ].sort()
   expect(readdirSync(folder).filter((name) => name.endsWith('.mjs'))).toEqual(tested)
 })
 
 it.each(readdirSync(folder).filter((name) => name.endsWith('.mjs')))('%s closes its engine however it ends', (name) => {
   const source = readFileSync(folder + name, 'utf8')
   // The server waits for signals instead: the tests below see it end.
-  expect(source).toMatch(name === 'server.mjs' ? /\.close\(\)/ : /finally \{\s*await engine\.close\(\)/)
+  expect(source).toMatch(name === 'server.mjs' ? /\.close\(\)/ : /finally \{\s*await (engine|server)\.close\(\)/)
 })
 
 it('basic: streams a story', async () => {
@@ -77,6 +85,13 @@ it('extract: each mail is a row of the table', async () => {
     .split('\n')
     .filter((line) => /'(kite|string|repair)' .*(true|false)/.test(line))
   expect(rows.length).toBe(3)
+})
+
+it('serve: two tenants, one of which may have one request at a time', async () => {
+  const output = await run('serve.mjs')
+  expect(output).toMatch(/Luna[\s\S]*\{ name: '[^']{0,12}', kind: '(owl|fox|bear)' \}/)
+  expect(output).toMatch(/^answered$/m)
+  expect(output).toMatch(/^429 rate_limit_exceeded: again in [1-9]\d* ms$/m)
 })
 
 it('batch: one answer a prompt, in order', async () => {

@@ -78,5 +78,6 @@ it('has packages that an application may lack in their adapters alone', () => {
   expect(Object.fromEntries(importers)).toEqual({
     '@ai-sdk/provider': new Set(['lib/adapters/ai-sdk/']),
     '@langchain/core': new Set(['lib/adapters/langchain/']),
+    '@opentelemetry/api': new Set(['lib/server/service/']),
   })
 })

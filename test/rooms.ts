@@ -24,6 +24,10 @@ export const houses: Record<'lib' | 'cpp', House> = {
     rooms: [
       ['cli', 'lib/cli/'],
       ['load', 'lib/load/'],
+      ['ui', 'lib/ui/'],
+      ['server', 'lib/server/'],
+      ['server/routes', 'lib/server/routes/'],
+      ['server/service', 'lib/server/service/'],
       ['adapters', 'lib/adapters/', 'lib/adapters/ai-sdk/', 'lib/adapters/langchain/'],
       ['api', 'lib/'],
       ['host', 'lib/host/'],
@@ -83,7 +87,7 @@ const existing = (path: string) => (existsSync(join(root, path)) ? normalize(pat
 export function readHouse(folder: keyof typeof houses): Map<string, (string | null)[]> {
   const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .map((name) => join(folder, name))
-    .filter((file) => /\.(ts|h|inc|cpp)$/.test(file) && statSync(join(root, file)).isFile() && !isOutside(file))
+    .filter((file) => /\.(tsx?|h|inc|cpp)$/.test(file) && statSync(join(root, file)).isFile() && !isOutside(file))
   const read = (file: string) => houses[folder].references(file, readFileSync(join(root, file), 'utf8'))
   return new Map(files.sort().map((file) => [file, read(file).filter((found) => found === null || !isOutside(found))]))
 }

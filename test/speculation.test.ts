@@ -110,6 +110,9 @@ describe('a model that guesses for itself', () => {
       expect(accepted).toBe(proposed)
       expect(proposed).toBeGreaterThanOrEqual(54)
       expect(acceptanceByPosition).toEqual([1, 1, 1])
+      // Four tokens a step share its time: the middle one of all gaps is some time, not none.
+      expect(timings.interTokenMs.p50).toBeGreaterThan(0)
+      expect(timings.interTokenMs.p50).toBeLessThanOrEqual(timings.interTokenMs.p99)
     }
     await engine.close()
   })

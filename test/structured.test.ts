@@ -7,9 +7,11 @@ import type { GenerateOptions, Generation, Session } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
+import * as mini from 'zod/mini'
 import { native } from '../lib/base/native.ts'
 import type { StepRecord } from '../lib/host/record/step-recorder.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
+import { partialOf } from '../lib/partial-json.ts'
 import { enginesOf } from './child-processes.ts'
 import { collect, expectIdle, story, thrown, withEngine } from './embedded-engine.ts'
 import { validator } from './grammar-tools.ts'
@@ -68,6 +70,13 @@ describe('an answer with a form', () => {
     expect(object!.kind).toBe('x')
   })
 
+  it('of zod/mini, whose types have no method for it, and of any copy of zod', async () => {
+    const schema = mini.object({ age: mini.int().check(mini.minimum(1), mini.maximum(9)) })
+    const { object } = await engine.generate({ prompt: 'The fox', schema, seed: 1 }).result
+    expectTypeOf(object).toEqualTypeOf<{ age: number } | undefined>()
+    expect(schema.safeParse(object).success).toBe(true)
+  })
+
   it('that zod refuses for reasons no grammar knows is OBJECT_INVALID', async () => {
     const schema = z
       .int()
@@ -93,15 +102,27 @@ describe('an answer with a form', () => {
       })
   })
 
-  it('that reaches maxTokens has no value', async () => {
+  it('that reaches maxTokens has no value, but what was written of it', async () => {
     const options = { prompt: 'The fox', schema: z.array(z.string()).min(50), maxTokens: 20 }
-    const { object, finishReason } = await engine.generate(options).result
+    const { object, finishReason, partial, text } = await engine.generate(options).result
     expect([object, finishReason]).toEqual([undefined, 'length'])
+    expect(partial!.length).toBeGreaterThan(0)
+    const [last, whole] = [partial!.at(-1)!, partial!.slice(0, -1)]
+    expect(text.replaceAll(/\s/g, '')).toContain(JSON.stringify(whole).slice(0, -1).replaceAll(/\s/g, ''))
+    expect(text).toContain(JSON.stringify(last).slice(1, -1))
+  })
+
+  it('that ends before its value began has none', async () => {
+    const cancelled = engine.generate({ prompt: 'The fox', schema: animal })
+    cancelled.cancel()
+    const { partial, finishReason } = await cancelled.result
+    expect([partial, finishReason]).toEqual([undefined, 'cancelled'])
   })
 
   it('that a stop string cuts has no value', async () => {
-    const { object, finishReason } = await engine.generate({ prompt: 'The fox', schema: animal, stop: '"age"' }).result
-    expect([object, finishReason]).toEqual([undefined, 'stop'])
+    const options = { prompt: 'The fox', schema: animal, stop: '"age"', seed: 1 }
+    const { object, finishReason, partial } = await engine.generate(options).result
+    expect([object, finishReason, Object.keys(partial!)]).toEqual([undefined, 'stop', ['name']])
   })
 
   it('that a stop token of the caller cuts has no value, and no error', async () => {
@@ -139,6 +160,41 @@ describe('an answer with a form', () => {
     const { text, tokens } = await generation.result
     expect(parts.map((part) => part.text).join('')).toBe(text)
     expect(parts.flatMap((part) => part.tokens)).toEqual(tokens)
+  })
+
+  it('streams its value as far as it is written', async () => {
+    // More tokens than four parts hold.
+    const schema = z.array(animal).min(4).max(6)
+    const generation = engine.generate({ ...story, schema, seed: 3, ...wild })
+    let text = ''
+    const seen: unknown[] = []
+    for await (const part of generation) {
+      text += part.text
+      expect(part.partial).toEqual(partialOf(text))
+      seen.push(part.partial)
+    }
+    const result = await generation.result
+    expect(seen.at(-1)).toEqual(result.object)
+    expect('partial' in result).toBe(false)
+    expect(new Set(seen.map((value) => JSON.stringify(value))).size).toBeGreaterThan(3)
+    const free = engine.generate({ ...story, seed: 3, maxTokens: 5 })
+    for await (const part of free) expect('partial' in part).toBe(false)
+  })
+
+  it('streams it to those who read late, and before zod changes it', async () => {
+    const schema = z.object({
+      age: z
+        .int()
+        .min(1)
+        .max(9)
+        .transform((n) => -n),
+      kind: z.literal('x').default('x'),
+    })
+    const generation = engine.generate({ prompt: 'The fox', schema, seed: 1 })
+    const { object } = await generation.result
+    const parts = await collect(generation)
+    const last = parts.at(-1)!.partial as { age: number }
+    expect(last.age).toBe(-object!.age)
   })
 
   it('in a session, in samples', async () => {
@@ -258,6 +314,13 @@ describe('the tokens are the same', () => {
     })
   })
 
+  it.each([
+    ['off', 'off' as const],
+    ['with a draft model', { drafters: ['ngram' as const, { model: 'models/octavo-stories-draft-q4_0.gguf' }] }],
+  ])('with speculation: %s', async (_, speculation) => {
+    await withEngine({ speculation }, async (other) => expect(await together(other)).toEqual(alone))
+  })
+
   it('on the reference backend', async () => {
     await withEngine({ device: 'reference' }, async (other) => {
       expect(await tokensOf([other.generate(requests[1]!)])).toEqual([alone[1]])
@@ -313,9 +376,18 @@ it('types: the value has the type of its schema', () => {
   expectTypeOf<Awaited<ReturnType<typeof plain>['result']>['object']>().toEqualTypeOf<unknown>()
   const json = (of: Engine) => of.generate({ prompt: 'x', schema: animalSchema })
   expectTypeOf<Awaited<ReturnType<typeof json>['result']>['object']>().toEqualTypeOf<unknown>()
+  const changed = z.object({ age: z.int().transform(String), kind: z.enum(['x', 'y']).default('x') })
+  const streamed = (of: Engine) => of.generate({ prompt: 'x', schema: changed })
+  type Part = ReturnType<typeof streamed> extends AsyncIterable<infer P extends { partial?: unknown }> ? P : never
+  expectTypeOf<Part['partial']>().toEqualTypeOf<{ age?: number; kind?: string | undefined } | undefined>()
+  expectTypeOf<Awaited<ReturnType<typeof streamed>['result']>['partial']>().toEqualTypeOf<Part['partial']>()
+  const sampled = (of: Engine) => of.samples({ prompt: 'x', schema: animal }, 2)
+  expectTypeOf<ReturnType<typeof sampled>>().toEqualTypeOf<Generation<z.output<typeof animal>>[]>()
+  // @ts-expect-error: what is not written yet is missing
+  const whole = (part: Part): number => part.partial!.age
   // @ts-expect-error: a schema is a zod type, an object or a boolean
   const wrong = (of: Engine) => of.generate({ prompt: 'x', schema: 'object' })
   // @ts-expect-error: choices are texts
   const wrongChoice = (of: Engine) => of.generate({ prompt: 'x', grammar: { choice: [1] } })
-  expect([typed, turn, plain, json, wrong, wrongChoice]).toHaveLength(6)
+  expect([typed, turn, plain, json, streamed, sampled, whole, wrong, wrongChoice]).toHaveLength(9)
 })

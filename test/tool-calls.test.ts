@@ -10,40 +10,14 @@ import { TemplateProgram } from '../lib/text/template-sandbox.ts'
 import { type CallSpec, unitOf, withUnits } from '../lib/tools/call-format.ts'
 import { CallReader, callId } from '../lib/tools/call-reader.ts'
 import { type CallRole, CallSplitter } from '../lib/tools/call-splitter.ts'
-import { callFormat } from '../lib/tools/formats.ts'
 import type { AnyCall, ToolCallDelta } from '../lib/tools/tool-call.ts'
 import { type Toolbox, toolsSchema } from '../lib/tools/toolbox.ts'
 import { random as generator } from './random.ts'
+import { families, formatOf, templateOf } from './tool-families.ts'
 
 const goldens = new URL('goldens/', import.meta.url)
 const read = (name: string) => readFileSync(new URL(name, goldens), 'utf8')
 
-/** Of each template: the format it is, and the control tokens of its family's vocabularies. */
-const families: Record<string, { format: string; control: string[]; isBare?: true }> = {
-  hermes: { format: 'hermes', control: ['<|im_start|>', '<|im_end|>'] },
-  smol: { format: 'hermes', control: ['<|im_start|>', '<|im_end|>', '<tool_call>', '</tool_call>'] },
-  'qwen-xml': { format: 'qwen-xml', control: ['<|im_start|>', '<|im_end|>'] },
-  llama: {
-    ...{ format: 'llama', isBare: true },
-    control: ['<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>', '<|python_tag|>'],
-  },
-  mistral: { format: 'mistral', control: ['[INST]', '[/INST]', '[TOOL_CALLS]', '</s>'] },
-  'mistral-args': { format: 'mistral', control: ['[INST]', '[/INST]', '[TOOL_CALLS]', '[CALL_ID]', '[ARGS]', '</s>'] },
-  harmony: {
-    format: 'harmony',
-    control: ['<|start|>', '<|channel|>', '<|message|>', '<|constrain|>', '<|call|>', '<|end|>'],
-  },
-  deepseek: {
-    format: 'deepseek',
-    control: [
-      ...['<｜User｜>', '<｜Assistant｜>', '<｜end▁of▁sentence｜>', '<｜tool▁sep｜>'],
-      ...['<｜tool▁calls▁begin｜>', '<｜tool▁calls▁end｜>', '<｜tool▁call▁begin｜>', '<｜tool▁call▁end｜>'],
-    ],
-  },
-  'deepseek-plain': { format: 'deepseek', control: ['<｜User｜>', '<｜Assistant｜>', '<｜end▁of▁sentence｜>'] },
-  phi: { format: 'phi', control: ['<|user|>', '<|assistant|>', '<|end|>', '<|tool_call|>', '<|/tool_call|>'] },
-  json: { format: 'json', control: [], isBare: true },
-}
 const names = Object.keys(families)
 
 interface Call {
@@ -60,8 +34,7 @@ const toolbox = toolsSchema.parse([
 
 /** A format as a request has it; control tokens are those of the family. */
 function specOf(family: string, toolNames = toolbox.names): CallSpec {
-  const control = families[family]!.control.map((text, id) => ({ id, text }))
-  const known = callFormat(read(`tool-templates/${family}.jinja`), control)
+  const known = formatOf(family)
   return { ...known.format, control: known.control, tools: toolNames }
 }
 
@@ -91,7 +64,7 @@ function cut(text: string, random: (n: number) => number): string[] {
 
 /** The answer that a template makes of a message, as it comes out of a model: control tokens as units, without the one that ends it. */
 function answerOf(family: string, messages: unknown[]): { text: string; answer: string } {
-  const source = read(`tool-templates/${family}.jinja`)
+  const source = templateOf(family)
   const special = families[family]!.control.map((text, id) => ({ id, text, leftTrim: false, rightTrim: false }))
   const renderer = new ChatRenderer(new TemplateProgram(source), source, special as never, {})
   const prompt = renderer.render({ messages: messages.slice(0, 1), tools: null, addGenerationPrompt: true })

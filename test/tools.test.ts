@@ -9,6 +9,7 @@ import { Engine, type GenerateOptions, OctavoError } from 'octavo'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { collect, expectIdle, thrown } from './embedded-engine.ts'
+import { renameToken, storiesVariant } from './gguf-variant.ts'
 
 const chatTemplate = readFileSync(new URL('goldens/tool-templates/hermes.jinja', import.meta.url), 'utf8')
 let engine: Engine
@@ -27,6 +28,8 @@ const call = (name: string, args: unknown) => `<tool_call>\n${JSON.stringify({ n
 const both = `Well.\n${call('weather', { city: 'Rome' })}\n${call('now', {})}`
 /** The answer is this text. */
 const says = (...choice: string[]) => ({ grammar: { choice } })
+/** What maxTokens may have cut is the last one. */
+const complete = <C>(calls: C[], finishReason: string) => (finishReason === 'length' ? calls.slice(0, -1) : calls)
 const common = { messages, seed: 5, maxTokens: 150, temperature: 1 }
 
 describe('calls of tools', () => {
@@ -87,14 +90,88 @@ describe('calls of tools', () => {
       return engine.generate({ ...common, seed, topK: 0, topP: 1, temperature: 1.5, tools, toolChoice }).result
     })
     const names = new Set<string>()
+    let several = false
     for (const [seed, { text, toolCalls, finishReason }] of (await Promise.all(runs)).entries()) {
-      expect([text, finishReason, toolCalls?.length]).toEqual(['', 'toolCalls', 1])
-      const [only] = toolCalls!
-      expect(only!.invalid).toBeUndefined()
-      if (seed % 2 === 1) expect(only!.name).toBe('weather')
-      names.add(only!.name)
+      expect(text).toBe('')
+      for (const one of complete(toolCalls!, finishReason)) {
+        expect(one.invalid).toBeUndefined()
+        if (seed % 2 === 1) expect(one.name).toBe('weather')
+        names.add(one.name)
+      }
+      if (seed % 2 === 1) expect(toolCalls).toHaveLength(1)
+      several ||= toolCalls!.length > 1
     }
-    expect([...names].sort()).toEqual(['now', 'weather'])
+    expect([[...names].sort(), several]).toEqual([['now', 'weather'], true])
+  })
+
+  it('fit their schemas when the model begins one, in any batch, with drafts, too', async () => {
+    let mark = 0
+    // A model whose stories begin with a call.
+    const variant = storiesVariant((metadata) => {
+      mark = renameToken(metadata, 'Once', '<tool_call>', 3)
+      renameToken(metadata, 'Ġlived', '</tool_call>', 3)
+      metadata['tokenizer.chat_template'] = `{# <tool_call> #}${metadata['tokenizer.chat_template']}`
+    })
+    try {
+      await using caller = await Engine.load({ model: variant.path })
+      await using plain = await Engine.load({ model: variant.path, speculation: 'off', prefixCache: false, threads: 1 })
+      const ask = { messages: [{ role: 'user', content: 'Tell a story about a shy owl named Luna.' }] }
+      const tools = { weather: { parameters }, now: {} }
+      const greedy = await caller.generate({ ...ask, tools, temperature: 0, maxTokens: 150 }).result
+      expect(greedy.toolCalls!.length).toBeGreaterThan(0)
+      expect(greedy.toolCalls![0]!.invalid).toBeUndefined()
+      const wild = {
+        ...ask,
+        tools,
+        temperature: 1.5,
+        topK: 0,
+        topP: 1,
+        logitBias: { [mark]: 30 },
+        maxTokens: 120,
+      }
+      const seeds = Array.from({ length: 8 }, (_, seed) => seed)
+      const results = await Promise.all(seeds.map((seed) => caller.generate({ ...wild, seed }).result))
+      for (const { toolCalls = [], finishReason } of results) {
+        expect(toolCalls.length).toBeGreaterThan(1)
+        for (const one of complete(toolCalls, finishReason)) expect(one.invalid).toBeUndefined()
+      }
+      for (const seed of seeds.slice(0, 3)) {
+        const alone = await plain.generate({ ...wild, seed }).result
+        expect([alone.text, alone.toolCalls]).toEqual([results[seed]!.text, results[seed]!.toolCalls])
+      }
+    } finally {
+      variant.remove()
+    }
+  })
+
+  it('come instead of a value of a schema, or the value comes', async () => {
+    const schema = z.object({ mood: z.enum(['calm', 'cheerful']) })
+    const tools = { weather: { parameters }, now: {} }
+    const runs = Array.from({ length: 24 }, (_, seed) =>
+      engine.generate({ ...common, seed, topK: 0, topP: 1, temperature: 1.5, tools, schema }),
+    )
+    const kinds = new Set<string>()
+    for (const { result } of runs) {
+      const { object, toolCalls, finishReason, text } = await result
+      expectTypeOf(object).toEqualTypeOf<z.output<typeof schema> | undefined>()
+      kinds.add(finishReason)
+      if (finishReason === 'stop') expect([schema.safeParse(object).success, toolCalls]).toEqual([true, undefined])
+      else {
+        expect([object, text]).toEqual([undefined, ''])
+        for (const one of complete(toolCalls!, finishReason)) expect(one.invalid).toBeUndefined()
+      }
+    }
+    expect([...kinds]).toEqual(expect.arrayContaining(['stop', 'toolCalls']))
+    const answered = { ...tools, now: { execute: () => 'noon' } }
+    const { object, messages: added } = await engine.generate({
+      ...common,
+      tools: answered,
+      schema,
+      seed: 2,
+      maxRounds: 3,
+    }).result
+    expect(added!.length).toBeGreaterThan(0)
+    if (object !== undefined) expect(schema.safeParse(object).success).toBe(true)
   })
 
   it('are text where there are no tools, or none shall be called', async () => {

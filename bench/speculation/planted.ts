@@ -111,7 +111,7 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
     )
     results.steps = stepsOf(plan, results.drafts, rows)
     results.ms = engine.stepSeconds * 1000
-    scheduler.commit(plan, results, 0)
+    scheduler.commit(plan, results, performance.now())
     steps += results.steps
     // From here on everybody decodes.
     if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {
@@ -134,7 +134,11 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   }
 }
 
-const median = (of: number[]) => of.toSorted((a, b) => a - b)[of.length >> 1]!
+/** Of an even number of values: the mean of the middle two. */
+function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
+}
 const plain = schedulerOf(undefined)
 const rows = []
 for (const batch of values.batch.split(',').map(Number)) {

@@ -36,9 +36,9 @@ const { values } = parseArgs({
 const list = (text) => text.split(',')
 const batches = list(values.batch).map(Number)
 const [tokens, rounds, temperature] = [values.tokens, values.rounds, values.temperature].map(Number)
-const sets = values.model === 'stories' ? stories : allSets
+const sets = /stories/.test(values.model) ? stories : allSets
 const names = values.sets === 'all' ? Object.keys(sets) : list(values.sets)
-const contextTokens = 700 + tokens
+const contextTokens = 900 + tokens
 
 function speculationOf(mode) {
   const fixed = /^fixed(\d+)$/.exec(mode)
@@ -100,7 +100,7 @@ for (let round = -1; round < rounds; round++)
         for (const mode of order) {
           const tenant = `${round}-${g}-${set}-${batch}`
           const requests = group.map((prompt, i) => {
-            return { ...prompt, maxTokens: tokens, ignoreEos: true, temperature, seed: 100 * round + i, tenant }
+            return { ...prompt, maxTokens: tokens, ignoreEos: true, temperature, seed: 100 * (round + 1) + i, tenant }
           })
           if (mode === 'shared')
             await measure(

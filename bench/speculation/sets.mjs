@@ -63,7 +63,7 @@ export const sets = {
     { prompt: `Convert the table to JSON.\n\n${csv}\n\n[\n${json(people[0])}\n` },
     { prompt: `${csv}\n\n${csv.split('\n').slice(0, 3).join('\n')}\n` },
   ],
-  logs: [{ prompt: `${log('api-1', 14)}\n` }, { prompt: `${log('db-2', 10)}\n` }, { prompt: `${log('edge', 20)}\n` }],
+  logs: [{ prompt: `${log('api-1', 14)}\n` }, { prompt: `${log('db-2', 10)}\n` }, { prompt: `${log('edge', 16)}\n` }],
   free: [
     user('Write a story about a lighthouse keeper and a whale.'),
     user('Explain why the sky is blue to a child of ten years.'),

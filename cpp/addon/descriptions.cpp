@@ -125,6 +125,22 @@ std::shared_ptr<const grammar::Source> grammar_source(const Napi::Object& o) {
   source->key = text(o.Get("key"), "grammar.key");
   source->drop_space = o.Get("dropSpace").ToBoolean();
   source->program = copied(o.Get("program"), "grammar.program");
+  if (!o.Has("marks") || o.Get("marks").IsUndefined()) return source;
+  source->reasoning = o.Get("reasoning").ToBoolean();
+  if (!o.Get("marks").IsArray()) bad_argument("grammar.marks", "an array");
+  const Napi::Array marks = o.Get("marks").As<Napi::Array>();
+  for (std::uint32_t i = 0; i < marks.Length(); ++i) {
+    const Napi::Object mark = object(marks.Get(i), "grammar.marks");
+    const std::string kind = text(mark.Get("kind"), "grammar.marks.kind");
+    const auto bytes =
+        typed<Napi::Uint8Array>(mark.Get("bytes"), napi_uint8_array, "grammar.marks.bytes", "a Uint8Array");
+    if (kind != "begin" && kind != "open" && kind != "close")
+      bad_argument("grammar.marks.kind", "begin, open or close");
+    source->marks.push_back({kind == "begin"  ? grammar::MarkKind::begin
+                             : kind == "open" ? grammar::MarkKind::open
+                                              : grammar::MarkKind::close,
+                             {bytes.Data(), bytes.Data() + bytes.ElementLength()}});
+  }
   return source;
 }
 
@@ -143,7 +159,8 @@ SamplerParams sampler_params(const Napi::Object& o) {
   p.prompt_length = small(o.Get("promptLength"), "promptLength");
   // Both properties before either array: reading one may run JavaScript, which could take the other one's memory away.
   const Napi::Value bias_tokens = o.Get("biasTokens"), bias_values = o.Get("biasValues");
-  if (o.Has("grammar") && !o.Get("grammar").IsUndefined()) p.grammar = grammar_source(object(o.Get("grammar"), "grammar"));
+  if (o.Has("grammar") && !o.Get("grammar").IsUndefined())
+    p.grammar = grammar_source(object(o.Get("grammar"), "grammar"));
   const Napi::Int32Array tokens = ints(bias_tokens, "biasTokens");
   const Napi::Float32Array values = floats(bias_values, "biasValues");
   if (tokens.ElementLength() != values.ElementLength()) bad_argument("biasValues", "as many values as biasTokens");

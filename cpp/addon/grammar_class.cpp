@@ -22,9 +22,8 @@ class JsGrammar : public Napi::ObjectWrap<JsGrammar> {
   explicit JsGrammar(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsGrammar>(info) {
     guarded(info.Env(), [&] {
       const Napi::Object grammar = object(info[0], "grammar"), vocabulary = object(info[1], "vocabulary");
-      const std::shared_ptr<const grammar::Source> source = grammar_source(grammar);
-      auto program = std::make_shared<const grammar::Program>(source->program.data(), source->program.size());
-      drop_space_ = source->drop_space;
+      source_ = grammar_source(grammar);
+      auto program = std::make_shared<const grammar::Program>(source_->program.data(), source_->program.size());
       automaton_ = std::make_shared<grammar::Automaton>(std::move(program), token_trie(vocabulary));
     });
   }
@@ -37,7 +36,7 @@ class JsGrammar : public Napi::ObjectWrap<JsGrammar> {
       int found = 0;
       for (int tries = 0; tries < 2; ++tries) {
         try {
-          int state = automaton_->start(drop_space_);
+          int state = automaton_->start(source_->drop_space);
           for (std::size_t i = 0; i < bytes.ElementLength() && state != grammar::Automaton::dead; ++i)
             state = automaton_->next(state, bytes[i]);
           found = automaton_->accepting(state) ? 2 : state != grammar::Automaton::dead ? 1 : 0;
@@ -54,12 +53,16 @@ class JsGrammar : public Napi::ObjectWrap<JsGrammar> {
   // The mask after these tokens; null when they are no beginning of a text.
   Napi::Value mask(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&]() -> Napi::Value {
-      grammar::Matcher matcher(automaton_, drop_space_);
+      grammar::Matcher matcher(automaton_, *source_);
       for (const std::int32_t token : copied(info[0], "tokens")) matcher.push(token);
       if (!matcher.alive()) return info.Env().Null();
       const grammar::Mask mask = matcher.mask(masks_);
-      Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), mask->size());
-      std::copy(mask->begin(), mask->end(), out.Data());
+      const std::size_t words = static_cast<std::size_t>(automaton_->tokens().words());
+      Napi::Uint32Array out = Napi::Uint32Array::New(info.Env(), words);
+      if (mask)
+        std::copy(mask->begin(), mask->end(), out.Data());
+      else
+        std::fill_n(out.Data(), words, ~0u);
       return out;
     });
   }
@@ -70,7 +73,7 @@ class JsGrammar : public Napi::ObjectWrap<JsGrammar> {
       using Clock = std::chrono::steady_clock;
       const std::vector<std::int32_t> tokens = copied(info[0], "tokens");
       Napi::Float64Array out = Napi::Float64Array::New(info.Env(), 2 * tokens.size());
-      grammar::Matcher matcher(automaton_, drop_space_);
+      grammar::Matcher matcher(automaton_, *source_);
       for (std::size_t i = 0; i < tokens.size(); ++i) {
         const auto start = Clock::now();
         const grammar::Mask mask = matcher.mask(masks_);
@@ -95,7 +98,7 @@ class JsGrammar : public Napi::ObjectWrap<JsGrammar> {
     });
   }
 
-  bool drop_space_ = false;
+  std::shared_ptr<const grammar::Source> source_;
   std::shared_ptr<grammar::Automaton> automaton_;
   grammar::MaskCache masks_{std::size_t{32} << 20};
 };

@@ -26,7 +26,9 @@ void Automaton::reset() {
   static std::atomic<std::uint64_t> generations{0};
   generation_ = ++generations;
   for (Interner* interner : {&frames_, &items_, &states_}) interner->clear();
-  for (std::vector<int>* list : {&depths_, &moves_, &keys_, &cuts_}) list->clear();
+  for (std::vector<int>* list : {&depths_, &keys_, &cuts_}) list->clear();
+  moves_.clear();
+  runs_.clear();
   stamps_.clear();
   start_ = start_dropping_ = ended_ = -1;
   const Frame end{};
@@ -42,7 +44,8 @@ void Automaton::reset() {
 
 std::size_t Automaton::bytes() const {
   return frames_.bytes() + items_.bytes() + states_.bytes() +
-         4 * (depths_.size() + moves_.size() + keys_.size() + cuts_.size() + stamps_.size());
+         4 * (depths_.size() + page_states * 256 * moves_.size() + keys_.size() + cuts_.size() + stamps_.size()) +
+         sizeof(Run) * runs_.size();
 }
 
 Automaton::Frame Automaton::frame(int k) const {
@@ -315,7 +318,12 @@ int Automaton::intern_items() {
   const int state = states_.intern(out_.data(), out_.size());
   if (at(state) == keys_.size()) {
     keys_.push_back(-1);
-    moves_.resize(moves_.size() + 256, out_.empty() ? dead : -1);
+    runs_.push_back({0, -1});
+    if (at(state) % page_states == 0) {
+      moves_.push_back(std::make_unique_for_overwrite<int[]>(page_states * 256));
+      std::fill_n(moves_.back().get(), page_states * 256, -1);
+    }
+    if (out_.empty()) std::fill_n(moves_.back().get() + moves_at(state, 0), 256, dead);
   }
   return state;
 }
@@ -327,7 +335,7 @@ int Automaton::move(int state, std::uint8_t byte) {
   for (const int id : list_of(state)) step(id, byte);
   close();
   const int to = intern_items();
-  moves_[at(state) * 256 + byte] = to;
+  moves_[at(state) / page_states][moves_at(state, byte)] = to;
   return to;
 }
 
@@ -426,12 +434,38 @@ int Automaton::plain_characters(const Item& it) const {
   return free(program_->automata[at(program_->objects[at(node(it.node).a)].others)], it.b) ? unbounded : 0;
 }
 
+// Whether the next byte may be one that plain text begins with.
+bool Automaton::takes_plain(const Item& it) const {
+  if (it.kind != literal) return it.kind != accept && it.kind != ended;
+  const std::uint8_t byte = program_->bytes[at(node(it.node).a + it.a)];
+  return byte >= 0x20 && byte != '"' && byte != '\\';
+}
+
+// Of the item that goes on longest.
+Automaton::Run Automaton::run(int state) {
+  Run& known = runs_[at(state)];
+  if (known.length >= 0) return known;
+  known = {0, 0};
+  for (const int id : states_[state]) {
+    const Item it = item(id);
+    if (it.kind != text || it.b != 0) continue;
+    const TextAutomaton& t = program_->automata[at(node(it.node).a)];
+    const bool stays = t.run_length[at(it.a)] == unbounded;
+    if (!stays && it.need > 0) continue;
+    const int characters = it.can == unbounded ? unbounded : it.can - (stays ? t.shortest[at(it.a)] : t.can_cap);
+    const int length = std::min(t.run_length[at(it.a)], characters);
+    if (length > known.length) known = {t.run[at(it.a)], length};
+  }
+  return known;
+}
+
 void Automaton::fill_mask(int key, std::uint32_t* words) {
   int plain = 0, others = 0;
   for (const int id : states_[key]) {
-    const int characters = plain_characters(item(id));
+    const Item it = item(id);
+    const int characters = plain_characters(it);
     plain = std::max(plain, characters);
-    if (characters == 0 && id != 0) ++others;
+    if (characters == 0 && takes_plain(it)) ++others;
   }
   // Longer plain tokens might be what another item takes.
   if (plain < tokens_->longest_plain() && others > 0) plain = 0;
@@ -447,8 +481,17 @@ void Automaton::fill_mask(int key, std::uint32_t* words) {
       continue;
     }
     path_[at(depth) + 1] = to;
-    for (int t = walk.token[at(i)]; t >= 0; t = tokens_->same(t)) words[t / 32] |= 1u << (t % 32);
-    ++i;
+    // Where all that may come below goes on, nothing of it needs to be walked.
+    int last = i + 1;
+    if (walk.height[at(i)] > 0) {
+      const Run goes_on = run(to);
+      if ((walk.below[at(i)] & ~goes_on.bytes) == 0 && walk.height[at(i)] <= goes_on.length) last = walk.end[at(i)];
+    }
+    for (int k = walk.first[at(i)]; k < walk.first[at(last)]; ++k) {
+      const int t = walk.tokens[at(k)];
+      words[t / 32] |= 1u << (t % 32);
+    }
+    i = last;
   }
   if (key == ended_ || accepting(key))
     for (const std::int32_t t : tokens_->end_tokens()) words[t / 32] |= 1u << (t % 32);

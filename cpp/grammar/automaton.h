@@ -34,7 +34,7 @@ class Automaton {
   // drop_space: a space at the very beginning is no part of the text (the first token of SentencePiece models).
   int start(bool drop_space);
   int next(int state, std::uint8_t byte) {
-    const int known = moves_[static_cast<std::size_t>(state) * 256 + byte];
+    const int known = moves_[static_cast<std::size_t>(state) / page_states][moves_at(state, byte)];
     return known >= 0 ? known : move(state, byte);
   }
   int after(int state, std::int32_t token);
@@ -51,12 +51,23 @@ class Automaton {
   int states() const { return states_.size(); }
 
  private:
+  // Rows of moves come in pages, which never move: to copy all of them takes long.
+  static constexpr std::size_t page_states = 16;
+  static std::size_t moves_at(int state, std::uint8_t byte) {
+    return static_cast<std::size_t>(state) % page_states * 256 + byte;
+  }
+
   enum ItemKind { accept, ended, prefix, literal, text, leaf, name };
   struct Frame {
     int node, i, need, can, next;
   };
   struct Item {
     int kind, node, i, need, can, a, b, c, k;
+  };
+  // Whatever of these bytes comes, so many times at most, a text goes on.
+  struct Run {
+    ByteSet bytes;
+    int length;  // -1: not computed yet
   };
   // Which names may come at a place of an object.
   struct Names {
@@ -86,16 +97,19 @@ class Automaton {
   std::vector<int> list_of(int state) const;
   int cut(int k);
   int plain_characters(const Item& it) const;
+  Run run(int state);
+  bool takes_plain(const Item& it) const;
   const Node& node(int i) const { return program_->nodes[static_cast<std::size_t>(i)]; }
 
   const std::shared_ptr<const Program> program_;
   const std::shared_ptr<const TokenTrie> tokens_;
   Interner frames_, items_, states_;
-  std::vector<int> depths_;       // [frames]: how many there are with it
-  std::vector<int> moves_;        // [states * 256], -1: not computed yet
-  std::vector<int> keys_;         // [states], -1 likewise
-  std::vector<int> cuts_;         // [frames]
-  std::vector<unsigned> stamps_;  // [frames]: pushed in this closure
+  std::vector<int> depths_;                    // [frames]: how many there are with it
+  std::vector<std::unique_ptr<int[]>> moves_;  // [states / page_states][page_states * 256], -1: not computed yet
+  std::vector<Run> runs_;                      // [states]
+  std::vector<int> keys_;                      // [states], -1 likewise
+  std::vector<int> cuts_;                      // [frames]
+  std::vector<unsigned> stamps_;               // [frames]: pushed in this closure
   unsigned stamp_ = 0;
   std::vector<int> open_;  // frames to expand
   std::vector<int> out_;   // items of the state being made

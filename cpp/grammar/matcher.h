@@ -10,14 +10,18 @@
 #include <vector>
 
 #include "grammar/automaton.h"
+#include "grammar/marks.h"
 
 namespace octavo::grammar {
 
 // A grammar as a request brings it.
 struct Source {
-  std::string key;  // names the program
+  std::string key;  // names the program and the marks
   std::vector<std::int32_t> program;
   bool drop_space = false;  // a space at the very beginning of the output is no part of its text
+  // There are some: the output is free until one that begins a text of the grammar, and again behind that text.
+  std::vector<Mark> marks;
+  bool reasoning = false;  // it begins within the model's reasoning
 };
 
 using Mask = std::shared_ptr<const std::vector<std::uint32_t>>;
@@ -26,6 +30,9 @@ using Mask = std::shared_ptr<const std::vector<std::uint32_t>>;
 class MaskCache {
  public:
   explicit MaskCache(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+  // `fill` fills an empty mask; throws Overflow.
+  template <typename Fill>
+  Mask get(std::uint64_t generation, int state, std::size_t words, Fill fill);
   Mask get(Automaton& automaton, int state);  // throws Overflow
   std::size_t bytes() const { return bytes_; }
 
@@ -43,6 +50,7 @@ class MaskCache {
   struct Entry {
     Key key;
     Mask mask;
+    std::size_t bytes;
   };
   const std::size_t most_bytes_;
   std::size_t bytes_ = 0;
@@ -52,24 +60,33 @@ class MaskCache {
 
 class Matcher {
  public:
-  Matcher(std::shared_ptr<Automaton> automaton, bool drop_space);
+  Matcher(std::shared_ptr<Automaton> automaton, const Source& source);
 
   std::size_t length() const { return tokens_.size(); }
   void truncate(std::size_t length);
   void push(std::int32_t token);
-  // Of the place it has come to. All zeros: nothing may follow, or the grammar is too large here.
+  // Of the place it has come to; null: anything may follow. All zeros: nothing may, or the grammar is too large here.
   Mask mask(MaskCache& cache);
   // Whether the tokens so far are the beginning of a text, and whether they are one.
   bool alive();
   bool accepting();
 
  private:
+  // Where a sequence is free: below 0, the node of the marks and whether it is in reasoning.
+  static int free_state(int node, bool reasoning) { return -1 - 2 * node - (reasoning ? 1 : 0); }
+  struct Step {
+    int state;
+    bool goes_on;  // false: the token completed a mark and went on with something else
+  };
+  Step after(int state, std::int32_t token);
+  Mask free_mask(MaskCache& cache, int state);
   void catch_up();
   template <typename Body>
   bool attempt(Body body);
 
   std::shared_ptr<Automaton> automaton_;
-  bool drop_space_;
+  std::shared_ptr<const Marks> marks_;  // null: the output is a text of the grammar
+  bool drop_space_, reasoning_;
   std::uint64_t generation_ = 0;
   std::vector<std::int32_t> tokens_;
   std::vector<int> states_;  // [0..tokens]: states that are known

@@ -81,6 +81,45 @@ Classifier read_classifier(Reader& in) {
   return c;
 }
 
+// For each state the bytes that lead back to it, all of a kind or none; where there are none, those that lead anywhere.
+// How long it goes on with those is found from the states behind, which mostly have higher numbers: what two rounds
+// do not find is less than it is, never more.
+void find_runs(TextAutomaton& t, const Classifier& classifier) {
+  struct Step {
+    ByteSet kind;
+    int c;  // -1: no character
+  };
+  std::vector<Step> steps;
+  for (int byte = 0; byte < 0x80; ++byte) {
+    const int cell = classifier.cells[at(byte)];
+    const Step step{byte_set(static_cast<std::uint8_t>(byte)), cell <= -2 ? -2 - cell : -1};
+    const auto same = [&](const Step& other) { return other.kind == step.kind && other.c == step.c; };
+    if (std::none_of(steps.begin(), steps.end(), same)) steps.push_back(step);
+  }
+  const auto to = [&](int q, int c) { return c < 0 ? -1 : t.next[at(q * t.classes + c)]; };
+  t.run.assign(at(t.states), 0);
+  t.run_length.assign(at(t.states), 0);
+  for (int q = 0; q < t.states; ++q) {
+    ByteSet stays = 0, leaves = 0, ends = 0;
+    for (const auto [kind, c] : steps) (to(q, c) == q ? stays : to(q, c) >= 0 ? leaves : ends) |= kind;
+    const ByteSet loop = t.longest[at(q)] == unbounded ? stays & ~leaves & ~ends : 0;
+    t.run[at(q)] = loop != 0 ? loop : (stays | leaves) & ~ends;
+    if (loop != 0) t.run_length[at(q)] = unbounded;
+  }
+  for (int round = 0; round < 2; ++round)
+    for (int q = t.states; q-- > 0;) {
+      if (t.run[at(q)] == 0 || t.run_length[at(q)] == unbounded) continue;
+      int least = unbounded - 2;
+      for (const auto [kind, c] : steps) {
+        if ((t.run[at(q)] & kind) == 0) continue;
+        const std::size_t next = at(to(q, c));
+        least = (t.run[at(q)] & ~t.run[next]) == 0 ? std::min(least, t.run_length[next]) : 0;
+        if (least == 0) break;
+      }
+      t.run_length[at(q)] = least + 1;
+    }
+}
+
 TextAutomaton read_automaton(Reader& in, const std::vector<Classifier>& classifiers) {
   TextAutomaton t;
   t.classifier = in.next(0, static_cast<int>(classifiers.size()) - 1, "an automaton's classifier");
@@ -96,7 +135,8 @@ TextAutomaton read_automaton(Reader& in, const std::vector<Classifier>& classifi
   t.live.assign(at(t.states) * at(words), 0);
   t.need_cap = t.can_cap = 0;
   for (int q = 0; q < t.states; ++q) {
-    bool open = false, free = t.label[at(q)] >= 0;
+    if (t.shortest[at(q)] > t.longest[at(q)]) broken("a length");
+    bool open = false, free = t.label[at(q)] >= 0 && t.shortest[at(q)] == 0 && t.longest[at(q)] == unbounded;
     for (int c = 0; c < t.classes; ++c) {
       const int to = t.next[at(q * t.classes + c)];
       free = free && to == q;
@@ -109,6 +149,7 @@ TextAutomaton read_automaton(Reader& in, const std::vector<Classifier>& classifi
     if (t.longest[at(q)] < unbounded) t.need_cap = std::max(t.need_cap, t.longest[at(q)]);
     t.can_cap = std::max(t.can_cap, t.shortest[at(q)]);
   }
+  find_runs(t, classifier);
   return t;
 }
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "grammar/token_trie.h"
+
 namespace octavo::grammar {
 
 inline constexpr int unbounded = 1 << 30;  // counters: no limit
@@ -49,6 +51,8 @@ struct TextAutomaton {
   std::vector<std::uint8_t> open;      // [states]: some character may follow
   std::vector<std::uint8_t> free;      // [states]: accepting, and every character leads back to it
   std::vector<std::uint64_t> live;     // [states * words of the classifier]: classes that may follow
+  std::vector<ByteSet> run;            // [states]: whatever of these ASCII bytes comes, ...
+  std::vector<int> run_length;         // [states]: ... so many times, it goes on. Unbounded: in this state
   int need_cap, can_cap;               // beyond a token's length counters above these make no difference
 };
 

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "error.h"
+#include "grammar/marks.h"
 
 namespace octavo::grammar {
 
@@ -34,17 +35,36 @@ int character(const std::uint8_t* p, const std::uint8_t* end) {
 
 }  // namespace
 
+int byte_kind(std::uint8_t byte) {
+  constexpr char alone[] = " -._/:\"\\%@";  // kinds 5 to 14
+  if (byte >= 0x80) return 18;
+  if (byte < 0x20 || byte == 0x7f) return 17;
+  if (byte >= '0' && byte <= '9') return 4;
+  if (byte >= 'a' && byte <= 'z') return byte <= 'f' ? 0 : 1;
+  if (byte >= 'A' && byte <= 'Z') return byte <= 'F' ? 2 : 3;
+  if (const char* const found = std::strchr(alone, byte)) return 5 + static_cast<int>(found - alone);
+  return std::strchr("!#$&'*+=?^`{|}~", byte) ? 15 : 16;
+}
+
 TokenTrie::TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets,
                      std::vector<std::int32_t> end_tokens)
-    : bytes_(std::move(bytes)), offsets_(std::move(offsets)), end_tokens_(std::move(end_tokens)) {
-  if (offsets_.size() < 2 || offsets_.front() != 0 || offsets_.back() != bytes_.size() ||
-      !std::is_sorted(offsets_.begin(), offsets_.end()))
+    : given_bytes_(std::move(bytes)), given_offsets_(std::move(offsets)), end_tokens_(std::move(end_tokens)) {
+  if (given_offsets_.size() < 2 || given_offsets_.front() != 0 || given_offsets_.back() != given_bytes_.size() ||
+      !std::is_sorted(given_offsets_.begin(), given_offsets_.end()))
     throw Error(Code::invalid_argument, "offsets: expected ascending, from 0 to the number of bytes");
   for (const std::int32_t token : end_tokens_)
-    if (token < 0 || token >= size())
+    if (token < 0 || token >= static_cast<std::int32_t>(given_offsets_.size()) - 1)
       throw Error(Code::invalid_argument, "endTokens: expected tokens of the vocabulary",
                   {{"found", std::to_string(token)}});
-  same_.assign(at(size()), -1);
+  offsets_.reserve(given_offsets_.size());
+  for (std::size_t t = 0; t + 1 < given_offsets_.size(); ++t) {
+    offsets_.push_back(static_cast<std::uint32_t>(bytes_.size()));
+    const auto first = given_bytes_.begin() + given_offsets_[t], last = given_bytes_.begin() + given_offsets_[t + 1];
+    const std::string control = first == last ? control_bytes(static_cast<std::int32_t>(t)) : "";
+    bytes_.insert(bytes_.end(), control.begin(), control.end());
+    if (std::find(first, last, 0xff) == last) bytes_.insert(bytes_.end(), first, last);
+  }
+  offsets_.push_back(static_cast<std::uint32_t>(bytes_.size()));
   std::vector<int> with_text, rest, characters(at(size()), 0);
   for (int t = 0; t < size(); ++t) {
     const std::ptrdiff_t length = end(t) - begin(t);
@@ -95,26 +115,27 @@ TokenTrie::Walk TokenTrie::walk(std::vector<int> tokens) {
     const std::size_t most = std::min(path.size(), length(t));
     while (common < most && last[common] == begin(t)[common]) ++common;
     const int here = static_cast<int>(w.byte.size());
-    if (common == length(t) && common == path.size() && common > 0) {  // the same bytes again
-      const int node = path.back();
-      // Both walks chain alike: tokens come in the same order.
-      int other = w.token[at(node)];
-      while (same_[at(other)] >= 0 && same_[at(other)] != t) other = same_[at(other)];
-      same_[at(other)] = t;
-      continue;
-    }
     for (; path.size() > common; path.pop_back()) w.end[at(path.back())] = here;
     for (std::size_t i = common; i < length(t); ++i) {
       path.push_back(static_cast<int>(w.byte.size()));
       w.byte.push_back(begin(t)[i]);
       w.end.push_back(0);
-      w.token.push_back(-1);
+      w.first.push_back(static_cast<int>(w.tokens.size()));
       w.depth.push_back(static_cast<std::uint16_t>(i));
     }
-    w.token[at(path.back())] = t;
+    w.tokens.push_back(t);
     last = begin(t);
   }
-  for (; !path.empty(); path.pop_back()) w.end[at(path.back())] = static_cast<int>(w.byte.size());
+  const std::size_t count = w.byte.size();
+  for (; !path.empty(); path.pop_back()) w.end[at(path.back())] = static_cast<int>(count);
+  w.first.push_back(static_cast<int>(w.tokens.size()));
+  w.below.assign(count, 0);
+  w.height.assign(count, 0);
+  for (std::size_t i = count; i-- > 0;)
+    for (int child = static_cast<int>(i) + 1; child < w.end[i]; child = w.end[at(child)]) {
+      w.below[i] |= w.below[at(child)] | byte_set(w.byte[at(child)]);
+      w.height[i] = std::max<std::uint16_t>(w.height[i], static_cast<std::uint16_t>(w.height[at(child)] + 1));
+    }
   return w;
 }
 
@@ -126,7 +147,8 @@ std::shared_ptr<const TokenTrie> TokenTrie::of(std::vector<std::uint8_t> bytes, 
   std::erase_if(*known, [](const auto& weak) { return weak.expired(); });
   for (const auto& weak : *known) {
     const std::shared_ptr<const TokenTrie> trie = weak.lock();
-    if (trie && trie->bytes_ == bytes && trie->offsets_ == offsets && trie->end_tokens_ == end_tokens) return trie;
+    if (trie && trie->given_bytes_ == bytes && trie->given_offsets_ == offsets && trie->end_tokens_ == end_tokens)
+      return trie;
   }
   auto made = std::make_shared<const TokenTrie>(std::move(bytes), std::move(offsets), std::move(end_tokens));
   known->push_back(made);

@@ -8,17 +8,27 @@
 
 namespace octavo::grammar {
 
+// A set of bytes, in kinds: letters that are hexadecimal digits, other letters, digits, some signs alone, ...
+using ByteSet = std::uint32_t;
+inline constexpr int byte_kinds = 20;
+int byte_kind(std::uint8_t byte);
+inline ByteSet byte_set(std::uint8_t byte) { return ByteSet{1} << byte_kind(byte); }
+
 class TokenTrie {
  public:
   struct Walk {                      // node i
     std::vector<std::uint8_t> byte;  // the last byte of its path
     std::vector<int> end;            // the first node that is not below it
-    std::vector<int> token;          // a token that is its path; -1: none
+    std::vector<int> first;          // [nodes + 1]: the first of `tokens` whose path goes through it, or comes after
+    std::vector<int> tokens;         // in the order of their paths
     std::vector<std::uint16_t> depth;
+    std::vector<ByteSet> below;         // bytes on the paths below it
+    std::vector<std::uint16_t> height;  // how many of them the longest has
   };
 
-  // bytes of token t: bytes[offsets[t] .. offsets[t + 1]); tokens without bytes (control tokens) are never allowed,
-  // but for end tokens where a grammar may end. Throws invalid_argument.
+  // bytes of token t: bytes[offsets[t] .. offsets[t + 1]). Tokens without bytes, control tokens, get those of
+  // control_bytes() (marks.h), which only a grammar that asks for them by these takes; end tokens come where a grammar
+  // may end. Tokens with a byte that no text has are never allowed. Throws invalid_argument.
   TokenTrie(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets, std::vector<std::int32_t> end_tokens);
 
   int size() const { return static_cast<int>(offsets_.size()) - 1; }
@@ -37,8 +47,6 @@ class TokenTrie {
     return plain_.data() + static_cast<std::size_t>(most) * static_cast<std::size_t>(words());
   }
   int longest_plain() const { return longest_plain_; }
-  // Further tokens with the same bytes; -1: none.
-  int same(int token) const { return same_[static_cast<std::size_t>(token)]; }
 
   // A trie of these tokens that may be shared.
   static std::shared_ptr<const TokenTrie> of(std::vector<std::uint8_t> bytes, std::vector<std::uint32_t> offsets,
@@ -48,10 +56,11 @@ class TokenTrie {
   Walk walk(std::vector<int> tokens);
   int plain_characters(int token) const;
 
+  std::vector<std::uint8_t> given_bytes_;  // before control tokens got any
+  std::vector<std::uint32_t> given_offsets_;
   std::vector<std::uint8_t> bytes_;
   std::vector<std::uint32_t> offsets_;
   std::vector<std::int32_t> end_tokens_;
-  std::vector<int> same_;
   Walk all_, not_plain_;
   std::vector<std::uint32_t> plain_;  // [longest_plain_ + 1][words()]
   int longest_ = 1, longest_plain_ = 0;

@@ -550,6 +550,35 @@ TEST_CASE("draft model: an interrupt while it computes discards the step, a nudg
   decoding.check({expected});
 }
 
+TEST_CASE("a run ends when a sequence has drawn what it may, and guesses no further") {
+  Rng rng(9);
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  engine.set_draft_model(load(hooks.before_draft), roomy);
+  std::vector<Ask> asks{random_ask(rng), random_ask(rng)};
+  for (Ask& ask : asks) ask.params.logprobs = -1;
+  const std::vector<std::vector<Draw>> expected{plain(asks[0], outputs), plain(asks[1], outputs)};
+  // The first is drafted for by the target itself: four draws a step. The second has one.
+  const auto drafting = [](std::size_t i) { return i == 0 ? model_only(3) : Drafting{}; };
+  Decoding decoding(engine, asks);
+  int steps = 0, drawn = 0;
+  const auto run = [&](int draws, int more, int more_steps) {
+    CAPTURE(draws);
+    CHECK(decoding.advance(outputs, drafting, {12, no_limit, draws}, 40));
+    drawn += more, steps += more_steps;
+    CHECK(static_cast<int>(decoding.draws[0].size()) == drawn);
+    CHECK(static_cast<int>(decoding.draws[1].size()) == steps);
+  };
+  run(10, 10, 3);
+  run(8, 8, 2);
+  run(9, 9, 3);
+  run(5, 5, 2);
+  // The first step is the caller's to bound: it comes whole.
+  run(4, 4, 1);
+  run(1, 4, 1);
+  decoding.check({{expected[0].begin(), expected[0].begin() + drawn}, {expected[1].begin(), expected[1].begin() + steps}});
+}
+
 TEST_CASE("drafting segments: what a step refuses, and a fork of a tenant's sequence guesses from that tenant's texts") {
   Hooks hooks;
   Engine engine(load(hooks.before_step), roomy);

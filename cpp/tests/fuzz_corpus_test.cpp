@@ -71,3 +71,17 @@ TEST_CASE("fuzz corpus: what could go wrong if a model's description contradicts
   CHECK(taken >= 4);
   CHECK(refused >= 30);
 }
+
+TEST_CASE("fuzz corpus: what could go wrong if a compiled grammar says anything") {
+  int taken = 0, refused = 0;
+  for (const auto& path : corpus("grammar")) {
+    const std::string bytes = content(path);
+    INFO(path.filename().string());
+    const fuzz::Outcome outcome = fuzz::grammar_case(data(bytes), bytes.size());
+    CHECK(outcome.broken == "");
+    if (path.filename().string().rfind("good", 0) == 0) CHECK(outcome.refusal == "");
+    (outcome.refusal.empty() ? taken : refused) += 1;
+  }
+  CHECK(taken >= 10);
+  CHECK(refused >= 10);
+}

@@ -331,7 +331,7 @@ TEST_CASE("grammar: a matcher goes back, forks, and starts again with an empty c
   std::vector<std::int32_t> sequence;
   for (const char* t : {"{\"", "id", "\":", "12", ",", "\"", "name", "\":", "\"", "ab", "\"}"})
     sequence.push_back(token_of(t));
-  Matcher m(a, false);
+  Matcher m(a, Source{});
   std::vector<std::vector<std::uint32_t>> masks;
   for (const std::int32_t t : sequence) {
     masks.push_back(*m.mask(cache));
@@ -359,6 +359,63 @@ TEST_CASE("grammar: a matcher goes back, forks, and starts again with an empty c
   CHECK_FALSE(fork.alive());
   const Mask none = fork.mask(cache);
   CHECK(std::all_of(none->begin(), none->end(), [](std::uint32_t word) { return word == 0; }));
+}
+
+TEST_CASE("grammar: marks are found wherever they overlap, and nothing begins in reasoning") {
+  const Marks marks({{MarkKind::begin, "<call>"}, {MarkKind::begin, "all>>"}, {MarkKind::close, "</t"}});
+  const auto kinds = [&](const std::string& text) {
+    std::string found;
+    int node = 0;
+    for (const char c : text) {
+      node = marks.next(node, static_cast<std::uint8_t>(c));
+      found += marks.kind(node) == MarkKind::begin ? 'b' : marks.kind(node) == MarkKind::close ? 'c' : '.';
+    }
+    return found;
+  };
+  CHECK(kinds("<<call>>call</t") == "......bb......c");
+  CHECK(kinds("<cal<call>") == ".........b");
+  CHECK_THROWS_AS(Marks({{MarkKind::begin, ""}}), Error);
+  CHECK_THROWS_AS(Marks({{MarkKind::begin, std::string(Marks::most_bytes + 1, 'x')}}), Error);
+}
+
+TEST_CASE("grammar: an answer is free until a mark, and again behind the text of the grammar") {
+  const auto tokens = sample_tokens();
+  const std::int32_t control = tokens->size() - 2;
+  Source source;
+  source.marks = {{MarkKind::begin, "a" + control_bytes(control)}, {MarkKind::close, "9"}};
+  source.reasoning = true;
+  const auto one = [&](char c) {
+    for (int t = 0; t < tokens->size(); ++t)
+      if (std::string(tokens->begin(t), tokens->end(t)) == std::string(1, c)) return t;
+    return -1;
+  };
+  MaskCache cache(std::size_t{1} << 20);
+  Matcher m(automaton_of(sample_program()), source);
+  const auto say = [&](const std::string& text) {
+    for (const char c : text) m.push(one(c));
+  };
+  REQUIRE(std::string(tokens->begin(control), tokens->end(control)) == control_bytes(control));
+  say("a");
+  m.push(control);  // in reasoning
+  CHECK(m.mask(cache) == nullptr);
+  say("9a}");
+  m.push(control);  // not behind an a
+  CHECK(m.mask(cache) == nullptr);
+  say("a");
+  m.push(control);
+  const Mask begun = m.mask(cache);
+  REQUIRE(begun != nullptr);
+  CHECK(bit(*begun, one('{')));
+  CHECK_FALSE(bit(*begun, one('a')));
+  for (const std::int32_t end : tokens->end_tokens()) CHECK_FALSE(bit(*begun, end));
+  const std::size_t there = m.length();
+  say("{\"id\":1}");
+  CHECK(m.alive());
+  CHECK(m.mask(cache) == nullptr);
+  m.truncate(there);
+  CHECK(*m.mask(cache) == *begun);
+  say("a");
+  CHECK_FALSE(m.alive());
 }
 
 TEST_CASE("grammar: programs that are broken are refused, and those that are not do no harm") {
@@ -415,7 +472,7 @@ SamplerParams grammar_sampler(int prompt) {
   p.temperature = 1.5f;
   p.prompt_length = prompt;
   p.vocabulary = sample_tokens()->size();
-  p.grammar = std::make_shared<Source>(Source{"sample", sample_program()});
+  p.grammar = std::make_shared<Source>(Source{"sample", sample_program(), false, {}, false});
   return p;
 }
 

@@ -145,11 +145,20 @@ export interface SamplerParams {
 
 /** A program that lib/grammar/ compiled. */
 export interface NativeGrammarSource {
-  /** Names the program. */
+  /** Names the program, and the marks. */
   key: string
   program: Int32Array
   /** A space at the very beginning of the output is no part of its text. */
   dropSpace: boolean
+  /** The output is free until one with `begin`, and again behind the text of the grammar; nothing begins within the model's reasoning. */
+  marks?: NativeMark[]
+  /** It begins within that. */
+  reasoning?: boolean
+}
+
+export interface NativeMark {
+  kind: 'begin' | 'open' | 'close'
+  bytes: Uint8Array
 }
 
 /** A vocabulary as grammars need it: the bytes of token t are bytes[offsets[t] .. offsets[t + 1]]. */

@@ -2,17 +2,14 @@
  * `octavo chat <model>`: a conversation at the terminal, or with lines piped in (one message a line). Ctrl-C cancels the
  * answer that runs and keeps the session; the next one, or Ctrl-D, leaves.
  */
-import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { pathToFileURL } from 'node:url'
 import { type Command, Option } from 'commander'
 import pc from 'picocolors'
-import { OctavoError, toOctavoError } from '../base/errors.ts'
-import { pathOf } from '../base/paths.ts'
+import { toOctavoError } from '../base/errors.ts'
 import type { Engine, Generation, ToolSet } from '../index.ts'
 import type { EngineFlags, SamplingFlags, TemplateFlags } from './flags.ts'
 import { addEngineFlags, addSamplingFlags, addTemplateFlags, samplingOptions } from './flags.ts'
+import { readModule } from './given-files.ts'
 import { loadEngine, summary } from './load.ts'
 import { note, printAnswer, printJson, showPrompt } from './output.ts'
 
@@ -54,7 +51,7 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
   const terminal = process.stdin.isTTY && process.stdout.isTTY && !flags.json
   const given = {
     ...(flags.templateOption && { templateOptions: flags.templateOption }),
-    ...(flags.tools !== undefined && { tools: await readTools(flags.tools) }),
+    ...(flags.tools !== undefined && { tools: (await readModule(flags.tools, 'tools')) as ToolSet }),
   }
   const start = () => engine.session({ ...given, ...(flags.system !== undefined && { system: flags.system }) })
   let session = flags.restore === undefined ? start() : await engine.restoreSession(flags.restore, given)
@@ -123,15 +120,6 @@ async function converse(engine: Engine, flags: ChatFlags): Promise<void> {
     process.off('SIGINT', interrupt)
     session.close()
   }
-}
-
-/** The default export of a module. */
-async function readTools(file: string): Promise<ToolSet> {
-  const path = resolve(pathOf(file) ?? file)
-  if (!existsSync(path)) throw new OctavoError('FILE_NOT_FOUND', `No such file: ${path}.`, { path })
-  const { default: tools } = (await import(pathToFileURL(path).href)) as { default?: ToolSet }
-  if (tools !== undefined) return tools
-  throw new OctavoError('INVALID_ARGUMENT', `Option tools: expected a default export of ${path}, found none.`, { path })
 }
 
 async function answer(generation: Generation, flags: ChatFlags, terminal: boolean): Promise<void> {

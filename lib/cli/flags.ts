@@ -2,12 +2,10 @@
  * Flags that several commands share, and their way into the options of the public API. The library checks ranges; here
  * only the text becomes numbers, so that there is one place for limits.
  */
-import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { OctavoError } from '../base/errors.ts'
 import { type KvDtype, kvDtypes } from '../base/native.ts'
-import { pathOf } from '../base/paths.ts'
 import type { SpeculationOptions } from '../options.ts'
+import { readText } from './given-files.ts'
 
 export function number(text: string): number {
   const value = Number(text)
@@ -161,17 +159,6 @@ export interface EngineOptionsOfFlags {
   chatTemplate?: string
 }
 
-function readTemplate(file: string): string {
-  try {
-    return readFileSync(pathOf(file) ?? file, 'utf8')
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const missing = code === 'ENOENT'
-    const what = missing ? `No such file: ${file}.` : `Cannot read ${file}: ${message}`
-    throw new OctavoError(missing ? 'FILE_NOT_FOUND' : 'IO_ERROR', what, { path: file }, { cause: error })
-  }
-}
-
 /** A draft model guesses where the texts at hand have nothing to say. */
 export function speculationOf({ speculation, draft }: Pick<EngineFlags, 'speculation' | 'draft'>) {
   if (draft === undefined || speculation === 'off') return speculation
@@ -184,7 +171,7 @@ export function engineOptions(model: string, flags: EngineFlags): EngineOptionsO
     threads: flags.threads,
     contextTokens: flags.context,
     speculation: speculationOf(flags),
-    chatTemplate: flags.chatTemplate === undefined ? undefined : readTemplate(flags.chatTemplate),
+    chatTemplate: flags.chatTemplate === undefined ? undefined : readText(flags.chatTemplate),
     kv: defined<{ memory?: string; dtype?: KvDtype }>({ memory: flags.kvMemory, dtype: flags.kvDtype }),
   })
 }

@@ -11,6 +11,7 @@ import { addChat } from './chat.ts'
 import { addInspect } from './inspect.ts'
 import { clearStatusLine, visible } from './output.ts'
 import { addRun } from './run.ts'
+import { addServe } from './serve.ts'
 import { addSynthesize } from './synthesize.ts'
 import { addTrace } from './trace.ts'
 
@@ -23,7 +24,7 @@ const program = new Command('octavo')
   .exitOverride()
   .showHelpAfterError('(octavo --help lists the commands)')
 
-for (const add of [addRun, addChat, addInspect, addBench, addBenchLoad, addTrace, addSynthesize]) add(program)
+for (const add of [addRun, addChat, addServe, addInspect, addBench, addBenchLoad, addTrace, addSynthesize]) add(program)
 
 // The reader of a pipe has seen enough (`octavo run ... | head`): no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

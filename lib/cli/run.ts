@@ -4,15 +4,17 @@
  */
 import { text as readAll } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import type { Engine } from '../index.ts'
+import type { Engine, Schema } from '../index.ts'
 import type { EngineFlags, SamplingFlags, TemplateFlags } from './flags.ts'
 import { addEngineFlags, addSamplingFlags, addTemplateFlags, samplingOptions } from './flags.ts'
+import { readSchema } from './given-files.ts'
 import { exitInterrupted, loadEngine, summary } from './load.ts'
 import { note, printAnswer, printJson, showPrompt } from './output.ts'
 
 interface RunFlags extends EngineFlags, SamplingFlags, TemplateFlags {
   raw?: boolean
   system?: string
+  schema?: string
   json?: boolean
 }
 
@@ -25,14 +27,19 @@ export function addRun(program: Command): void {
     .option('--raw', 'the prompt as it is, without the chat template')
     .option('--parse-special', 'with --raw: control tokens in the prompt count as such')
     .option('--system <text>', "the system message before the user's")
+    .option(
+      '--schema <file>',
+      'an answer of this form: a JSON Schema, or a module whose default export is one or a zod type',
+    )
     .option('--json', 'print one JSON document when done')
   addSamplingFlags(addTemplateFlags(addEngineFlags(command))).action(
     async (model: string, argument: string | undefined, flags: RunFlags) => {
       const prompt = argument ?? (await promptFromStdin(command))
+      const schema = flags.schema === undefined ? undefined : await readSchema(flags.schema)
       const engine = await loadEngine(model, flags)
       if (!engine) return
       try {
-        await generate(engine, prompt, flags)
+        await generate(engine, prompt, schema, flags)
       } finally {
         await engine.close()
       }
@@ -46,14 +53,14 @@ async function promptFromStdin(command: Command): Promise<string> {
   return (await readAll(process.stdin)).replace(/\r?\n$/, '')
 }
 
-async function generate(engine: Engine, prompt: string, flags: RunFlags): Promise<void> {
+async function generate(engine: Engine, prompt: string, schema: Schema | undefined, flags: RunFlags): Promise<void> {
   const asChat = engine.model.chatTemplate && !flags.raw
   const system = flags.system === undefined ? [] : [{ role: 'system' as const, content: flags.system }]
   const template = flags.templateOption === undefined ? {} : { templateOptions: flags.templateOption }
   const chat = { messages: [...system, { role: 'user' as const, content: prompt }], ...template }
   const input = asChat ? chat : { prompt }
   if (flags.showPrompt) await showPrompt(asChat ? await engine.renderPrompt(chat) : { text: prompt }, flags.json)
-  const generation = engine.generate({ ...input, ...samplingOptions(flags) })
+  const generation = engine.generate({ ...input, ...samplingOptions(flags), ...(schema !== undefined && { schema }) })
   let interrupted = false
   const interrupt = () => {
     if (interrupted) process.exit(exitInterrupted)

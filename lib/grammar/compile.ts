@@ -1,13 +1,12 @@
 /** A schema or a grammar -> the program that cpp/grammar/ runs. Pure: the same text gives the same program, or the same refusal. */
 import { createHash } from 'node:crypto'
 import { explore, lengths, tabulate } from './automaton.ts'
+import { type CallsSource, callsNode, schemaNode } from './calls.ts'
 import { byteClassifier, classifier } from './classifier.ts'
 import { ebnfNode } from './ebnf.ts'
 import { type Node, ProgramBuilder } from './program.ts'
 import { Budget, unsupported } from './refusal.ts'
 import { patternConditions } from './regex-machine.ts'
-import { type Json, Schemas } from './schemas.ts'
-import { Values } from './values.ts'
 
 export interface CompiledGrammar {
   /** Names the program: the same key, the same program. */
@@ -37,12 +36,8 @@ const whiteSpaceClassifier = byteClassifier([32, 10, 9])
 export function compileSchema(text: string): CompiledGrammar {
   if (text.length > mostSchemaBytes) throw unsupported('schema', '', `it has more than ${mostSchemaBytes} characters`)
   const budget = new Budget()
-  const schemas = new Schemas(JSON.parse(text) as Json, budget)
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
-  const values = new Values(schemas, builder, budget)
-  const start = values.node([schemas.root])
-  values.finish()
-  const program = builder.build(start)
+  const program = builder.build(schemaNode(text, builder, budget))
   if (program === undefined) throw unsupported('schema', '', 'no value meets it')
   return named(program)
 }
@@ -56,20 +51,24 @@ export type GrammarSource =
   | { kind: 'regex'; text: string }
   | { kind: 'choice'; texts: string[] }
   | { kind: 'ebnf'; text: string }
+  | CallsSource
 
 export function compileGrammar(source: GrammarSource): CompiledGrammar {
   if (source.kind === 'schema') return compileSchema(source.text)
   const budget = new Budget()
-  budget.at(source.kind, '')
+  budget.at(source.kind === 'calls' ? 'schema' : source.kind, '')
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
   const start =
     source.kind === 'choice'
       ? builder.texts([...new Set(source.texts)])
       : source.kind === 'regex'
         ? regexNode(source.text, builder, budget)
-        : ebnfNode(source.text, builder, budget)
+        : source.kind === 'calls'
+          ? callsNode(source, builder, budget)
+          : ebnfNode(source.text, builder, budget)
   const program = start === undefined ? undefined : builder.build(start)
-  if (program === undefined) throw unsupported(source.kind, '', 'no text matches it')
+  if (program === undefined)
+    throw unsupported(source.kind === 'calls' ? 'schema' : source.kind, '', 'no text matches it')
   return named(program)
 }
 

@@ -47,6 +47,7 @@ const encoder = new TextEncoder()
 const mostNodes = 200_000
 
 export class ProgramBuilder {
+  readonly whiteSpace: Node
   readonly #budget: Budget
   readonly #nodes: (NodeData | undefined)[] = []
   readonly #known = new Map<string, Node>()
@@ -58,7 +59,7 @@ export class ProgramBuilder {
     this.#budget = budget
     for (const text of '[]{},:"') this.bytes(text)
     const { table, lengths, classifier } = whiteSpace
-    this.text(this.automaton(table, lengths, this.classifier(classifier)), 0, longestWhiteSpace)
+    this.whiteSpace = this.text(this.automaton(table, lengths, this.classifier(classifier)), 0, longestWhiteSpace)
   }
 
   #add(data: NodeData, key: string): Node {
@@ -84,6 +85,12 @@ export class ProgramBuilder {
   bytes(text: string): Node {
     this.#budget.spend(text.length)
     return this.#add({ kind: 'bytes', bytes: encoder.encode(text) }, `b${text}`)
+  }
+
+  /** Bytes that are no text. */
+  raw(bytes: Uint8Array): Node {
+    this.#budget.spend(bytes.length)
+    return this.#add({ kind: 'bytes', bytes }, `x${bytes}`)
   }
 
   seq(...children: Node[]): Node {

@@ -5,6 +5,8 @@
  * Sources: the chat templates of the families named.
  */
 import type { ReasoningSpec } from '../host/output/token-text.ts'
+import { pieces } from '../tools/constraint.ts'
+import type { KnownFormat } from '../tools/formats.ts'
 
 interface Way {
   open: string
@@ -83,3 +85,17 @@ function markersOf({ open, close, skip, tokens }: Way, ids: ReadonlyMap<string, 
 export function endsInReasoning(prompt: string, { open }: ReasoningMarkers): boolean {
   return prompt.trimEnd().endsWith(open)
 }
+
+/** Control tokens among the marks of reasoning and calls: they have one list. */
+export function controlOf(
+  markers: ReasoningMarkers | undefined,
+  calls: KnownFormat | undefined,
+): [name: string, token: number][] {
+  return [...new Map([...(markers?.control ?? []), ...(calls?.control ?? [])])]
+}
+
+/** The marks with their control tokens. */
+export const reasoningPieces = ({ open, close, control }: ReasoningMarkers) => ({
+  open: pieces(open, control),
+  close: close.map((text) => pieces(text, control)),
+})

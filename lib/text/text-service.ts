@@ -6,6 +6,7 @@ import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '.
 import type { GgufValue } from '../base/native.ts'
 import { codeFile } from '../base/package-files.ts'
 import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
+import { TokenTable } from '../host/output/detokenizer.ts'
 import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import { TemplateShelf } from './template-shelf.ts'
@@ -95,6 +96,17 @@ function outOfMemory(error: unknown): OctavoError | undefined {
 
 const closed = () => new OctavoError('ENGINE_CLOSED', 'The engine was closed.')
 
+/** What an id stands for. */
+export interface TokenInfo {
+  /** Of a control token its name. A piece of a character is U+FFFD. */
+  text: string
+  /** What it spells; nothing where it is a control token. */
+  bytes: Uint8Array
+  isControl: boolean
+}
+
+const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
+
 export class TextService {
   readonly info: TokenizerInfo
   readonly control: readonly SpecialToken[]
@@ -104,6 +116,8 @@ export class TextService {
   readonly #template: ChatTemplate | undefined
   readonly #others: TemplateShelf
   readonly #fault: TemplateProblem | undefined
+  #table: TokenTable | undefined
+  #names: Map<number, string> | undefined
 
   private constructor(client: WorkerClient, started: Started, options: TextServiceOptions) {
     this.#client = client
@@ -148,6 +162,14 @@ export class TextService {
 
   detokenize(ids: Int32Array | readonly number[], options: DecodeOptions = {}): Promise<string> {
     return this.#client.call('detokenize', { ids: ids instanceof Int32Array ? ids : Int32Array.from(ids), options })
+  }
+
+  token(id: number): TokenInfo {
+    this.#table ??= new TokenTable(this.info.tokenBytes)
+    this.#names ??= new Map(this.control.map(({ id, text }) => [id, text]))
+    const name = this.#names.get(id)
+    const bytes = name === undefined ? this.#table.bytes(id) : new Uint8Array()
+    return { text: name ?? lenient.decode(bytes), bytes, isControl: name !== undefined }
   }
 
   /**

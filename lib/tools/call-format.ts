@@ -25,6 +25,8 @@ export interface CallFormat {
     key?: string
     /** Up to the arguments of `{name}`. */
     named?: string | undefined
+    /** Between two calls as objects. Default: there is one. */
+    between?: string
     /** The control token without which there is no such way. */
     needs?: string
   }

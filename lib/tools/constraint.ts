@@ -1,10 +1,13 @@
 /**
- * What an answer is held to that must be a call: the prompt goes on with the marks that begin one, and what comes is JSON by a schema, the
- * tools' own for arguments. Marks may be control tokens, which no grammar of texts can ask for: so they are given, not drawn. Where
- * marks stand between a name and its arguments, and there are several tools to choose from, the model writes name and arguments as one
- * object, which every format's reader takes.
+ * What the calls of an answer are held to: JSON by a schema, the tools' own for arguments.
+ *
+ * An answer that must be a call begins with one: the prompt goes on with the marks that begin it, and the answer is calls and nothing else.
+ * Where marks stand between a name and its arguments, and there are several tools to choose from, the model writes name and arguments
+ * as one object, which every format's reader takes. Any other answer is free until the marks of a call came, and again behind it.
  */
+import type { Piece } from '../base/control-bytes.ts'
 import type { Plain } from '../base/plain-data.ts'
+import type { CallsSource } from '../grammar/calls.ts'
 import type { CallSpec } from './call-format.ts'
 import type { KnownFormat } from './formats.ts'
 import type { ToolChoice } from './tool-call.ts'
@@ -14,33 +17,103 @@ export interface CallConstraint {
   /** What the prompt goes on with. */
   prefix: string
   begun: NonNullable<CallSpec['begun']>
-  schema: { [keyword: string]: unknown }
+  source: CallsSource
 }
 
-/** Undefined: the model may do as it likes. */
+/** Of an answer that must be a call; undefined: it need not be one. */
 export function constraint(
-  { format }: KnownFormat,
+  { format, control }: KnownFormat,
   { tools }: Toolbox,
   choice: ToolChoice,
 ): CallConstraint | undefined {
   if (choice === 'auto' || choice === 'none') return undefined
   const wanted = [...tools.values()].filter(({ name }) => choice === 'required' || name === choice.name)
   const [only] = wanted
-  if (wanted.length === 1 && format.force.named !== undefined) {
-    const prefix = format.force.named.replace('{name}', () => only!.name)
-    return { prefix, begun: { tool: only!.name }, schema: schemaOf(only!.parameters) }
+  const { any, named, key, between = '' } = format.force
+  if (wanted.length === 1 && named !== undefined) {
+    const calls = [{ before: [], schema: JSON.stringify(schemaOf(only!.parameters)) }]
+    const prefix = named.replace('{name}', () => only!.name)
+    return {
+      prefix,
+      begun: { tool: only!.name },
+      source: { kind: 'calls', first: [], calls, between: [], free: false },
+    }
   }
-  const calls = wanted.map(({ name, parameters }, i) => ({
+  const calls = wanted.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
+  const more = choice === 'required' ? pieces(between, control) : []
+  return { prefix: any, begun: {}, source: { kind: 'calls', first: [], calls, between: more, free: false } }
+}
+
+/** What holds from marks on. */
+export interface HeldCalls {
+  /** Any of them. */
+  marks: Piece[][]
+  source: CallsSource
+}
+
+/** Of an answer that may call or not; undefined: its calls begin with nothing that is certain, or are no JSON. */
+export function heldCalls({ format, control }: KnownFormat, { tools }: Toolbox): HeldCalls | undefined {
+  const { body, open, prefix, force } = format
+  if (open.length === 0 || body === 'xml' || tools.size === 0) return undefined
+  const marks = open.map((text) => pieces(text + prefix, control))
+  const list = [...tools.values()]
+  if (body === 'json' || force.named === undefined) {
+    const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, force.key) }))
+    return { marks, source: { kind: 'calls', first: [], calls, between: [], free: true } }
+  }
+  const behind = force.named.split('{name}')[1]!
+  const calls = list.map(({ name, parameters }) => ({
+    before: pieces(name + behind, control),
+    schema: JSON.stringify(schemaOf(parameters)),
+  }))
+  return { marks, source: { kind: 'calls', first: [], calls, between: [], free: false } }
+}
+
+/** Of an answer that has another form where it calls nothing: a call and its marks. */
+export function wholeCalls({ format, control }: KnownFormat, { tools }: Toolbox): CallsSource {
+  const { any, named, key, between = '' } = format.force
+  const list = [...tools.values()]
+  if (named !== undefined) {
+    const calls = list.map(({ name, parameters }) => ({
+      before: pieces(
+        named.replace('{name}', () => name),
+        control,
+      ),
+      schema: JSON.stringify(schemaOf(parameters)),
+    }))
+    return { kind: 'calls', first: [], calls, between: [], free: false }
+  }
+  const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, key) }))
+  return { kind: 'calls', first: pieces(any, control), calls, between: pieces(between, control), free: false }
+}
+
+/** A text in which names of control tokens are such. */
+export function pieces(text: string, control: readonly [name: string, token: number][]): Piece[] {
+  const names = control.toSorted(([a], [b]) => b.length - a.length)
+  const out: Piece[] = []
+  let plain = ''
+  for (let i = 0; i < text.length; ) {
+    const found = names.find(([name]) => name !== '' && text.startsWith(name, i))
+    if (found === undefined) plain += text[i++]
+    else {
+      if (plain !== '') out.push(plain)
+      plain = ''
+      out.push(found[1])
+      i += found[0].length
+    }
+  }
+  return plain === '' ? out : [...out, plain]
+}
+
+/** Of a name and arguments in one object. */
+function callSchema(name: string, parameters: Plain, key = 'arguments'): string {
+  return JSON.stringify({
     type: 'object',
     // References within it are its own.
-    properties: {
-      name: { const: name },
-      [format.force.key ?? 'arguments']: { $id: `urn:octavo:tool:${i}`, ...schemaOf(parameters) },
-    },
-    required: ['name', format.force.key ?? 'arguments'],
+    properties: { name: { const: name }, [key]: { $id: 'urn:octavo:tool', ...schemaOf(parameters) } },
+    required: ['name', key],
     additionalProperties: false,
-  }))
-  return { prefix: format.force.any, begun: {}, schema: calls.length === 1 ? calls[0]! : { anyOf: calls } }
+  })
 }
 
 /** Of an object, whatever else it says. */

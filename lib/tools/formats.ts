@@ -31,7 +31,7 @@ const ways: Way[] = [
   // Mistral, Ministral, Magistral, Devstral
   {
     ...{ ...nothing, name: 'mistral', body: 'named', open: ['[TOOL_CALLS]'] },
-    force: { any: '[TOOL_CALLS][', named: '[TOOL_CALLS]{name}[ARGS]', needs: '[ARGS]' },
+    force: { any: '[TOOL_CALLS][', between: ',', named: '[TOOL_CALLS]{name}[ARGS]', needs: '[ARGS]' },
     seen: [['[TOOL_CALLS]']],
     tokens: ['[TOOL_CALLS]'],
   },
@@ -50,14 +50,14 @@ const ways: Way[] = [
   // Qwen3-Coder
   {
     ...{ ...nothing, name: 'qwen-xml', body: 'xml', open: ['<tool_call>'], close: ['</tool_call>'] },
-    force: { any: '<tool_call>\n' },
+    force: { any: '<tool_call>\n', between: '\n</tool_call>\n<tool_call>\n' },
     seen: [['<tool_call>', '<function=', '<parameter=']],
     tokens: [],
   },
   // Hermes, Qwen 2.5, Qwen 3, SmolLM, and many others
   {
     ...{ ...nothing, name: 'hermes', body: 'json', open: ['<tool_call>'], close: ['</tool_call>'] },
-    force: { any: '<tool_call>\n' },
+    force: { any: '<tool_call>\n', between: '\n</tool_call>\n<tool_call>\n' },
     seen: [['<tool_call>']],
     tokens: ['<tool_call>', '</tool_call>'],
   },

@@ -2,12 +2,16 @@
  * What describes a value: a zod 4 type, of the caller's own copy of zod, or a JSON Schema. A zod type is known by its `_zod`, not by
  * its class: there may be several copies of zod in a program. It checks with its own methods.
  */
+import { toJSONSchema, type ZodType } from '../base/zod.ts'
 import { schemaCheck } from './schema-check.ts'
 
 /** Of any copy and version of zod 4. */
 export interface ZodLike {
   _zod: { output: unknown; input: unknown }
 }
+
+export type InputOf<T extends ZodLike> = T['_zod']['input']
+export type OutputOf<T extends ZodLike> = T['_zod']['output']
 
 type Issue = { path: readonly PropertyKey[]; message: string }
 type SafeParse = (value: unknown) => { success: boolean; data?: unknown; error?: { issues: readonly Issue[] } }
@@ -26,9 +30,12 @@ export const isZod = (value: unknown): value is ZodLike & ZodMethods =>
 /** What is written is what zod reads: its input. Objects have the properties they list, unless they say otherwise. Throws where a type has none. */
 export function jsonSchemaOf(schema: ZodLike & ZodMethods): { [keyword: string]: unknown } {
   const options = { io: 'input', override: closeObjects } as const
-  if (typeof schema.toJSONSchema !== 'function')
-    throw new Error('this type has no toJSONSchema(), give z.toJSONSchema(type)')
-  return structuredClone(schema.toJSONSchema(options)) as { [keyword: string]: unknown }
+  // Types of zod before 4.2 and of zod/mini have no method for it.
+  const made =
+    typeof schema.toJSONSchema === 'function'
+      ? schema.toJSONSchema(options)
+      : toJSONSchema(schema as unknown as ZodType, options as unknown as Parameters<typeof toJSONSchema>[1])
+  return structuredClone(made) as { [keyword: string]: unknown }
 }
 
 function closeObjects({

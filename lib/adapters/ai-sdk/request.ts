@@ -43,12 +43,7 @@ function formOf(call: LanguageModelV3CallOptions, warnings: SharedV3Warning[]) {
   const told = tools.length === 0 ? {} : { tools, ...(toolChoice !== 'auto' && { toolChoice }) }
   const mustCall = tools.length > 0 && (choice === 'required' || choice === 'tool')
   if (responseFormat?.type !== 'json' || mustCall) return told
-  if (tools.length > 0 && choice === 'auto')
-    warnings.push({
-      ...{ type: 'unsupported', feature: 'tools beside a schema' },
-      details: 'The answer is held to the schema, so no tool is called: call tools first, and ask for the object then.',
-    })
-  return { schema: responseFormat.schema ?? true, ...(tools.length > 0 && { tools, toolChoice: 'none' }) }
+  return { ...told, schema: responseFormat.schema ?? true }
 }
 
 function toolsOf({ tools = [] }: LanguageModelV3CallOptions, warnings: SharedV3Warning[]) {

@@ -4,53 +4,64 @@
  * some twenty tokens; what all requests show stands in where it has few.
  */
 import { draftField } from '../../base/native.ts'
-import { kindOf, nDraftKinds } from './kinds.ts'
+import { maxDrafts, modelKind, nDraftKinds } from './kinds.ts'
 
 /** What is left of a request's counts after each guess, and of the engine's. */
 const requestMemory = 0.9
 const engineMemory = 0.995
-/** What all requests show counts like so many guesses of the request. */
+/** What all requests show counts like so many guesses of the request: texts copy or do not, a draft model is as good as it is. */
 const priorWeight = 2
+const modelPriorWeight = 16
 /** Before anything is known. */
 const expected = Float64Array.of(0.4, 0.5, 0.65, 0.8, 0.3, 0.7, 0.7)
+
+/** What is left after so many guesses. */
+const powers = (memory: number) => Float64Array.from({ length: maxDrafts + 2 }, (_, seen) => memory ** seen)
+const ofRequests = powers(requestMemory)
+const ofEngines = powers(engineMemory)
 
 export class Acceptance {
   readonly #right = new Float64Array(nDraftKinds)
   readonly #seen = new Float64Array(nDraftKinds)
-  readonly #memory: number
+  readonly #left: Float64Array
 
-  private constructor(memory: number) {
-    this.#memory = memory
+  private constructor(left: Float64Array) {
+    this.#left = left
   }
 
   static ofEngine(): Acceptance {
-    const engine = new Acceptance(engineMemory)
+    const engine = new Acceptance(ofEngines)
     for (let kind = 0; kind < nDraftKinds; kind++) engine.#add(kind, priorWeight * expected[kind]!, priorWeight)
     return engine
   }
 
   static ofRequest(): Acceptance {
-    return new Acceptance(requestMemory)
+    return new Acceptance(ofRequests)
   }
 
   /** One step's report; guesses that were looked up and not computed tell of their first. */
-  observe(reports: Int32Array, at: number): void {
-    const kind = kindOf(reports, at)
-    if (kind < 0) return
+  observe(kind: number, reports: Int32Array, at: number): void {
     const proposed = reports[at + draftField.proposed]!
     const right = reports[at + draftField.draws]! - 1
     if (proposed === 0) this.#add(kind, reports[at + draftField.foreseen]!, 1)
     else this.#add(kind, right, Math.min(proposed, right + 1))
   }
 
+  /** It was not asked for any: what it was worth to the request fades, or it would never be asked again. */
+  forget(kind: number): void {
+    this.#right[kind] = this.#right[kind]! * requestMemory
+    this.#seen[kind] = this.#seen[kind]! * requestMemory
+  }
+
   /** The chance of one guess, leaning on `prior` where little is known. */
   chance(kind: number, prior?: Acceptance): number {
     if (prior === undefined) return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!
-    return (this.#right[kind]! + priorWeight * prior.chance(kind)) / (this.#seen[kind]! + priorWeight)
+    const weight = kind === modelKind ? modelPriorWeight : priorWeight
+    return (this.#right[kind]! + weight * prior.chance(kind)) / (this.#seen[kind]! + weight)
   }
 
   #add(kind: number, right: number, seen: number): void {
-    const left = this.#memory ** seen
+    const left = this.#left[seen]!
     this.#right[kind] = this.#right[kind]! * left + right
     this.#seen[kind] = this.#seen[kind]! * left + seen
   }

@@ -5,6 +5,8 @@
  * (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is computed: looking one up takes a
  * microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for costs change.
  *
+ * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
+ *
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../base/native.ts'
@@ -17,14 +19,29 @@ import { RowCosts, type StepLine } from './row-costs.ts'
 /** Steps until costs are tried again after they spoke against guesses; doubled each time. */
 const firstProbe = 64
 const lastProbe = 4096
+/** With a draft model, whose rounds have a cost of their own that only a try can tell. */
+const lastModelProbe = 256
 /** A try has so many guesses, of those that are likely right. */
 const probeDrafts = 4
 const probeChance = 0.5
 /** Of the guesses of other requests in a step, and of the rounds of the draft model: what is left of the mean after each step. */
 const memory = 0.9
+/** A round that is quicker than those before is believed sooner: it may have been held up, never hurried. */
+const quickerStep = 0.3
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
 const effort = 0.02
+
+/** What a look costs the host beside the search itself. */
+const reportMs = 0.001
+/** Of a token's time all looks together cost no more where nothing comes of them; so many steps show whether anything does. */
+const mostLooking = 0.005
+const fewestLooks = 16
+const longestRest = 15
+/** A chain as unlikely right brings nothing more. */
+const hopeless = 0.01
+/** Chances are told apart by a hundredth: what is best for one is found once a step, for all requests. */
+const levels = 100
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -49,16 +66,28 @@ export class DraftController {
   /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
   readonly #stepMs = new Float64Array(1 + maxDrafts)
   #sequences = 1
+  #prepared = false
+  #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
   #tokens = 1
   #rate = 0
   /** What one request's best number of guesses makes of the rate. */
   #bestRate = 0
+  /** By chance: the best number, -1: not asked for in this step, and its rate. */
+  readonly #best = new Int8Array(1 + levels)
+  readonly #rates = new Float64Array(1 + levels)
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
-  /** Milliseconds of one round of the draft model. */
+  /** Mean milliseconds of the draft model in a step. */
+  #roundsMs = 0
+  /** Milliseconds of one round of the draft model; rounds that pay when all take part, and what each gets then. */
   #roundMs = 0
+  #modelRounds = 0
+  #modelTokens = 1
+  /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
+  #look = 0
+  #row = 0
   #steps = 0
   #probeAt = firstProbe
   #probeEvery = firstProbe
@@ -75,20 +104,48 @@ export class DraftController {
   /** Before `most` is asked for the requests of a step with so many sequences. */
   begin(sequences: number): void {
     this.#sequences = sequences
+    this.#prepared = false
+  }
+
+  /** Not before anybody asks: in many steps nobody does. */
+  #prepare(): void {
+    this.#prepared = true
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     this.#prober = undefined
+    const sequences = this.#sequences
     const plainMs = this.#costs.ms(sequences)
+    this.#plainMs = plainMs
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
-    this.#stepMs[0] = this.#costs.ms(rows)
-    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#withGuesses(this.#stepMs[0], rows + d)
+    const rowsMs = this.#costs.ms(rows)
+    this.#stepMs[0] = rowsMs + this.#roundsMs * others
+    for (let d = 1; d <= maxDrafts; d++)
+      this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
+    this.#best.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
+    if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
+  }
+
+  /** Whether a request is not looked for now. Asked once before each run. */
+  rests({ speculation }: DraftedRequest): boolean {
+    const { fixed, model } = this.#policy
+    if (speculation === undefined || fixed !== undefined || model !== undefined || this.#look < mostLooking)
+      return false
+    if (speculation.rest > 0) {
+      speculation.rest--
+      return true
+    }
+    if (speculation.looked < fewestLooks || speculation.saved > this.#look) return false
+    speculation.looked = 0
+    speculation.rest = Math.min(longestRest, Math.ceil(this.#look / mostLooking)) - 1
+    return true
   }
 
   /** Most guesses of each kind for a request, packed. */
   most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
+    if (!this.#prepared) this.#prepare()
     request.speculation ??= new RequestDrafts()
     const { acceptance } = request.speculation
     const room = Math.max(0, Math.min(maxDrafts, request.limit - request.length - 1))
@@ -99,7 +156,8 @@ export class DraftController {
       const chance = acceptance.chance(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
-      modelRate = this.#most[modelKind] > 0 ? this.#bestRate : 0
+      if (this.#most[modelKind] > 0) modelRate = this.#bestRate
+      else acceptance.forget(modelKind)
     }
     for (let kind = 0; kind < modelKind; kind++) {
       if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
@@ -126,40 +184,56 @@ export class DraftController {
     let right = 0
     let rounds = 0
     let behind = 0
+    let looks = 0
+    const plainMs = this.#costs.ms(step.nSegments)
     for (let i = 0, report = at; i < step.nSegments; i++, report += draftStride) {
       const proposed = reports[report + draftField.proposed]!
       const draws = reports[report + draftField.draws]!
       rows += step.counts[i]! + proposed
       right += draws - 1
       behind += reports[report + draftField.behind]!
+      const kind = kindOf(reports, report)
+      if (kind === modelKind) rounds = Math.max(rounds, proposed)
       const { speculation } = step.requests[i]!
-      if (speculation !== undefined && step.drafting[i]! >= 0) {
-        speculation.acceptance.observe(reports, report)
-        this.#acceptance.observe(reports, report)
-        if (proposed > 0) speculation.count(proposed, draws - 1)
-      }
-      if (kindOf(reports, report) === modelKind) rounds = Math.max(rounds, proposed)
+      if (speculation === undefined || step.drafting[i]! < 0) continue
+      looks++
+      speculation.looked++
+      speculation.saved *= memory
+      if (kind < 0) continue
+      speculation.acceptance.observe(kind, reports, report)
+      this.#acceptance.observe(kind, reports, report)
+      if (proposed === 0) continue
+      speculation.count(proposed, draws - 1)
+      speculation.saved += (draws - 1 - proposed * this.#row) * (1 - memory)
     }
     this.#steps++
     this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
+    const guessMs = reports[at + draftField.guessNanoseconds]! / 1e6
+    this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
     if (rounds > 0 && behind === 0) {
-      const roundMs = reports[at + draftField.guessNanoseconds]! / 1e6 / rounds
-      this.#roundMs = this.#roundMs === 0 ? roundMs : this.#roundMs * memory + roundMs * (1 - memory)
+      const roundMs = guessMs / rounds
+      const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
+      this.#roundMs += this.#roundMs === 0 ? roundMs : share * (roundMs - this.#roundMs)
     }
     const extra = rows - step.nSegments
+    if (looks > 0 && plainMs > 0) {
+      if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
+      const lookMs = rounds > 0 ? reportMs : reportMs + guessMs / looks
+      this.#look = this.#look * memory + ((lookMs * step.nSegments) / plainMs) * (1 - memory)
+    }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
     if (this.#probing && extra > 0) this.#probed()
   }
 
-  /** Milliseconds of a step of so many rows that takes `ms` without some of them, for the sake of a decision. */
-  #withGuesses(ms: number, rows: number): number {
-    return ms + caution * Math.max(0, this.#costs.ms(rows) - ms) + (effort * ms) / this.#sequences
+  /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */
+  #withGuesses(ms: number, rows: number, more: number): number {
+    return ms + caution * this.#costs.rise(rows, more) + (effort * ms) / this.#sequences
   }
 
   #probed(): void {
     this.#probing = false
-    this.#probeEvery = Math.min(lastProbe, 2 * this.#probeEvery)
+    this.#probeEvery = Math.min(this.#policy.model === undefined ? lastProbe : lastModelProbe, 2 * this.#probeEvery)
     this.#probeAt = this.#steps + this.#probeEvery
   }
 
@@ -173,43 +247,80 @@ export class DraftController {
   #paying(request: DraftedRequest, chance: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
-    let best = 0
-    let tokens = this.#tokens
-    let reach = 1
-    for (let d = 1; d <= room; d++) {
-      reach *= chance
-      tokens += reach
-      const ms = this.#stepMs[d]!
-      if (ms > this.#maxStepMs) break
-      if (tokens > this.#bestRate * ms) {
-        best = d
-        this.#bestRate = tokens / ms
-      }
-    }
+    const level = Math.floor(chance * levels)
+    if (this.#best[level]! < 0) this.#findBest(level)
+    const best = Math.min(room, this.#best[level]!)
+    this.#bestRate = this.#rates[level]!
     if (best === 0 && chance > probeChance && this.#probes(request)) return Math.min(probeDrafts, room)
     if (best > 0) this.#probeEvery = firstProbe
     return best
   }
 
-  /** Every sequence gets as many: they are drafted for together, round by round. */
-  #payingModel(request: DraftedRequest, chance: number, room: number): number {
-    const sequences = this.#sequences
-    this.#bestRate = this.#rate
-    if (this.#rate === 0) return 0
-    // What a round takes is not known before one was measured: a short chain finds out.
-    if (this.#roundMs === 0) return Math.min(2, room)
-    const plainMs = this.#costs.ms(sequences)
+  #findBest(level: number): void {
     let best = 0
+    let rate = this.#rate
+    let tokens = this.#tokens
+    let reach = 1
+    for (let d = 1; d <= maxDrafts; d++) {
+      reach *= level / levels
+      if (reach < hopeless) break
+      tokens += reach
+      const ms = this.#stepMs[d]!
+      if (ms > this.#maxStepMs) break
+      if (tokens > rate * ms) {
+        best = d
+        rate = tokens / ms
+      }
+    }
+    this.#best[level] = best
+    this.#rates[level] = rate
+  }
+
+  /** How many of the model's guesses are best where every request gets as many, each right as those of all are. */
+  #planModel(): void {
+    const sequences = this.#sequences
+    const chance = this.#acceptance.chance(modelKind)
+    this.#modelRounds = 0
+    this.#modelTokens = 1
+    let rate = sequences / this.#plainMs
     let tokens = 1
     let reach = 1
-    for (let d = 1; d <= room; d++) {
+    for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
       reach *= chance
       tokens += reach
-      const ms = this.#withGuesses(plainMs, sequences * (1 + d)) + caution * d * this.#roundMs
+      const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + caution * d * this.#roundMs
       if (ms > this.#maxStepMs) break
-      if (sequences * tokens > this.#bestRate * ms) {
+      if (sequences * tokens <= rate * ms) continue
+      rate = (sequences * tokens) / ms
+      this.#modelRounds = d
+      this.#modelTokens = tokens
+    }
+  }
+
+  /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
+  #payingModel(request: DraftedRequest, chance: number, room: number): number {
+    const sequences = this.#sequences
+    const others = sequences - 1
+    this.#bestRate = 0
+    if (this.#rate === 0) return 0
+    this.#bestRate = this.#sequences / this.#plainMs
+    // What a round takes is not known before one was measured: a short chain finds out.
+    if (this.#roundMs === 0) return Math.min(2, room)
+    const rounds = others === 0 ? 0 : this.#modelRounds
+    const otherRows = others * (1 + rounds)
+    let best = 0
+    let tokens = others * this.#modelTokens + 1
+    let reach = 1
+    for (let d = 0; d <= room; d++) {
+      if (d > 0) {
+        reach *= chance
+        tokens += reach
+      } else if (rounds === 0) continue
+      const ms = this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) + caution * Math.max(rounds, d) * this.#roundMs
+      if (ms > this.#maxStepMs) break
+      if (tokens > this.#bestRate * ms) {
         best = d
-        this.#bestRate = (sequences * tokens) / ms
+        this.#bestRate = tokens / ms
       }
     }
     return best === 0 && this.#probes(request) ? Math.min(2, room) : best

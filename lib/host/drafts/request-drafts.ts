@@ -4,6 +4,11 @@ import { Acceptance } from './acceptance.ts'
 
 export class RequestDrafts {
   readonly acceptance = Acceptance.ofRequest()
+  /** Runs of steps that nobody looks for guesses (controller.ts), and steps that somebody did since. */
+  rest = 0
+  looked = 0
+  /** What guesses save, in the time of a token without: the mean of the latest steps. */
+  saved = 0
   proposed = 0
   accepted = 0
   stepsSaved = 0

@@ -1,7 +1,8 @@
 /**
  * What a step takes by its rows, as measured: on a CPU a step of four rows may take as long as one of one, or two and a half times
  * as long, and no straight line through prompts of hundreds tells which. Each size up to 16 rows has a class of its own, larger ones
- * share eight to a power of two; between classes that were measured costs lie on a line, beyond them they go on as the cost model says.
+ * share eight to a power of two; between classes that were measured costs lie on a line, beyond them they go on as the cost model says,
+ * and with many rows, which fill the machine, no flatter than so far: tokens of a prompt have no logits to be computed.
  *
  * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
  * measured a while ago compares with one measured now. A step may be held up, never hurried: what is quick is believed sooner.
@@ -59,6 +60,25 @@ export class RowCosts {
     this.#rows[at] = this.#rows[at]! + step * (rows - this.#rows[at]!)
   }
 
+  /**
+   * Milliseconds that further rows add. Measurements of neighbours are no better than the machine is quiet; with many rows, which fill
+   * it, none costs less than they did in the mean so far.
+   */
+  rise(rows: number, more: number): number {
+    const measured = Math.max(0, this.ms(rows + more) - this.ms(rows))
+    let at = classOf(rows)
+    while (at > exact && this.#ms[at] === 0) at--
+    return at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
+  }
+
+  /** Milliseconds that each row added on the way from the smallest size that was measured to a large one. */
+  #meanRise(large: number): number {
+    let small = 1
+    while (this.#ms[small] === 0) small++
+    if (large <= exact || small === large) return 0
+    return (this.#factor * (this.#ms[large]! - this.#ms[small]!)) / (this.#rows[large]! - this.#rows[small]!)
+  }
+
   /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
   ms(rows: number): number {
     const at = classOf(rows)
@@ -73,7 +93,8 @@ export class RowCosts {
       const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
       return this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
     }
-    const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(this.#rows[below]!, 0, 1)
-    return this.#factor * this.#ms[below]! + Math.max(0, rise)
+    const known = this.#rows[below]!
+    const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(known, 0, 1)
+    return this.#factor * this.#ms[below]! + Math.max(0, rise, this.#meanRise(below) * (rows - known))
   }
 }

@@ -215,10 +215,12 @@ export class Scheduler {
   commit(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps } = results
     this.#steps += steps
-    if (plan.drafted) {
+    if (plan.drafted && guessed(plan, results)) {
       this.#commitDrafted(plan, results, nowMs)
       return
     }
+    for (let s = 0; plan.drafted && s < steps; s++)
+      this.#controller!.observe(plan, results.drafts, s * plan.nSegments * draftStride)
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
@@ -248,9 +250,11 @@ export class Scheduler {
     const { steps, drafts, ms } = results
     this.#mostGaps = Number.POSITIVE_INFINITY
     let row = 0
+    let beganMs = nowMs - ms
     for (let s = 0, report = 0; s < steps; s++) {
-      const atMs = nowMs - ((steps - 1 - s) * ms) / steps
       const first = report
+      const stepMs = drafts[first + draftField.nanoseconds]! / 1e6
+      const tookMs = stepMs + drafts[first + draftField.guessNanoseconds]! / 1e6
       let brought = 0
       let guesses = 0
       // Before a request ends with what is known of its guesses.
@@ -258,18 +262,17 @@ export class Scheduler {
       for (let i = 0; i < plan.nSegments; i++, report += draftStride) {
         const draws = drafts[report + draftField.draws]!
         const proposed = drafts[report + draftField.proposed]!
-        this.#acceptDrafted(plan, i, row, draws, proposed, results, atMs)
+        this.#acceptDrafted(plan, i, row, report, results, beganMs, tookMs)
         row += draws
         brought += draws
         guesses += proposed
       }
       this.drafts.proposed += guesses
       this.drafts.accepted += brought - plan.nSegments
-      const stepMs = drafts[first + draftField.nanoseconds]! / 1e6
-      const guessMs = drafts[first + draftField.guessNanoseconds]! / 1e6
       // Rows of guesses are no line (row-costs.ts), and what they cost is the controller's to know.
       if (guesses === 0) this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, stepMs)
-      this.admission.observeStep(brought, stepMs + guessMs)
+      this.admission.observeStep(brought, tookMs)
+      beganMs += tookMs
     }
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
@@ -284,16 +287,18 @@ export class Scheduler {
     plan: StepPlan,
     i: number,
     row: number,
-    draws: number,
-    proposed: number,
+    report: number,
     results: StepResults,
-    nowMs: number,
+    beganMs: number,
+    tookMs: number,
   ): void {
     const request = plan.requests[i]!
     if (request.end !== undefined || request.sequence !== plan.segments[i * segmentStride]) return
+    const draws = results.drafts[report + draftField.draws]!
+    const proposed = results.drafts[report + draftField.proposed]!
     request.planned = request.computed += draws
     request.room -= draws
-    this.#acceptDraws(request, row, draws, results, nowMs)
+    this.#acceptDraws(request, row, draws, results, beganMs + tookMs / draws, tookMs / draws)
     // A wrong guess is a row computed for this tenant, at its share of the step.
     if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))
   }
@@ -343,15 +348,30 @@ export class Scheduler {
     }
   }
 
-  /** Rows after the first count as long as the draft before them equals the draw. Returns how many drafts were right. */
-  #acceptDraws(request: HostRequest, row: number, rows: number, results: StepResults, nowMs: number): number {
+  /**
+   * Rows after the first count as long as the draft before them equals the draw. Returns how many drafts were right. Tokens that
+   * come together share the time that they took: `everyMs` each.
+   */
+  #acceptDraws(
+    request: HostRequest,
+    row: number,
+    rows: number,
+    results: StepResults,
+    firstMs: number,
+    everyMs = 0,
+  ): number {
     const wanted = request.spec.sampling.logprobs > 0
     for (let d = 0; d < rows; d++) {
       const token = results.tokens[row + d]!
       if (d > 0) this.#saved(request)
       if (token < 0) request.fail(noToken(request, token))
       else {
-        request.accept(token, results.logprobs[row + d]!, wanted ? results.top(row + d) : undefined, nowMs)
+        request.accept(
+          token,
+          results.logprobs[row + d]!,
+          wanted ? results.top(row + d) : undefined,
+          firstMs + d * everyMs,
+        )
         this.#generatedTokens++
         request.tenant.counts.generatedTokens++
         request.tenant.charge(1)
@@ -392,7 +412,7 @@ export class Scheduler {
     controller.begin(plan.nSegments)
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
-      if (request.spec.speculation !== false) plan.draft(i, controller.most(request))
+      if (request.spec.speculation !== false && !controller.rests(request)) plan.draft(i, controller.most(request))
     }
   }
 
@@ -549,6 +569,13 @@ export class Scheduler {
     if (request.leader === undefined) this.tenants.unqueue(request)
     else this.#running.sharing.leave(request)
   }
+}
+
+/** Whether any guess was computed: without one a run is like any other. */
+function guessed({ nSegments }: StepPlan, { steps, drafts }: StepResults): boolean {
+  for (let at = draftField.proposed; at < steps * nSegments * draftStride; at += draftStride)
+    if (drafts[at]! > 0) return true
+  return false
 }
 
 /** `result`: as NativeEngine.wait has it. */

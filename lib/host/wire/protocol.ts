@@ -213,7 +213,7 @@ export interface Timings {
   totalMs: number
   /** Output tokens after the first, per second since the first; 0 for fewer than two tokens. */
   tokensPerSecond: number
-  /** Between one output token and the next; 0 for fewer than two tokens. */
+  /** Between one output token and the next; tokens that one step brought share its time. 0 for fewer than two tokens. */
   interTokenMs: { p50: number; p99: number }
   /** How often its place in the KV cache was taken from it; it was recomputed, the tokens are the same. */
   preemptions: number

@@ -1,0 +1,239 @@
+// What HTTP costs: octavo/server against the same engine asked in process, by turns: tokens a second of 64 clients that ask again and again,
+// time to the first token of one, with as many threads as there are CPUs, and with one CPU left for clients, which are a process of
+// their own and compete for the same CPUs. 256 streams beside 1,000 idle keep-alive connections. And beside node-llama-cpp behind Fastify
+// on the same file: throughput, first tokens, the worst stall of each stream, memory.
+//
+//   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
+import { fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Engine } from 'octavo'
+import { createServer } from 'octavo/server'
+import { cumulative, svg } from '../dist/load/svg.js'
+import { args, kvBytes, machine, threads } from './load/common.mjs'
+import { median } from './median.mjs'
+import { installPeer } from './peers/install.mjs'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
+const flags = args({
+  ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,many,peer' },
+  ...{ rounds: 5, streams: 64, seconds: 4, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
+})
+const promptTokens = 24
+const contextTokens = 256
+
+/** Different for each stream, so that no prefix is shared, and the same in each round. */
+const prompt = (i) => Array.from({ length: promptTokens }, (_, k) => 100 + ((i * 7919 + k * 104_729) % 3000))
+const requests = (count, tokens) => Array.from({ length: count }, (_, i) => ({ prompt: prompt(i), tokens }))
+const body = ({ prompt, tokens }) => ({
+  ...{ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true },
+})
+
+const client = fork(join(here, 'server/client.mjs'))
+const ask = async (message) => {
+  client.send(message)
+  const [answer] = await once(client, 'message')
+  return answer
+}
+const overHttp = (url, list) => ask({ url, path: '/v1/completions', bodies: list.map(body) })
+
+/** Milliseconds to the first token of one request. */
+async function firstInProcess(engine, { prompt, tokens }) {
+  const startedMs = performance.now()
+  const generation = engine.generate({ prompt, maxTokens: tokens, temperature: 0, ignoreEos: true })
+  let first
+  for await (const _ of generation) first ??= performance.now() - startedMs
+  return first
+}
+
+/** Clients that ask again and again; gives the function that ends them. */
+function loopInProcess(engine, list) {
+  let isOver = false
+  const all = list.map(async (_, i) => {
+    for (let k = i; !isOver; k++) await firstInProcess(engine, list[k % list.length])
+  })
+  return async () => {
+    isOver = true
+    await Promise.all(all)
+  }
+}
+
+async function loopOverHttp(url, list) {
+  await ask({ loop: { url, path: '/v1/completions', bodies: list.map(body) } })
+  return async () => {
+    const { failed } = await ask({ stop: true })
+    if (failed > 0) throw new Error(`${failed} requests failed`)
+  }
+}
+
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
+
+const spread = (values) => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]
+  return { p50: at(0.5), p99: at(0.99), max: sorted.at(-1) }
+}
+const rounded = (value) =>
+  JSON.parse(JSON.stringify(value, (_, item) => (typeof item === 'number' ? Number(item.toFixed(3)) : item)))
+
+/** CPU seconds that this process's main thread has taken, which is where HTTP is; the engine computes on others. */
+function mainThreadSeconds() {
+  const fields = readFileSync(`/proc/self/task/${process.pid}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+/** Answers of 32 to 95 tokens, so that clients do not stay in step. */
+const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
+
+async function costWith(threads) {
+  const memory = kvBytes(flags.model, contextTokens * flags.streams)
+  // The same requests again and again: the cache would answer them.
+  const load = { model: flags.model, threads, contextTokens, kv: { memory }, prefixCache: false, speculation: 'off' }
+  const engine = await Engine.load(load)
+  const server = await createServer({ models: { model: engine }, port: 0 })
+  const url = await server.listen()
+  await server.loaded
+  const list = mixed(flags.streams)
+  const begin = { inProcess: () => loopInProcess(engine, list), http: () => loopOverHttp(url, list) }
+  const speeds = { inProcess: [], http: [] }
+  const microseconds = { inProcess: [], http: [] }
+  for (let round = 0; round < flags.rounds; round++)
+    for (const way of round % 2 === 0 ? ['inProcess', 'http'] : ['http', 'inProcess']) {
+      const end = await begin[way]()
+      await sleep(1.5)
+      const [before, startedMs, cpu] = [engine.stats().generatedTokens, performance.now(), mainThreadSeconds()]
+      await sleep(flags.seconds)
+      const tokens = engine.stats().generatedTokens - before
+      speeds[way].push((tokens * 1000) / (performance.now() - startedMs))
+      microseconds[way].push((1e6 * (mainThreadSeconds() - cpu)) / tokens)
+      await end()
+    }
+  const firsts = { inProcess: [], http: [] }
+  const [single] = requests(1, 4)
+  for (let i = 0; i < flags.firsts; i++) {
+    firsts.inProcess.push(await firstInProcess(engine, single))
+    firsts.http.push((await overHttp(url, [single])).firstMs[0])
+  }
+  client.send({ fresh: true })
+  await server.close()
+  await engine.close()
+  const both = (of) => ({ inProcess: median(of.inProcess), http: median(of.http) })
+  const [tokensPerSecond, firstMs] = [both(speeds), both(firsts)]
+  return {
+    ...{
+      threads,
+      streams: flags.streams,
+      tokensPerSecond,
+      firstMs,
+      mainThreadMicrosecondsPerToken: both(microseconds),
+    },
+    throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
+    firstTokenCostMs: firstMs.http - firstMs.inProcess,
+  }
+}
+
+async function cost() {
+  return { allCpus: await costWith(threads()), oneLeft: await costWith(Math.max(1, threads() - 1)) }
+}
+
+const memoryOf = (pid) => {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kb = (name) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)[1])
+  return { residentMiB: kb('VmRSS') / 1024, peakMiB: kb('VmHWM') / 1024 }
+}
+
+async function startServer(script, sequences, ...more) {
+  const all = [flags.model, threads(), contextTokens, sequences, ...more].map(String)
+  const child = spawn(process.execPath, [join(here, 'server', script), ...all], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(child.stdout.setEncoding('utf8'), 'data')
+  return { child, url: line.trim() }
+}
+
+async function stopServer(child) {
+  client.send({ fresh: true })
+  child.kill('SIGTERM')
+  await once(child, 'close')
+}
+
+async function many() {
+  const { child, url } = await startServer('octavo.mjs', 128)
+  const list = requests(256, 24)
+  await overHttp(url, requests(8, 4))
+  const alone = await overHttp(url, list)
+  const before = memoryOf(child.pid)
+  const { open } = await ask({ url, idle: 1000 })
+  const idle = memoryOf(child.pid)
+  const beside = await overHttp(url, list)
+  const { open: still } = await ask({ stillOpen: true })
+  const after = memoryOf(child.pid)
+  await stopServer(child)
+  const tokens = list.length * 24
+  return {
+    ...{ streams: list.length, idleConnections: open, stillOpen: still, failed: alone.failed + beside.failed },
+    tokensPerSecond: { alone: tokens / alone.seconds, besideIdle: tokens / beside.seconds },
+    kibPerIdleConnection: ((idle.residentMiB - before.residentMiB) * 1024) / open,
+    residentMiB: { before: before.residentMiB, after: after.residentMiB },
+    firstMs: spread(beside.firstMs),
+    worstStallMs: spread(beside.gapsMs),
+  }
+}
+
+async function peer() {
+  const folder = flags.folder || mkdtempSync(join(tmpdir(), 'octavo-peers-'))
+  installPeer(folder)
+  const list = requests(flags.peerStreams, flags.tokens)
+  const servers = { octavo: ['octavo.mjs'], 'node-llama-cpp': ['node-llama-cpp.mjs', folder] }
+  const rows = Object.fromEntries(Object.keys(servers).map((name) => [name, { runs: [], memory: [] }]))
+  for (let round = 0; round < flags.peerRounds; round++)
+    for (const [name, [script, ...more]] of Object.entries(servers)) {
+      const { child, url } = await startServer(script, flags.peerStreams, ...more)
+      await overHttp(url, requests(2, 4))
+      const run = await overHttp(url, list)
+      if (run.failed > 0) throw new Error(`${name}: ${run.failed} streams failed`)
+      rows[name].runs.push(run)
+      rows[name].memory.push(memoryOf(child.pid))
+      await stopServer(child)
+    }
+  const tokens = list.length * flags.tokens
+  const summary = Object.entries(rows).map(([name, { runs, memory }]) => [
+    name,
+    {
+      tokensPerSecond: median(runs.map(({ seconds }) => tokens / seconds)),
+      firstMs: spread(runs.flatMap(({ firstMs }) => firstMs)),
+      worstStallMs: spread(runs.flatMap(({ gapsMs }) => gapsMs)),
+      peakMiB: median(memory.map(({ peakMiB }) => peakMiB)),
+    },
+  ])
+  draw(rows)
+  return { streams: list.length, tokens: flags.tokens, ...Object.fromEntries(summary) }
+}
+
+/** Of first tokens and of worst stalls: the share of streams for which they took at most so long. */
+function draw(rows) {
+  const line = (of) => Object.entries(rows).map(([name, { runs }]) => ({ name, points: cumulative(runs.flatMap(of)) }))
+  const charts = [
+    { title: 'First token', x: 'ms', y: '% of streams', series: line(({ firstMs }) => firstMs) },
+    { title: 'Worst stall of a stream', x: 'ms', y: '% of streams', series: line(({ gapsMs }) => gapsMs) },
+  ]
+  writeFileSync(join(here, '../docs/plots/server.svg'), svg(charts))
+}
+
+const file = join(here, 'results/server.json')
+const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+Object.assign(results, { model: basename(flags.model), machine: machine(threads()) })
+for (const [name, part] of Object.entries({ cost, many, peer })) {
+  if (!flags.parts.split(',').includes(name)) continue
+  results[name] = rounded(await part())
+  console.log(JSON.stringify({ [name]: results[name] }, null, 2))
+}
+mkdirSync(join(here, 'results'), { recursive: true })
+writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+client.disconnect()

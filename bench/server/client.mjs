@@ -1,0 +1,93 @@
+// Clients of a server in a process of their own, as cheap as they can be: raw sockets that stay open, count events and note when they came.
+// The parent sends { url, path, bodies } and gets { seconds, firstMs, gapsMs, failed } of all of them at once; { loop } has so many clients
+// ask again and again, until { stop }; { idle } opens that many connections, asks each once, and keeps them.
+import { connect } from 'node:net'
+
+const kept = []
+let isLooping = false
+
+/** One connection, one request at a time. */
+class Client {
+  constructor(url) {
+    this.socket = connect(Number(new URL(url).port), '127.0.0.1').setNoDelay(true)
+    this.socket.on('error', () => {})
+    this.socket.on('data', (bytes) => this.take(bytes))
+    this.socket.on('close', () => this.settle?.())
+  }
+
+  /** When each piece with text came. */
+  ask(path, body) {
+    const text = JSON.stringify(body)
+    const head = `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n`
+    const seen = { startedMs: performance.now(), times: [], status: undefined, tail: '' }
+    this.seen = seen
+    return new Promise((resolve) => {
+      this.settle = () => resolve({ ...seen, ok: seen.status === '200' && seen.tail.includes('[DONE]') })
+      this.socket.write(head + text)
+    })
+  }
+
+  take(bytes) {
+    const nowMs = performance.now()
+    const text = bytes.toString('latin1')
+    const { seen } = this
+    seen.status ??= text.slice(9, 12)
+    if (text.includes('"text":"')) seen.times.push(nowMs)
+    seen.tail = (seen.tail + text).slice(-200)
+    if (seen.tail.endsWith('\r\n0\r\n\r\n')) this.settle()
+  }
+}
+
+const pool = []
+
+async function streams({ url, path, bodies }) {
+  while (pool.length < bodies.length) pool.push(new Client(url))
+  const startedMs = performance.now()
+  const all = await Promise.all(bodies.map((body, i) => pool[i].ask(path, body)))
+  const seconds = (performance.now() - startedMs) / 1000
+  return {
+    seconds,
+    failed: all.filter(({ ok }) => !ok).length,
+    firstMs: all.map(({ startedMs, times }) => (times[0] ?? Number.NaN) - startedMs),
+    gapsMs: all.map(({ times }) => Math.max(0, ...times.slice(1).map((time, i) => time - times[i]))),
+  }
+}
+
+/** Each of the clients asks for its bodies in turn. */
+async function loop({ url, path, bodies }) {
+  isLooping = true
+  const clients = bodies.map(() => new Client(url))
+  let failed = 0
+  process.send({ started: clients.length })
+  await Promise.all(
+    clients.map(async (client, i) => {
+      for (let k = i; isLooping; k++) if (!(await client.ask(path, bodies[k % bodies.length])).ok) failed++
+    }),
+  )
+  for (const { socket } of clients) socket.destroy()
+  return { failed }
+}
+
+function idle({ url, count }) {
+  const port = Number(new URL(url).port)
+  const one = () =>
+    new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('connect', () => socket.write('GET /health HTTP/1.1\r\nhost: x\r\n\r\n'))
+      socket.once('data', () => resolve(socket))
+      socket.once('error', reject)
+    })
+  return Promise.all(Array.from({ length: count }, one)).then((sockets) => {
+    kept.push(...sockets)
+    return { open: sockets.length }
+  })
+}
+
+process.on('message', async (asked) => {
+  if (asked.stop) isLooping = false
+  else if (asked.fresh) for (const { socket } of pool.splice(0)) socket.destroy()
+  else if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
+  else if (asked.idle) process.send(await idle({ url: asked.url, count: asked.idle }))
+  else process.send(await (asked.loop ? loop(asked.loop) : streams(asked)))
+})
+process.on('disconnect', () => process.exit())

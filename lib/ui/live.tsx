@@ -1,0 +1,238 @@
+/** The live view: what runs and waits, how fast tokens come, who uses what, and the last requests as a waterfall. */
+import { useEffect, useState } from 'preact/hooks'
+import { type Counts, counts, type ModelCounts, type Recent } from './api.ts'
+import { Chart } from './chart.tsx'
+
+const everyMs = 1000
+/** Two minutes of samples. */
+const kept = 120
+
+interface Sample {
+  time: number
+  models: ModelCounts[]
+  recent: Recent[]
+}
+
+const sum = (models: ModelCounts[], of: (model: ModelCounts) => number) =>
+  models.reduce((all, model) => all + of(model), 0)
+
+function quantile(values: number[], share: number): number | null {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? null
+}
+
+export function Live({ apiKey }: { apiKey: string }) {
+  const [samples, setSamples] = useState<Sample[]>([])
+  const [fault, setFault] = useState('')
+  useEffect(() => {
+    const look = () =>
+      counts(apiKey).then(
+        ({ models, recent }: Counts) => {
+          setFault('')
+          setSamples((all) => [...all, { time: Date.now() / 1000, models, recent }].slice(-kept))
+        },
+        (error: Error) => setFault(error.message),
+      )
+    void look()
+    const timer = setInterval(look, everyMs)
+    return () => clearInterval(timer)
+  }, [apiKey])
+  const last = samples.at(-1)
+  return (
+    <section aria-label="Live view">
+      {fault === '' ? null : (
+        <p class="bad" role="alert">
+          {fault}
+        </p>
+      )}
+      {last === undefined ? null : <Views samples={samples} last={last} />}
+    </section>
+  )
+}
+
+function Views({ samples, last: { models, recent } }: { samples: Sample[]; last: Sample }) {
+  const times = samples.map(({ time }) => time)
+  const of = (value: (model: ModelCounts) => number) => samples.map((sample) => sum(sample.models, value))
+  const rate = (value: (model: ModelCounts) => number) =>
+    samples.map((sample, i) => {
+      const before = samples[i - 1]
+      return before === undefined
+        ? null
+        : (sum(sample.models, value) - sum(before.models, value)) / (sample.time - before.time)
+    })
+  /** Of the requests that ended within ten seconds before. */
+  const latency = (value: (request: Recent) => number, share: number) =>
+    samples.map(({ time, recent }) =>
+      quantile(recent.filter(({ endedMs }) => endedMs > (time - 10) * 1000).map(value), share),
+    )
+  const first = ({ queueMs, prefillMs }: Recent) => queueMs + prefillMs
+  const total = sum(models, ({ kv }) => kv.totalBlocks)
+  const found =
+    sum(models, ({ cachedTokens }) => cachedTokens) /
+    Math.max(
+      1,
+      sum(models, ({ promptTokens }) => promptTokens),
+    )
+  const numbers: [string, string | number][] = [
+    ['Running', sum(models, ({ requests }) => requests.running)],
+    ['Waiting', sum(models, ({ requests }) => requests.waiting)],
+    ['Queue empty in', `${(Math.max(0, ...models.map(({ queue }) => queue.drainMs)) / 1000).toFixed(1)} s`],
+    ['KV blocks', total],
+    ['Found in cache', `${(100 * found).toFixed(0)}%`],
+    ['Preempted', sum(models, ({ preemptions }) => preemptions)],
+  ]
+  const used = ({ kv }: ModelCounts) => kv.totalBlocks - kv.freeBlocks - kv.cachedBlocks
+  const two = (a: string, b: string) => [
+    { label: a, colour: '--one' as const },
+    { label: b, colour: '--two' as const },
+  ]
+  return (
+    <>
+      <dl class="numbers">
+        {numbers.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <div class="columns">
+        <Chart
+          {...{
+            title: 'Tokens',
+            unit: 'per second',
+            times,
+            lines: two('generated', 'prompts'),
+            values: [rate((m) => m.generatedTokens), rate((m) => m.promptTokens)],
+          }}
+        />
+        <Chart
+          {...{
+            title: 'Requests',
+            unit: 'at a time',
+            times,
+            lines: two('running', 'waiting'),
+            values: [of((m) => m.requests.running), of((m) => m.requests.waiting)],
+          }}
+        />
+        <Chart
+          {...{
+            title: 'First token',
+            unit: 'ms',
+            times,
+            lines: two('median', 'worst of 100'),
+            values: [latency(first, 0.5), latency(first, 0.99)],
+          }}
+        />
+        <Chart
+          {...{
+            title: 'Between tokens',
+            unit: 'ms',
+            times,
+            lines: two('median', 'worst of 100'),
+            values: [latency((r) => r.interTokenMs, 0.5), latency((r) => r.interTokenMs, 0.99)],
+          }}
+        />
+        <Chart
+          {...{
+            title: 'KV cache',
+            unit: 'blocks',
+            times,
+            lines: two('in use', 'kept for later'),
+            values: [of(used), of((m) => m.kv.cachedBlocks)],
+          }}
+        />
+      </div>
+      <TenantTable models={models} />
+      <Waterfall recent={recent} />
+    </>
+  )
+}
+
+function TenantTable({ models }: { models: ModelCounts[] }) {
+  const rows = models.flatMap(({ name, tenants }) =>
+    Object.entries(tenants).map(([tenant, counts]) => ({ name, tenant, ...counts })),
+  )
+  return (
+    <section class="panel table" aria-label="Tenants">
+      <h2>Tenants</h2>
+      <table>
+        <thead>
+          <tr>
+            {['Model', 'Tenant', 'Weight', 'Running', 'Waiting', 'Requests', 'Generated tokens'].map((name) => (
+              <th key={name} scope="col">
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ name, tenant, weight, running, waiting, requests, generatedTokens }) => (
+            <tr key={`${name} ${tenant}`}>
+              {[name, tenant || 'everybody', weight, running, waiting, requests, generatedTokens].map((value, i) => (
+                <td key={i}>{value}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}
+
+function Waterfall({ recent }: { recent: Recent[] }) {
+  const shown = recent.slice(-20)
+  const from = Math.min(...shown.map(({ endedMs, totalMs }) => endedMs - totalMs))
+  const span = Math.max(1, Math.max(...shown.map(({ endedMs }) => endedMs)) - from)
+  const bars = ({ endedMs, totalMs, queueMs, prefillMs }: Recent) => {
+    const start = endedMs - totalMs - from
+    const parts: [string, number, number][] = [
+      ['queue', start, queueMs],
+      ['prefill', start + queueMs, prefillMs],
+      ['decode', start + queueMs + prefillMs, Math.max(0, totalMs - queueMs - prefillMs)],
+    ]
+    return parts.map(([name, at, ms]) => (
+      <rect key={name} class={name} x={at} width={Math.max(ms, span / 400)} y="0" height="1" />
+    ))
+  }
+  return (
+    <section class="panel table" aria-label="Last requests">
+      <h2>Last requests</h2>
+      <p class="note">Bars: waiting, prompt, answer.</p>
+      <table>
+        <thead>
+          <tr>
+            {['Request', 'Tenant', 'Prompt', 'Cached', 'Answer', 'Waited ms', 'Prompt ms', 'All ms', 'End', 'When'].map(
+              (name) => (
+                <th key={name} scope="col">
+                  {name}
+                </th>
+              ),
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          {shown.toReversed().map((request) => (
+            <tr key={request.id}>
+              {[
+                ...[request.id.slice(0, 12), request.tenant || 'everybody', request.promptTokens, request.cachedTokens],
+                ...[
+                  request.completionTokens,
+                  ...[request.queueMs, request.prefillMs, request.totalMs].map((ms) => ms.toFixed(0)),
+                ],
+                request.finishReason,
+              ].map((value, i) => (
+                <td key={i}>{value}</td>
+              ))}
+              <td>
+                <svg viewBox={`0 0 ${span} 1`} preserveAspectRatio="none" aria-hidden="true">
+                  {bars(request)}
+                </svg>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}

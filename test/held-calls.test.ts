@@ -1,0 +1,139 @@
+/**
+ * Calls under masks that begin at a mark, for each family: a free text, the marks of a call, then whatever the masks allow, until they let the
+ * answer be free again. Read back by the family's reader it is a call that its tool takes.
+ */
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import type { Piece } from '../lib/base/control-bytes.ts'
+import { native } from '../lib/base/native.ts'
+import { compileGrammar } from '../lib/grammar/compile.ts'
+import { Grammars } from '../lib/structured.ts'
+import { unitOf } from '../lib/tools/call-format.ts'
+import { CallReader, callId } from '../lib/tools/call-reader.ts'
+import { heldCalls, pieces } from '../lib/tools/constraint.ts'
+import { type Toolbox, toolsSchema } from '../lib/tools/toolbox.ts'
+import { randomBelow } from './grammar-tools.ts'
+import { families, formatOf } from './tool-families.ts'
+
+const toolbox = toolsSchema.parse({
+  weather: { parameters: z.object({ city: z.enum(['Rome', 'Oslo']), days: z.int().min(1).max(99).optional() }) },
+  note: { parameters: z.object({ text: z.string().max(6), tags: z.array(z.enum(['a', 'b'])).max(2) }) },
+  now: {},
+}) as Toolbox
+const firstControl = 256
+
+async function grammarOf(family: string) {
+  const { control } = families[family]!
+  const offsets = Uint32Array.from({ length: 258 + control.length }, (_, i) => Math.min(i, 256))
+  const vocabulary = {
+    bytes: Uint8Array.from({ length: 256 }, (_, byte) => byte),
+    ...{ offsets, endTokens: Int32Array.of(firstControl + control.length) },
+  }
+  const held = heldCalls(formatOf(family, firstControl), toolbox)
+  if (held === undefined) return undefined
+  const thinking = { open: ['<think>'], close: [['</think>']] }
+  const form = new Grammars(async (source) => compileGrammar(source)).held(held, thinking)
+  await form.after(undefined)
+  const grammar = (reasoning: boolean) => new (native().Grammar)(form.source(false, reasoning)!, vocabulary)
+  return { held, grammar }
+}
+
+const tokensOf = (list: readonly Piece[]): number[] =>
+  list.flatMap((piece) => (typeof piece === 'number' ? [piece] : [...Buffer.from(piece)]))
+const isFree = (mask: Uint32Array) => mask.every((word) => word === 0xffffffff)
+
+describe.each(Object.keys(families))('%s', (family) => {
+  it('holds calls to their tools from their marks on', async () => {
+    const made = await grammarOf(family)
+    const isFreeAlways = ['qwen-xml', 'json'].includes(family)
+    expect(made === undefined).toBe(isFreeAlways)
+    if (made === undefined) return
+    const { format, control } = formatOf(family, firstControl)
+    const grammar = made.grammar(false)
+    const names = new Set<string>()
+    for (let seed = 0; seed < 60; seed++) {
+      const random = randomBelow(seed)
+      const mark = made.held.marks[random(made.held.marks.length)]!
+      const tokens = [...tokensOf(['Sure. < [ ']), ...tokensOf(mark)]
+      const from = tokens.length
+      for (
+        let mask = grammar.mask(Int32Array.from(tokens))!;
+        !isFree(mask);
+        mask = grammar.mask(Int32Array.from(tokens))!
+      ) {
+        const allowed = Array.from({ length: firstControl + families[family]!.control.length + 1 }, (_, t) => t).filter(
+          (t) => ((mask[t >> 5]! >>> (t & 31)) & 1) === 1,
+        )
+        const quiet = allowed.filter((t) => t > 32 && t < 127)
+        const list = quiet.length > 0 && random(3) > 0 ? quiet : allowed
+        tokens.push(list[random(list.length)]!)
+        expect(tokens.length).toBeLessThan(2000)
+      }
+      expect(tokens.length).toBeGreaterThan(from)
+      tokens.push(...tokensOf(pieces(format.close[0] ?? '', control)))
+      const answer = textOf(tokens, control)
+      const reader = new CallReader({ ...format, control, tools: toolbox.names }, toolbox, (i) => callId(1, 2, i))
+      reader.push(answer.slice(answer.indexOf(textOf(tokensOf(mark), control))))
+      reader.end()
+      expect([answer, reader.calls.length > 0, reader.calls.filter(({ invalid }) => invalid)]).toEqual([
+        answer,
+        true,
+        [],
+      ])
+      for (const { name } of reader.calls) names.add(name)
+    }
+    expect([...names].sort()).toEqual(['note', 'now', 'weather'])
+  })
+
+  it('holds each of several calls', async () => {
+    const made = await grammarOf(family)
+    if (made === undefined) return expect(['qwen-xml', 'json']).toContain(family)
+    const { format, control } = formatOf(family, firstControl)
+    const mark = tokensOf(made.held.marks[0]!)
+    const named = format.force.named !== undefined && format.body === 'named'
+    const key = format.force.key ?? 'arguments'
+    const call = named
+      ? tokensOf(pieces(`now${format.force.named!.split('{name}')[1]}{}`, control))
+      : tokensOf([`{"name":"now","${key}":{}}`])
+    const grammar = made.grammar(false)
+    const freeAfter = (tokens: number[]) => isFree(grammar.mask(Int32Array.from(tokens))!)
+    const tokens: number[] = []
+    for (let i = 0; i < 3; i++) {
+      tokens.push(...mark)
+      expect(freeAfter(tokens)).toBe(false)
+      tokens.push(...call)
+      expect(freeAfter(tokens)).toBe(true)
+    }
+  })
+
+  it('holds nothing in reasoning, and nothing that only looks like a mark', async () => {
+    const made = await grammarOf(family)
+    if (made === undefined) return expect(['qwen-xml', 'json']).toContain(family)
+    const mark = tokensOf(made.held.marks[0]!)
+    const free = (reasoning: boolean, ...tokens: number[]) =>
+      isFree(made.grammar(reasoning).mask(Int32Array.from(tokens))!)
+    expect(free(false, ...mark)).toBe(false)
+    expect(free(true, ...mark)).toBe(true)
+    expect(free(false, ...tokensOf(['<think>']), ...mark)).toBe(true)
+    expect(free(true, ...mark, ...tokensOf(['</think>']), ...mark)).toBe(false)
+    expect(free(false, ...mark.slice(1))).toBe(true)
+    expect(free(false, ...mark.slice(0, -1), ...tokensOf(['~']))).toBe(true)
+  })
+})
+
+function textOf(tokens: readonly number[], control: readonly [name: string, token: number][]): string {
+  let [text, bytes] = ['', [] as number[]]
+  const flush = () => {
+    text += Buffer.from(bytes).toString()
+    bytes = []
+  }
+  for (const token of tokens) {
+    if (token < firstControl) bytes.push(token)
+    else {
+      flush()
+      text += unitOf(control.findIndex(([, id]) => id === token))
+    }
+  }
+  flush()
+  return text
+}
