@@ -151,6 +151,8 @@ struct Tuning {
   // reading. Below, a CPU's own prefetcher does better: on Zen 4 asking for lines costs a step of one token a third of
   // the bandwidth.
   int prefetch_from_tokens = 6;
+  // Steps of so many tokens or more use matrix registers, where the CPU has them: unpacking weights for them pays then.
+  int matrix_from_tokens = 12;
   double seconds = 0;  // that the measurement took; 0: this is not measured
 };
 

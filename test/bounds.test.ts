@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest'
 import type { MachineLimits, ModelDesc, TensorSource } from '../lib/base/native.ts'
 import { type Arrival, jointSpeed, longEnough } from '../lib/cli/bench-parallel.ts'
-import { attentionCost, batchBound, bestLimits, decodeBound, passCost, prefillShare } from '../lib/cli/bounds.ts'
+import {
+  attentionCost,
+  batchBound,
+  bestLimits,
+  decodeBound,
+  passCost,
+  peakShares,
+  prefillOpsPerSecond,
+} from '../lib/cli/bounds.ts'
 
 const matrix = (rows: number, width: number): TensorSource => ({
   file: -1,
@@ -50,6 +58,7 @@ const layerWeights = 64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3
 const limits: MachineLimits = {
   readBytesPerSecond: 1e9,
   int8OpsPerSecond: 1e12,
+  matrixOpsPerSecond: 0,
   fmaOpsPerSecond: 1e11,
   barrierSeconds: 1e-6,
 }
@@ -92,13 +101,34 @@ describe('bounds of a forward pass', () => {
 
   it('counts the head for one token of a prefill only', () => {
     const cost = passCost(tinyDesc(true))
-    expect(prefillShare(cost, 10, 1, limits)).toBeCloseTo((10 * 2 * layerWeights + 2 * 320 * 64) / 1e12, 15)
+    expect(prefillOpsPerSecond(cost, 10, 2)).toBe((10 * 2 * layerWeights + 2 * 320 * 64) / 2)
+  })
+
+  it('gives the medians of shares of the vector peak and, where there is one, of the matrix peak', () => {
+    const matrix = { ...limits, matrixOpsPerSecond: 8e12 }
+    expect(peakShares([1e11, 3e11, 4e11], [limits, limits, limits])).toEqual({
+      shareOfInt8Peak: 0.3,
+      shareOfMatrixPeak: null,
+    })
+    expect(peakShares([8e11], [matrix])).toEqual({ shareOfInt8Peak: 0.8, shareOfMatrixPeak: 0.1 })
+  })
+
+  it('bounds operations by half of the matrix peak where that is more than 80% of the vector peak', () => {
+    const cost = passCost(tinyDesc(true))
+    const ops = cost.layerOpsPerToken + cost.headOpsPerToken
+    const fast = { ...limits, readBytesPerSecond: 1e15 }
+    const bound = (matrixOpsPerSecond: number) => batchBound(cost, 32, 0, { ...fast, matrixOpsPerSecond })
+    expect(bound(8e12)).toBeCloseTo(4e12 / ops, 3)
+    expect(bound(1e12)).toBeCloseTo(0.8e12 / ops, 3)
   })
 
   it('keeps the better of two measurements of each limit', () => {
-    const other = { readBytesPerSecond: 2e9, int8OpsPerSecond: 1e11, fmaOpsPerSecond: 3e11, barrierSeconds: 2e-6 }
+    const other = {
+      ...{ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e11, matrixOpsPerSecond: 4e12 },
+      ...{ fmaOpsPerSecond: 3e11, barrierSeconds: 2e-6 },
+    }
     expect(bestLimits(limits, other)).toEqual({
-      ...{ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12 },
+      ...{ readBytesPerSecond: 2e9, int8OpsPerSecond: 1e12, matrixOpsPerSecond: 4e12 },
       ...{ fmaOpsPerSecond: 3e11, barrierSeconds: 1e-6 },
     })
   })

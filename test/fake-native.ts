@@ -71,7 +71,7 @@ export class FakeNativeEngine implements NativeEngine {
   readonly kvBlockBytes = 1024
   readonly scratchBytes = 0
   readonly draftBytes = 0
-  readonly tuning = { prefetchFromTokens: 6, seconds: 0 }
+  readonly tuning = { prefetchFromTokens: 6, matrixFromTokens: Infinity, seconds: 0 }
   stepSeconds = 0
   readonly vocabulary: number
   closed = false

@@ -6,7 +6,7 @@
 //   node bench/load/throughput.mjs [--model synthetic:smollm2-135m] [--clients 64] [--rounds 4] [--scale 0.4] [--seed 1]
 
 import { native } from '../../dist/base/native.js'
-import { bestLimits, passCost } from '../../dist/cli/bounds.js'
+import { bestLimits, passCost, reachableOpsPerSecond } from '../../dist/cli/bounds.js'
 import { Random } from '../../dist/load/random.js'
 import { summarise } from '../../dist/load/report.js'
 import { createWorkload } from '../../dist/load/workload.js'
@@ -69,7 +69,7 @@ const [sameSteps, padded, unpadded, alone] = withNative(flags.model, poolTokens,
 /** The least time that weights and arithmetic allow: all requests one by one, and in the steps that were made. */
 const limits = bestLimits(limitsBefore, native().limits(threads()))
 const cost = passCost(desc)
-const opSeconds = 1 / (0.8 * limits.int8OpsPerSecond)
+const opSeconds = 1 / reachableOpsPerSecond(limits)
 const weightSeconds = (cost.layerBytes + cost.headBytes) / limits.readBytesPerSecond
 const tokenSeconds = (cost.layerOpsPerToken + cost.headOpsPerToken) * opSeconds
 const promptSeconds = promptTokens * cost.layerOpsPerToken * opSeconds

@@ -229,9 +229,11 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
     return guarded(info.Env(), [&]() -> Napi::Value {
       const Tuning tuning = get().model().backend().tuning();
       const Napi::Object o = Napi::Object::New(info.Env());
-      const int tokens = tuning.prefetch_from_tokens;
-      const bool never = tokens == std::numeric_limits<int>::max();
-      o.Set("prefetchFromTokens", never ? std::numeric_limits<double>::infinity() : tokens);
+      const auto from = [](int tokens) {
+        return tokens == std::numeric_limits<int>::max() ? std::numeric_limits<double>::infinity() : tokens;
+      };
+      o.Set("prefetchFromTokens", from(tuning.prefetch_from_tokens));
+      o.Set("matrixFromTokens", from(tuning.matrix_from_tokens));
       o.Set("seconds", tuning.seconds);
       return o;
     });
@@ -457,6 +459,7 @@ Napi::Value machine_limits(const Napi::CallbackInfo& info) {
     Napi::Object out = Napi::Object::New(env);
     out.Set("readBytesPerSecond", limits.read_bytes_per_second);
     out.Set("int8OpsPerSecond", limits.int8_ops_per_second);
+    out.Set("matrixOpsPerSecond", limits.matrix_ops_per_second);
     out.Set("fmaOpsPerSecond", limits.fma_ops_per_second);
     out.Set("barrierSeconds", limits.barrier_seconds);
     return out;

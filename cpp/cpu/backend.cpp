@@ -25,7 +25,9 @@ std::size_t at(int row, int ld) { return static_cast<std::size_t>(row) * static_
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, std::shared_ptr<os::Arena> weights)
-      : kernels_(kernels), team_{thread_pool()}, weights_(std::move(weights)) {}
+      : kernels_(kernels), team_{thread_pool()}, weights_(std::move(weights)) {
+    linear_.tuning = usual_tuning(kernels);
+  }
 
   const char* name() const override { return "cpu"; }
   const char* isa() const override { return kernels_.isa; }

@@ -20,7 +20,7 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 constexpr std::size_t read_bytes = std::size_t{512} << 20;  // far beyond any cache; some ten milliseconds
 constexpr std::size_t read_tile = std::size_t{1} << 20;
 constexpr int read_passes = 5;
-constexpr std::int64_t operation_rounds = 100000;  // about half a millisecond
+constexpr std::int64_t operation_rounds = 100000, matrix_rounds = 30000;  // about half a millisecond each
 constexpr int operation_passes = 40;
 constexpr int barriers = 2001;
 
@@ -39,14 +39,15 @@ double measure_read(ThreadPool& pool, const cpu::Kernels& kernels, int threads) 
   return best;
 }
 
-double measure_operations(ThreadPool& pool, double (*operations)(std::int64_t rounds), int threads) {
+double measure_operations(ThreadPool& pool, double (*operations)(std::int64_t rounds), std::int64_t rounds,
+                          int threads) {
   double best = 0;
   std::vector<double> done(static_cast<std::size_t>(threads) * 8);  // one cache line a tile
   for (int pass = 0; pass < operation_passes; ++pass) {
     const double start = seconds();
     parallel(pool, threads, threads, [&](int begin, int end, int) {
       for (int i = begin; i < end; ++i)
-        done[static_cast<std::size_t>(i) * 8] = operations(operation_rounds);
+        done[static_cast<std::size_t>(i) * 8] = operations(rounds);
     });
     double total = 0;
     for (double n : done) total += n;
@@ -75,8 +76,10 @@ MachineLimits measure_limits(int threads) {
   const Lease turn;
   const cpu::Kernels& kernels = *cpu::kernels_find(nullptr);
   ThreadPool& pool = thread_pool();
-  return {measure_read(pool, kernels, threads), measure_operations(pool, kernels.int8_operations, threads),
-          measure_operations(pool, kernels.fma_operations, threads), measure_barrier(pool, threads)};
+  return {measure_read(pool, kernels, threads),
+          measure_operations(pool, kernels.int8_operations, operation_rounds, threads),
+          kernels.matrix ? measure_operations(pool, kernels.matrix->operations, matrix_rounds, threads) : 0,
+          measure_operations(pool, kernels.fma_operations, operation_rounds, threads), measure_barrier(pool, threads)};
 }
 
 }  // namespace octavo

@@ -6,7 +6,8 @@ namespace octavo {
 
 struct MachineLimits {
   double read_bytes_per_second;  // sequential DRAM reads
-  double int8_ops_per_second;    // int8 multiply-adds (2 per pair) with the widest instruction, registers only
+  double int8_ops_per_second;    // int8 multiply-adds (2 per pair) with the widest vectors, registers only
+  double matrix_ops_per_second;  // the same on matrix registers; 0 where there are none
   double fma_ops_per_second;     // f32 fused multiply-adds (2 each), likewise
   double barrier_seconds;        // median of an empty parallel operation
 };

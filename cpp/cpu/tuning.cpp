@@ -24,7 +24,11 @@ constexpr std::size_t most_bytes = std::size_t{48} << 20, least_bytes = std::siz
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
-constexpr int rounds = 4;
+// Matrix registers take 16 tokens at a time, full or not. They are used from the usual size on, or an earlier one where
+// they are faster with one full panel, or a later one where they are slower with two.
+constexpr int one_panel = matrix_panel, two_panels = 2 * matrix_panel;
+constexpr int matrix_early = one_panel - 2, matrix_late = two_panels + matrix_panel - 4;
+constexpr int rounds = 4, never = std::numeric_limits<int>::max();
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
 // shall not decide.
 constexpr double margin = 0.05;
@@ -38,8 +42,8 @@ struct Sample {
   LinearScratch scratch;
   std::vector<float> in, out;
 
-  double seconds(int tokens, bool prefetch) {
-    scratch.tuning.prefetch_from_tokens = prefetch ? 1 : std::numeric_limits<int>::max();
+  double seconds(int tokens, const Tuning& tuning) {
+    scratch.tuning = tuning;
     const Clock::time_point start = Clock::now();
     for (const CpuWeight* weight : weights)
       linear(kernels, team, scratch, *weight,
@@ -47,13 +51,28 @@ struct Sample {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 
-  // Whether to prefetch in steps of `tokens` tokens: in alternating passes.
-  bool prefers_prefetch(int tokens, bool usual) {
+  // Whether steps of `tokens` tokens are faster in another way than usual: in alternating passes.
+  bool prefers(int tokens, const Tuning& other, const Tuning& usual) {
     for (int i = 0; i < rounds; ++i) {
       const double as_usual = seconds(tokens, usual);
-      if (seconds(tokens, !usual) > as_usual * (1 - margin)) return usual;
+      if (seconds(tokens, other) > as_usual * (1 - margin)) return false;
     }
-    return !usual;
+    return true;
+  }
+  // Whether to prefetch in steps of `tokens` tokens.
+  bool prefers_prefetch(int tokens, bool usual) {
+    const Tuning all{.prefetch_from_tokens = 1}, none{.prefetch_from_tokens = never};
+    return prefers(tokens, usual ? none : all, usual ? all : none) ? !usual : usual;
+  }
+  // From how many tokens on to use matrix registers.
+  int matrix_from(const Tuning& usual) {
+    const auto from = [&](int tokens) {
+      Tuning tuning = usual;
+      tuning.matrix_from_tokens = tokens;
+      return tuning;
+    };
+    if (prefers(two_panels, from(never), usual)) return matrix_late;
+    return prefers(one_panel, from(matrix_early), usual) ? matrix_early : usual.matrix_from_tokens;
   }
 };
 
@@ -76,17 +95,18 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
   const std::uint64_t preemptions = os::preemptions();
   std::int64_t n = 0, k = 0;
   for (const CpuWeight* w : weights) n = std::max(n, w->n), k = std::max(k, w->k);
-  const std::size_t tokens = token_counts.back();
+  const std::size_t tokens = kernels.matrix ? two_panels : token_counts.back();
   Sample sample{kernels, team, weights, {}, std::vector<float>(tokens * static_cast<std::size_t>(k)),
                 std::vector<float>(tokens * static_cast<std::size_t>(n))};
   for (std::size_t i = 0; i < sample.in.size(); ++i) sample.in[i] = static_cast<float>(static_cast<int>(i % 17) - 8);
-  Tuning tuning;
+  Tuning tuning = usual_tuning(kernels);
   const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
   const bool for_some = sample.prefers_prefetch(token_counts[1], true);
   tuning.prefetch_from_tokens = for_one && for_some ? 1
                                 : for_some          ? tuning.prefetch_from_tokens
-                                                    : std::numeric_limits<int>::max();
-  if (os::preemptions() - preemptions > bearable_preemptions) tuning = {};
+                                                    : never;
+  if (kernels.matrix) tuning.matrix_from_tokens = sample.matrix_from(tuning);
+  if (os::preemptions() - preemptions > bearable_preemptions) tuning = usual_tuning(kernels);
   tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return tuning;
 }
@@ -95,7 +115,7 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
 
 Tuning tuned(const Kernels& kernels, const Team& team, std::span<const Weight* const> weights) {
   const std::vector<const CpuWeight*> chosen = choose(weights);
-  if (chosen.empty()) return {};
+  if (chosen.empty()) return usual_tuning(kernels);
   std::ostringstream key;
   key << kernels.isa << ' ' << team.threads;
   for (const CpuWeight* w : chosen) key << ' ' << static_cast<int>(w->format) << ':' << w->n << 'x' << w->k;

@@ -1,8 +1,9 @@
 // What differs from one CPU to the next although the instruction set is the same, found out by a measurement of some
-// milliseconds on the weights of a model: whether the next tile of a weight is fetched ahead of its use. Software
-// prefetch that is free on one CPU costs a third of the bandwidth on another, and without it a third one waits for
-// memory. Results never depend on it.
+// milliseconds on the weights of a model: whether the next tile of a weight is fetched ahead of its use, and from how many
+// tokens on matrix registers pay. Software prefetch that is free on one CPU costs a third of the bandwidth on another,
+// and without it a third one waits for memory. Results never depend on it.
 #pragma once
+#include <limits>
 #include <span>
 
 #include "backend.h"
@@ -12,8 +13,16 @@
 
 namespace octavo::cpu {
 
+// What holds where nothing is measured.
+inline Tuning usual_tuning(const Kernels& kernels) {
+  Tuning tuning;
+  // Two panels of 16 tokens, the second nearly full: below, vectors are as fast.
+  tuning.matrix_from_tokens = kernels.matrix != nullptr ? 28 : std::numeric_limits<int>::max();
+  return tuning;
+}
+
 // Measured once for an instruction set, a number of threads and the shapes of the weights, then remembered by the
-// process. The caller has the turn on the pool. Weights that caches hold are not worth a measurement: {}.
+// process. The caller has the turn on the pool. Weights that caches hold are not worth a measurement.
 Tuning tuned(const Kernels& kernels, const Team& team, std::span<const Weight* const> weights);
 
 }  // namespace octavo::cpu

@@ -506,6 +506,16 @@ ArmFeatures arm_features() {
 #endif
 }
 
+bool permit_tiles() {
+#if defined(__x86_64__)
+  constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  static const bool permitted = ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  return permitted;
+#else
+  return false;
+#endif
+}
+
 // ---- waiting -------------------------------------------------------------------------------------------------------
 
 void cpu_relax() {

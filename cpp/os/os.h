@@ -120,6 +120,8 @@ struct ArmFeatures {
   bool dot_product = false, half_precision = false, int8_matrices = false;
 };
 ArmFeatures arm_features();
+// Whether the threads of this process may use the CPU's matrix registers (AMX); asks the system for it.
+bool permit_tiles();
 // Pause-loop hint, and parking: wait while *word == expected (spurious returns allowed); wake up to n.
 void cpu_relax();
 void park(const std::uint32_t* word, std::uint32_t expected);

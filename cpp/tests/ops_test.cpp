@@ -83,6 +83,8 @@ void load_in_pieces(Backend& backend, Weight& w, const std::vector<std::uint8_t>
 
 // Steps of any size prefetch, some sizes do, none do.
 const std::vector<int> prefetch_starts = {1, 3, 6, std::numeric_limits<int>::max()};
+// Steps of any size use matrix registers, some sizes do.
+const std::vector<int> matrix_starts = {1, 1, 12};
 
 void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
   const LinearShape shape{wanted.m, wanted.n, fitting(format, wanted.k)};
@@ -113,7 +115,8 @@ void check_linear(Format format, const LinearShape& wanted, Rng& rng) {
     load_in_pieces(*backend, *w, rows, rng);
     for (const int threads : thread_counts(rng)) {
       backend->set_threads(threads);
-      backend->set_tuning({.prefetch_from_tokens = rng.pick(prefetch_starts)});
+      backend->set_tuning({.prefetch_from_tokens = rng.pick(prefetch_starts),
+                           .matrix_from_tokens = rng.pick(matrix_starts)});
       const std::string difference = expected.difference(run(*backend, *w));
       CHECK_MESSAGE(difference.empty(), std::string(backend->isa()), ", ", threads, " threads: ", difference);
     }

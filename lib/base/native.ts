@@ -255,6 +255,8 @@ export interface NativeEngineOptions {
 export interface Tuning {
   /** Steps of so many tokens or more fetch the next tile of a weight before it is needed; Infinity: none do. */
   prefetchFromTokens: number
+  /** Steps of so many tokens or more use matrix registers; Infinity: none do, or the CPU has none. */
+  matrixFromTokens: number
   /** That the measurement took; 0: nothing was measured (none was asked for, or caches hold the weights). */
   seconds: number
 }
@@ -358,8 +360,10 @@ export interface ReplayTimes {
 export interface MachineLimits {
   /** Sequential DRAM reads, bytes per second. */
   readBytesPerSecond: number
-  /** int8 multiply-add operations (2 per pair) per second with the widest instruction. */
+  /** int8 multiply-add operations (2 per pair) per second with the widest vector instruction. */
   int8OpsPerSecond: number
+  /** The same on matrix registers (AMX); 0 where there are none. */
+  matrixOpsPerSecond: number
   /** f32 fused multiply-add operations (2 each) per second. */
   fmaOpsPerSecond: number
   /** Median seconds of an empty parallel operation. */

@@ -10,7 +10,7 @@ import type { MachineLimits, ModelDesc } from '../base/native.ts'
 import { Engine } from '../index.ts'
 import { kvBytes } from '../model/memory.ts'
 import type { SpeculationOptions } from '../options.ts'
-import { batchBound, passCost } from './bounds.ts'
+import { batchBound, passCost, peakShares } from './bounds.ts'
 import type { LimitsBeside } from './limits-beside.ts'
 import { median } from './output.ts'
 
@@ -138,8 +138,9 @@ export function summariseParallel(parallel: ParallelRun[], desc: ModelDesc) {
       tokensPerSecond: median(runs.map(({ tokensPerSecond }) => tokensPerSecond)),
       bound: median(bounds),
       shareOfBound: median(runs.map(({ tokensPerSecond }, i) => tokensPerSecond / bounds[i]!)),
-      shareOfInt8Peak: median(
-        runs.map(({ tokensPerSecond, limits }) => (tokensPerSecond * ops) / limits.int8OpsPerSecond),
+      ...peakShares(
+        runs.map(({ tokensPerSecond }) => tokensPerSecond * ops),
+        runs.map(({ limits }) => limits),
       ),
       runs,
     }

@@ -18,7 +18,7 @@ import {
 import { Engine, type EngineStats } from '../index.ts'
 import { openCheckpoint } from '../model/checkpoint.ts'
 import { measureParallel, type ParallelPlan, type ParallelRun, summariseParallel } from './bench-parallel.ts'
-import { decodeBound, passCost, prefillShare } from './bounds.ts'
+import { decodeBound, type PeakShares, passCost, peakShares, prefillOpsPerSecond } from './bounds.ts'
 import { positive, speculationOf, speculationOption } from './flags.ts'
 import { LimitsBeside, medianLimits } from './limits-beside.ts'
 import {
@@ -262,8 +262,9 @@ function summarise(
     prefill: {
       tokens: plan.promptTokens,
       tokensPerSecond: median(runs.map(({ prefillSeconds }) => plan.promptTokens / prefillSeconds)),
-      shareOfInt8Peak: median(
-        runs.map(({ prefillSeconds, limits }) => prefillShare(cost, plan.promptTokens, prefillSeconds, limits)),
+      ...peakShares(
+        runs.map(({ prefillSeconds }) => prefillOpsPerSecond(cost, plan.promptTokens, prefillSeconds)),
+        runs.map(({ limits }) => limits),
       ),
     },
     decode: {
@@ -285,10 +286,16 @@ function summarise(
   }
 }
 
-function tuningLine({ prefetchFromTokens, seconds }: Tuning): string {
+function formatShares({ shareOfInt8Peak, shareOfMatrixPeak }: PeakShares): string {
+  const matrix = shareOfMatrixPeak === null ? '' : `, ${formatPercent(shareOfMatrixPeak)} of matrix peak`
+  return `${formatPercent(shareOfInt8Peak)} of int8 peak${matrix}`
+}
+
+function tuningLine({ prefetchFromTokens, matrixFromTokens, seconds }: Tuning): string {
   const steps = { 1: 'every step prefetches', Infinity: 'no step prefetches' }[prefetchFromTokens]
   const measured = seconds > 0 ? `measured in ${(1000 * seconds).toFixed(0)} ms` : 'not measured'
-  return `tuning: ${steps ?? `steps of ${prefetchFromTokens} tokens or more prefetch`} weights (${measured})`
+  const matrix = Number.isFinite(matrixFromTokens) ? `, of ${matrixFromTokens} or more use matrix registers` : ''
+  return `tuning: ${steps ?? `steps of ${prefetchFromTokens} tokens or more prefetch`} weights${matrix} (${measured})`
 }
 
 const parameters = (desc: ModelDesc): number =>
@@ -304,12 +311,7 @@ async function printReport(report: Report): Promise<void> {
     String(report.threads),
   ]
   const rows = [
-    [
-      ...same,
-      `pp${prefill.tokens}`,
-      prefill.tokensPerSecond.toFixed(2),
-      `${formatPercent(prefill.shareOfInt8Peak)} of int8 peak`,
-    ],
+    [...same, `pp${prefill.tokens}`, prefill.tokensPerSecond.toFixed(2), formatShares(prefill)],
     [
       ...same,
       `tg${decode.tokens}`,
@@ -325,12 +327,12 @@ async function printReport(report: Report): Promise<void> {
       `${formatPercent(api.shareOfBound)} of bound`,
     ])
   }
-  for (const { requests, tokensPerSecond, shareOfBound, shareOfInt8Peak } of report.parallel) {
+  for (const { requests, tokensPerSecond, shareOfBound, ...shares } of report.parallel) {
     rows.push([
       ...same,
       `tg${decode.tokens} x ${requests} API`,
       tokensPerSecond.toFixed(2),
-      `${formatPercent(shareOfBound)} of bound, ${formatPercent(shareOfInt8Peak)} of int8 peak`,
+      `${formatPercent(shareOfBound)} of bound, ${formatShares(shares)}`,
     ])
   }
   const head = ['model', 'size', 'params', 'isa', 'threads', 'test', 't/s', 'limit']
@@ -342,9 +344,11 @@ async function printReport(report: Report): Promise<void> {
       `public API / C++: ${formatPercent(api.ratioToNative)} (median of ${runs.length} interleaved pairs, ${sampled} sampled)`,
     )
   }
+  const matrix =
+    limits.matrixOpsPerSecond > 0 ? `matrix registers ${(limits.matrixOpsPerSecond / 1e9).toFixed(0)} Gop/s, ` : ''
   await printLine(
     `limits, ${report.threads} threads: read ${(limits.readBytesPerSecond / 1e9).toFixed(1)} GB/s, ` +
-      `int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us; ` +
+      `int8 ${(limits.int8OpsPerSecond / 1e9).toFixed(0)} Gop/s, ${matrix}barrier ${(limits.barrierSeconds * 1e6).toFixed(2)} us; ` +
       `decode bound ${decode.bound.toFixed(1)} t/s (${report.cpu}); ${formatBytes(report.hugePageBytes)} in huge pages`,
   )
   await printLine(tuningLine(report.tuning))

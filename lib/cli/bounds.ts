@@ -2,19 +2,23 @@
  * What the hardware allows: bytes and operations of a forward pass from the numbers of a model, divided by limits measured
  * on the same machine in the same run.
  *
- *   decode   tokens/s <= min(read bandwidth / bytes streamed per token, 0.8 x int8 peak / operations per token)
+ *   decode   tokens/s <= min(read bandwidth / bytes streamed per token, 0.8 x int8 peak / operations per token),
+ *            or 0.5 x the peak of matrix registers where that is more
  *   attention of a decode step over a full cache (bench/kv-decode.mjs) counts its operations as well: f32 multiply-adds
  *            against 0.8 x FMA peak, for int8 keys and values integer ones against 0.8 x int8 peak
  *   prefill  operations of the linear layers / (seconds x int8 peak): a share; attention is not counted, so it costs
  *
  * 0.8: scaling a group's integer dot (a multiplication and an fma) shares issue ports with the dot: 8 of 10 slots remain.
+ * 0.5: a group of 32 fills half of a matrix register's 64 bytes.
  */
 
 import type { KvDtype, MachineLimits, ModelDesc, TensorSource } from '../base/native.ts'
 import { kvBytesPerToken } from '../model/memory.ts'
+import { median } from './output.ts'
 
 const layerMatrices = ['q', 'k', 'v', 'attnOut', 'gate', 'up', 'down']
 const reachableShareOfPeak = 0.8
+const reachableShareOfMatrixPeak = 0.5
 
 export interface PassCost {
   /** Weights of the layers and of the output head, as the file stores them. */
@@ -77,16 +81,40 @@ export function batchBound(
 ): number {
   const bytes = cost.layerBytes + cost.headBytes + sequences * context * cost.kvBytesPerToken
   const ops = cost.layerOpsPerToken + cost.headOpsPerToken
-  const attentionSeconds = attention ? (context * attention.opsPerCachedToken) / limits[attention.peak] : 0
+  const attentionSeconds = attention
+    ? (context * attention.opsPerCachedToken) / (reachableShareOfPeak * limits[attention.peak])
+    : 0
   return Math.min(
     (sequences * limits.readBytesPerSecond) / bytes,
-    reachableShareOfPeak / (ops / limits.int8OpsPerSecond + attentionSeconds),
+    1 / (ops / reachableOpsPerSecond(limits) + attentionSeconds),
   )
 }
 
-/** Share of the int8 peak that the linear layers reach when `tokens` tokens, one of them with logits, take `seconds`. */
-export function prefillShare(cost: PassCost, tokens: number, seconds: number, limits: MachineLimits): number {
-  return (tokens * cost.layerOpsPerToken + cost.headOpsPerToken) / seconds / limits.int8OpsPerSecond
+/** Integer operations of linear layers per second, on vectors or on matrix registers. */
+export function reachableOpsPerSecond({ int8OpsPerSecond, matrixOpsPerSecond }: MachineLimits): number {
+  return Math.max(reachableShareOfPeak * int8OpsPerSecond, reachableShareOfMatrixPeak * matrixOpsPerSecond)
+}
+
+/** Operations per second of the linear layers when `tokens` tokens, one of them with logits, take `seconds`. */
+export function prefillOpsPerSecond(cost: PassCost, tokens: number, seconds: number): number {
+  return (tokens * cost.layerOpsPerToken + cost.headOpsPerToken) / seconds
+}
+
+export interface PeakShares {
+  shareOfInt8Peak: number
+  /** Null where there are no matrix registers. */
+  shareOfMatrixPeak: number | null
+}
+
+/** Medians of the runs' shares of both integer peaks. */
+export function peakShares(opsPerSecond: number[], limits: MachineLimits[]): PeakShares {
+  const shareOf = (peak: 'int8OpsPerSecond' | 'matrixOpsPerSecond') =>
+    median(opsPerSecond.map((ops, i) => ops / limits[i]![peak]))
+  const matrix = limits.every(({ matrixOpsPerSecond }) => matrixOpsPerSecond > 0)
+  return {
+    shareOfInt8Peak: shareOf('int8OpsPerSecond'),
+    shareOfMatrixPeak: matrix ? shareOf('matrixOpsPerSecond') : null,
+  }
 }
 
 /** The better of two measurements of each limit: a limit can only be measured too low. */
@@ -94,6 +122,7 @@ export function bestLimits(a: MachineLimits, b: MachineLimits): MachineLimits {
   return {
     readBytesPerSecond: Math.max(a.readBytesPerSecond, b.readBytesPerSecond),
     int8OpsPerSecond: Math.max(a.int8OpsPerSecond, b.int8OpsPerSecond),
+    matrixOpsPerSecond: Math.max(a.matrixOpsPerSecond, b.matrixOpsPerSecond),
     fmaOpsPerSecond: Math.max(a.fmaOpsPerSecond, b.fmaOpsPerSecond),
     barrierSeconds: Math.min(a.barrierSeconds, b.barrierSeconds),
   }

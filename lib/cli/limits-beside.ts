@@ -28,6 +28,7 @@ export function medianLimits(all: MachineLimits[]): MachineLimits {
   return {
     readBytesPerSecond: of('readBytesPerSecond'),
     int8OpsPerSecond: of('int8OpsPerSecond'),
+    matrixOpsPerSecond: of('matrixOpsPerSecond'),
     fmaOpsPerSecond: of('fmaOpsPerSecond'),
     barrierSeconds: of('barrierSeconds'),
   }

@@ -19,6 +19,17 @@ struct Candidate {
   bool (*supported)();
 };
 
+// A set of kernels and the matrix registers beside its vectors.
+[[maybe_unused]] Kernels with_matrix(Kernels kernels, const MatrixKernels& matrix, const char* isa) {
+  kernels.isa = isa;
+  kernels.matrix = &matrix;
+  return kernels;
+}
+bool always() { return true; }
+#if defined(OCTAVO_PLAIN_TILES)
+const Kernels kernels_plain_tiles = with_matrix(kernels_baseline, matrix_plain, "plain_tiles");
+#endif
+
 #if defined(__x86_64__)
 // The compiler's runtime checks also ask (xgetbv) whether the system saves the registers.
 #if defined(__clang__) && __clang_major__ < 18  // knows fewer names; every CPU with AVX2 has f16c
@@ -43,24 +54,40 @@ bool has_avxvnni() {
   return has_avx2() && __get_cpuid_count(7, 0, &subleaves, &b, &c, &d) && subleaves >= 1 &&
          __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
 }
-bool always() { return true; }
-// Best first. The copy is for tests and benchmarks, and never the best.
-const Candidate candidates[] = {{&kernels_avx512vnni, has_avx512vnni},
+// CPUID's leaf 7, EDX: AMX-TILE and AMX-INT8. Whether a process may use tiles is for the system to say.
+bool has_avx512amx() {
+  constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx512vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile) != 0 && (d & int8) != 0 &&
+         os::permit_tiles();
+}
+const Kernels kernels_avx512amx = with_matrix(kernels_avx512vnni, matrix_amx, "avx512amx");
+// Best first. The copies are for tests and benchmarks, and behind what they stand in for.
+const Candidate candidates[] = {{&kernels_avx512amx, has_avx512amx},
+                                {&kernels_avx512vnni, has_avx512vnni},
                                 {&kernels_avxvnni, has_avxvnni},
                                 {&kernels_avx2, has_avx2},
 #if defined(OCTAVO_KERNEL_COPIES)
                                 {&kernels_avxvnni_evex, has_avx512vnni},
 #endif
-                                {&kernels_baseline, always}};
+                                {&kernels_baseline, always},
+#if defined(OCTAVO_PLAIN_TILES)
+                                {&kernels_plain_tiles, always},
+#endif
+};
 #else
 bool has_neon_dot() {
   const os::ArmFeatures features = os::arm_features();
   return features.dot_product && features.half_precision;
 }
 bool has_neon_i8mm() { return has_neon_dot() && os::arm_features().int8_matrices; }
-bool always() { return true; }
-const Candidate candidates[] = {
-    {&kernels_neon_i8mm, has_neon_i8mm}, {&kernels_neon, has_neon_dot}, {&kernels_baseline, always}};
+const Candidate candidates[] = {{&kernels_neon_i8mm, has_neon_i8mm},
+                                {&kernels_neon, has_neon_dot},
+                                {&kernels_baseline, always},
+#if defined(OCTAVO_PLAIN_TILES)
+                                {&kernels_plain_tiles, always},
+#endif
+};
 #endif
 
 }  // namespace

@@ -33,13 +33,36 @@ inline constexpr std::size_t q4_0_block_bytes = q4_codes_bytes + tile_halves_byt
 inline constexpr std::size_t q4_1_block_bytes = q4_codes_bytes + 2 * tile_halves_bytes;
 inline constexpr std::size_t q8_0_block_bytes = q8_codes_bytes + tile_halves_bytes;
 inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32 int8, correction, da, sa
-inline constexpr int max_panel_tokens = 8;
+inline constexpr int matrix_panel = 16;  // tokens of a panel for MatrixKernels, always
+inline constexpr int max_panel_tokens = 16;
+
+// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last
+// one with room that is not used. Always inlined: kernels of every instruction set call it.
+struct Panels {
+  int tokens, count;
+  bool matrix = false;
+  __attribute__((always_inline)) int begin(int i) const {
+    if (matrix) return i < count ? i * matrix_panel : tokens;
+    return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count);
+  }
+  __attribute__((always_inline)) int size(int i) const { return begin(i + 1) - begin(i); }
+  int largest() const { return matrix ? matrix_panel : (tokens + count - 1) / count; }
+  int room(int i) const { return matrix ? matrix_panel : size(i); }
+  int rooms() const { return matrix ? matrix_panel * count : tokens; }
+};
+
+inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
+inline Panels matrix_panels(int tokens) { return {tokens, (tokens + matrix_panel - 1) / matrix_panel, true}; }
+
+// Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every
+// byte is an operand as the kernel's dots take it, less `offset`.
+using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset, std::uint8_t* to);
 
 // One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
 struct LinearTile {
   const std::uint8_t* weights = nullptr;  // first block of the tile
   const void* activations = nullptr;      // quantised panel, or f32 [tokens, k]
-  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens
+  int k = 0, tokens = 0;                  // tokens <= max_panel_tokens, or of all panels at once
   int rows = 0;                           // rows to store; a tile's tail may be padding
   float* out = nullptr;                   // [tokens, out_ld]
   std::ptrdiff_t out_ld = 0;
@@ -50,21 +73,28 @@ struct LinearTile {
   // else in `beside`.
   const std::uint8_t *prefetch = nullptr, *beside = nullptr;
   int prefetch_lines = 0, beside_lines = 0;
+  // With all panels of a block at once, which lie one after the other (prefetch_lines are those of all together): how
+  // `weights` is unpacked, what its operands are above the weight's own numbers, and memory.
+  const Panels* panels = nullptr;
+  int first_panel = 0, end_panel = 0;
+  Unpack unpack = nullptr;
+  int operand_offset = 0;
+  std::uint8_t* workspace = nullptr;
 };
 using LinearKernel = void (*)(const LinearTile&);
 
-// A tile of K weights a row made fit for many panels, and the kernel that takes it then (linear_unpacked.inc); null where the
-// tile is best as it is.
+// A tile made fit for many panels, and the kernel that takes it then, with all panels at once (linear_unpacked.inc); null
+// where the tile is best as it is.
 struct Unpacking {
-  void (*unpack)(const std::uint8_t* tile, int k, std::uint8_t* to);
+  Unpack unpack;
   LinearKernel linear;
 };
 
 // What a panel of quantised activations is made from: rows of `in`, from the panel's first token on.
 struct PanelInput {
   LinearInput in;
-  int k, tokens;       // tokens <= max_panel_tokens
-  const float* scale;  // normed: [tokens], from norm_scale
+  int k, tokens, room;  // tokens <= room <= max_panel_tokens: the panel's other tokens are zeros
+  const float* scale;   // normed: [tokens], from norm_scale
   std::size_t ld() const { return static_cast<std::size_t>(in.kind == InputKind::gated ? 2 * k : k); }
 };
 
@@ -93,6 +123,21 @@ struct NewKv {
   int queries;
 };
 
+// linear on matrix registers (cpp/cpu/linear/linear_amx.inc), with all panels at once.
+struct MatrixKernels {
+  void (*begin)(int k);  // of a product, 16 or 32; a thread calls begin before linear and end afterwards
+  void (*end)();
+  std::array<LinearKernel, format_count> linear;  // by Format; null for the float ones
+  double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end
+};
+// Memory that one thread works in with all panels at once: some groups of an unpacked tile, and accumulators of so many
+// tokens.
+inline constexpr int chunk_groups = 16;
+inline constexpr std::size_t chunk_bytes = 24576;
+inline constexpr std::size_t workspace_bytes(int tokens) {
+  return chunk_bytes + static_cast<std::size_t>(tokens) * tile_rows * sizeof(float);
+}
+
 struct Kernels {
   const char* isa;
   // Tokens in a panel: up to `panel_small` tokens make one; up to 32 tokens, panels of `panel_medium`; above,
@@ -105,6 +150,7 @@ struct Kernels {
   void (*quantise)(const PanelInput& in, std::uint8_t* panel, int begin, int end, int offset);
   LinearKernel linear[format_count];   // by Format
   std::array<Unpacking, format_count> unpacking;
+  const MatrixKernels* matrix;        // null: none
   void (*finish_streams)();           // what was streamed becomes visible before what follows
   float (*norm_scale)(const float* x, float eps, int width);  // 1 / sqrt(mean(x^2) + eps)
   void (*norm)(float* out, const float* x, const float* w, float eps, int width);
@@ -127,11 +173,14 @@ struct Kernels {
   double (*fma_operations)(std::int64_t rounds);
 };
 
+extern const MatrixKernels matrix_plain;  // tiles_plain.h, for tests
+
 extern const Kernels kernels_baseline;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avxvnni, kernels_avxvnni_evex;  // the second: dots_avxvnni.h
 extern const Kernels kernels_avx512vnni;
+extern const MatrixKernels matrix_amx;
 #else
 extern const Kernels kernels_neon, kernels_neon_i8mm;
 #endif

@@ -8,7 +8,8 @@
 //   unsigned_dot  weights 0..127
 //   byte_*   weights stored with the sign bit flipped; byte_offset is what the stored form adds to them when it is used
 //            as it is (128, to be taken back by the caller through the start value), or 0
-// With unpacks_tiles all of them are the same operation on 64 bytes, which codes_store keeps.
+// With unpacks_tiles all of them are the same operation on 64 bytes, which codes_store keeps,
+// now and then less what they are above the weight's own numbers (codes_minus).
 // RowPairs: 16 rows' two whole numbers, signed bytes side by side or (_low) the low nibbles of bytes. pairs_dot is
 // first * a + second * b, for a and b of 16 bits. pair_factors makes the first or second of them ready to be multiplied
 // with codes in their bytes, row_bias 128 - 4 * factor; codes_times is codes * factor, codes_times_plus codes * factor

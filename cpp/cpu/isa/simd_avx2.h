@@ -194,6 +194,11 @@ SIMD_FN void codes_store(std::uint8_t* p, Codes c) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), c.a);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), c.b);
 }
+SIMD_FN Codes codes_set(int v) {
+  const __m256i all = _mm256_set1_epi8(static_cast<char>(v));
+  return {all, all};
+}
+SIMD_FN Codes codes_minus(Codes c, Codes d) { return {_mm256_sub_epi8(c.a, d.a), _mm256_sub_epi8(c.b, d.b)}; }
 SIMD_FN Codes codes_low(Codes c) {
   const __m256i mask = _mm256_set1_epi8(15);
   return {_mm256_and_si256(c.a, mask), _mm256_and_si256(c.b, mask)};

@@ -132,6 +132,8 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   return codes;
 }
 SIMD_FN void codes_store(std::uint8_t* p, Codes c) { _mm512_storeu_si512(p, c); }
+SIMD_FN Codes codes_set(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
+SIMD_FN Codes codes_minus(Codes c, Codes d) { return _mm512_sub_epi8(c, d); }
 SIMD_FN Codes codes_low(Codes c) { return _mm512_and_si512(c, _mm512_set1_epi8(15)); }
 SIMD_FN Codes codes_high(Codes c) { return _mm512_and_si512(_mm512_srli_epi16(c, 4), _mm512_set1_epi8(15)); }
 

@@ -169,6 +169,16 @@ SIMD_FN Codes codes_load(const std::uint8_t* p) {
   return c;
 }
 SIMD_FN void codes_store(std::uint8_t* p, const Codes& c) { std::memcpy(p, c.v, 64); }
+SIMD_FN Codes codes_set(int v) {
+  Codes r;
+  std::memset(r.v, v, 64);
+  return r;
+}
+SIMD_FN Codes codes_minus(const Codes& c, const Codes& d) {
+  Codes r;
+  for (int i = 0; i < 64; ++i) r.v[i] = static_cast<std::uint8_t>(c.v[i] - d.v[i]);
+  return r;
+}
 SIMD_FN Codes codes_low(const Codes& c) {
   Codes r;
   for (int i = 0; i < 64; ++i) r.v[i] = c.v[i] & 15;

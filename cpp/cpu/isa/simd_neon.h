@@ -214,6 +214,13 @@ SIMD_FN void codes_store(std::uint8_t* p, Codes x) {
   vst1q_s8(q + 32, x.c);
   vst1q_s8(q + 48, x.d);
 }
+SIMD_FN Codes codes_set(int v) {
+  const int8x16_t all = vdupq_n_s8(static_cast<std::int8_t>(v));
+  return {all, all, all, all};
+}
+SIMD_FN Codes codes_minus(Codes x, Codes y) {
+  return {vsubq_s8(x.a, y.a), vsubq_s8(x.b, y.b), vsubq_s8(x.c, y.c), vsubq_s8(x.d, y.d)};
+}
 SIMD_FN Codes codes_low(Codes x) {
   const int8x16_t mask = vdupq_n_s8(15);
   return {vandq_s8(x.a, mask), vandq_s8(x.b, mask), vandq_s8(x.c, mask), vandq_s8(x.d, mask)};

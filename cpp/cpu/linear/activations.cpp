@@ -14,15 +14,6 @@ constexpr std::int64_t own_quantise_elements = 8192;
 constexpr std::size_t words_per_line = 8;
 constexpr int quantise_run_groups = 16;  // 16 groups x 44 bytes are whole cache lines: threads never write the same one
 
-int offset_of(const Kernels& kernels, Format format) {
-  switch (format) {
-    case Format::q4_0: return 8;
-    case Format::q8_0:
-    case Format::q3_k: return kernels.q8_offset;
-    default: return has_value_table(format) ? kernels.q8_offset : packed_offset(format);
-  }
-}
-
 // What a format wants of the halves of a group in place of the correction and sa of all of it (kernels.h): put writes
 // it to both, from da and the sums of the halves' q.
 template <class Put>
@@ -47,7 +38,19 @@ void put_both(std::uint8_t* first, std::uint8_t* second, T a, T b) {
   std::memcpy(second, &b, 4);
 }
 
+// Matrix registers may load, and not use, one group more than an odd number of them (linear_amx.inc).
+std::size_t loaded_beyond(const Panels& panels) { return panels.matrix ? matrix_panel * panel_token_bytes : 0; }
+
 }  // namespace
+
+int operand_offset(const Kernels& kernels, Format format) {
+  switch (format) {
+    case Format::q4_0: return 8;
+    case Format::q8_0:
+    case Format::q3_k: return kernels.q8_offset;
+    default: return has_value_table(format) ? kernels.q8_offset : packed_offset(format);
+  }
+}
 
 Activations::Activations(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
                          const Panels& panels, const LinearInput& in)
@@ -57,7 +60,7 @@ Activations::Activations(const Kernels& kernels, const Team& team, LinearScratch
       in_(in),
       k_(static_cast<int>(weight.k)),
       format_(weight.format),
-      bytes_((token_bytes() * static_cast<std::size_t>(panels.tokens) + 63) / 64 * 64) {
+      bytes_((token_bytes() * static_cast<std::size_t>(panels.rooms()) + loaded_beyond(panels) + 63) / 64 * 64) {
   const std::int64_t work = static_cast<std::int64_t>(panels.tokens) * k_ * (in.kind == InputKind::gated ? 4 : 1);
   const std::size_t threads = static_cast<std::size_t>(team.threads);
   each_its_own_ = threads > 1 && work <= own_quantise_elements;
@@ -90,7 +93,7 @@ Activations::Activations(const Kernels& kernels, LinearScratch& scratch, Scratch
       in_(nullptr),
       k_(static_cast<int>(weight.k)),
       format_(weight.format),
-      bytes_(token_bytes() * static_cast<std::size_t>(panels.tokens)),
+      bytes_(token_bytes() * static_cast<std::size_t>(panels.rooms()) + loaded_beyond(panels)),
       each_its_own_(false),
       base_(static_cast<std::uint8_t*>(memory.at_least(bytes_))) {}
 
@@ -107,7 +110,7 @@ const std::uint8_t* Activations::of(int thread) const {
 void Activations::make(std::uint8_t* base, int panel, int begin, int end) const {
   const int first = panels_.begin(panel), tokens = panels_.size(panel);
   float scale[max_panel_tokens];
-  PanelInput input{in_, k_, tokens, scale};
+  PanelInput input{in_, k_, tokens, panels_.room(panel), scale};
   input.in.x += static_cast<std::size_t>(first) * input.ld();
   if (in_.kind == InputKind::normed)
     for (int t = 0; t < tokens; ++t)
@@ -116,17 +119,17 @@ void Activations::make(std::uint8_t* base, int panel, int begin, int end) const 
 }
 
 void Activations::put_gated(int panel, int group, const float* gate_up, Activation act) const {
-  const int tokens = panels_.size(panel);
+  const int room = panels_.room(panel);
   std::uint8_t* const block =
-      base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * tokens * panel_token_bytes;
-  quantise({LinearInput::gated(gate_up, act), group_size, tokens, nullptr}, block, 0, 1);
+      base_ + offset(panels_.begin(panel)) + static_cast<std::size_t>(group) * room * panel_token_bytes;
+  quantise({LinearInput::gated(gate_up, act), group_size, panels_.size(panel), room, nullptr}, block, 0, 1);
 }
 
 void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int begin, int end) const {
-  const int offset_of_codes = offset_of(kernels_, format_);
+  const int offset_of_codes = operand_offset(kernels_, format_);
   kernels_.quantise(input, panel, begin, end, offset_of_codes);
-  const auto split = [&](auto&& put) { split_halves(panel, input.tokens, begin, end, put); };
-  if (has_two_dots(format_))
+  const auto split = [&](auto&& put) { split_halves(panel, input.room, begin, end, put); };
+  if (has_two_dots(format_) && !panels_.matrix)
     split([&](std::uint8_t* first, std::uint8_t* second, float, const int (&sums)[2]) {
       put_both(first, second, -offset_of_codes * sums[0], -offset_of_codes * sums[1]);
     });
@@ -134,7 +137,7 @@ void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int beg
     split([](std::uint8_t* first, std::uint8_t* second, float d, const int (&sums)[2]) {
       put_both(first, second, d * static_cast<float>(sums[0]), d * static_cast<float>(sums[1]));
     });
-  if (format_ == Format::q3_k)
+  if (format_ == Format::q3_k && !panels_.matrix)
     split([](std::uint8_t*, std::uint8_t* second, float, const int (&sums)[2]) {
       const std::int16_t both[2] = {static_cast<std::int16_t>(-4 * sums[0]), static_cast<std::int16_t>(-4 * sums[1])};
       std::memcpy(second, both, 4);

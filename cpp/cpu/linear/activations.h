@@ -53,20 +53,14 @@ struct LinearScratch {
   Scratch panels;  // shared by the threads
   Scratch own;     // panels of each thread
   Scratch gated;   // panels between the two linears of a feed-forward block
-  Scratch unpacked;  // tiles of each thread
+  Scratch workspaces;  // of each thread, for tiles that meet all panels at once
   Scratch values;  // float formats: normalised or gated rows
   std::vector<std::int64_t> owner;  // which call each thread's own panels belong to, a cache line apart
   std::int64_t calls = 0;
 };
 
-// Tokens cut into `count` panels whose sizes differ by at most one.
-struct Panels {
-  int tokens, count;
-  int begin(int i) const { return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count); }
-  int size(int i) const { return begin(i + 1) - begin(i); }
-};
-
-inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
+// What the operands of a dot are above the weight's own whole numbers.
+int operand_offset(const Kernels& kernels, Format format);
 
 // The input of a linear as quantised panels. Little of it is made by every thread for itself: no barrier, and no cache
 // line goes from one core to another. More is made once, by all threads, before the constructor returns.

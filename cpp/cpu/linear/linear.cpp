@@ -10,8 +10,9 @@ namespace octavo::cpu {
 
 namespace {
 
-// Panels of a token block stay in the L2 cache while the tiles of a weight pass by.
-constexpr std::int64_t resident_panel_bytes = 400000;
+// Panels of a token block stay in the L2 cache while the tiles of a weight pass by. CPUs with matrix registers have 2 MiB
+// of it, and arithmetic so fast that reading tiles again for another block counts.
+constexpr std::int64_t resident_panel_bytes = 400000, resident_matrix_bytes = 1000000;
 // Rough speed of one thread, for the length of claims only: bytes of weights and multiply-adds per microsecond.
 constexpr double bytes_per_us = 20e3, int8_products_per_us = 150e3, float_products_per_us = 20e3;
 // A claim: long enough that its cost does not count, short enough that an interrupt is seen soon and threads finish
@@ -34,7 +35,8 @@ struct Work {
 };
 
 Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) {
-  const std::int64_t resident = std::max<std::int64_t>(1, resident_panel_bytes / token_bytes);
+  const std::int64_t resident =
+      std::max<std::int64_t>(1, (panels.matrix ? resident_matrix_bytes : resident_panel_bytes) / token_bytes);
   int blocks = static_cast<int>(std::min<std::int64_t>(panels.count, (panels.tokens + resident - 1) / resident));
   // A small N alone does not feed the threads.
   while (static_cast<std::int64_t>(tiles) * blocks < 8ll * threads && 2 * blocks <= panels.count && panels.tokens >= 64)
@@ -61,52 +63,83 @@ struct Plan {
   Panels panels;
   Work work;
   RunLength runs;
+  bool unpacked;  // tiles meet all panels of a block at once, a chunk of K unpacked for them after the other
+  int panels_at_once(int block) const { return unpacked ? work.block_begin(block + 1) - work.block_begin(block) : 1; }
 };
 
-Plan plan_quantised(const Kernels& kernels, const CpuWeight& weight, int tokens, int at_once, int threads) {
-  const Panels panels = cut_panels(tokens, panel_size(kernels, tokens));
+// Whether a tile is worth unpacking for its panels.
+bool unpacks(const Kernels& kernels, Format format, const Work& work) {
+  const int panels_from = unpacked_from_two(format) && work.panels.tokens > 1 ? 1 : 2;
+  return kernels.unpacking[static_cast<std::size_t>(format)].linear != nullptr &&
+         work.panels.count >= panels_from * work.blocks;
+}
+
+Plan plan_quantised(const Kernels& kernels, const Tuning& tuning, const CpuWeight& weight, int tokens, int at_once,
+                    int threads) {
+  const bool matrix = kernels.matrix != nullptr && tokens >= tuning.matrix_from_tokens;
+  const Panels panels = matrix ? matrix_panels(tokens) : cut_panels(tokens, panel_size(kernels, tokens));
   const Work work =
       plan_work(panels, static_cast<int>(weight.tiles()) / at_once, weight.k / group_size * panel_token_bytes, threads);
   return {panels, work,
           run_length(work, static_cast<double>(weight.tile_bytes()) * at_once, 1.0 * at_once * tile_rows * weight.k,
-                     int8_products_per_us, threads)};
+                     int8_products_per_us, threads),
+          matrix || unpacks(kernels, weight.format, work)};
 }
 
-// Where threads keep tiles of a weight that are unpacked for many panels; nothing for a format that has no need of it.
-class UnpackedTiles {
+// With all panels of a block at once: memory of each thread for the kernels and for `row_floats` of each token of a block.
+class Workspaces {
  public:
-  UnpackedTiles(const Kernels& kernels, LinearScratch& scratch, const CpuWeight& weight, const Plan& plan, int at_once,
-                int threads)
-      : at_once_(static_cast<std::size_t>(at_once)) {
-    const int panels_from = unpacked_from_two(weight.format) && plan.panels.tokens > 1 ? 1 : 2;
-    if (kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack == nullptr ||
-        plan.panels.count < panels_from * plan.work.blocks)
-      return;
-    bytes_ = unpacked_group_bytes(weight.format) * static_cast<std::size_t>(weight.k / group_size);
-    const std::size_t tiles = at_once_ * static_cast<std::size_t>(threads);
-    base_ = static_cast<std::uint8_t*>(scratch.unpacked.at_least(bytes_ * tiles));
+  Workspaces(LinearScratch& scratch, const Plan& plan, int row_floats, int threads) {
+    if (!plan.unpacked) return;
+    constexpr std::size_t page = 4096;
+    const int panels = (plan.panels.count + plan.work.blocks - 1) / plan.work.blocks,
+              tokens = panels * plan.panels.largest();
+    kernel_bytes_ = (workspace_bytes(tokens) + page - 1) / page * page;
+    const std::size_t row_bytes = static_cast<std::size_t>(tokens * row_floats) * sizeof(float);
+    thread_bytes_ = kernel_bytes_ + (row_bytes + page - 1) / page * page;
+    memory_ =
+        static_cast<std::uint8_t*>(scratch.workspaces.at_least(thread_bytes_ * static_cast<std::size_t>(threads)));
   }
-  // Tile `i` of those that a thread has at once, or null.
-  std::uint8_t* of(int thread, int i) const {
-    const std::size_t tile = static_cast<std::size_t>(thread) * at_once_ + static_cast<std::size_t>(i);
-    return base_ == nullptr ? nullptr : base_ + bytes_ * tile;
+  std::uint8_t* of(int thread) const {
+    return memory_ == nullptr ? nullptr : memory_ + thread_bytes_ * static_cast<std::size_t>(thread);
   }
+  float* rows(int thread) const { return reinterpret_cast<float*>(of(thread) + kernel_bytes_); }
 
  private:
-  const std::size_t at_once_;
-  std::size_t bytes_ = 0;
-  std::uint8_t* base_ = nullptr;
+  std::size_t kernel_bytes_ = 0, thread_bytes_ = 0;
+  std::uint8_t* memory_ = nullptr;
 };
 
-// Tiles of a weight, each times the panels of a block, one after the other.
+// A thread's matrix registers are in use as long as this lives; null: they are not.
+class MatrixRegisters {
+ public:
+  MatrixRegisters(const MatrixKernels* kernels, Format format) : kernels_(kernels) {
+    if (kernels_ != nullptr) kernels_->begin(has_two_dots(format) ? group_size / 2 : group_size);
+  }
+  ~MatrixRegisters() {
+    if (kernels_ != nullptr) kernels_->end();
+  }
+  MatrixRegisters(const MatrixRegisters&) = delete;
+  MatrixRegisters& operator=(const MatrixRegisters&) = delete;
+
+ private:
+  const MatrixKernels* const kernels_;
+};
+
+LinearKernel kernel_of(const Kernels& kernels, const Plan& plan, Format format) {
+  const std::size_t i = static_cast<std::size_t>(format);
+  return plan.panels.matrix ? kernels.matrix->linear[i]
+         : plan.unpacked    ? kernels.unpacking[i].linear
+                            : kernels.linear[i];
+}
+
+// Tiles of a weight, each times the panels of a block: one after the other, or all at once.
 class TileTimesPanels {
  public:
-  // bias: [N] or null; add, stream: kernels.h; unpacked: room for a tile, or null.
-  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const float* bias, int out_ld, bool add, bool stream,
-                  std::uint8_t* unpacked)
-      : unpacking_(kernels.unpacking[static_cast<std::size_t>(weight.format)]),
-        unpacked_(unpacked),
-        kernel_(unpacked != nullptr ? unpacking_.linear : kernels.linear[static_cast<int>(weight.format)]),
+  // bias: [N] or null; add, stream: kernels.h; workspace: of the thread, null for one panel after the other.
+  TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const Plan& plan, const float* bias, int out_ld,
+                  bool add, bool stream, std::uint8_t* workspace)
+      : kernel_(kernel_of(kernels, plan, weight.format)),
         groups_(static_cast<int>(weight.k / group_size)),
         group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
         n_(static_cast<int>(weight.n)),
@@ -115,25 +148,28 @@ class TileTimesPanels {
     job_.out_ld = out_ld;
     job_.add = add;
     job_.stream = stream;
+    job_.panels = &plan.panels;
+    job_.unpack = kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack;
+    job_.operand_offset = operand_offset(kernels, weight.format);
+    job_.workspace = workspace;
   }
   // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
-  // over the panels.
-  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int panels) {
+  // over the calls of `times`.
+  void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int calls) {
     const int row = tile * tile_rows;
     job_.weights = weights;
-    if (unpacked_ != nullptr) {
-      unpacking_.unpack(weights, job_.k, unpacked_);
-      job_.weights = unpacked_;
-    }
     job_.rows = std::min(tile_rows, n_ - row);
     job_.bias = bias_ ? bias_ + row : nullptr;
     job_.prefetch = next;
     lines_left_ = next ? group_lines_ : 0;
-    lines_ = (lines_left_ + panels - 1) / panels;
+    lines_ = (lines_left_ + calls - 1) / calls;
   }
-  void times(const std::uint8_t* panel, int tokens, float* out, KvAhead::Lines beside) {
-    job_.activations = panel;
-    job_.tokens = tokens;
+  // Panels [first, end): one, or all of a block.
+  void times(const std::uint8_t* panels, int first, int end, float* out, KvAhead::Lines beside) {
+    job_.activations = panels;
+    job_.first_panel = first;
+    job_.end_panel = end;
+    job_.tokens = job_.panels->begin(end) - job_.panels->begin(first);
     job_.out = out;
     job_.prefetch_lines = std::min(lines_, lines_left_);
     job_.beside = beside.first;
@@ -144,12 +180,10 @@ class TileTimesPanels {
   }
 
  private:
-  const Unpacking unpacking_;
-  std::uint8_t* const unpacked_;
   const LinearKernel kernel_;
   const int groups_, group_lines_, n_;
   const float* const bias_;
-  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each panel
+  int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each call
   LinearTile job_;
 };
 
@@ -195,22 +229,24 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const bool stream = streamed(call);
   const int groups = static_cast<int>(weight.k / group_size);
-  const UnpackedTiles unpacked(kernels, scratch, weight, plan, 1, team.threads);
+  const Workspaces workspaces(scratch, plan, 0, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
         const std::uint8_t* const quantised = activations.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        TileTimesPanels job(kernels, weight, call.bias, call.out_ld, call.add, stream, unpacked.of(thread, 0));
+        TileTimesPanels job(kernels, weight, plan, call.bias, call.out_ld, call.add, stream, workspaces.of(thread));
+        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, weight.format);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const int at_once = plan.panels_at_once(block);
           job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
-                   end_panel - first_panel);
-          for (int p = first_panel; p < end_panel; ++p) {
+                   (end_panel - first_panel) / at_once);
+          for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
-            job.times(quantised + activations.offset(first), panels.size(p),
+            job.times(quantised + activations.offset(first), p, p + at_once,
                       call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
                       fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
           }
@@ -222,7 +258,7 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
 
 void linear_quantised(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
                       const LinearCall& call) {
-  const Plan plan = plan_quantised(kernels, weight, call.tokens, 1, team.threads);
+  const Plan plan = plan_quantised(kernels, scratch.tuning, weight, call.tokens, 1, team.threads);
   const Activations activations(kernels, team, scratch, weight, plan.panels, call.in);
   multiply(kernels, team, scratch, weight, plan, activations, call);
 }
@@ -289,7 +325,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   if (!is_quantised(gate_up.format) || !is_quantised(down.format)) return false;
   if (call.tokens < fused_from_tokens && !gate_up.paired()) return false;
   const int tiles = static_cast<int>(down.k / tile_rows);
-  const Plan plan = plan_quantised(kernels, gate_up, call.tokens, 2, team.threads);
+  const Plan plan = plan_quantised(kernels, scratch.tuning, gate_up, call.tokens, 2, team.threads);
   const Panels& panels = plan.panels;
   const Work& work = plan.work;
   const Activations in(kernels, team, scratch, gate_up, panels, call.in);
@@ -297,39 +333,43 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const Followers::Tiles follower = scratch.followers.read(tiles_of(gate_up, 2));
   const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   const int groups = static_cast<int>(gate_up.k / group_size);
-  const UnpackedTiles unpacked(kernels, scratch, gate_up, plan, 2, team.threads);
+  constexpr int ld = 2 * tile_rows;
+  const Workspaces workspaces(scratch, plan, ld, team.threads);
   team.tiles(
       work.size(),
       [&](int begin, int end, int thread) {
-        constexpr int ld = 2 * tile_rows;
-        alignas(64) float made[max_panel_tokens * ld];  // [tokens, 32 gates and 32 ups]
+        alignas(64) float panel_rows[max_panel_tokens * ld];
+        float* const made = plan.unpacked ? workspaces.rows(thread) : panel_rows;  // [tokens, 32 gates and 32 ups]
         const std::uint8_t* const quantised = in.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
-        const auto tiles_times_panels = [&](int i) {
-          return TileTimesPanels(kernels, gate_up, call.gate_up_bias, ld, false, false, unpacked.of(thread, i));
-        };
-        TileTimesPanels gate = tiles_times_panels(0), up = tiles_times_panels(1);
+        TileTimesPanels gate(kernels, gate_up, plan, call.gate_up_bias, ld, false, false, workspaces.of(thread)),
+            up = gate;
+        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, gate_up.format);
         const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
+          const int at_once = plan.panels_at_once(block), calls = (end_panel - first_panel) / at_once;
           const std::uint8_t* const next_tile = gate_up.tile(tile + 1);
           const std::uint8_t *const next = fetch ? ahead.during(i, tile, next_tile) : nullptr, *next_up = nullptr;
           // What follows the last tiles is one stream.
           if (next != nullptr)
             next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
-          gate.tile(tile, gate_up.tile(tile), next, end_panel - first_panel);
-          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, end_panel - first_panel);
-          for (int p = first_panel; p < end_panel; ++p) {
-            const std::uint8_t* const panel = quantised + in.offset(panels.begin(p));
-            gate.times(panel, panels.size(p), made, beside());
-            up.times(panel, panels.size(p), made + tile_rows, beside());
-            between.put_gated(p, tile, made, call.act);
+          gate.tile(tile, gate_up.tile(tile), next, calls);
+          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, calls);
+          for (int p = first_panel; p < end_panel; p += at_once) {
+            const int first = panels.begin(p);
+            const std::uint8_t* const from = quantised + in.offset(first);
+            gate.times(from, p, p + at_once, made, beside());
+            up.times(from, p, p + at_once, made + tile_rows, beside());
+            for (int made_panel = p; made_panel < p + at_once; ++made_panel)
+              between.put_gated(made_panel, tile, made + (panels.begin(made_panel) - first) * ld, call.act);
           }
         }
       },
       plan.runs);
-  multiply(kernels, team, scratch, down, plan_quantised(kernels, down, call.tokens, 1, team.threads), between,
+  multiply(kernels, team, scratch, down,
+           plan_quantised(kernels, scratch.tuning, down, call.tokens, 1, team.threads), between,
            {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
   return true;
 }
