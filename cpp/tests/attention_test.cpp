@@ -173,7 +173,7 @@ void check_attend(const Scene& scene, Rng& rng) {
   on_every_cpu([&](Backend& backend, const std::string& label) {
     const std::string difference = expected.difference(run(backend));
     CHECK_MESSAGE(difference.empty(), label, ": ", difference);
-  }, &rng);
+  }, &rng, vector_cpus());
 }
 
 void check_scene(const Scene& scene, Rng& rng) {
@@ -189,7 +189,7 @@ void check_scene(const Scene& scene, Rng& rng) {
   const auto kv = fill(reference(), scene, 64, rng);
   const Rows expected = attend(reference(), scene, *kv, q, start, scene.segments);
   for (int i = 0; i < scene.rows * scene.q_width(); ++i) REQUIRE(std::isfinite(expected.data()[i]));
-  for (const auto& backend : cpus()) {
+  for (const auto& backend : vector_cpus()) {
     backend->set_threads(rng.between(1, 3));
     const auto own = fill(*backend, scene, rng.between(1, 70), rng);
     for (const int threads : thread_counts(rng)) {
@@ -284,7 +284,7 @@ TEST_CASE("attention: a row does not depend on the plan it is in") {
     const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng),
         start(scene.rows, scene.q_width(), scene.q_width(), rng);
     const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
-    for (const auto& backend : cpus()) {
+    for (const auto& backend : vector_cpus()) {
       backend->set_threads(rng.between(1, 3));
       const auto kv = fill(*backend, scene, 50, rng);
       for (const int piece : {1000, 1, 7, 16}) {
@@ -404,7 +404,7 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
       CHECK(stored(backend, *kv, 0, 1) == std::vector<float>(16 * G * D, 0.0f));
     };
     check(reference(), "reference");
-    on_every_cpu(check);
+    on_every_cpu(check, nullptr, vector_cpus());
   }
 }
 
@@ -464,7 +464,7 @@ TEST_CASE("kv_write: fp8 keys, rounded by queries, are far nearer to the scores 
     CHECK(squares[1] < squares[0] / 25);
   };
   check(reference(), "reference");
-  on_every_cpu(check);
+  on_every_cpu(check, nullptr, vector_cpus());
 }
 
 TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and nothing else") {
@@ -488,7 +488,7 @@ TEST_CASE("kv_write: an infinity or a NaN in a value reaches what sees it, and n
     }
   };
   check(reference(), "reference");
-  on_every_cpu(check);
+  on_every_cpu(check, nullptr, vector_cpus());
 }
 
 TEST_CASE("attention: a copied block gives the same result as the one it came from") {
@@ -509,6 +509,6 @@ TEST_CASE("attention: a copied block gives the same result as the one it came fr
       const std::string difference =
           expected.difference(attend(backend, scene, *kv, q, start, {{0, 3, 37, table.data()}}));
       CHECK_MESSAGE(difference.empty(), label, ": ", difference);
-    });
+    }, nullptr, vector_cpus());
   }
 }

@@ -225,11 +225,33 @@ inline Backend& reference() {
   return *backend;
 }
 
-// The CPU backend for each instruction set this machine can run, best first.
-inline const std::vector<std::unique_ptr<Backend>>& cpus() {
-  static const std::vector<std::unique_ptr<Backend>> all = [] {
-    std::vector<std::unique_ptr<Backend>> list;
-    for (const char* const* isa = cpu_isas(); *isa != nullptr; ++isa) list.push_back(make_cpu_backend(*isa));
+// The instruction sets of this machine; without the plain matrix registers, which are slow, where there are real ones.
+inline std::vector<const char*> tested_isas() {
+  std::vector<const char*> isas;
+  const bool has_matrix = std::string(cpu_isas()[0]) == "avx512amx";
+  for (const char* const* isa = cpu_isas(); *isa != nullptr; ++isa)
+    if (deep() || !has_matrix || std::string(*isa) != "plain_tiles") isas.push_back(*isa);
+  return isas;
+}
+
+using Backends = std::vector<std::unique_ptr<Backend>>;
+
+inline const Backends& cpus() {
+  static const Backends all = [] {
+    Backends list;
+    for (const char* const isa : tested_isas()) list.push_back(make_cpu_backend(isa));
+    return list;
+  }();
+  return all;
+}
+
+// Those that differ in more than linear: matrix registers are used for nothing else.
+inline const Backends& vector_cpus() {
+  static const Backends all = [] {
+    Backends list;
+    for (const char* const isa : tested_isas())
+      if (const std::string name = isa; name != "avx512amx" && name != "plain_tiles")
+        list.push_back(make_cpu_backend(isa));
     return list;
   }();
   return all;
@@ -242,8 +264,8 @@ inline std::vector<int> thread_counts(Rng& rng) {
 
 // Calls check(backend, "avx2, 3 threads") for every instruction set and 1 to 3 threads; with `sample` see above.
 template <typename Check>
-void on_every_cpu(Check check, Rng* sample = nullptr) {
-  for (const std::unique_ptr<Backend>& backend : cpus()) {
+void on_every_cpu(Check check, Rng* sample = nullptr, const Backends& backends = cpus()) {
+  for (const std::unique_ptr<Backend>& backend : backends) {
     for (const int threads : sample == nullptr ? std::vector<int>{1, 2, 3} : thread_counts(*sample)) {
       backend->set_threads(threads);
       check(*backend,

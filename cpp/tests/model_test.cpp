@@ -8,6 +8,7 @@
 #include <limits>
 #include <thread>
 
+#include "compare.h"
 #include "engine.h"
 #include "error.h"
 #include "forwarding_backend.h"
@@ -184,10 +185,10 @@ TEST_CASE("the CPU backend's tokens and log-probabilities equal the reference's 
     CAPTURE(traits(dtype).name);
     Engine reference(load(shape, nullptr), options(1, dtype));
     const Drawn expected[] = {solo(reference, 1, 5, 512), solo(reference, 2, 90, 512), solo(reference, 3, 300, 512)};
-    for (const char* const* isa = cpu_isas(); *isa; ++isa) {
-      CAPTURE(*isa);
+    for (const char* const isa : octavo::testing::tested_isas()) {
+      CAPTURE(isa);
       CAPTURE(traits(shape.format).name);
-      Engine engine(load(shape, *isa), options(2, dtype));
+      Engine engine(load(shape, isa), options(2, dtype));
       CHECK(solo(engine, 1, 5, 512) == expected[0]);
       CHECK(solo(engine, 2, 90, 512) == expected[1]);
       CHECK(solo(engine, 3, 300, 512) == expected[2]);
@@ -206,9 +207,9 @@ TEST_CASE("widths that are no multiple of 32 run where the weights concerned are
     CAPTURE(traits(shape.across).name);
     Engine reference(load(narrow_model(shape), nullptr), options(1));
     const Drawn expected[] = {solo(reference, 1, 5, 512), solo(reference, 2, 90, 512)};
-    for (const char* const* isa = cpu_isas(); *isa; ++isa) {
-      CAPTURE(*isa);
-      Engine engine(load(narrow_model(shape), *isa), options(2));
+    for (const char* const isa : octavo::testing::tested_isas()) {
+      CAPTURE(isa);
+      Engine engine(load(narrow_model(shape), isa), options(2));
       CHECK(solo(engine, 1, 5, 512) == expected[0]);
       CHECK(solo(engine, 2, 90, 512) == expected[1]);
       CHECK(solo(engine, 2, 90, 7) == expected[1]);
@@ -554,7 +555,7 @@ std::vector<std::uint8_t> export_blocks(Engine& engine, int sequence) {
 
 TEST_CASE("blocks that one backend exported another goes on with, as if it had computed them") {
   std::vector<std::shared_ptr<Model>> models = {load(plain, nullptr)};
-  for (const char* const* isa = cpu_isas(); *isa; ++isa) models.push_back(load(plain, *isa));
+  for (const char* const isa : octavo::testing::tested_isas()) models.push_back(load(plain, isa));
   for (const KvDtype dtype : kv_dtypes) {
     CAPTURE(traits(dtype).name);
     std::vector<std::uint8_t> first;
