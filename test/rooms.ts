@@ -57,6 +57,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['model', 'cpp/model/'],
       ['cpu', 'cpp/cpu/'],
       ['cpu/isa', 'cpp/cpu/isa/'],
+      ['cpu/isa/simd', 'cpp/cpu/isa/simd/'],
       ['cpu/linear', 'cpp/cpu/linear/'],
       ['cpu/attention', 'cpp/cpu/attention/'],
       ['cpu/kernels.h', 'cpp/cpu/isa/kernels.h'],

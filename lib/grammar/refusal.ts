@@ -11,8 +11,8 @@ export function unsupported(keyword: string, path: string, reason: string): Octa
   })
 }
 
-/** Units of work of one compilation: about a tenth of a microsecond each. */
-const mostWork = 600_000
+/** Units of work of one compilation: a tenth to a third of a microsecond each. */
+const mostWork = 250_000
 
 /** Work that is left, and what is being worked on: named when none is left. */
 export class Budget {

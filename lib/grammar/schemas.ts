@@ -84,7 +84,8 @@ export class Schemas {
   #scan(value: Json, path: string, base: string, depth: number): void {
     if (value === null || typeof value !== 'object') return
     if (depth > deepest) throw unsupported('schema', '', `it nests deeper than ${deepest}`)
-    this.#budget.spend(2)
+    const keys = Object.keys(value)
+    this.#budget.spend(2 + 4 * keys.length)
     if (Array.isArray(value)) {
       value.forEach((item, i) => {
         this.#scan(item, `${path}/${i}`, base, depth + 1)
@@ -102,8 +103,8 @@ export class Schemas {
       if (typeof anchor === 'string') this.#anchors.set(`${here}#${anchor}`, { schema: value, path })
     if (typeof $dynamicAnchor === 'string')
       this.#dynamic.set($dynamicAnchor, (this.#dynamic.get($dynamicAnchor) ?? 0) + 1)
-    for (const [key, item] of Object.entries(value))
-      if (!data.has(key)) this.#scan(item, `${path}/${escapePointer(key)}`, here, depth + 1)
+    for (const key of keys)
+      if (!data.has(key)) this.#scan(value[key]!, `${path}/${escapePointer(key)}`, here, depth + 1)
   }
 
   #address(reference: string, base: string, path: string): string {

@@ -29,16 +29,16 @@
 #endif
 
 #if defined(OCTAVO_ISA_AVX512VNNI)
-#include "cpu/isa/simd_avx512vnni.h"
+#include "cpu/isa/simd/simd_avx512vnni.h"
 #elif defined(OCTAVO_ISA_AVX2) || defined(OCTAVO_ISA_AVXVNNI)
-#include "cpu/isa/simd_avx2.h"
+#include "cpu/isa/simd/simd_avx2.h"
 #elif defined(OCTAVO_ISA_NEON)
-#include "cpu/isa/simd_neon.h"
+#include "cpu/isa/simd/simd_neon.h"
 #elif defined(OCTAVO_ISA_NEON_I8MM)
-#include "cpu/isa/simd_neon.h"
-#include "cpu/isa/simd_neon_i8mm.h"
+#include "cpu/isa/simd/simd_neon.h"
+#include "cpu/isa/simd/simd_neon_i8mm.h"
 #else
-#include "cpu/isa/simd_baseline.h"
+#include "cpu/isa/simd/simd_baseline.h"
 #endif
 
 namespace {

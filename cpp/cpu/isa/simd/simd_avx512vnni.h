@@ -1,4 +1,4 @@
-// cpp/cpu/isa/simd.h on AVX-512 with VNNI: 16 lanes are one register.
+// cpp/cpu/isa/simd/simd.h on AVX-512 with VNNI: 16 lanes are one register.
 #pragma once
 // GCC's own header builds its "undefined" values in a way that its own warning objects to.
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -140,7 +140,7 @@ SIMD_FN Codes codes_high(Codes c) { return _mm512_and_si512(_mm512_srli_epi16(c,
 SIMD_FN i32x16 dot_step(i32x16 acc, Codes w, Quad x) { return _mm512_dpbusd_epi32(acc, w, x); }
 constexpr int byte_offset = 128;
 SIMD_FN Codes bytes_prepare(Codes c) { return c; }
-#include "cpu/isa/dots_wide.h"
+#include "cpu/isa/simd/dots_wide.h"
 
 // codes | (bits moved up by `shift` & mask): the mask keeps what comes from a neighbouring byte out.
 template <int shift, int mask>

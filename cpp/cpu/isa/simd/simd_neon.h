@@ -1,4 +1,4 @@
-// cpp/cpu/isa/simd.h on arm64 with dot product and fp16 (armv8.2): 16 lanes are four registers.
+// cpp/cpu/isa/simd/simd.h on arm64 with dot product and fp16 (armv8.2): 16 lanes are four registers.
 #pragma once
 #include <arm_neon.h>
 
@@ -238,7 +238,7 @@ SIMD_FN Codes bytes_prepare(Codes x) {
   const int8x16_t flip = vdupq_n_s8(-128);
   return {veorq_s8(x.a, flip), veorq_s8(x.b, flip), veorq_s8(x.c, flip), veorq_s8(x.d, flip)};
 }
-#include "cpu/isa/dots_wide.h"
+#include "cpu/isa/simd/dots_wide.h"
 
 // codes | (bits moved up by `shift` & mask)
 template <int shift, int mask>

@@ -4,7 +4,7 @@
 // c). K is 32 or 16.
 // The instructions are written out, so that the compiler needs to know nothing of them.
 #pragma once
-#include "cpu/isa/simd.h"
+#include "cpu/isa/simd/simd.h"
 
 namespace {
 

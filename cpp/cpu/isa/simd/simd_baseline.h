@@ -1,4 +1,4 @@
-// cpp/cpu/isa/simd.h in plain C++: 16 lanes are an array. Correct everywhere (fma through the C library where the machine
+// cpp/cpu/isa/simd/simd.h in plain C++: 16 lanes are an array. Correct everywhere (fma through the C library where the machine
 // has none), with no speed goal.
 #pragma once
 

@@ -1,4 +1,4 @@
-// cpp/cpu/isa/simd.h on AVX2 with FMA and F16C: 16 lanes are two registers. The integer dots are those of the set.
+// cpp/cpu/isa/simd/simd.h on AVX2 with FMA and F16C: 16 lanes are two registers. The integer dots are those of the set.
 #pragma once
 #include <immintrin.h>
 
@@ -209,9 +209,9 @@ SIMD_FN Codes codes_high(Codes c) {
 }
 
 #if defined(OCTAVO_ISA_AVXVNNI)
-#include "cpu/isa/dots_avxvnni.h"
+#include "cpu/isa/simd/dots_avxvnni.h"
 #else
-#include "cpu/isa/dots_avx2.h"
+#include "cpu/isa/simd/dots_avx2.h"
 #endif
 
 // codes | (bits moved up by `shift` & mask): the mask keeps what comes from a neighbouring byte out.

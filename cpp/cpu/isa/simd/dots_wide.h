@@ -1,4 +1,4 @@
-// Integer dots of cpp/cpu/isa/simd.h where one instruction adds four products of bytes to a 32-bit sum: all of them are
+// Integer dots of cpp/cpu/isa/simd/simd.h where one instruction adds four products of bytes to a 32-bit sum: all of them are
 // dot_step, which the set that includes this defines before, with bytes_prepare.
 
 using SmallDot = i32x16;

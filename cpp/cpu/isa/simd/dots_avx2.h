@@ -1,4 +1,4 @@
-// Integer dots of cpp/cpu/isa/simd.h on AVX2: products of two bytes in 16 bits (vpmaddubsw). Included by simd_avx2.h.
+// Integer dots of cpp/cpu/isa/simd/simd.h on AVX2: products of two bytes in 16 bits (vpmaddubsw). Included by simd_avx2.h.
 
 // A whole group fits 16 bits: 8 steps x 2 products x 15 x 127 = 30480.
 struct SmallDot {

@@ -1,6 +1,6 @@
 // The matrix registers of tiles_amx.h in plain C++, over the plain vectors: what tests run where there is no AMX.
 #pragma once
-#include "cpu/isa/simd.h"
+#include "cpu/isa/simd/simd.h"
 
 namespace {
 
