@@ -67,8 +67,10 @@ describe.each(kindsOfSpeculation)('guesses of %s', (_name, speculation, memory) 
     const results = await ask(engine, batch)
     expect(results.map(answer)).toEqual(plain)
     const { proposed, accepted, stepsSaved } = engine.stats().drafts
-    expect(proposed).toBeGreaterThan(50)
-    expect(accepted).toBeGreaterThan(0)
+    // Where only as many are made as pay, their number is the machine's: it may be few.
+    const isFixed = typeof speculation === 'object' && speculation.drafts !== undefined
+    expect(proposed).toBeGreaterThan(isFixed ? 50 : 0)
+    if (isFixed) expect(accepted).toBeGreaterThan(0)
     expect(accepted).toBeLessThanOrEqual(proposed)
     expect(stepsSaved).toBeLessThanOrEqual(accepted)
     const each = results.map(({ timings }) => timings.speculation ?? { proposed: 0, accepted: 0, stepsSaved: 0 })
