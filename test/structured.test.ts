@@ -38,6 +38,15 @@ const animalSchema = {
   additionalProperties: false,
 }
 
+const changedByZod = z.object({
+  age: z
+    .int()
+    .min(1)
+    .max(9)
+    .transform((n) => -n),
+  kind: z.literal('x').default('x'),
+})
+
 describe('an answer with a form', () => {
   it('of a zod type comes as a value of it', async () => {
     for (let seed = 0; seed < 10; seed++) {
@@ -57,15 +66,7 @@ describe('an answer with a form', () => {
   })
 
   it('goes through zod: defaults and transforms', async () => {
-    const schema = z.object({
-      age: z
-        .int()
-        .min(1)
-        .max(9)
-        .transform((n) => -n),
-      kind: z.literal('x').default('x'),
-    })
-    const { object } = await engine.generate({ prompt: 'The fox', schema, seed: 1 }).result
+    const { object } = await engine.generate({ prompt: 'The fox', schema: changedByZod, seed: 1 }).result
     expect(object!.age).toBeLessThan(0)
     expect(object!.kind).toBe('x')
   })
@@ -182,15 +183,7 @@ describe('an answer with a form', () => {
   })
 
   it('streams it to those who read late, and before zod changes it', async () => {
-    const schema = z.object({
-      age: z
-        .int()
-        .min(1)
-        .max(9)
-        .transform((n) => -n),
-      kind: z.literal('x').default('x'),
-    })
-    const generation = engine.generate({ prompt: 'The fox', schema, seed: 1 })
+    const generation = engine.generate({ prompt: 'The fox', schema: changedByZod, seed: 1 })
     const { object } = await generation.result
     const parts = await collect(generation)
     const last = parts.at(-1)!.partial as { age: number }

@@ -1,5 +1,7 @@
 /** What the page asks of the service: the same routes that everybody has, and the counts behind its live view. */
 
+import type { Recent } from '../server/service/recent.ts'
+
 export interface Settings {
   temperature: string
   top_p: string
@@ -33,22 +35,6 @@ export interface ModelCounts {
   cachedTokens: number
   generatedTokens: number
   preemptions: number
-}
-
-export interface Recent {
-  id: string
-  model: string
-  tenant: string
-  /** Milliseconds since the epoch. */
-  endedMs: number
-  queueMs: number
-  prefillMs: number
-  totalMs: number
-  interTokenMs: number
-  promptTokens: number
-  cachedTokens: number
-  completionTokens: number
-  finishReason: string
 }
 
 export interface Counts {

@@ -1,6 +1,7 @@
 /** The live view: what runs and waits, how fast tokens come, who uses what, and the last requests as a waterfall. */
 import { useEffect, useState } from 'preact/hooks'
-import { type Counts, counts, type ModelCounts, type Recent } from './api.ts'
+import type { Recent } from '../server/service/recent.ts'
+import { type Counts, counts, type ModelCounts } from './api.ts'
 import { Chart } from './chart.tsx'
 
 const everyMs = 1000

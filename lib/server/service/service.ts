@@ -10,6 +10,7 @@ import { Keys } from './keys.ts'
 import { Metrics } from './metrics.ts'
 import { Models } from './models.ts'
 import type { CheckedService } from './options.ts'
+import type { Recent } from './recent.ts'
 import { type Tenant, Tenants } from './tenants.ts'
 import { Tracing } from './tracing.ts'
 
@@ -19,22 +20,6 @@ export interface About {
   outcome: Outcome
 }
 
-/** A request that was answered, in numbers, for the live view. */
-export interface Recent {
-  id: string
-  model: string
-  tenant: string
-  /** Since the epoch. */
-  endedMs: number
-  queueMs: number
-  prefillMs: number
-  totalMs: number
-  interTokenMs: number
-  promptTokens: number
-  cachedTokens: number
-  completionTokens: number
-  finishReason: string
-}
 /** Requests that are remembered. */
 const mostRecent = 200
 
