@@ -269,6 +269,8 @@ DEVICE void attention(const AttentionParams& p) {
                   q, weights, o, seen, sums, merges, chunk_ml, blocks};
   begin<Kind>(w);
   for (int chunk = item.chunk; chunk < item.end; ++chunk) {
+    // Between the sinks and a window.
+    if (chunk * kv_chunk >= p.sinks && (chunk + 1) * kv_chunk <= w.low) continue;
     find_blocks<Kind>(w, chunk);
     __syncthreads();
     scores<Kind>(w, chunk);
