@@ -1,0 +1,81 @@
+#!/usr/bin/env node
+/**
+ * Builds and runs the tests of the CUDA half, which need no GPU: the gate of `npm run test:cuda`. Kernels run on the emulator
+ * (cuda/emulator) and must equal the reference (cpp/cpu/reference) bit for bit.
+ *
+ *   node scripts/test-cuda.mjs            every part
+ *   --only shim[,driver]                  these parts
+ *   --deep                                more cases, seeds and schedules
+ *   -- ...                                the rest goes to each test binary (`-- -tc='linear*'`)
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const folder = join(root, 'build/cuda-tests')
+
+/** Parts: what each builds and runs. A part whose folder is not there is none. */
+const parts = [{ name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] }]
+
+function fail(message) {
+  console.error(`test-cuda: ${message}`)
+  process.exit(1)
+}
+
+function readOptions() {
+  const split = process.argv.indexOf('--')
+  const args = process.argv.slice(2, split < 0 ? undefined : split)
+  const rest = split < 0 ? [] : process.argv.slice(split + 1)
+  try {
+    const options = { only: { type: 'string' }, deep: { type: 'boolean', default: false } }
+    const { values } = parseArgs({ args, options })
+    const names = values.only?.split(',') ?? parts.map(({ name }) => name)
+    for (const name of names)
+      if (!parts.some((part) => part.name === name))
+        fail(`--only: expected some of ${parts.map((part) => part.name).join(', ')}, got ${name}`)
+    return { deep: values.deep, wanted: parts.filter(({ name }) => names.includes(name)), rest }
+  } catch (error) {
+    return fail(error.message)
+  }
+}
+
+/** The exit status; of a command that a signal ended, 1. */
+function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
+  if (error !== undefined) fail(`cannot run ${command}: ${error.message}`)
+  return status ?? 1
+}
+
+function build(targets) {
+  mkdirSync(folder, { recursive: true })
+  const configure = [
+    '-S',
+    root,
+    '-B',
+    folder,
+    '-DOCTAVO_CUDA_TESTS=ON',
+    '-DOCTAVO_CUDA=OFF',
+    '-DCMAKE_BUILD_TYPE=Release',
+  ]
+  // A build folder keeps the generator it was made with.
+  const ninja = spawnSync('ninja', ['--version'], { stdio: 'ignore' }).status === 0
+  if (!existsSync(join(folder, 'CMakeCache.txt'))) configure.push('-G', ninja ? 'Ninja' : 'Unix Makefiles')
+  if (run('cmake', configure, { stdio: ['ignore', 'ignore', 'inherit'] }) !== 0) fail('cmake could not configure')
+  const jobs = String(availableParallelism())
+  if (run('cmake', ['--build', folder, '--target', ...targets, '-j', jobs]) !== 0) fail('the build failed')
+}
+
+const { deep, wanted, rest } = readOptions()
+const start = performance.now()
+build(wanted.flatMap(({ targets }) => targets))
+const env = { ...process.env, ...(deep ? { OCTAVO_DEEP: '1' } : {}) }
+let status = 0
+for (const { name, targets } of wanted)
+  for (const target of targets) status = run(join(folder, 'cuda/tests', name, target), rest, { env }) || status
+const seconds = ((performance.now() - start) / 1000).toFixed(1)
+console.log(`test-cuda: ${status === 0 ? 'passed' : 'failed'} in ${seconds} s`)
+process.exit(status)
