@@ -19,7 +19,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, 'build/cuda-tests')
 
 /** Parts: what each builds and runs. A part whose folder is not there is none. */
-const parts = [{ name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] }]
+const parts = [
+  { name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] },
+  { name: 'driver', targets: ['octavo_driver_tests'] },
+]
 
 function fail(message) {
   console.error(`test-cuda: ${message}`)

@@ -49,23 +49,22 @@ R resize(A a) {
       one<resize<R, i64>>("cvt." name ".s64")
 
 // Values beyond a type become its last; no number becomes 0.
+template <class A, Rounding rounding>
+A whole_number(A a) {
+  switch (rounding) {
+    case Rounding::nearest: return canonical(std::nearbyint(a));
+    case Rounding::zero: return canonical(std::trunc(a));
+    case Rounding::down: return canonical(std::floor(a));
+    default: return canonical(std::ceil(a));
+  }
+}
 template <class R, class A, Rounding rounding>
 R whole(A a) {
   if (a != a) return 0;
-  const double x = round_to(a, 0, 0, rounding);  // unlike std::nearbyint, whatever the mode of this thread
+  const double x = whole_number<double, rounding>(a);
   if (x <= static_cast<double>(std::numeric_limits<R>::min())) return std::numeric_limits<R>::min();
   if (x >= static_cast<double>(std::numeric_limits<R>::max())) return std::numeric_limits<R>::max();
   return static_cast<R>(x);
-}
-template <class A, Rounding rounding>
-A whole_number(A a) {
-  if (!(std::fabs(a) < A(1) / std::numeric_limits<A>::epsilon())) return canonical(a);
-  switch (rounding) {
-    case Rounding::nearest: return std::nearbyint(a);
-    case Rounding::zero: return std::trunc(a);
-    case Rounding::down: return std::floor(a);
-    default: return std::ceil(a);
-  }
 }
 #define OCTAVO_ROUNDED(R, name, A, from)                                    \
   one<whole<R, A, Rounding::nearest>>("cvt.rni." name "." from),            \

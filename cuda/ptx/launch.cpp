@@ -172,6 +172,7 @@ class BlockRun {
     switch (i.flow) {
       case Flow::branch: return branch(w, g, i, lanes);
       case Flow::exit: {
+        if (lanes == 0) break;
         w.live &= ~lanes;
         group.lanes &= ~lanes;
         ++group.pc;
@@ -180,7 +181,9 @@ class BlockRun {
         for (Group& other : w.groups) other.parked = false;  // fewer to wait for
         return true;
       }
-      case Flow::trap: fail(Fault::launch, i, w, std::countr_zero(lanes), "trap");
+      case Flow::trap:
+        if (lanes == 0) break;
+        fail(Fault::launch, i, w, std::countr_zero(lanes), "trap");
       case Flow::members: return members(w, group, i, lanes);
       default: break;
     }

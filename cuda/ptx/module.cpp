@@ -116,7 +116,8 @@ class ModuleReader {
           throw PtxError(Fault::unsupported, t.line, "an initial value that is no number");
         }
         std::uint64_t bits = t.value;
-        if (negative) bits = t.kind == Token::integer ? 0 - bits : bits ^ (std::uint64_t(1) << 63);
+        if (t.kind == Token::f64 && d.element == 4) bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
+        if (negative) bits = t.kind == Token::integer ? 0 - bits : bits ^ (std::uint64_t(1) << (8 * d.element - 1));
         std::memcpy(to + k * d.element, &bits, d.element);
         if (!list || !in_.skip(',')) break;
       }
