@@ -2,7 +2,7 @@
 // before it (docs/numerics.md, "attention").
 #pragma once
 #include "kernels/device.cuh"
-#include "kernels/exact.cuh"
+#include "kernels/exp.cuh"
 #include "kernels/kv_layout.h"
 #include "kernels/params_kv.h"
 
@@ -30,10 +30,7 @@ DEVICE TileRow tile_row(const AttentionTile& tile, int r, int kv_head, int group
 
 // cap * tanh(t / cap) by e^x - 1, which is not rounded to nothing near 0.
 DEVICE float softcap_spec(float t, float cap) {
-  float x = __fmul_rn(t, __fdiv_rn(2.0f, cap));
-  x = x < -30.0f ? -30.0f : x;  // a NaN stays
-  x = x > 30.0f ? 30.0f : x;
-  const ExpParts parts = exp_parts(x);
+  const ExpParts parts = exp_parts(clamped(__fmul_rn(t, __fdiv_rn(2.0f, cap)), -30.0f, 30.0f));
   const float e = __fmaf_rn(parts.power, __fmaf_rn(parts.p, __fmul_rn(parts.f, parts.f), parts.f), __fsub_rn(parts.power, 1.0f));
   return __fmul_rn(cap, __fdiv_rn(e, __fadd_rn(e, 2.0f)));
 }

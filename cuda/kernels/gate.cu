@@ -1,7 +1,7 @@
 // out = silu(gate) * up (docs/numerics.md, "gate"): four numbers a thread, by 16 bytes where rows allow it. Bound by
 // memory. octavo_gather copies rows in the same manner.
 #include "kernels/device.cuh"
-#include "kernels/exact.cuh"
+#include "kernels/exp.cuh"
 #include "kernels/params_ops.h"
 
 namespace octavo::gpu {
