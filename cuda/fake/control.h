@@ -1,0 +1,29 @@
+// How tests steer the driver of our own: symbols that libcuda.so.1 has besides NVIDIA's, and the environment.
+//
+// OCTAVO_FAKE_CUDA, and octavo_fake_configure, take settings with blanks between:
+//   devices=1 capability=9.0 memory=85899345920 name=Fake_H100 multiprocessors=8 driver=13000
+//   fail=K:E      call K from now on (1 is the next one) fails with error E; a call that gives something back gives it back
+//   lost=K        from call K on everything fails with CUDA_ERROR_LAUNCH_FAILED, as when a card has fallen off its bus
+//   rules=abort   a rule of the API that is broken ends the process, with a message (default); record: it is kept and counted
+//   order=N       warps take turns in an order drawn from N; 0: ascending
+// A call that breaks a rule still returns the error that the real driver would, where it would return one.
+#pragma once
+#include <cstdint>
+
+extern "C" {
+
+typedef struct octavo_fake_report {
+  std::uint64_t calls;         // counted ones since the beginning or the last reset
+  std::uint64_t live_objects;  // contexts, modules, streams, events, graphs that have not been given back
+  std::uint64_t live_device, live_host;  // allocations
+  std::uint64_t device_bytes;
+  std::uint64_t broken_rules;
+  std::uint64_t launches, instructions, inexact_sums;
+  char message[512];  // the last broken rule or failed kernel
+} octavo_fake_report;
+
+void octavo_fake_configure(const char* settings);
+void octavo_fake_read(octavo_fake_report* out);
+// Forgets errors, counts and settings for failures; what is alive stays.
+void octavo_fake_reset(void);
+}

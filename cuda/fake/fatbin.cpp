@@ -1,0 +1,85 @@
+// The container: 16 bytes (magic, version, bytes of this header, bytes of all images), then images: kind (1: PTX, 2: ELF),
+// version, header bytes (u32), bytes that follow (u64), compressed bytes (u32) at 16, architecture (u32) at 28, flags (u64) at
+// 40, bytes when expanded (u64) at 56. Read off files that nvcc 13.0 made; the format is not documented.
+#include "fatbin.h"
+
+#include <cstring>
+
+namespace octavo::fake {
+
+namespace {
+
+constexpr std::uint64_t flag_lz4 = 0x2000, flag_zstd = 0x8000;
+
+template <class T>
+T at(const std::uint8_t* from, std::size_t offset) {
+  T value;
+  std::memcpy(&value, from + offset, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+bool lz4_expand(const std::uint8_t* from, std::size_t bytes, std::string& out, std::size_t out_bytes) {
+  const std::uint8_t* const end = from + bytes;
+  out.clear();
+  out.reserve(out_bytes);
+  const auto more = [&](std::size_t& length) {
+    for (std::uint8_t next = 255; next == 255;) {
+      if (from == end) return false;
+      next = *from++;
+      length += next;
+    }
+    return true;
+  };
+  while (from < end) {
+    const std::uint8_t token = *from++;
+    std::size_t literals = token >> 4;
+    if (literals == 15 && !more(literals)) return false;
+    if (literals > static_cast<std::size_t>(end - from) || out.size() + literals > out_bytes) return false;
+    out.append(reinterpret_cast<const char*>(from), literals);
+    from += literals;
+    if (from == end) break;  // the last sequence has no match
+    if (end - from < 2) return false;
+    const std::size_t distance = from[0] | static_cast<std::size_t>(from[1]) << 8;
+    from += 2;
+    std::size_t length = token & 15;
+    if (length == 15 && !more(length)) return false;
+    length += 4;
+    if (distance == 0 || distance > out.size() || out.size() + length > out_bytes) return false;
+    for (std::size_t k = 0; k < length; ++k) out.push_back(out[out.size() - distance]);
+  }
+  return out.size() == out_bytes;
+}
+
+std::string ptx_of_fatbin(const void* image, int capability, std::string* why) {
+  const auto* begin = static_cast<const std::uint8_t*>(image);
+  const std::uint8_t* from = begin + at<std::uint16_t>(begin, 6);
+  const std::uint8_t* const end = from + at<std::uint64_t>(begin, 8);
+  std::string best;
+  int best_architecture = 0;
+  *why = "the image holds no PTX";
+  while (from < end) {
+    const auto kind = at<std::uint16_t>(from, 0);
+    const auto header = at<std::uint32_t>(from, 4);
+    const auto bytes = at<std::uint64_t>(from, 8);
+    const int architecture = static_cast<int>(at<std::uint32_t>(from, 28));
+    const auto flags = at<std::uint64_t>(from, 40);
+    if (kind == 1 && architecture > capability) *why = "the image's PTX is for " + std::to_string(architecture);
+    if (kind == 1 && architecture <= capability && architecture > best_architecture) {
+      std::string text;
+      if (flags & flag_lz4) {
+        if (!lz4_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56))) *why = "the image's PTX is damaged";
+      } else if (flags & flag_zstd) {
+        *why = "the image's PTX is compressed with zstd: build it with --compress-mode=speed";
+      } else {
+        text.assign(reinterpret_cast<const char*>(from + header), bytes);
+      }
+      if (!text.empty()) best = std::move(text), best_architecture = architecture;
+    }
+    from += header + bytes;
+  }
+  return best;
+}
+
+}  // namespace octavo::fake

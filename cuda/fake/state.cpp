@@ -1,0 +1,178 @@
+// See state.h and control.h.
+#include "state.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+
+namespace octavo::fake {
+
+namespace {
+// Errors after which a context is good for nothing.
+bool stays(CUresult error) {
+  return error == CUDA_ERROR_ECC_UNCORRECTABLE || error == CUDA_ERROR_ILLEGAL_ADDRESS || error == CUDA_ERROR_LAUNCH_FAILED;
+}
+}  // namespace
+
+State& state() {
+  static State* const all = new State;  // outlives whatever the process ends with
+  return *all;
+}
+CUcontext& current() {
+  static thread_local CUcontext context = nullptr;
+  return context;
+}
+
+State::State() {
+  devices.push_back(std::make_unique<Device>());
+  if (const char* settings = std::getenv("OCTAVO_FAKE_CUDA")) configure(settings);
+}
+
+void State::configure(const std::string& settings) {
+  std::istringstream words(settings);
+  for (std::string word; words >> word;) {
+    const std::size_t equals = word.find('=');
+    const std::string key = word.substr(0, equals), value = equals == std::string::npos ? "" : word.substr(equals + 1);
+    const auto number = [&] { return std::strtoull(value.c_str(), nullptr, 0); };
+    if (key == "devices") {
+      while (devices.size() < number()) {
+        auto next = std::make_unique<Device>();
+        next->context.device = static_cast<int>(devices.size());
+        devices.push_back(std::move(next));
+      }
+      devices.resize(number());
+    } else if (key == "driver") {
+      driver_version = static_cast<int>(number());
+    } else if (key == "fail") {
+      fail_at = report.calls + number();
+      fail_with = std::atoi(value.c_str() + value.find(':') + 1);
+    } else if (key == "lost") {
+      lost_at = report.calls + number();
+    } else if (key == "rules") {
+      abort_on_rules = value != "record";
+    } else if (key == "order") {
+      seed = number();
+    } else {
+      for (auto& device : devices) {
+        if (key == "memory") device->memory_bytes = number();
+        else if (key == "name") device->name = value;
+        else if (key == "multiprocessors") device->multiprocessors = static_cast<int>(number());
+        else if (key == "capability") device->major = value[0] - '0', device->minor = value[2] - '0';
+        else std::fprintf(stderr, "fake CUDA: no setting %s\n", key.c_str());
+      }
+    }
+  }
+}
+
+CUresult State::broken(CUresult error, const std::string& rule) {
+  ++report.broken_rules;
+  std::snprintf(report.message, sizeof report.message, "%s", rule.c_str());
+  if (abort_on_rules) {
+    std::fprintf(stderr, "fake CUDA: a rule of the API is broken: %s\n", rule.c_str());
+    std::abort();
+  }
+  return error;
+}
+
+CUresult State::drain(CUstream stream, CUevent event, std::uint64_t record) {
+  while (!stream->queue.empty()) {
+    const Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    if (sticky) return sticky;
+    if (work.act) {
+      if (const CUresult error = work.act()) {
+        if (stays(error)) sticky = error;
+        return error;
+      }
+    }
+    if (work.records) {
+      if (events.count(work.records)) work.records->reached = std::max(work.records->reached, work.record);
+      if (work.records == event && work.record >= record) break;
+    }
+  }
+  return sticky;
+}
+CUresult State::drain_all(int device) {
+  for (const CUstream stream : streams) {
+    if (stream->device != device) continue;
+    if (const CUresult error = drain(stream)) return error;
+  }
+  return CUDA_SUCCESS;
+}
+
+bool State::is_pinned(const void* address, std::size_t bytes) const {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  auto block = host.upper_bound(at);
+  if (block == host.begin()) return false;
+  --block;
+  const std::size_t offset = at - block->first;
+  return offset <= block->second.bytes && bytes <= block->second.bytes - offset;
+}
+
+Device* State::of_address(CUdeviceptr address) {
+  for (auto& device : devices) {
+    if (device->memory.find(address, 0)) return device.get();
+  }
+  return nullptr;
+}
+
+Call::Call(const char* name, Kind kind, bool needs_context) : name_(name) {
+  State& s = state();
+  s.lock.lock();
+  const std::uint64_t k = ++s.report.calls;
+  if (s.fail_at == k) {
+    error_ = s.fail_with;
+    if (stays(error_)) s.sticky = error_;
+  }
+  if (s.lost_at && k >= s.lost_at) s.sticky = CUDA_ERROR_LAUNCH_FAILED;
+  if (!error_) error_ = s.sticky;
+  if (kind == plain && error_) return;
+  if (!s.initialised && needs_context) error_ = CUDA_ERROR_NOT_INITIALIZED;
+  else if (needs_context && !current()) error_ = broken("no context is current in this thread", CUDA_ERROR_INVALID_CONTEXT);
+  else if (needs_context && s.devices[static_cast<std::size_t>(current()->device)]->retained == 0) error_ = broken("the context has been released", CUDA_ERROR_INVALID_CONTEXT);
+}
+
+CUresult Call::enqueue(CUstream stream, Work work) const {
+  State& s = state();
+  if (!stream) return broken("the default stream, which waits for every other");
+  if (!s.streams.count(stream)) return broken("this is no stream, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (stream->device != current()->device) return broken("the stream belongs to another device's context", CUDA_ERROR_INVALID_HANDLE);
+  if (stream->capture) stream->capture->push_back(std::move(work));
+  else stream->queue.push_back(std::move(work));
+  return CUDA_SUCCESS;
+}
+
+bool Call::illegal_in_capture(CUresult* out) const {
+  if (!state().capturing) return false;
+  *out = broken("not allowed while a stream captures", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  return true;
+}
+
+}  // namespace octavo::fake
+
+using octavo::fake::state;
+
+extern "C" __attribute__((visibility("default"))) void octavo_fake_configure(const char* settings) {
+  const std::lock_guard lock(state().lock);
+  state().configure(settings);
+}
+extern "C" __attribute__((visibility("default"))) void octavo_fake_read(octavo_fake_report* out) {
+  auto& s = state();
+  const std::lock_guard lock(s.lock);
+  *out = s.report;
+  out->live_objects = s.modules.size() + s.streams.size() + s.events.size() + s.graphs.size() + s.executables.size();
+  for (const auto& device : s.devices) {
+    out->live_objects += static_cast<std::uint64_t>(device->retained);
+    out->live_device += device->allocations.size();
+    out->device_bytes += device->memory.bytes();
+  }
+  out->live_host = s.host.size();
+}
+extern "C" __attribute__((visibility("default"))) void octavo_fake_reset(void) {
+  auto& s = state();
+  const std::lock_guard lock(s.lock);
+  s.report = {};
+  s.sticky = CUDA_SUCCESS;
+  s.fail_at = s.lost_at = 0;
+}
