@@ -11,6 +11,13 @@
 //   B: register r of step s, half i: byte 2 r + i of register s
 #pragma once
 
+// Constants and small functions that host and device both use.
+#ifdef __CUDACC__
+#define HOST_AND_DEVICE __host__ __device__
+#else
+#define HOST_AND_DEVICE
+#endif
+
 namespace octavo::gpu {
 
 constexpr int group_size = 32;   // elements with one scale
@@ -20,17 +27,17 @@ constexpr int token_tile = 8;    // columns of B
 struct FragmentPlace {
   int lane, reg, byte;
 };
-constexpr FragmentPlace weight_place(int row, int element) {
+HOST_AND_DEVICE constexpr FragmentPlace weight_place(int row, int element) {
   return {row % 8 * 4 + element % 16 / 4, row / 8 + 2 * (element / 16), element % 4};
 }
-constexpr FragmentPlace token_place(int token, int element) {
+HOST_AND_DEVICE constexpr FragmentPlace token_place(int token, int element) {
   return {token * 4 + element % 16 / 4, element / 16, element % 4};
 }
 
 // Tiles of tokens that m tokens are kept in: one, or an even number.
-constexpr int token_tiles(int m) { return m <= token_tile ? 1 : (m + 2 * token_tile - 1) / (2 * token_tile) * 2; }
+HOST_AND_DEVICE constexpr int token_tiles(int m) { return m <= token_tile ? 1 : (m + 2 * token_tile - 1) / (2 * token_tile) * 2; }
 
 // Groups are kept in whole quads; what is added has no weight and is never summed.
-constexpr int padded_groups(int groups) { return (groups + 3) / 4 * 4; }
+HOST_AND_DEVICE constexpr int padded_groups(int groups) { return (groups + 3) / 4 * 4; }
 
 }  // namespace octavo::gpu

@@ -211,9 +211,9 @@ DEVICE void linear_decode(const LinearParams& p) {
 
 // The two kernels of a packing: for up to 8 tokens, and for 16 at a time.
 #define OCTAVO_LINEAR_DECODE(name)                                                \
-  OCTAVO_KERNEL(octavo_linear_decode_##name##_8, LinearParams, 256) {              \
+  OCTAVO_KERNEL(octavo_linear_decode_##name##_8, LinearParams, 256, 1) {              \
     octavo::gpu::linear_decode<octavo::gpu::Packing::name, 1>(p);                  \
   }                                                                                \
-  OCTAVO_KERNEL(octavo_linear_decode_##name##_16, LinearParams, 256) {             \
+  OCTAVO_KERNEL(octavo_linear_decode_##name##_16, LinearParams, 256, 1) {             \
     octavo::gpu::linear_decode<octavo::gpu::Packing::name, 2>(p);                  \
   }

@@ -69,11 +69,11 @@ constexpr PackingTraits packing = packing_table[static_cast<int>(P)];
 
 constexpr int header_groups = 8;  // groups that share a header
 
-constexpr int scale_bytes(Scales s) {  // of a group
+HOST_AND_DEVICE constexpr int scale_bytes(Scales s) {  // of a group
   return s == Scales::i8 ? row_block : s == Scales::f16_minimum || s == Scales::f16_halves ? 4 * row_block : 2 * row_block;
 }
-constexpr int pair_bytes(const PackingTraits& p) { return row_block * 2 * group_size * (p.code_bits + p.plane_bits) / 8; }
-constexpr int header_bytes(const PackingTraits& p) { return p.header_fields * 2 * row_block; }
+HOST_AND_DEVICE constexpr int pair_bytes(const PackingTraits& p) { return row_block * 2 * group_size * (p.code_bits + p.plane_bits) / 8; }
+HOST_AND_DEVICE constexpr int header_bytes(const PackingTraits& p) { return p.header_fields * 2 * row_block; }
 
 // The parts of a weight of n rows and k columns, one behind the other.
 struct WeightParts {
@@ -93,7 +93,7 @@ constexpr WeightParts weight_parts(const PackingTraits& p, long long n, long lon
 
 // ---- float formats: [32 rows][16 bytes of a row][row][...], so that 32 lanes of 32 rows read 512 bytes at once -------------
 constexpr int float_row_block = 32;
-constexpr int float_chunk(int value_bytes) { return 16 / value_bytes; }  // elements in 16 bytes
+HOST_AND_DEVICE constexpr int float_chunk(int value_bytes) { return 16 / value_bytes; }  // elements in 16 bytes
 constexpr std::size_t float_weight_bytes(int value_bytes, long long n, long long k) {
   const long long chunks = (k + float_chunk(value_bytes) - 1) / float_chunk(value_bytes);
   return static_cast<std::size_t>((n + float_row_block - 1) / float_row_block * float_row_block * chunks * 16);
