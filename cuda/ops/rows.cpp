@@ -1,0 +1,78 @@
+#include "ops/rows.h"
+
+#include "ops/grid.h"
+
+namespace octavo::cuda {
+
+namespace {
+
+// As the kernels' own.
+constexpr int norm_threads = 256, rope_threads = 128, row_threads = 256, embed_threads = 256;
+constexpr int lanes = 16, numbers_a_thread = 4;
+// Half a warp walks heads; from here on a block's other threads pay.
+constexpr int widest_head = 512;
+
+const char* embed_kernel(Format format) {
+  switch (format) {
+    case Format::f32: return "octavo_embed_f32";
+    case Format::f16: return "octavo_embed_f16";
+    case Format::bf16: return "octavo_embed_bf16";
+    case Format::q4_0: return "octavo_embed_q4_0";
+    case Format::q4_1: return "octavo_embed_q4_1";
+    case Format::q5_0: return "octavo_embed_q5_0";
+    case Format::q5_1: return "octavo_embed_q5_1";
+    case Format::q8_0: return "octavo_embed_q8_0";
+    case Format::q2_k: return "octavo_embed_q2_k";
+    case Format::q3_k: return "octavo_embed_q3_k";
+    case Format::q4_k: return "octavo_embed_q4_k";
+    case Format::q5_k: return "octavo_embed_q5_k";
+    case Format::q6_k: return "octavo_embed_q6_k";
+    case Format::iq4_nl: return "octavo_embed_iq4_nl";
+    case Format::iq4_xs: return "octavo_embed_iq4_xs";
+    case Format::mxfp4: return "octavo_embed_mxfp4";
+    case Format::nvfp4: return "octavo_embed_nvfp4";
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
+void add_norm(Launches& launches, const gpu::NormParams& params) {
+  const int all = params.rows * params.heads;
+  if (all == 0) return;
+  if (params.width <= widest_head && params.heads > 1) {
+    const Size3 grid{pieces(all, norm_threads / lanes)};
+    launches.push_back(make_launch("octavo_norm_heads", grid, {norm_threads}, 0, params));
+  } else {
+    launches.push_back(make_launch("octavo_norm", {static_cast<unsigned>(all)}, {norm_threads}, 0, params));
+  }
+}
+
+void add_rope(Launches& launches, const gpu::RopeParams& params) {
+  const int pairs = params.heads * (params.dims / 2);
+  if (params.rows == 0 || pairs == 0) return;
+  const Size3 grid{static_cast<unsigned>(params.rows), pieces(pairs, rope_threads)};
+  launches.push_back(make_launch("octavo_rope", grid, {rope_threads}, 0, params));
+}
+
+void add_gate(Launches& launches, const gpu::GateParams& params) {
+  if (params.rows == 0) return;
+  const Size3 grid{static_cast<unsigned>(params.rows), pieces(params.width, row_threads * numbers_a_thread)};
+  launches.push_back(make_launch("octavo_gate", grid, {row_threads}, 0, params));
+}
+
+void add_gather(Launches& launches, const gpu::GatherParams& params) {
+  if (params.count == 0) return;
+  const Size3 grid{static_cast<unsigned>(params.count), pieces(params.width, row_threads * numbers_a_thread)};
+  launches.push_back(make_launch("octavo_gather", grid, {row_threads}, 0, params));
+}
+
+bool can_embed(Format format) { return embed_kernel(format) != nullptr; }
+
+void add_embed(Launches& launches, Format format, const gpu::EmbedParams& params) {
+  if (params.count == 0) return;
+  const Size3 grid{static_cast<unsigned>(params.count), pieces(params.k, embed_threads)};
+  launches.push_back(make_launch(embed_kernel(format), grid, {embed_threads}, 0, params));
+}
+
+}  // namespace octavo::cuda

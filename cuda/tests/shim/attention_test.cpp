@@ -1,0 +1,117 @@
+// Attention on the emulated device against the reference, bit for bit: head sizes and groupings, lengths around blocks and
+// chunks, prompts, windows, sinks, several sequences in a plan, tiles computed at once or a chunk at a time.
+#include <doctest.h>
+
+#include <set>
+
+#include "ops/attention.h"
+#include "ops_backend.h"
+#include "tests/attention_scene.h"
+
+namespace {
+
+using namespace octavo;
+using namespace octavo::testing;
+
+constexpr KvDtype tested_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8};
+
+void check_scene(const Scene& scene, Rng& rng) {
+  CAPTURE(scene.words());
+  Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
+  static const std::vector<float> sizes = {0.0f, 1e-38f, 1e-24f, 1e-18f, 1e6f};
+  for (int row = 0; row < scene.rows; ++row) {
+    if (!rng.chance(6)) continue;
+    const float size = rng.pick(sizes);
+    for (int i = 0; i < scene.q_width(); ++i) q.data()[row * q.ld() + i] *= size;
+  }
+  const Rows start(scene.rows, scene.q_width(), scene.q_width(), rng);
+  const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
+  for (int i = 0; i < scene.rows * scene.q_width(); ++i) REQUIRE(std::isfinite(expected.data()[i]));
+  // Few multiprocessors: an item a tile; many: an item a chunk, and a merge.
+  const auto device = make_ops_backend(rng.chance(2) ? 1 : 1000);
+  const auto kv = fill(*device, scene, rng.between(10, 200), rng);
+  CHECK(expected.difference(attend(*device, scene, *kv, q, start, scene.segments)) == "");
+}
+
+}  // namespace
+
+TEST_CASE("device: attention equals the reference: head sizes and groupings") {
+  Rng rng(1000);
+  int scene = 0;
+  for (const int D : {16, 64, 80, 96, 128, 256}) {
+    for (const int ratio : {1, 2, 3, 4, 7, 8}) {
+      const int G = rng.between(1, 2), n = rng.between(1, 3);
+      static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
+      const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
+      for (const KvDtype dtype : tested_dtypes)
+        if (deep() || scene % 3 == static_cast<int>(dtype))
+          check_scene(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng), rng);
+      ++scene;
+    }
+    ++scene;
+  }
+}
+
+TEST_CASE("device: attention equals the reference: lengths around blocks and chunks, decoding and prompts") {
+  Rng rng(1001);
+  for (const KvDtype dtype : tested_dtypes) {
+    for (const int length : edge_lengths) {
+      if (!deep() && rng.chance(2)) continue;
+      check_scene(make_scene(dtype, 64, 1, 3, 0, {{length, 1}}, rng), rng);
+      check_scene(make_scene(dtype, 32, 1, 1, 0, {{length, std::min(length, 24)}}, rng), rng);
+      check_scene(make_scene(dtype, 32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
+    }
+  }
+}
+
+TEST_CASE("device: attention of many sequences in one step") {
+  Rng rng(1002);
+  std::vector<std::pair<int, int>> plan;
+  for (int i = 0; i < 12; ++i) plan.push_back({rng.between(1, 60), 1});
+  plan.push_back({600, 1});
+  plan.push_back({40, 40});
+  for (const KvDtype dtype : tested_dtypes) check_scene(make_scene(dtype, 64, 2, 3, 0, plan, rng), rng);
+}
+
+TEST_CASE("plan of attention: every row is in one tile, every seen key in one item, partials do not overlap") {
+  Rng rng(1003);
+  for (int round = 0; round < 200; ++round) {
+    const int G = rng.between(1, 4), ratio = rng.between(1, 9);
+    const cuda::AttentionShape shape{gpu::kv_f16, G * ratio, G, rng.chance(4) ? 256 : 64,
+                                     rng.chance(2) ? 0 : rng.between(1, 3000), rng.chance(2) ? 0 : rng.between(1, 600)};
+    std::vector<cuda::Segment> segments;
+    int rows = 0;
+    for (int i = rng.between(1, 6); i > 0; --i) {
+      const int count = rng.chance(2) ? 1 : rng.between(1, 70);
+      segments.push_back({rows, count, rng.below(5000), i * 1000});
+      rows += count;
+    }
+    const long long most = rng.chance(3) ? 300 : 1000000;
+    const cuda::AttentionPlan plan = cuda::plan_attention(shape, segments, rng.pick(std::vector<int>{1, 8, 132}), most);
+    CHECK(plan.partials <= most);
+    std::vector<int> covered(static_cast<std::size_t>(rows * ratio)), used(static_cast<std::size_t>(plan.partials));
+    for (const cuda::TileClass& c : plan.classes) {
+      for (int t = c.first_tile; t < c.first_tile + c.tiles; ++t) {
+        const gpu::AttentionTile& tile = plan.tiles[static_cast<std::size_t>(t)];
+        for (int r = tile.first; r < std::min(tile.first + c.tile_rows, tile.count * ratio); ++r) {
+          ++covered[static_cast<std::size_t>(tile.row * ratio + r)];
+          std::set<int> keys;
+          for (int i = c.first_item; i < c.first_item + c.items; ++i) {
+            const gpu::AttentionItem& item = plan.items[static_cast<std::size_t>(i)];
+            if (item.tile != t) continue;
+            CHECK((item.partial < 0 || item.end == item.chunk + 1));
+            CHECK((item.partial < 0) == (tile.partials < 0));
+            for (int chunk = item.chunk; chunk < item.end; ++chunk) CHECK(keys.insert(chunk).second);
+          }
+          const int position = tile.position + r / ratio, low = shape.window > 0 ? std::max(0, position - shape.window + 1) : 0;
+          for (int key = 0; key <= position; ++key)
+            if ((key >= low || key < shape.sinks) && keys.count(key / 256) == 0) FAIL("key ", key, " is in no item");
+        }
+        if (tile.partials < 0) continue;
+        for (int i = 0; i < tile.chunks * G * c.tile_rows; ++i) ++used[static_cast<std::size_t>(tile.partials + i)];
+      }
+    }
+    CHECK(covered == std::vector<int>(covered.size(), 1));
+    CHECK(used == std::vector<int>(used.size(), 1));
+  }
+}

@@ -1,0 +1,14 @@
+// A Backend whose operations are launches on the emulated device, one after the other: what it is given is copied there,
+// what comes out is copied back, so tests hold it against the reference as they do any backend. Linear and what it needs
+// are the reference's. Schedules take turns; a finding of the emulator is thrown.
+#pragma once
+#include <memory>
+
+#include "backend.h"
+
+namespace octavo::testing {
+
+// multiprocessors: of the device that attention is planned for.
+std::unique_ptr<Backend> make_ops_backend(int multiprocessors = 4);
+
+}  // namespace octavo::testing
