@@ -9,3 +9,5 @@
 // - no host pointer, and nothing that the kernel would have to follow twice.
 // A comment at each pointer gives its shape. No kernel keeps what a pointer leads to from one launch to the next.
 #pragma once
+
+#include "kernels/params_linear.h"

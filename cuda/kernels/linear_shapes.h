@@ -1,0 +1,40 @@
+// How the kernels of a linear cut their work, and the shared memory they ask for: constants of a packing that the kernels and
+// the host's launches both need.
+#pragma once
+#include "kernels/weight_layout.h"
+
+namespace octavo::gpu {
+
+// ---- linear_decode.cuh ----------------------------------------------------------------------------------------
+constexpr int decode_warps = 8, decode_stages = 3, decode_threads = 32 * decode_warps;
+constexpr int quad = 4;                        // groups that a warp takes at once
+constexpr int most_shared_bytes = 99 * 1024;   // that a block may have on every device
+
+// A stage of a warp's ring in bytes: row blocks (codes, scales, headers), then the input (codes, scales, sums).
+struct DecodeShape {
+  int codes, scales, headers, row_block_bytes;
+  int input_codes, input_scales, input_sums, input_bytes;
+  int row_blocks;  // of a block: two share the input's loads where they fit and leave enough registers
+  int stage_bytes, shared_bytes;
+};
+constexpr DecodeShape decode_shape(const PackingTraits& p, int tiles, int row_blocks) {
+  DecodeShape s{};
+  s.codes = 2 * pair_bytes(p);
+  s.scales = quad * scale_bytes(p.scales);
+  s.headers = header_bytes(p);
+  s.row_block_bytes = s.codes + s.scales + s.headers;
+  s.input_codes = quad * tiles * 256;
+  s.input_scales = quad * tiles * 32;
+  s.input_sums = p.minima * s.input_scales;
+  s.input_bytes = s.input_codes + s.input_scales + s.input_sums;
+  s.row_blocks = row_blocks;
+  s.stage_bytes = row_blocks * s.row_block_bytes + s.input_bytes;
+  s.shared_bytes = decode_warps * decode_stages * s.stage_bytes + row_blocks * tiles * 512;
+  return s;
+}
+constexpr DecodeShape decode_shape(const PackingTraits& p, int tiles) {
+  const bool two = tiles == 1 && p.dots == 1 && decode_shape(p, tiles, 2).shared_bytes <= most_shared_bytes;
+  return decode_shape(p, tiles, two ? 2 : 1);
+}
+
+}  // namespace octavo::gpu
