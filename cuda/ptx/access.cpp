@@ -87,6 +87,34 @@ void store(const Instruction& i, Warp& w, u32 lanes) {
   });
 }
 
+// Lane by lane, in ascending order, which is one of those that the machine may take. d, [a], b: d is what was there.
+template <class T, T (*F)(T, T), bool result>
+void atomic(const Instruction& i, Warp& w, u32 lanes) {
+  each_lane(lanes, [&](int l) {
+    u8* at = resolve(i, w, l, i.space, address_of(i.address[0], w, l), sizeof(T), true);
+    T before;
+    std::memcpy(&before, at, sizeof before);
+    const T after = F(before, from_slot<T>(static_cast<Slot<T>>(wide(w, i.op[result ? 1 : 0], l))));
+    std::memcpy(at, &after, sizeof after);
+    if (result) set_wide(w, i.op[0], l, to_slot<T>(before));
+  });
+}
+template <class T>
+T sum(T a, T b) {
+  return static_cast<T>(a + b);
+}
+template <class T>
+T larger(T a, T b) {
+  return a > b ? a : b;
+}
+template <class T>
+T smaller(T a, T b) {
+  return a < b ? a : b;
+}
+#define OCTAVO_ATOMIC(letter, big, op, T, F, types)                                                    \
+  {"atom.{global,shared}." op "." types, big "A" letter, atomic<T, F<T>, true>, "atomic"},             \
+      {"red.{global,shared}." op "." types, "A" letter, atomic<T, F<T>, false>, "atomic"}
+
 // [shared], [global], size, how many bytes of it are copied; the others become zero.
 void copy(const Instruction& i, Warp& w, u32 lanes) {
   each_lane(lanes, [&](int l) {
@@ -151,6 +179,12 @@ const Row rows[] = {
     OCTAVO_ACCESS(u32, "{u32,b32,f32}"),
     OCTAVO_ACCESS(std::int32_t, "s32"),
     OCTAVO_ACCESS_WIDE(u64, "{u64,b64,f64,s64}"),
+    OCTAVO_ATOMIC("w", "W", "add", u32, sum, "{u32,s32}"),
+    OCTAVO_ATOMIC("d", "D", "add", u64, sum, "u64"),
+    OCTAVO_ATOMIC("w", "W", "max", u32, larger, "u32"),
+    OCTAVO_ATOMIC("w", "W", "max", std::int32_t, larger, "s32"),
+    OCTAVO_ATOMIC("w", "W", "min", u32, smaller, "u32"),
+    OCTAVO_ATOMIC("w", "W", "min", std::int32_t, smaller, "s32"),
     {"cp.async.cg.shared.global", "AAI?w", copy, "cp.async"},
     {"cp.async.ca.shared.global", "AAI?w", copy, "cp.async"},
     {"cp.async.commit_group", "", commit, "cp.async"},
@@ -158,6 +192,7 @@ const Row rows[] = {
     {"cp.async.wait_all", "", wait_all, "cp.async"},
 };
 
+#undef OCTAVO_ATOMIC
 #undef OCTAVO_ACCESS
 #undef OCTAVO_ACCESS_WIDE
 

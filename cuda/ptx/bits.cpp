@@ -116,6 +116,8 @@ const Row rows[] = {
     lanes<[](u64 a) -> u32 { return static_cast<u32>(std::popcount(a)); }>("popc.b64", "bits"),
     lanes<[](u32 a) -> u32 { return static_cast<u32>(std::countl_zero(a)); }>("clz.b32", "bits"),
     lanes<[](u64 a) -> u32 { return static_cast<u32>(std::countl_zero(a)); }>("clz.b64", "bits"),
+    // How far the highest bit is from the top; none: all ones.
+    lanes<[](u32 a) -> u32 { return a ? static_cast<u32>(std::countl_zero(a)) : ~0u; }>("bfind.shiftamt.u32", "bits"),
     lanes<[](u32 a, u32 b, u32 c) { return funnel_left(a, b, c & 31); }>("shf.l.wrap.b32", "bits"),
     lanes<[](u32 a, u32 b, u32 c) { return funnel_right(a, b, c & 31); }>("shf.r.wrap.b32", "bits"),
     lanes<[](u32 a, u32 b, u32 c) { return funnel_left(a, b, std::min(c, 32u)); }>("shf.l.clamp.b32", "bits"),

@@ -48,7 +48,8 @@ R resize(A a) {
       one<resize<R, i32>>("cvt." name ".s32"), one<resize<R, u64>>("cvt." name ".u64"),                                  \
       one<resize<R, i64>>("cvt." name ".s64")
 
-// Values beyond a type become its last; no number becomes 0.
+// Values beyond a type become its last. What is no number becomes 0, or, from f64 and into 64 bits, the highest bit alone. (PTX ISA,
+// "cvt".)
 template <class A, Rounding rounding>
 A whole_number(A a) {
   switch (rounding) {
@@ -60,7 +61,7 @@ A whole_number(A a) {
 }
 template <class R, class A, Rounding rounding>
 R whole(A a) {
-  if (a != a) return 0;
+  if (a != a) return sizeof(A) == 8 || sizeof(R) == 8 ? static_cast<R>(std::uint64_t(1) << (8 * sizeof(R) - 1)) : 0;
   const double x = whole_number<double, rounding>(a);
   if (x <= static_cast<double>(std::numeric_limits<R>::min())) return std::numeric_limits<R>::min();
   if (x >= static_cast<double>(std::numeric_limits<R>::max())) return std::numeric_limits<R>::max();
@@ -123,6 +124,7 @@ const Row rows[] = {
     OCTAVO_ROUNDED(u32, "u32", float, "f32"),
     OCTAVO_ROUNDED(i32, "s32", double, "f64"),
     OCTAVO_ROUNDED(u32, "u32", double, "f64"),
+    OCTAVO_ROUNDED(i64, "s64", double, "f64"),
     OCTAVO_WHOLE(float, "f32"),
     OCTAVO_WHOLE(double, "f64"),
     one<[](Half a) -> float { return canonical(half_to_float(a.bits)); }>("cvt.f32.f16"),

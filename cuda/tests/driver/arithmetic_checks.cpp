@@ -92,6 +92,7 @@ void check_bits(const Checked& c) {
   if (op == "bfe") types[1] = types[2] = "u8";
   if (op == "bfi") types[2] = types[3] = "u8";
   compare(c, types, [&](const std::vector<u64>& v) -> u64 {
+    if (op == "bfind") return v[0] ? 31 - static_cast<u64>(std::log2(static_cast<double>(v[0]))) : 0xffffffffu;
     if (op == "popc" || op == "clz") {
       u64 count = 0;
       for (int k = n - 1; k >= 0; --k) {

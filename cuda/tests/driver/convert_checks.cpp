@@ -68,12 +68,13 @@ u64 expected(const Checked& c, u64 bits) {
   if (rounding == "rmi") x = std::floor(x);
   if (rounding == "rpi") x = std::ceil(x);
   if (is_float(to)) return from_double(x, to, rounding == "rz");
-  if (x != x) return 0;
   const int n = bits_of(to);
+  if (x != x) return from == "f64" || n == 64 ? u64(1) << (n - 1) : 0;
   const double least = is_signed(to) ? -std::ldexp(1, n - 1) : 0, most = std::ldexp(1, is_signed(to) ? n - 1 : n) - 1;
+  if (n == 64 && std::fabs(x) >= 0x1p63) return x < 0 ? u64(1) << 63 : ~u64(0) >> 1;
   const auto whole = static_cast<long long>(std::min(std::max(x, least), most));
   const int held = std::max(n, 16);
-  return static_cast<u64>(whole) & ((u64(1) << held) - 1);
+  return held == 64 ? static_cast<u64>(whole) : static_cast<u64>(whole) & ((u64(1) << held) - 1);
 }
 
 void check_convert(const Checked& c) {

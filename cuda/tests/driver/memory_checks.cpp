@@ -118,7 +118,40 @@ void check_copy(const Checked&) {
   CHECK(values_of<u32>(all)[10] == 0);
 }
 
-const bool added = add_check("load and store", check_access) && add_check("cp.async", check_copy);
+// All lanes on one place, of a table of values: what is there at the end, and that each lane saw another one's result.
+void check_atomic(const Checked& c) {
+  const bool shared = c.has("shared"), result = c.parts[0] == "atom", big = bits_of(c.type()) == 64;
+  const std::string t = c.type(), r = big ? "%d" : "%r", plain = big ? "u64" : "u32";
+  const std::string where = shared ? "here+8" : "%d0+" + std::to_string(32 * 8);
+  std::mt19937_64 random(9);
+  std::vector<u64> in(34);
+  for (u64& v : in) v = big ? random() : static_cast<u32>(random());
+  std::string body = "mul.wide.u32 %d2, %r0, 8;\nadd.s64 %d3, %d2, %d0;\nadd.s64 %d4, %d2, %d1;\nld.global." + plain + " " + r + "10, [%d3];\n";
+  if (shared) body += ".shared .align 8 .b8 here[16];\nld.global." + plain + " " + r + "11, [%d0+256];\nst.shared." + plain + " [here+8], " + r + "11;\nbar.warp.sync -1;\n";
+  body += c.form + (result ? " " + r + "12, [" : " [") + where + "], " + r + "10;\nbar.warp.sync -1;\n";
+  if (result) body += "st.global." + plain + " [%d4], " + r + "12;\n";
+  body += "ld." + std::string(shared ? "shared" : "global") + "." + plain + " " + r + "13, [" + where + "];\nst.global." + plain + " [%d1+256], " + r + "13;\n";
+  ptx::LaunchShape warp;
+  warp.block[0] = 32;
+  const auto out = values_of<u64>(run(kernel(body), bytes_of(in), 34 * 8, warp).out);
+  const u64 all = big ? ~u64(0) : 0xffffffffu;
+  const auto step = [&](u64 a, u64 b) {
+    if (c.has("add")) return (a + b) & all;
+    const bool first = c.has("max") == (integer(a, t) > integer(b, t));
+    return first ? a : b;
+  };
+  u64 want = in[32] & all;
+  for (int k = 0; k < 32; ++k) want = step(want, in[static_cast<std::size_t>(k)] & all);
+  CHECK((out[32] & all) == want);
+  if (!result) return;
+  // In some order each lane's step leads from what it saw to what another saw, or to the end.
+  std::multiset<u64> seen, made;
+  for (std::size_t k = 0; k < 32; ++k) seen.insert(out[k] & all), made.insert(step(out[k] & all, in[k] & all));
+  seen.insert(want), made.insert(in[32] & all);
+  CHECK(seen == made);
+}
+
+const bool added = add_check("atomic", check_atomic) && add_check("load and store", check_access) && add_check("cp.async", check_copy);
 
 // What a program of these instructions is stopped for.
 ptx::PtxError stopped(const std::string& body, ptx::LaunchShape shape = {}) {
