@@ -1,6 +1,5 @@
 #include "cuda_loader.h"
 
-#include "../cuda/plugin.h"
 #include "os/os.h"
 
 namespace octavo {
@@ -31,10 +30,20 @@ Plugin load() {
   return {api, ""};
 }
 
+const Plugin& plugin_here() {
+  static const Plugin plugin = load();
+  return plugin;
+}
+
 }  // namespace
 
+const octavo_cuda_api* cuda_api(std::string* reason) {
+  *reason = plugin_here().reason;
+  return plugin_here().api;
+}
+
 CudaStatus cuda_status() {
-  static const Plugin plugin = load();
+  const Plugin& plugin = plugin_here();
   CudaStatus status;
   if (!plugin.api) {
     status.reason = plugin.reason;
@@ -54,7 +63,7 @@ CudaStatus cuda_status() {
     }
     if (device.compute_major < least_compute_major) continue;
     status.info.push_back(
-        {device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
+        {i, device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
   }
   status.devices = static_cast<int>(status.info.size());
   if (status.devices == 0) {

@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "../cuda/plugin.h"
+
 namespace octavo {
 
 struct CudaDevice {
+  int index;  // among all that the driver shows
   std::string name;
   int compute_major, compute_minor;
   int multiprocessors;
@@ -23,5 +26,7 @@ struct CudaStatus {
 
 // Loads the plugin on the first call and keeps it for the process's life; devices are asked for every time.
 CudaStatus cuda_status();
+// The plugin's table; null where there is none, and why.
+const octavo_cuda_api* cuda_api(std::string* reason);
 
 }  // namespace octavo

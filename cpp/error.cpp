@@ -9,6 +9,7 @@ const char* code_name(Code code) {
     case Code::io_error: return "IO_ERROR";
     case Code::model_invalid: return "MODEL_INVALID";
     case Code::model_unsupported: return "MODEL_UNSUPPORTED";
+    case Code::device_unavailable: return "DEVICE_UNAVAILABLE";
     case Code::out_of_memory: return "OUT_OF_MEMORY";
     case Code::interrupted: return "INTERRUPTED";
     case Code::numeric_error: return "NUMERIC_ERROR";

@@ -13,6 +13,7 @@ enum class Code {
   io_error,           // IO_ERROR: the operating system refused a read or write
   model_invalid,      // MODEL_INVALID: a file that breaks its own format
   model_unsupported,  // MODEL_UNSUPPORTED: a valid file that octavo cannot run
+  device_unavailable, // DEVICE_UNAVAILABLE: there is no device as it was asked for
   out_of_memory,      // OUT_OF_MEMORY
   interrupted,        // INTERRUPTED: the step was discarded by interrupt()
   numeric_error,      // NUMERIC_ERROR: a row of logits without a finite value

@@ -16,7 +16,7 @@ export function textSource(location: ModelLocation): TextSource {
 export function hostOptions(options: ParsedLoad, location: ModelLocation) {
   return {
     model: location,
-    backend: options.device === 'reference' ? 'reference' : 'cpu',
+    device: options.device,
     isa: options.internal.isa ?? null,
     sharingFolder: sharingFolder(options.shareWeights),
     threads: options.threads,

@@ -6,6 +6,7 @@ import { types } from 'node:util'
 import { type KvDtype, kvDtypes } from './base/native.ts'
 import { absolutePath, pathOf } from './base/paths.ts'
 import * as z from './base/zod.ts'
+import type { DeviceRequest } from './host/device.ts'
 import type { LoadProgress } from './host/wire/protocol.ts'
 import {
   type ChatMessage,
@@ -30,8 +31,12 @@ export interface LoadOptions {
   model: string | URL
   /** A Jinja template for conversations, used instead of the model's own. */
   chatTemplate?: string | undefined
-  /** 'auto' takes the best device. 'reference' is the slow executable specification, for tests. Default 'auto'. */
-  device?: 'auto' | 'cpu' | 'reference' | undefined
+  /**
+   * 'auto', 'cpu', 'cuda' (the first GPU that can be used) or 'cuda:1' (that one); DEVICE_UNAVAILABLE where there is none. Tokens are
+   * the same on all. 'auto' is the CPU at present and says why in the log. 'reference' is the slow executable specification, for
+   * tests. Default 'auto'.
+   */
+  device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'reference' | undefined
   /** Threads to compute with. Default 'auto': every CPU that this process may use. */
   threads?: number | 'auto' | undefined
   /**
@@ -324,10 +329,13 @@ const speculation = z
   )
   .default('auto')
 
+const isDevice = (value: unknown) =>
+  typeof value === 'string' && /^(auto|cpu|reference|cuda(:\d{1,3})?)$/.test(value)
+
 export const loadSchema = z.strictObject({
   model: z.custom<string | URL>(isPath, modelText).transform((value) => pathOf(value)!),
   chatTemplate: conversationShape.chatTemplate,
-  device: z.enum(['auto', 'cpu', 'reference']).default('auto'),
+  device: z.custom<DeviceRequest>(isDevice, "'auto', 'cpu', 'cuda', 'cuda:N' or 'reference'").default('auto'),
   threads: z
     .union([z.literal('auto'), z.int().min(1).max(1024)], { error: "'auto' or an integer from 1 to 1024" })
     .default('auto'),

@@ -55,6 +55,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['addon', 'cpp/addon/'],
       ['engine', 'cpp/'],
       ['model', 'cpp/model/'],
+      ['cuda', 'cpp/cuda/', 'cpp/cuda_loader.h', 'cpp/cuda_loader.cpp'],
       ['cpu', 'cpp/cpu/'],
       ['cpu/isa', 'cpp/cpu/isa/'],
       ['cpu/isa/simd', 'cpp/cpu/isa/simd/'],

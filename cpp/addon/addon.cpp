@@ -61,7 +61,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
     guarded(info.Env(), [&] {
       const std::string backend = text(info[1], "backend");
       const std::string isa = info[2].IsString() ? text(info[2], "isa") : "";
-      if (backend != "cpu" && backend != "reference") bad_argument("backend", "cpu or reference");
+      if (backend != "cpu" && backend != "reference" && !backend.starts_with("cuda:")) bad_argument("backend", "cpu, reference or cuda:N");
       const std::string sharing_folder = info[3].IsString() ? text(info[3], "sharingFolder") : "";
       request_ = {model_desc(object(info[0], "desc")), backend, isa, sharing_folder};
       model_ = find_model(*request_);
@@ -448,6 +448,18 @@ Napi::Value cuda_info(const Napi::CallbackInfo& info) {
     out.Set("available", status.available);
     out.Set("devices", status.devices);
     out.Set("reason", status.reason);
+    const Napi::Array info = Napi::Array::New(env, status.info.size());
+    for (std::size_t i = 0; i < status.info.size(); ++i) {
+      const CudaDevice& device = status.info[i];
+      const Napi::Object one = Napi::Object::New(env);
+      one.Set("index", device.index);
+      one.Set("name", device.name);
+      one.Set("capability", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
+      one.Set("multiprocessors", device.multiprocessors);
+      one.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+      info.Set(static_cast<std::uint32_t>(i), one);
+    }
+    out.Set("info", info);
     return out;
   });
 }

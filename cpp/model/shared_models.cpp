@@ -1,9 +1,11 @@
 #include "model/shared_models.h"
 
+#include <cstdlib>
 #include <mutex>
 #include <sstream>
 #include <unordered_map>
 
+#include "cuda/cuda_backend.h"
 #include "error.h"
 #include "model/shared_weights.h"
 
@@ -67,8 +69,9 @@ std::unique_ptr<Backend> make_backend(const ModelRequest& request, std::shared_p
   if (request.backend == "reference") return make_reference_backend();
   if (request.backend == "cpu")
     return make_cpu_backend(request.isa.empty() ? nullptr : request.isa.c_str(), std::move(weights));
+  if (request.backend.starts_with("cuda:")) return make_cuda_backend(std::atoi(request.backend.c_str() + 5));
   throw Error(Code::invalid_argument, "no such backend",
-              {{"expected", "cpu or reference"}, {"found", request.backend}});
+              {{"expected", "cpu, reference or cuda:N"}, {"found", request.backend}});
 }
 
 // More than a model's weights and vectors take in the backend's layout: rows padded to tiles of 32, blocks that are up

@@ -12,7 +12,7 @@ namespace octavo {
 
 struct ModelRequest {
   ModelDesc desc;
-  std::string backend;  // "cpu" or "reference"
+  std::string backend;  // "cpu", "reference" or "cuda:N"
   std::string isa;      // empty: the best of this machine
   // Where processes that share weights find each other (cpp/model/shared_weights.h); empty: not shared beyond this process.
   // Only for the CPU backend. It does not tell one model from another.

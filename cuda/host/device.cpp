@@ -2,7 +2,6 @@
 #include "device.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "images.h"
@@ -89,17 +88,13 @@ Kernels::Kernel& Kernels::find(const std::string& name) {
 }
 
 Device::Device(int index, const octavo_cuda_options& options)
-    : index_(index),
-      limits_(limits_of(capability(index))),
+    : limits_(limits_of(capability(index))),
       context_(index),
-      arenas_{Arena(weights_piece), Arena(kv_piece), Arena(scratch_piece)},
+      arenas_{Arena(weights_piece), Arena(kv_piece), Arena(scratch_piece, true)},
       staging_(options.staging_bytes ? options.staging_bytes : default_staging, stream_) {}
 
-// The members go in the reverse order: the stream first waits for what is under way.
-Device::~Device() {
-  const CUresult result = driver().cuStreamSynchronize(stream_);
-  if (result) std::fprintf(stderr, "octavo: device %d is closed after %s\n", index_, describe(result).c_str());
-}
+// The members go in the reverse order, behind what is still under way. A lost device has been reported by the call that met it.
+Device::~Device() { driver().cuStreamSynchronize(stream_); }
 
 std::unique_lock<std::mutex> Device::enter() {
   std::unique_lock turn(lock_);

@@ -80,7 +80,6 @@ class Device {
  private:
   void start(const Launch& launch, Kernels::Kernel& kernel);
   std::mutex lock_;
-  const int index_;
   Limits limits_;
   Context context_;
   Kernels kernels_;

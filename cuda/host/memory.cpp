@@ -46,6 +46,8 @@ bool Arena::release(CUdeviceptr address) {
     // The last part's place can be used again at once.
     if (address + part->second == piece->base + piece->next) piece->next -= part->second;
     if (--piece->parts == 0) {
+      piece->next = 0;
+      if (keeps_) break;
       driver().cuMemFree_v2(piece->base);
       pieces_.erase(piece);
     }

@@ -8,10 +8,11 @@
 
 namespace octavo::cuda {
 
-// Memory of one kind: large pieces from the driver, parts of them to callers. A piece is given back with its last part.
+// Memory of one kind: large pieces from the driver, parts of them to callers. A piece is given back with its last part, or kept
+// for what comes next (`keeps`).
 class Arena {
  public:
-  explicit Arena(std::uint64_t piece_bytes) : piece_bytes_(piece_bytes) {}
+  explicit Arena(std::uint64_t piece_bytes, bool keeps = false) : piece_bytes_(piece_bytes), keeps_(keeps) {}
   ~Arena() { clear(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -28,6 +29,7 @@ class Arena {
     int parts;
   };
   const std::uint64_t piece_bytes_;
+  const bool keeps_;
   std::vector<Piece> pieces_;
   std::map<CUdeviceptr, std::uint64_t> parts_;  // and their bytes
   std::uint64_t used_ = 0;

@@ -14,6 +14,10 @@ export const errorCodes = {
   IO_ERROR: { meaning: 'The operating system refused a read or write.', retryable: true },
   MODEL_INVALID: { meaning: 'A model file breaks its own format.', retryable: false },
   MODEL_UNSUPPORTED: { meaning: 'A valid model that octavo cannot run.', retryable: false },
+  DEVICE_UNAVAILABLE: {
+    meaning: 'There is no device as it was asked for; details say what there is.',
+    retryable: false,
+  },
   OUT_OF_MEMORY: { meaning: 'Weights, KV cache or buffers do not fit.', retryable: false },
   CONTEXT_OVERFLOW: { meaning: 'Prompt and requested tokens exceed contextTokens.', retryable: false },
   TEMPLATE_ERROR: { meaning: "The model's chat template failed, ran too long or produced too much.", retryable: false },

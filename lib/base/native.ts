@@ -114,9 +114,21 @@ export interface CpuInfo {
   memoryAvailable: number
 }
 
+export interface CudaDevice {
+  /** Among all that the driver shows. */
+  index: number
+  name: string
+  /** Compute capability, '9.0'. */
+  capability: string
+  multiprocessors: number
+  memoryBytes: number
+}
+
 export interface CudaStatus {
   available: boolean
   devices: number
+  /** Those that can be used. */
+  info: CudaDevice[]
   /** Why CUDA is not used; empty when it is. */
   reason: string
 }
@@ -391,7 +403,7 @@ export interface Native {
   ): void
   Model: new (
     desc: ModelDesc,
-    backend: 'cpu' | 'reference',
+    backend: 'cpu' | 'reference' | `cuda:${number}`,
     isa: string | null,
     sharingFolder?: string | null,
   ) => NativeModel

@@ -7,6 +7,7 @@ import { kvBlockTokens } from '../base/kv-blocks.ts'
 import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../base/native.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
+import { chooseDevice } from './device.ts'
 import { openDraft } from './draft-model.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
@@ -37,9 +38,11 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   const drafted = options.drafting?.model && openDraft(options.drafting.model, options.model)
   const totalBytes = bytesOf(desc) + (drafted === undefined ? 0 : bytesOf(drafted.desc))
   const startedMs = performance.now()
-  const { cpus, memoryAvailable } = native().cpu()
-  const model = new (native().Model)(desc, options.backend, options.isa, options.sharingFolder)
-  const draft = drafted && new (native().Model)(drafted.desc, options.backend, options.isa, options.sharingFolder)
+  const device = chooseDevice(options.device)
+  const { cpus, memoryAvailable: hostMemory } = native().cpu()
+  const memoryAvailable = device.memoryBytes ?? hostMemory
+  const model = new (native().Model)(desc, device.backend, options.isa, options.sharingFolder)
+  const draft = drafted && new (native().Model)(drafted.desc, device.backend, options.isa, options.sharingFolder)
   const closeModels = () => {
     model.close()
     draft?.close()
@@ -72,6 +75,7 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
       port.post({ type: 'closed' })
       return undefined
     }
+    if (device.why !== undefined) port.post({ type: 'log', message: device.why })
     for (const message of report(checkpoint, options, model, engine, memory, threads, performance.now() - startedMs))
       port.post({ type: 'log', message })
     if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })

@@ -14,7 +14,7 @@ import type { ReasoningSpec, TokenRole } from '../output/token-text.ts'
 /** What load needs; made from LoadOptions on the main thread, every default filled in. */
 export interface HostOptions {
   model: ModelLocation
-  backend: 'cpu' | 'reference'
+  device: 'auto' | 'cpu' | 'reference' | 'cuda' | `cuda:${number}`
   isa: string | null
   /** Where processes that share weights find each other; null: they do not. */
   sharingFolder: string | null

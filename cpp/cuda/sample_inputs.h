@@ -1,0 +1,67 @@
+// Rows to draw as the device is given them: numbers and offsets into arrays that all rows of a step share
+// (cuda/kernels/params_sample.h).
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../../cuda/kernels/params_sample.h"
+#include "../../cuda/ops/sample.h"
+#include "error.h"
+#include "sampling/sampler.h"
+
+namespace octavo::cuda {
+
+struct SampleInputs {
+  std::vector<gpu::SampleRow> rows;
+  std::vector<std::int32_t> history, bias_tokens;
+  std::vector<float> bias_values;
+  std::vector<std::uint32_t> masks;
+  int counted = 0, most_top = 1;
+
+  // Throws invalid_argument, as sample_row does.
+  void add(const SampleRow& from, int V) {
+    static const SamplerParams none;
+    const SamplerParams& params = from.params == nullptr ? none : *from.params;
+    const bool draws = from.target < 0;
+    if (draws) check_sampler_params(params);
+    else check_token(from.target, V, "target");
+    gpu::SampleRow row{};
+    row.seed = params.seed;
+    row.temperature = params.temperature, row.top_p = params.top_p, row.min_p = params.min_p, row.top_k = params.top_k;
+    row.repetition_penalty = params.repetition_penalty, row.presence_penalty = params.presence_penalty;
+    row.frequency_penalty = params.frequency_penalty;
+    row.logprobs = std::min(params.logprobs, V), row.target = from.target;
+    if (row.logprobs > most_top_tokens) throw Error(Code::invalid_argument, "too many log-probabilities for this device");
+    row.drawable = draws && params.vocabulary > 0 ? std::min(params.vocabulary, V) : V;
+    row.scanned = row.logprobs >= 0 || !draws ? V : row.drawable;
+    row.position = from.history_length, row.prompt_length = params.prompt_length;
+    row.bias = static_cast<int>(bias_tokens.size()), row.bias_length = static_cast<int>(params.bias.size());
+    for (const auto& [token, value] : params.bias) {
+      check_token(token, V, "bias");
+      bias_tokens.push_back(token), bias_values.push_back(value);
+    }
+    row.history = static_cast<int>(history.size()), row.counts = -1, row.mask = -1;
+    if (draws && has_penalties(params)) {
+      for (int i = 0; i < from.history_length; ++i) check_token(from.history[i], V, "history");
+      row.history_length = from.history_length, row.counts = counted++;
+      history.insert(history.end(), from.history, from.history + from.history_length);
+    }
+    if (from.mask != nullptr) {
+      row.mask = static_cast<int>(masks.size());
+      masks.insert(masks.end(), from.mask, from.mask + (V + 31) / 32);
+    }
+    most_top = std::max(most_top, row.logprobs);
+    rows.push_back(row);
+  }
+
+ private:
+  static void check_token(std::int32_t token, int V, const char* where) {
+    if (token >= 0 && token < V) return;
+    throw Error(Code::invalid_argument, std::string("a token of ") + where + " is outside of the vocabulary",
+                {{"expected", "0 to " + std::to_string(V - 1)}, {"found", std::to_string(token)}});
+  }
+};
+
+}  // namespace octavo::cuda
