@@ -98,7 +98,9 @@ function builtKernels() {
   const folder = join(root, 'build', 'Release')
   if (!existsSync(join(folder, 'kernels.cmake'))) return ''
   const jobs = String(availableParallelism())
-  const { status } = spawnSync('cmake', ['--build', folder, '--target', 'octavo_kernels', '-j', jobs], { stdio: 'inherit' })
+  const { status } = spawnSync('cmake', ['--build', folder, '--target', 'octavo_kernels', '-j', jobs], {
+    stdio: 'inherit',
+  })
   return status === 0 ? folder : fail('the kernels of the addon cannot be built')
 }
 

@@ -40,7 +40,11 @@ const checks = [
     what: 'doctest binary, every shape and every count',
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--deep'],
   },
-  { name: 'cpp-asan-ubsan', what: 'doctest binary, sample, ASan + UBSan', run: () => ['node', 'scripts/test-cpp.mjs', '--own-kernels'] },
+  {
+    name: 'cpp-asan-ubsan',
+    what: 'doctest binary, sample, ASan + UBSan',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--own-kernels'],
+  },
   {
     name: 'hostile-asan',
     deep: true,
