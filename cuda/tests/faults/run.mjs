@@ -53,15 +53,16 @@ const commands = JSON.parse(readFileSync(join(folder, 'compile_commands.json'), 
 function compileCommand(unit, kind, copy, object) {
   const source = join(root, 'cuda', unit.path)
   const target = unit.path.endsWith('.cu') ? `${binaries[kind]}_kernels` : 'octavo_shim_base'
-  const entry = commands.find(({ file, output }) => file === source && output.includes(`/${target}.dir/`))
+  const entry = commands.find(({ file, command }) => file === source && command.includes(`/${target}.dir/`))
   if (entry === undefined) fail(`${unit.path} is not compiled for ${target}`)
+  const output = / -o (\S+)/.exec(entry.command)[1]
   const command = entry.command
     .replace(/^ccache /, '')
     .replace(`-I${join(root, 'cuda')} `, `-I${copy} `)
     .replace(/ -M\w+ \S+ ?| -MD/g, ' ')
-    .replace(entry.output, object)
+    .replace(` -o ${output}`, ` -o ${object}`)
     .replace(`-c ${source}`, `-c ${join(copy, unit.path)}`)
-  return { command, output: entry.output }
+  return { command, output }
 }
 
 async function linkCommand(kind, replaced, object, program) {
@@ -76,7 +77,8 @@ async function execution(kind, fault, copy) {
   const program = join(copy, kind)
   const { command, output: replaced } = compileCommand(fault.unit, kind, copy, object)
   const compiled = await run('sh', ['-c', command])
-  if (compiled.code !== 0) return `does not compile: ${compiled.output.split('\n').find((line) => line.includes('error'))}`
+  if (compiled.code !== 0)
+    return `does not compile: ${compiled.output.split('\n').find((line) => line.includes('error'))}`
   const linked = await run('sh', ['-c', await linkCommand(kind, replaced, object, program)])
   if (linked.code !== 0) fail(`${fault.name}: ${linked.output}`)
   const env = { ...process.env, OCTAVO_FORMATS: fault.formats ?? '', ...(kind === 'plain' ? { OCTAVO_DEEP: '1' } : {}) }
@@ -90,7 +92,8 @@ async function execution(kind, fault, copy) {
 async function notice(fault) {
   const copy = mkdtempSync(join(tmpdir(), 'octavo-fault-'))
   try {
-    for (const room of ['kernels', 'ops', 'emulator']) cpSync(join(root, 'cuda', room), join(copy, room), { recursive: true })
+    for (const room of ['kernels', 'ops', 'emulator'])
+      cpSync(join(root, 'cuda', room), join(copy, room), { recursive: true })
     mkdirSync(join(copy, 'tests'), { recursive: true })
     if (fault.unit.text !== undefined) writeFileSync(join(copy, fault.unit.path), fault.unit.text)
     writeFileSync(join(copy, fault.file), planted(fault, readFileSync(join(copy, fault.file), 'utf8')))
@@ -103,7 +106,9 @@ async function notice(fault) {
 const { values } = parseArgs({
   options: { only: { type: 'string', default: '' }, jobs: { type: 'string', default: '1' } },
 })
-const tables = readdirSync(here).filter((name) => name.endsWith('.mjs') && name !== basename(fileURLToPath(import.meta.url)))
+const tables = readdirSync(here).filter(
+  (name) => name.endsWith('.mjs') && name !== basename(fileURLToPath(import.meta.url)),
+)
 const faults = (await Promise.all(tables.map((name) => import(join(here, name))))).flatMap((module) => module.faults)
 const wanted = faults.filter(({ name }) => new RegExp(values.only).test(name))
 const results = []
