@@ -80,7 +80,7 @@ QuantisedInput append_quantise(Launches& launches, const Linear& l, bool halves,
   p.groups_per_block = l.kind == LinearInputKind::normed && l.m > few_tokens ? groups : 8;
   p.halves = minima == 2;
   p.eps = l.eps;
-  const Size3 grid{ceil_div(groups, p.groups_per_block), static_cast<unsigned>(input.tiles * token_tile), 1};
+  const Size3 grid{static_cast<unsigned>(input.tiles * token_tile), ceil_div(groups, p.groups_per_block), 1};
   launches.push_back(make_launch(quantise_name(l.kind, halves), grid, {256, 1, 1}, 0, p));
   return input;
 }
