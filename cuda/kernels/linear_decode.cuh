@@ -7,8 +7,8 @@
 // four groups, and arrives at that of its successor. So the chain is as long as it has to be, and loading, unpacking
 // and products of all other warps go on beside it.
 #pragma once
-#include "kernels/exact.cuh"
 #include "kernels/linear_shapes.h"
+#include "kernels/magic.cuh"
 #include "kernels/store_linear.cuh"
 #include "kernels/unpack.cuh"
 

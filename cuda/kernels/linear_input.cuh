@@ -1,10 +1,13 @@
 // The input of a linear: a row as it is, RMS-normalised, or gated from its two halves (docs/numerics.md, "norm", "gate").
 #pragma once
-#include "kernels/exact.cuh"
+#include "kernels/exp.cuh"
+#include "kernels/lanes.cuh"
 
 namespace octavo::gpu {
 
 enum class Input { plain, normed, gated };
+
+DEVICE float silu_gate(float g, float u) { return __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_spec(-g))), u); }
 
 // 1 / sqrt(mean square + eps) of a row, by the first warp; valid in all threads of the block, which all call it, once.
 DEVICE float inverse_norm(const float* row, int k, float eps) {

@@ -37,4 +37,35 @@ constexpr DecodeShape decode_shape(const PackingTraits& p, int tiles) {
   return decode_shape(p, tiles, two ? 2 : 1);
 }
 
+// ---- linear_tile.cuh ------------------------------------------------------------------------------------------
+constexpr int tile_threads = 256, tile_row_blocks = 8, tile_token_tiles = 16;  // 128 rows, 128 tokens a block
+
+// A stage: one pair of groups of the block's rows, then of its tokens; in bytes.
+struct TileShape {
+  int codes, scales, headers;                   // of all row blocks
+  int input_codes, input_scales, input_sums;
+  int scales_at, headers_at, input_codes_at, input_scales_at, input_sums_at, stage_bytes;
+  int stages, shared_bytes;
+};
+// halves: the input's codes are f16.
+constexpr TileShape tile_shape(const PackingTraits& p, bool halves) {
+  TileShape s{};
+  s.codes = tile_row_blocks * pair_bytes(p);
+  s.scales = tile_row_blocks * 2 * scale_bytes(p.scales);
+  s.headers = tile_row_blocks * header_bytes(p);
+  s.input_codes = 2 * tile_token_tiles * (halves ? 512 : 256);
+  s.input_scales = 2 * tile_token_tiles * 32;
+  s.input_sums = p.minima * s.input_scales;
+  s.scales_at = s.codes;
+  s.headers_at = s.scales_at + s.scales;
+  s.input_codes_at = s.headers_at + s.headers;
+  s.input_scales_at = s.input_codes_at + s.input_codes;
+  s.input_sums_at = s.input_scales_at + s.input_scales;
+  s.stage_bytes = s.input_sums_at + s.input_sums;
+  // Two blocks of a multiprocessor with 164 KB, where four stages leave room for that.
+  s.stages = 4 * s.stage_bytes <= 81 * 1024 ? 4 : 3;
+  s.shared_bytes = s.stages * s.stage_bytes;
+  return s;
+}
+
 }  // namespace octavo::gpu

@@ -13,6 +13,12 @@ namespace {
 
 constexpr int warps = 8;
 
+// The largest |x| over the warp by bit patterns, so that a NaN or an infinity wins.
+DEVICE float warp_magnitude(float x) {
+  const unsigned half = max16(__float_as_uint(x) & 0x7FFFFFFFu);
+  return __uint_as_float(max(half, __shfl_xor_sync(whole_warp, half, 16)));
+}
+
 struct Quantised {
   int code;
   float scale;
@@ -25,7 +31,7 @@ DEVICE Quantised quantise_group(float x) {
 
 DEVICE int half_warp_sum(int x) {
 #pragma unroll
-  for (int i = 8; i > 0; i /= 2) x += __shfl_xor_sync(~0u, x, i);
+  for (int i = 8; i > 0; i /= 2) x += __shfl_xor_sync(whole_warp, x, i);
   return x;
 }
 
@@ -49,7 +55,7 @@ DEVICE void quantise(const QuantiseParams& p) {
     else static_cast<signed char*>(p.codes)[at * 8 + byte] = static_cast<signed char>(q.code);
     if (lane == 0) p.scales[static_cast<std::size_t>(g) * tokens + token] = q.scale;
     if (p.sums == nullptr) continue;
-    const int half = half_warp_sum(q.code), whole = half + __shfl_xor_sync(~0u, half, 16);
+    const int half = half_warp_sum(q.code), whole = half + __shfl_xor_sync(whole_warp, half, 16);
     if (p.halves != 0) {
       if (lane % 16 == 0)
         p.sums[(static_cast<std::size_t>(g) * 2 + lane / 16) * tokens + token] = __fmul_rn(q.scale, __int2float_rn(half));

@@ -113,7 +113,7 @@ bool is_float(Format format) { return !is_quantised(format); }
 
 std::vector<LinearKernel> kernels_of(Format format) {
   if (is_float(format)) return {LinearKernel::floats};
-  return {LinearKernel::decode};
+  return {LinearKernel::decode, LinearKernel::tile_s8, LinearKernel::tile_f16};
 }
 
 }  // namespace
