@@ -114,27 +114,29 @@ DEVICE unsigned fp8_scale(const float* x, int D, float amax, int lane) {
   return best;
 }
 
-// Numbers of a key that a thread holds: `most` is known to the compiler, so that they stay in registers.
-constexpr int most_held = 512 / sum_lanes;
+constexpr int widest_head = 512;  // max_head_size of cpp/backend.h
 
-// Turns some of the codes c (rounded from y) so that the error's product with the token's queries gets nearest to 0.
-// A thread's numbers are at [i], dimension lane + 16 i. All threads of the warp take part, `turns` says for whom it
-// counts.
+// Turns some of the codes c (rounded from y; `held` of them a thread, which the compiler knows, so they stay in registers) so that the error's product with the token's queries gets nearest to 0.
+// A thread's numbers are at [i], dimension lane + 16 i; the queries' sums in u[lane + 16 i], read by this thread alone.
+// All threads of the warp take part, `turns` says for whom it counts.
 template <int held>
-DEVICE void turn_error(float (&c)[held], const float (&y)[held], const Row& row, int D, int queries, bool turns) {
-  float u[held], error[held], step[held];
+DEVICE void turn_error(float (&c)[held], const float (&y)[held], float* u, const Row& row, int D, int queries,
+                       bool turns) {
+  float error[held], step[held];
   float own = 0, along = 0;
 #pragma unroll
   for (int i = 0; i < held; ++i) {
     const int d = row.lane + sum_lanes * i;
-    u[i] = error[i] = step[i] = 0;
-    if (d >= D || !turns) continue;
-    u[i] = row.queries[d];
-    for (int h = 1; h < queries; ++h) u[i] = __fadd_rn(u[i], row.queries[h * D + d]);
+    error[i] = step[i] = 0;
+    if (d >= D) continue;
+    float sum = turns ? row.queries[d] : 0.0f;
+    for (int h = 1; turns && h < queries; ++h) sum = __fadd_rn(sum, row.queries[h * D + d]);
+    u[d] = sum;
+    if (!turns) continue;
     error[i] = __fsub_rn(c[i], y[i]);
     step[i] = __fsub_rn(beyond_fp8(c[i], y[i]), c[i]);
-    own = __fmaf_rn(u[i], u[i], own);
-    along = __fmaf_rn(u[i], error[i], along);
+    own = __fmaf_rn(sum, sum, own);
+    along = __fmaf_rn(sum, error[i], along);
   }
   own = __fmul_rn(tree16(own), own_error_share);
   along = tree16(along);
@@ -144,8 +146,8 @@ DEVICE void turn_error(float (&c)[held], const float (&y)[held], const Row& row,
     for (int i = 0; i < held; ++i) {
       const int d = row.lane + sum_lanes * i;
       if (d >= D) continue;
-      const float slope = __fmaf_rn(own, error[i], __fmul_rn(along, u[i]));
-      const float change = __fmul_rn(step[i], __fmaf_rn(step[i], __fmaf_rn(u[i], u[i], own), __fadd_rn(slope, slope)));
+      const float slope = __fmaf_rn(own, error[i], __fmul_rn(along, u[d]));
+      const float change = __fmul_rn(step[i], __fmaf_rn(step[i], __fmaf_rn(u[d], u[d], own), __fadd_rn(slope, slope)));
       const unsigned gain = change < 0 ? __float_as_uint(-change) >> 9 : 0;
       if (gain != 0) best = max(best, gain << 9 | static_cast<unsigned>(511 - d));
     }
@@ -155,7 +157,7 @@ DEVICE void turn_error(float (&c)[held], const float (&y)[held], const Row& row,
 #pragma unroll
     for (int i = 0; i < held; ++i) {
       if (row.lane + sum_lanes * i != chosen) continue;
-      its_step = step[i], its_u = u[i];
+      its_step = step[i], its_u = u[chosen];
       c[i] = __fadd_rn(c[i], step[i]);
       error[i] = __fadd_rn(error[i], step[i]);
       step[i] = -step[i];
@@ -168,7 +170,7 @@ DEVICE void turn_error(float (&c)[held], const float (&y)[held], const Row& row,
 }
 
 template <int held>
-DEVICE void write_fp8(const Row& row, int D, int queries) {
+DEVICE void write_fp8(const Row& row, int D, int queries, float* u) {
   const float amax = largest_of(row.x, D, row.lane);
   const bool zero = amax < smallest_amax, number = amax < 0x1p127f;
   const unsigned searched = fp8_scale(row.x, D, zero || !number ? 1.0f : amax, row.lane);
@@ -183,7 +185,7 @@ DEVICE void write_fp8(const Row& row, int D, int queries) {
     c[i] = to_fp8(y[i]);
   }
   const bool turns = row.part == 0 && queries > 0 && !zero && number;
-  turn_error(c, y, row, D, queries, turns);
+  turn_error(c, y, u, row, D, queries, turns);
 #pragma unroll
   for (int i = 0; i < held; ++i) {
     const int d = row.lane + sum_lanes * i;
@@ -198,8 +200,12 @@ DEVICE void write_row(const Row& row, int D, int queries) {
   if constexpr (Kind == kv_int8) {
     write_int8(row, D);
   } else if constexpr (Kind == kv_fp8) {
-    if (D <= 128) write_fp8<8>(row, D, queries);
-    else write_fp8<most_held>(row, D, queries);
+    constexpr int halves = write_threads / sum_lanes, ld = widest_head + sum_lanes;  // halves of a warp in other banks
+    SHARED_ARRAY(float, sums, halves * ld);
+    float* const u = sums + static_cast<int>(threadIdx.x) / sum_lanes * ld;
+    if (D <= 128) write_fp8<128 / sum_lanes>(row, D, queries, u);
+    else if (D <= 256) write_fp8<256 / sum_lanes>(row, D, queries, u);
+    else write_fp8<widest_head / sum_lanes>(row, D, queries, u);
   } else {
     for (int d = row.lane; d < D; d += sum_lanes)
       put<Kind>(row, D, d, Kind == kv_f16 ? clamped_f16(row.x[d]) : float_to_bf16(row.x[d]));

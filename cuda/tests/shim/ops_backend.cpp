@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/kv.h"
 #include "ops/rows.h"
+#include "ops/sample.h"
 #include "schedules.h"
 #include "tests/forwarding_backend.h"
 
@@ -57,6 +58,43 @@ std::size_t span(int rows, int ld, int width) {
 DeviceArray<float> uploaded_rows(const float* values, int rows, int ld, int width, const char* name) {
   return uploaded(values, span(rows, ld, width), name);
 }
+
+// The rows to draw as the device is given them.
+struct SampleInputs {
+  std::vector<gpu::SampleRow> rows;
+  std::vector<std::int32_t> history, bias_tokens;
+  std::vector<float> bias_values;
+  std::vector<std::uint32_t> masks;
+  int counted = 0, most_top = 1;
+
+  void add(const SampleRow& from, int V) {
+    static const SamplerParams none;
+    const SamplerParams& params = from.params == nullptr ? none : *from.params;
+    const bool draws = from.target < 0;
+    gpu::SampleRow row{};
+    row.seed = params.seed;
+    row.temperature = params.temperature, row.top_p = params.top_p, row.min_p = params.min_p, row.top_k = params.top_k;
+    row.repetition_penalty = params.repetition_penalty, row.presence_penalty = params.presence_penalty;
+    row.frequency_penalty = params.frequency_penalty;
+    row.logprobs = std::min(params.logprobs, V), row.target = from.target;
+    row.drawable = draws && params.vocabulary > 0 ? std::min(params.vocabulary, V) : V;
+    row.scanned = row.logprobs >= 0 || !draws ? V : row.drawable;
+    row.position = from.history_length, row.prompt_length = params.prompt_length;
+    row.bias = static_cast<int>(bias_tokens.size()), row.bias_length = static_cast<int>(params.bias.size());
+    for (const auto& [token, value] : params.bias) bias_tokens.push_back(token), bias_values.push_back(value);
+    row.history = static_cast<int>(history.size()), row.counts = -1, row.mask = -1;
+    if (draws && has_penalties(params)) {
+      row.history_length = from.history_length, row.counts = counted++;
+      history.insert(history.end(), from.history, from.history + from.history_length);
+    }
+    if (from.mask != nullptr) {
+      row.mask = static_cast<int>(masks.size());
+      masks.insert(masks.end(), from.mask, from.mask + (V + 31) / 32);
+    }
+    most_top = std::max(most_top, row.logprobs);
+    rows.push_back(row);
+  }
+};
 
 class OpsBackend final : public ForwardingBackend {
  public:
@@ -207,6 +245,38 @@ class OpsBackend final : public ForwardingBackend {
     run(launches);
     std::memcpy(out, results.get(), results.size() * sizeof(float));
   }
+  void sample(float* logits, int V, SampleRow* rows, int B) override {
+    const std::size_t vocab = static_cast<std::size_t>(V), all = static_cast<std::size_t>(B);
+    SampleInputs in;
+    for (int b = 0; b < B; ++b) in.add(rows[b], V);
+    const auto given = uploaded_rows(logits, B, V, V, "logits");
+    const DeviceArray<gpu::SampleRow> wanted(in.rows, "rows");
+    const DeviceArray<std::int32_t> history(in.history, "history"), bias_tokens(in.bias_tokens, "bias_tokens");
+    const DeviceArray<float> bias_values(in.bias_values, "bias_values");
+    const DeviceArray<std::uint32_t> masks(in.masks, "masks");
+    const DeviceArray<std::int32_t> counts(std::vector<std::int32_t>(static_cast<std::size_t>(in.counted) * vocab), "counts");
+    const DeviceArray<float> bias_raw(in.bias_values.size(), "bias_raw"), history_raw(in.history.size(), "history_raw"),
+        group_max(all * static_cast<std::size_t>(cuda::sample_groups(V)), "group_max"), logprobs(all, "logprobs"),
+        top_logprobs(all * static_cast<std::size_t>(in.most_top), "top_logprobs");
+    const DeviceArray<std::int32_t> tokens(all, "tokens"), top_counts(all, "top_counts"),
+        top_tokens(all * static_cast<std::size_t>(in.most_top), "top_tokens");
+    cuda::Launches launches;
+    cuda::add_sample(launches,
+                     {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(),
+                      masks.get(), counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(),
+                      top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
+                     B);
+    run(launches);
+    if (counts.download() != std::vector<std::int32_t>(counts.size())) throw std::runtime_error("counts are left over");
+    std::memcpy(logits, given.get(), given.size() * sizeof(float));
+    for (int b = 0; b < B; ++b) {
+      rows[b].token = tokens.get()[b], rows[b].logprob = logprobs.get()[b];
+      rows[b].top.clear();
+      for (int i = b * in.most_top; i < b * in.most_top + top_counts.get()[b]; ++i)
+        rows[b].top.push_back({top_tokens.get()[i], top_logprobs.get()[i]});
+    }
+  }
+
   void attend(float* out, const NewRows& rows, KvStore& kv, int layer, const AttentionPlan& plan,
               const AttentionParams& params) override {
     Backend::attend(out, rows, kv, layer, plan, params);
