@@ -21,7 +21,7 @@ struct DecodeStage {
   static constexpr int codes = shape.codes, scales = shape.scales, headers = shape.headers;
   static constexpr int row_block_bytes = shape.row_block_bytes, row_blocks = shape.row_blocks;
   static constexpr int input_codes = shape.input_codes, input_scales = shape.input_scales;
-  static constexpr int bytes = shape.stage_bytes;
+  static constexpr int bytes = shape.stage_bytes, stages = shape.stages;
 };
 
 // A row of 16-byte pieces, copied by a warp.
@@ -154,25 +154,25 @@ template <Packing P, int tiles>
 DEVICE void linear_decode(const LinearParams& p) {
   using S = DecodeStage<P, tiles>;
   SharedMemory memory;
-  unsigned char* const rings = memory.take<unsigned char>(decode_warps * decode_stages * S::bytes);
+  unsigned char* const rings = memory.take<unsigned char>(decode_warps * S::stages * S::bytes);
   float4* const handed = memory.take<float4>(S::row_blocks * tiles * 32);
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int first_block = static_cast<int>(blockIdx.x) * S::row_blocks, first_tile = static_cast<int>(blockIdx.y) * tiles;
   const int quads = padded_groups(p.weight.groups) / quad, rounds = (quads + decode_warps - 1) / decode_warps;
-  unsigned char* const ring = rings + warp * decode_stages * S::bytes;
+  unsigned char* const ring = rings + warp * S::stages * S::bytes;
   const auto load = [&](int round) {
     const int index = round * decode_warps + warp;
-    if (index < quads) load_quad<P, tiles>(p, ring + round % decode_stages * S::bytes, index, first_block, first_tile, lane);
+    if (index < quads) load_quad<P, tiles>(p, ring + round % S::stages * S::bytes, index, first_block, first_tile, lane);
     commit_copies();
   };
 
 #pragma unroll
-  for (int round = 0; round < decode_stages - 1; ++round) load(round);
+  for (int round = 0; round < S::stages - 1; ++round) load(round);
   for (int round = 0; round < rounds; ++round) {
-    wait_copies<decode_stages - 2>();
+    wait_copies<S::stages - 2>();
     __syncwarp();
-    load(round + decode_stages - 1);
-    const unsigned char* const stage = ring + round % decode_stages * S::bytes;
+    load(round + S::stages - 1);
+    const unsigned char* const stage = ring + round % S::stages * S::bytes;
     const int count = min(quad, p.weight.groups - (round * decode_warps + warp) * quad);
     QuadTerms<P, tiles> terms;
     if (count > 0) group_terms<P, tiles, 0>(p, stage, lane, terms);

@@ -39,12 +39,12 @@ DEVICE int half_warp_sum(int x) {
 template <Input kind, bool halves_of_floats>
 DEVICE void quantise(const QuantiseParams& p) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int token = static_cast<int>(blockIdx.y), tile = token / token_tile;
+  const int token = static_cast<int>(blockIdx.x), tile = token / token_tile;
   const float* const row = p.x + static_cast<std::size_t>(token) * p.ld;
   const bool real = token < p.m;
   const float norm = kind == Input::normed && real ? inverse_norm(row, p.k, p.eps) : 0.0f;
   const int padded = padded_groups(p.k / group_size), tokens = p.tiles * token_tile;
-  const int first = static_cast<int>(blockIdx.x) * p.groups_per_block;
+  const int first = static_cast<int>(blockIdx.y) * p.groups_per_block;
   const FragmentPlace place = token_place(token % token_tile, lane);
   for (int g = first + warp; g < min(first + p.groups_per_block, padded); g += warps) {
     const bool inside = real && g * group_size < p.k;

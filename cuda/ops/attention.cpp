@@ -23,6 +23,7 @@ constexpr int widest_of_large_tiles = 128;
 constexpr int blocks_of_multiprocessor = 2;
 
 int size_class(const AttentionShape& shape, int rows) {
+  if (shape.kind == gpu::kv_int8) return size_classes - 1;  // what a warp's matrix product takes
   if (rows <= 1) return 0;
   return rows <= 4 || shape.head_size > widest_of_large_tiles ? 1 : 2;
 }
@@ -108,16 +109,42 @@ AttentionPlan plan_attention(const AttentionShape& shape, const std::vector<Segm
   return plan;
 }
 
+namespace {
+
+// Which kernel takes a class of tiles, by how many threads, with how much dynamic shared memory.
+struct Kernel {
+  const char* name;
+  unsigned threads, shared;
+};
+
+Kernel float_kernel(const AttentionShape& shape, int tile_rows) {
+  const int at = static_cast<int>(std::find(tile_sizes, tile_sizes + size_classes, tile_rows) - tile_sizes);
+  const std::size_t floats = static_cast<std::size_t>(tile_rows * (2 * shape.head_size + weights_ld));
+  return {kernels[shape.kind][at], attention_threads, static_cast<unsigned>(floats * sizeof(float))};
+}
+
+Kernel int8_kernel(const AttentionShape& shape, float soft_cap) {
+  constexpr int warp = 32, padding = 8, fragment_bytes = 16;
+  const int D = shape.head_size;
+  const unsigned results = static_cast<unsigned>(tile_sizes[size_classes - 1] * (D + padding) * 4);
+  if (soft_cap <= 0 && D == 64) return {"octavo_attention_int8_d64", warp, results};
+  if (soft_cap <= 0 && D == 128) return {"octavo_attention_int8_d128", warp, results};
+  const unsigned queries = static_cast<unsigned>((D + 31) / 32 * 2 * warp * fragment_bytes);
+  return {"octavo_attention_int8_any", warp, queries};
+}
+
+}  // namespace
+
 void add_attention(Launches& launches, const AttentionShape& shape, const AttentionPlan& plan,
                    const gpu::AttentionParams& params) {
   const unsigned kv_heads = static_cast<unsigned>(shape.kv_heads);
   for (const TileClass& c : plan.classes) {
     gpu::AttentionParams own = params;
     own.items += c.first_item;
-    const int at = static_cast<int>(std::find(tile_sizes, tile_sizes + size_classes, c.tile_rows) - tile_sizes);
-    const int floats = c.tile_rows * (2 * shape.head_size + weights_ld);
-    launches.push_back(make_launch(kernels[shape.kind][at], {static_cast<unsigned>(c.items), kv_heads},
-                                   {attention_threads}, static_cast<unsigned>(floats) * sizeof(float), own));
+    const Kernel kernel =
+        shape.kind == gpu::kv_int8 ? int8_kernel(shape, params.soft_cap) : float_kernel(shape, c.tile_rows);
+    const Size3 grid{static_cast<unsigned>(c.items), kv_heads};
+    launches.push_back(make_launch(kernel.name, grid, {kernel.threads}, kernel.shared, own));
     if (!c.has_partials) continue;
     const gpu::AttentionMergeParams merge{params.out, params.tiles + c.first_tile, params.sink_logits,
                                           params.partial_ml, params.partial_o, shape.heads, shape.kv_heads,

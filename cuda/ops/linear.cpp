@@ -16,14 +16,15 @@ std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 // Names of kernels: octavo_KIND_PACKING_SUFFIX.
 struct Names {
-  std::string decode_8, decode_16;
+  std::string decode_8, decode_16, tile_s8, tile_f16;
 };
 const Names& names_of(Packing packing) {
   static const std::array<Names, packing_count> all = [] {
     std::array<Names, packing_count> names;
     for (int i = 0; i < packing_count; ++i) {
       const std::string name = packing_table[i].name;
-      names[static_cast<std::size_t>(i)] = {"octavo_linear_decode_" + name + "_8", "octavo_linear_decode_" + name + "_16"};
+      const std::string decode = "octavo_linear_decode_" + name, tile = "octavo_linear_tile_" + name;
+      names[static_cast<std::size_t>(i)] = {decode + "_8", decode + "_16", tile + "_s8", tile + "_f16"};
     }
     return names;
   }();
@@ -79,7 +80,7 @@ QuantisedInput append_quantise(Launches& launches, const Linear& l, bool halves,
   p.groups_per_block = l.kind == LinearInputKind::normed && l.m > few_tokens ? groups : 8;
   p.halves = minima == 2;
   p.eps = l.eps;
-  const Size3 grid{ceil_div(groups, p.groups_per_block), static_cast<unsigned>(input.tiles * token_tile), 1};
+  const Size3 grid{static_cast<unsigned>(input.tiles * token_tile), ceil_div(groups, p.groups_per_block), 1};
   launches.push_back(make_launch(quantise_name(l.kind, halves), grid, {256, 1, 1}, 0, p));
   return input;
 }
@@ -109,6 +110,16 @@ void append_decode(Launches& launches, const Linear& l) {
   const Names& names = names_of(packing);
   launches.push_back(make_launch((tiles == 1 ? names.decode_8 : names.decode_16).c_str(), grid, {decode_threads, 1, 1},
                                  static_cast<unsigned>(shape.shared_bytes), product_params(l, input)));
+}
+
+void append_tile(Launches& launches, const Linear& l, bool halves) {
+  const Packing packing = packing_of(l.format);
+  const PackingTraits& traits = packing_table[static_cast<int>(packing)];
+  const QuantisedInput input = append_quantise(launches, l, halves, traits.minima);
+  const Size3 grid{ceil_div(l.n, tile_row_blocks * row_block), ceil_div(input.tiles, tile_token_tiles), 1};
+  const Names& names = names_of(packing);
+  launches.push_back(make_launch((halves ? names.tile_f16 : names.tile_s8).c_str(), grid, {tile_threads, 1, 1},
+                                 static_cast<unsigned>(tile_shape(traits, halves).shared_bytes), product_params(l, input)));
 }
 
 void append_floats(Launches& launches, const Linear& l) {
@@ -144,8 +155,12 @@ void append_floats(Launches& launches, const Linear& l) {
 
 }  // namespace
 
-LinearKernel linear_kernel(Format format, int, const DeviceProperties&) {
-  return is_quantised(format) ? LinearKernel::decode : LinearKernel::floats;
+// Data-centre devices multiply f16 half as fast as s8, so they do better without conversions; on the others f16 with sums of
+// f32 is a quarter or half of that.
+LinearKernel linear_kernel(Format format, int m, const DeviceProperties& device) {
+  if (!is_quantised(format)) return LinearKernel::floats;
+  if (m <= few_tokens) return LinearKernel::decode;
+  return device.compute % 10 == 0 && device.compute < 120 ? LinearKernel::tile_f16 : LinearKernel::tile_s8;
 }
 
 std::size_t linear_scratch_bytes(int m, int k) {
@@ -159,8 +174,12 @@ void append_linear(Launches& launches, const Linear& linear, const DevicePropert
 }
 
 void append_linear(Launches& launches, const Linear& linear, LinearKernel kernel) {
-  if (kernel == LinearKernel::floats) append_floats(launches, linear);
-  else append_decode(launches, linear);
+  switch (kernel) {
+    case LinearKernel::floats: return append_floats(launches, linear);
+    case LinearKernel::decode: return append_decode(launches, linear);
+    case LinearKernel::tile_s8: return append_tile(launches, linear, false);
+    case LinearKernel::tile_f16: return append_tile(launches, linear, true);
+  }
 }
 
 }  // namespace octavo::cuda
