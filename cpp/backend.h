@@ -1,6 +1,6 @@
 // The Backend interface: the operations a forward pass is made of, destination first. Implemented by
-// cpp/cpu/reference/reference.cpp (the slow, obvious, executable form of docs/numerics.md), cpp/cpu/backend.cpp (the kernels) and
-// cpp/cuda/cuda_backend.cpp.
+// cpp/cpu/reference/reference.cpp (the slow, obvious, executable form of docs/numerics.md), cpp/cpu/backend.cpp (the kernels),
+// later by cuda/.
 //
 // T tokens, B sequences, E model width, H query heads, G key/value heads, D head size, F feed-forward width, V
 // vocabulary, K reduced dimension, N output dimension. Activations are f32, row-major; `ld` is the distance between
@@ -30,8 +30,6 @@ class Weight {
   // Before rows are loaded: a row of the first half and the same one of the second are used together (FeedForward's
   // gate_up), so a backend may keep them side by side. Results never depend on it.
   virtual void pair_halves() {}
-  // Before rows are loaded: embed will read rows of this weight. A backend may keep them as the file has them for that.
-  virtual void keep_rows() {}
   const Format format;
   const std::int64_t n, k;
 };

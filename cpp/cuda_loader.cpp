@@ -1,5 +1,7 @@
 #include "cuda_loader.h"
 
+#include <cstdlib>
+
 #include "os/os.h"
 
 namespace octavo {
@@ -15,10 +17,11 @@ struct Plugin {
 };
 
 Plugin load() {
+  const char* const named = std::getenv("OCTAVO_CUDA_PLUGIN");
   const std::string folder = os::module_folder();
-  if (folder.empty()) return {nullptr, "the folder of the addon is not known"};
+  if (named == nullptr && folder.empty()) return {nullptr, "the folder of the addon is not known"};
   std::string reason;
-  void* library = os::library_open(folder + "/octavo_cuda.so", &reason);
+  void* library = os::library_open(named ? named : folder + "/octavo_cuda.so", &reason);
   if (!library) return {nullptr, "the CUDA plugin cannot be loaded: " + reason};
   const auto entry = reinterpret_cast<octavo_cuda_entry>(os::library_symbol(library, OCTAVO_CUDA_ENTRY));
   if (!entry) return {nullptr, "octavo_cuda.so does not export " OCTAVO_CUDA_ENTRY};

@@ -1,5 +1,5 @@
-// Finds the CUDA plugin (cuda/plugin.h) beside the addon and says whether there is a GPU to use. A machine without the
-// plugin, the driver or a device is a normal answer, not an error.
+// Finds the CUDA plugin (cuda/plugin.h) beside the addon, or where OCTAVO_CUDA_PLUGIN says, and tells whether there is a GPU to
+// use. A machine without the plugin, the driver or a device is a normal answer, not an error.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -329,8 +329,7 @@ const speculation = z
   )
   .default('auto')
 
-const isDevice = (value: unknown) =>
-  typeof value === 'string' && /^(auto|cpu|reference|cuda(:\d{1,3})?)$/.test(value)
+const isDevice = (value: unknown) => typeof value === 'string' && /^(auto|cpu|reference|cuda(:\d{1,3})?)$/.test(value)
 
 export const loadSchema = z.strictObject({
   model: z.custom<string | URL>(isPath, modelText).transform((value) => pathOf(value)!),

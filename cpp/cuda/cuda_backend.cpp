@@ -16,6 +16,7 @@
 #include "cuda/device.h"
 #include "cuda/sample_inputs.h"
 #include "error.h"
+#include "kept_rows.h"
 
 namespace octavo {
 
@@ -37,7 +38,7 @@ std::size_t span(int rows, int ld, int width) {
 }
 
 // Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is zero.
-class CudaWeight final : public Weight {
+class CudaWeight final : public Weight, public KeepsRows {
  public:
   CudaWeight(Device& device, Format format, std::int64_t n, std::int64_t k, bool keeps_rows)
       : Weight(format, n, k),

@@ -234,8 +234,6 @@ class BlockRun {
       if (static_cast<std::uint32_t>(wide(w, i.op[i.member], l)) != named) fail(Fault::divergence, i, w, l, "lanes name other members");
       if (!((named >> l) & 1)) fail(Fault::divergence, i, w, l, "a lane is not among the members it names");
     });
-    const std::uint32_t ended = static_cast<unsigned>(w.index) * warp_lanes + warp_lanes <= threads_ ? named & ~w.live : 0;
-    if (ended) fail(Fault::divergence, i, w, std::countr_zero(ended), "a member has ended");
     if ((named & w.live) != lanes) {
       if (group.lanes & named & ~lanes) fail(Fault::divergence, i, w, first, "a member is here and does not do this");
       group.parked = true;

@@ -4,6 +4,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type KvDtype, kvDtypes } from '../base/native.ts'
+import type { DeviceRequest } from '../host/device.ts'
 import type { SpeculationOptions } from '../options.ts'
 import { readText } from './given-files.ts'
 
@@ -57,6 +58,7 @@ function jsonOrText(text: string): unknown {
 }
 
 export interface EngineFlags {
+  device?: DeviceRequest
   threads?: number | 'auto'
   context?: number
   kvMemory?: string
@@ -101,6 +103,7 @@ export const speculationOption = (): Option =>
 
 export function addEngineFlags(command: Command): Command {
   return command
+    .option('--device <name>', "where to compute: 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
     .option('--threads <n>', "threads to compute with, or 'auto'", autoOrPositive)
     .option('--context <tokens>', 'most tokens of one request, prompt included', positive)
     .option('--kv-memory <size>', "memory of the KV cache, for example '512MiB'")
@@ -152,6 +155,7 @@ function defined<T extends object>(options: { [K in keyof T]: T[K] | undefined }
 
 export interface EngineOptionsOfFlags {
   model: string
+  device?: DeviceRequest
   threads?: number | 'auto'
   contextTokens?: number
   kv?: { memory?: string; dtype?: KvDtype }
@@ -168,6 +172,7 @@ export function speculationOf({ speculation, draft }: Pick<EngineFlags, 'specula
 export function engineOptions(model: string, flags: EngineFlags): EngineOptionsOfFlags {
   return defined<EngineOptionsOfFlags>({
     model,
+    device: flags.device,
     threads: flags.threads,
     contextTokens: flags.context,
     speculation: speculationOf(flags),

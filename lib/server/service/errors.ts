@@ -65,7 +65,13 @@ const rows: Record<ErrorCode, Row> = {
   CONSUMER_TIMEOUT: { status: 408, type: 'timeout_error' },
   ...{ FILE_NOT_FOUND: broken, IO_ERROR: broken, MODEL_INVALID: broken, MODEL_UNSUPPORTED: broken },
   ...{ OBJECT_INVALID: broken, SESSION_BUSY: broken, SESSION_INVALID: broken, SESSION_CLOSED: broken },
-  ...{ NUMERIC_ERROR: broken, PLATFORM_UNSUPPORTED: broken, BUNDLED: broken, INTERNAL: broken },
+  ...{
+    NUMERIC_ERROR: broken,
+    DEVICE_UNAVAILABLE: broken,
+    PLATFORM_UNSUPPORTED: broken,
+    BUNDLED: broken,
+    INTERNAL: broken,
+  },
 }
 
 /** How the fields of a request are called that became options. */
