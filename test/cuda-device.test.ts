@@ -62,7 +62,7 @@ describe('choosing a device', () => {
 
   it('is checked as every option is', async () => {
     for (const device of ['gpu', 'cuda:', 'cuda:x', 'cuda:-1', 'CUDA', 3])
-      await expect(Engine.load({ model: 'stories', device } as LoadOptions)).rejects.toMatchObject({
+      await expect(async () => Engine.load({ model: 'stories', device } as LoadOptions)).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',
         details: { option: 'device' },
       })

@@ -38,22 +38,23 @@ Driver load() {
 }  // namespace
 
 const Driver& driver() {
-  // What failed is tried again: a driver may be installed, or woken up, meanwhile.
   static std::mutex lock;
   static const Driver* loaded = nullptr;
+  const std::lock_guard guard(lock);
+  // A driver that was missing may be there meanwhile.
+  if (!loaded) loaded = new Driver(load());
+  return *loaded;
+}
+
+bool initialise() {
+  static std::mutex lock;
   static bool initialised = false;
   const std::lock_guard guard(lock);
-  if (!loaded) loaded = new Driver(load());
-  if (!initialised) {
-    const CUresult result = loaded->cuInit(0);
-    if (result != CUDA_SUCCESS && result != CUDA_ERROR_NO_DEVICE) {
-      const char* name = "";
-      loaded->cuGetErrorName(result, &name);
-      throw Failure{static_cast<int>(result), "cuInit: " + std::string(name)};
-    }
-    initialised = result == CUDA_SUCCESS;
-  }
-  return *loaded;
+  if (initialised) return true;
+  const CUresult result = driver().cuInit(0);
+  if (result == CUDA_ERROR_NO_DEVICE) return false;
+  check(result, "cuInit");
+  return initialised = true;
 }
 
 std::string describe(CUresult result) {

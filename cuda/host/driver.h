@@ -22,6 +22,8 @@ struct Driver {
 
 // Throws Failure (OCTAVO_CUDA_NO_DRIVER) where there is no driver, or one older than the kernels were compiled for.
 const Driver& driver();
+// Before anything is asked of it but its version. False: it has no device. Throws as above, or what the driver says.
+bool initialise();
 
 // Throws Failure with the function's name, and the error's, unless `result` is CUDA_SUCCESS.
 void check(CUresult result, const char* function);

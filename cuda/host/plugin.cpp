@@ -53,15 +53,17 @@ int32_t within(octavo_cuda_context* context, octavo_cuda_message* message, F act
 int32_t device_count(int32_t* count, octavo_cuda_message* message) {
   *count = 0;
   return guarded(message, [&] {
+    if (!octavo::cuda::initialise()) return;
     int found = 0;
-    const CUresult result = octavo::cuda::driver().cuDeviceGetCount(&found);
-    if (result == CUDA_ERROR_NO_DEVICE || result == CUDA_ERROR_NOT_INITIALIZED) return;  // cuInit found none
-    octavo::cuda::check(result, "cuDeviceGetCount");
+    OCTAVO_CU(cuDeviceGetCount, &found);
     *count = found;
   });
 }
 int32_t device_info(int32_t index, octavo_cuda_device* out, octavo_cuda_message* message) {
-  return guarded(message, [&] { octavo::cuda::describe_device(index, *out); });
+  return guarded(message, [&] {
+    octavo::cuda::initialise();
+    octavo::cuda::describe_device(index, *out);
+  });
 }
 
 int32_t open_device(int32_t index, const octavo_cuda_options* options, octavo_cuda_context** out, octavo_cuda_message* message) {
