@@ -3,6 +3,7 @@
 // 40, bytes when expanded (u64) at 56. Read off files that nvcc 13.0 made; the format is not documented.
 #include "fatbin.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace octavo::fake {
@@ -47,7 +48,12 @@ bool lz4_expand(const std::uint8_t* from, std::size_t bytes, std::string& out, s
     if (length == 15 && !more(length)) return false;
     length += 4;
     if (distance == 0 || distance > out.size() || out.size() + length > out_bytes) return false;
-    for (std::size_t k = 0; k < length; ++k) out.push_back(out[out.size() - distance]);
+    // A match may reach into itself: then it repeats what it has made so far.
+    for (std::size_t k = 0; k < length;) {
+      const std::size_t now = std::min(length - k, distance);
+      out.append(out, out.size() - distance, now);
+      k += now;
+    }
   }
   return out.size() == out_bytes;
 }

@@ -1,4 +1,5 @@
 // Memory of the device and of the host, and copies between them.
+#include <algorithm>
 #include <cstring>
 
 #include "state.h"
@@ -43,7 +44,7 @@ OCTAVO_ENTRY cuMemHostAlloc(void** address, std::size_t bytes, unsigned) {
   if (call.illegal_in_capture(&error)) return error;
   if (bytes == 0) return call.broken("0 bytes");
   HostBlock block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[bytes]), bytes};
-  std::memset(block.storage.get(), 0xA5, bytes);
+  std::memset(block.storage.get(), 0xA5, std::min<std::size_t>(bytes, 1 << 20));
   *address = block.storage.get();
   state().host.emplace(reinterpret_cast<std::uintptr_t>(*address), std::move(block));
   return CUDA_SUCCESS;

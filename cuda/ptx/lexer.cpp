@@ -123,18 +123,30 @@ void Lexer::expect(char c) {
   }
 }
 
+// Not by tokens: most kernels of a module are never looked at.
 std::string_view Lexer::skip_block() {
   if (!token_.is('{')) expect('{');
-  const char* begin = rest_.data();
-  for (int depth = 1;;) {
-    advance();
-    if (token_.kind == Token::end) throw PtxError(Fault::syntax, line_, "a block has no end");
-    depth += token_.is('{') ? 1 : token_.is('}') ? -1 : 0;
-    if (depth == 0) break;
+  for (std::size_t at = 0, depth = 1;; ++at) {
+    at = rest_.find_first_of("{}\n/\"", at);
+    if (at == std::string_view::npos) throw PtxError(Fault::syntax, line_, "a block has no end");
+    const char c = rest_[at];
+    if (c == '\n') ++line_;
+    if (c == '{') ++depth;
+    if (c == '}' && --depth == 0) {
+      const std::string_view inside = rest_.substr(0, at);
+      rest_.remove_prefix(at + 1);
+      advance();
+      return inside;
+    }
+    if (c == '"') at = rest_.find('"', at + 1);
+    if (c == '/' && rest_.substr(at, 2) == "//") at = rest_.find('\n', at) - 1;
+    if (c == '/' && rest_.substr(at, 2) == "/*") {
+      const std::size_t end = rest_.find("*/", at);
+      for (const char in : rest_.substr(at, end - at)) line_ += in == '\n';
+      at = end;
+    }
+    if (at >= rest_.size()) throw PtxError(Fault::syntax, line_, "a block has no end");
   }
-  const std::string_view inside(begin, static_cast<std::size_t>(token_.source.data() - begin));
-  advance();
-  return inside;
 }
 
 }  // namespace octavo::ptx

@@ -11,7 +11,7 @@ namespace octavo::ptx {
 
 namespace {
 constexpr std::uint64_t alignment = 512;   // what cuMemAlloc promises is 256
-constexpr std::uint64_t filled = 64 << 20;   // of a large allocation, only the beginning
+constexpr std::uint64_t filled = 1 << 20;    // of a large allocation, only the beginning
 constexpr std::uint64_t distance = 1 << 16;  // between two allocations
 }  // namespace
 
