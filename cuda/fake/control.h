@@ -5,6 +5,7 @@
 //   fail=K:E      call K from now on (1 is the next one) fails with error E; a call that gives something back gives it back
 //   lost=K        from call K on everything fails with CUDA_ERROR_LAUNCH_FAILED, as when a card has fallen off its bus
 //   rules=abort   a rule of the API that is broken ends the process, with a message (default); record: it is kept and counted
+//   report=FILE   where to write, as JSON, what octavo_fake_read says when the process ends
 //   order=N       warps take turns in an order drawn from N; 0: ascending
 // A call that breaks a rule still returns the error that the real driver would, where it would return one.
 #pragma once

@@ -1,5 +1,6 @@
 // Devices, contexts, modules and functions.
 #include <cstring>
+#include <tuple>
 
 #include "fatbin.h"
 #include "state.h"
@@ -16,6 +17,13 @@ int most_shared(const Device& d) {
   if (c == 86 || c == 89 || c >= 120) return 99 * 1024;
   if (c >= 90) return 227 * 1024;
   return c >= 75 ? 64 * 1024 : 48 * 1024;
+}
+// A program opens its images again and again: what they hold is kept, by their place and their beginning.
+std::string expanded(const void* image, int capability, std::string* why) {
+  static std::map<std::tuple<const void*, int, std::string>, std::string> known;
+  std::string& text = known[{image, capability, std::string(static_cast<const char*>(image), 96)}];
+  if (text.empty()) text = ptx_of_fatbin(image, capability, why);
+  return text;
 }
 Device* device_at(CUdevice device) {
   auto& devices = state().devices;
@@ -149,7 +157,7 @@ OCTAVO_ENTRY cuModuleLoadData(CUmodule* module, const void* image) {
   std::memcpy(&magic, image, sizeof magic);
   std::string text, why;
   if (magic == fatbin_magic) {
-    text = ptx_of_fatbin(image, d.major * 10 + d.minor, &why);
+    text = expanded(image, d.major * 10 + d.minor, &why);
     if (text.empty()) {
       std::snprintf(state().report.message, sizeof state().report.message, "%s", why.c_str());
       return CUDA_ERROR_NO_BINARY_FOR_GPU;

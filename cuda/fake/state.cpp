@@ -51,6 +51,8 @@ void State::configure(const std::string& settings) {
       lost_at = report.calls + number();
     } else if (key == "rules") {
       abort_on_rules = value != "record";
+    } else if (key == "report") {
+      report_file = value;
     } else if (key == "order") {
       seed = number();
     } else {
@@ -168,6 +170,20 @@ extern "C" __attribute__((visibility("default"))) void octavo_fake_read(octavo_f
     out->device_bytes += device->memory.bytes();
   }
   out->live_host = s.host.size();
+}
+__attribute__((destructor)) static void write_report() {
+  if (state().report_file.empty()) return;
+  octavo_fake_report r;
+  octavo_fake_read(&r);
+  if (std::FILE* file = std::fopen(state().report_file.c_str(), "w")) {
+    const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+    std::fprintf(file,
+                 "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
+                 "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu}\n",
+                 n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules), n(r.launches),
+                 n(r.instructions), n(r.inexact_sums));
+    std::fclose(file);
+  }
 }
 extern "C" __attribute__((visibility("default"))) void octavo_fake_reset(void) {
   auto& s = state();

@@ -90,6 +90,7 @@ class State {
   CUresult sticky = CUDA_SUCCESS;  // what every call returns from now on
   bool abort_on_rules = true;
   std::uint64_t seed = 0;
+  std::string report_file;
   std::uint64_t fail_at = 0, lost_at = 0;
   CUresult fail_with = CUDA_SUCCESS;
 

@@ -127,9 +127,9 @@ void Lexer::expect(char c) {
 std::string_view Lexer::skip_block() {
   if (!token_.is('{')) expect('{');
   for (std::size_t at = 0, depth = 1;; ++at) {
-    at = rest_.find_first_of("{}\n/\"", at);
-    if (at == std::string_view::npos) throw PtxError(Fault::syntax, line_, "a block has no end");
+    if (at >= rest_.size()) throw PtxError(Fault::syntax, line_, "a block has no end");
     const char c = rest_[at];
+    if (c > '/' && c < '{') continue;  // most of it
     if (c == '\n') ++line_;
     if (c == '{') ++depth;
     if (c == '}' && --depth == 0) {
@@ -145,7 +145,6 @@ std::string_view Lexer::skip_block() {
       for (const char in : rest_.substr(at, end - at)) line_ += in == '\n';
       at = end;
     }
-    if (at >= rest_.size()) throw PtxError(Fault::syntax, line_, "a block has no end");
   }
 }
 
