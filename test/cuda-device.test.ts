@@ -4,7 +4,9 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Engine, type LoadOptions } from 'octavo'
 import { describe, expect, it } from 'vitest'
@@ -131,6 +133,46 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     })
     expect(await onFakeDriver(load, 'driver=12040')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
     expect(await onFakeDriver(load, 'devices=0')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
+  })
+
+  it('gives everything back; a call that fails, of a load, an answer or a close, is an error with a code', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+    const file = join(folder, 'report.json')
+    const run = async (settings = '') => {
+      const outcome = await onFakeDriver(
+        `
+        let outcome = 'answered'
+        let engine
+        try {
+          engine = await Engine.load({ model: 'stories', device: 'cuda', speculation: 'off' })
+          const { tokens } = await engine.generate({ prompt: 'Once', temperature: 0, maxTokens: 3, ignoreEos: true }).result
+          outcome = tokens.length === 3 ? 'answered' : 'wrong'
+        } catch ({ code, message }) {
+          outcome = code
+        }
+        await engine?.close().catch(() => {})
+        console.log(JSON.stringify(outcome))
+      `,
+        `report=${file} ${settings}`,
+      )
+      return { outcome, report: JSON.parse(readFileSync(file, 'utf8')) as Record<string, number> }
+    }
+    const nothing = { liveObjects: 0, liveDevice: 0, liveHost: 0, brokenRules: 0, inexactSums: 0 }
+    try {
+      const whole = await run()
+      expect(whole).toMatchObject({ outcome: 'answered', report: nothing })
+      const { calls } = whole.report
+      for (const [part, error] of [0.002, 0.02, 0.2, 0.5, 0.8, 0.999].map(
+        (part, i) => [part, [2, 719, 999][i % 3]!] as const,
+      )) {
+        const { outcome, report } = await run(`fail=${Math.ceil(part * calls!)}:${error}`)
+        expect(report).toMatchObject(nothing)
+        expect(['answered', 'ENGINE_FAILED', 'OUT_OF_MEMORY', 'DEVICE_UNAVAILABLE']).toContain(outcome)
+        if (part < 0.9) expect(outcome).not.toBe('answered')
+      }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('a GPU that is lost in the midst of answers ends them with ENGINE_FAILED', async () => {

@@ -37,6 +37,10 @@ std::size_t span(int rows, int ld, int width) {
   return rows == 0 ? 0 : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
 }
 
+[[noreturn]] void unsupported(const std::string& what) {
+  throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
+}
+
 // Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is zero.
 class CudaWeight final : public Weight, public KeepsRows {
  public:
@@ -45,13 +49,12 @@ class CudaWeight final : public Weight, public KeepsRows {
         device_(device),
         stride_(octavo::row_bytes(format, static_cast<std::size_t>(k))),
         packed_(device, cuda::device_weight_bytes(format, n, k), OCTAVO_CUDA_WEIGHTS) {
-    if (keeps_rows) keep_rows();
+    if (keeps_rows) make_table();
   }
   std::size_t resident_bytes() const override { return packed_.bytes() + table_.bytes(); }
   void keep_rows() override {
-    if (table_.size() > 0) return;
-    table_ = Buffer<std::uint8_t>(device_, stride_ * static_cast<std::size_t>(n), OCTAVO_CUDA_WEIGHTS);
-    table_.zero();
+    if (!cuda::can_embed(format)) unsupported(std::string("embeddings of ") + traits(format).name);
+    if (table_.size() == 0) make_table();
   }
 
   void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
@@ -75,6 +78,10 @@ class CudaWeight final : public Weight, public KeepsRows {
   std::size_t stride() const { return stride_; }
 
  private:
+  void make_table() {
+    table_ = Buffer<std::uint8_t>(device_, stride_ * static_cast<std::size_t>(n), OCTAVO_CUDA_WEIGHTS);
+    table_.zero();
+  }
   void check_scales(std::int64_t row, std::int64_t count, const std::uint8_t* rows) const {
     if (!is_quantised(format)) return;
     const std::size_t stored = traits(format).group_bytes;
@@ -342,9 +349,6 @@ class CudaBackend final : public Backend {
 
   void begin() const {
     if (interrupt_ && interrupt_->load(std::memory_order_relaxed)) throw Error(Code::interrupted, "the step was interrupted");
-  }
-  [[noreturn]] static void unsupported(const std::string& what) {
-    throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
   }
   static void check_width(Format format, std::int64_t k) {
     const auto group = is_quantised(format) ? static_cast<std::int64_t>(traits(format).group) : 16;

@@ -8,6 +8,7 @@ import { version } from '../base/version.ts'
 import { addBench } from './bench.ts'
 import { addBenchLoad } from './bench-load.ts'
 import { addChat } from './chat.ts'
+import { addDevices } from './devices.ts'
 import { addInspect } from './inspect.ts'
 import { clearStatusLine, visible } from './output.ts'
 import { addRun } from './run.ts'
@@ -24,7 +25,8 @@ const program = new Command('octavo')
   .exitOverride()
   .showHelpAfterError('(octavo --help lists the commands)')
 
-for (const add of [addRun, addChat, addServe, addInspect, addBench, addBenchLoad, addTrace, addSynthesize]) add(program)
+for (const add of [addRun, addChat, addServe, addInspect, addDevices, addBench, addBenchLoad, addTrace, addSynthesize])
+  add(program)
 
 // The reader of a pipe has seen enough (`octavo run ... | head`): no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
