@@ -286,9 +286,9 @@ DEVICE void attention(const AttentionParams& p) {
 }  // namespace
 
 #define OCTAVO_ATTENTION(name, Kind)                                                                          \
-  OCTAVO_KERNEL(octavo_attention_##name##_r1, AttentionParams, attention_threads) { attention<Kind, 1>(p); }   \
-  OCTAVO_KERNEL(octavo_attention_##name##_r4, AttentionParams, attention_threads) { attention<Kind, 4>(p); }   \
-  OCTAVO_KERNEL(octavo_attention_##name##_r16, AttentionParams, attention_threads) { attention<Kind, 16>(p); }
+  OCTAVO_KERNEL(octavo_attention_##name##_r1, AttentionParams, attention_threads, 1) { attention<Kind, 1>(p); }   \
+  OCTAVO_KERNEL(octavo_attention_##name##_r4, AttentionParams, attention_threads, 1) { attention<Kind, 4>(p); }   \
+  OCTAVO_KERNEL(octavo_attention_##name##_r16, AttentionParams, attention_threads, 1) { attention<Kind, 16>(p); }
 
 OCTAVO_ATTENTION(f16, kv_f16)
 OCTAVO_ATTENTION(bf16, kv_bf16)

@@ -126,10 +126,10 @@ Kernel float_kernel(const AttentionShape& shape, int tile_rows) {
 Kernel int8_kernel(const AttentionShape& shape, float soft_cap) {
   constexpr int warp = 32, padding = 8, fragment_bytes = 16;
   const int D = shape.head_size;
-  const unsigned results = static_cast<unsigned>(tile_sizes[size_classes - 1] * (D + padding) * 4);
-  if (soft_cap <= 0 && D == 64) return {"octavo_attention_int8_d64", warp, results};
-  if (soft_cap <= 0 && D == 128) return {"octavo_attention_int8_d128", warp, results};
   const unsigned queries = static_cast<unsigned>((D + 31) / 32 * 2 * warp * fragment_bytes);
+  const unsigned results = static_cast<unsigned>(tile_sizes[size_classes - 1] * (D + padding) * 4);
+  if (soft_cap <= 0 && D == 64) return {"octavo_attention_int8_d64", warp, results + queries};
+  if (soft_cap <= 0 && D == 128) return {"octavo_attention_int8_d128", warp, results + queries};
   return {"octavo_attention_int8_any", warp, queries};
 }
 
