@@ -1,13 +1,14 @@
-// The C ABI between the addon and the CUDA plugin (octavo_cuda.so). The plugin is a separate shared object so that the addon
-// loads on machines without a driver; it exports one function, octavo_cuda_plugin(), that returns a table of functions.
-// Only C types cross the border: the two sides may have been built by different compilers, each with its own C++ library.
+// The C ABI between the addon and the CUDA plugin (octavo_cuda.so). The plugin is a separate shared object so that the
+// addon loads on machines without a driver; it exports one function, octavo_cuda_plugin(), that returns a table of
+// functions. Only C types cross the border: the two sides may have been built by different compilers, each with its own
+// C++ library.
 //
 // A device is memory and launches: what operations consist of is decided by the addon (cuda/ops), the plugin owns the
 // kernels, the memory and the order in which things are done. Everything given to one context is done in order;
 // a context may be used by several threads, one at a time.
 //
-// abi_version is read before anything else; the addon refuses a plugin of another version. A new function is appended to
-// the table and raises the version.
+// abi_version is read before anything else; the addon refuses a plugin of another version. A new function is appended
+// to the table and raises the version.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,8 @@ extern "C" {
 // `message` what happened.
 enum {
   OCTAVO_CUDA_OUT_OF_MEMORY = 2,
+  OCTAVO_CUDA_NO_DEVICE = 100,
+  OCTAVO_CUDA_INVALID_DEVICE = 101,
   OCTAVO_CUDA_NO_DRIVER = 1000,   // libcuda.so.1 is missing, or too old
   OCTAVO_CUDA_BAD_LAUNCH = 1001,  // a launch that this device cannot do, or a kernel that the plugin has not
 };
@@ -34,7 +37,7 @@ typedef struct octavo_cuda_device {
   char name[256];
   int32_t compute_major, compute_minor;  // compute capability: 9 and 0 for an H100
   int32_t multiprocessors;
-  int32_t driver_version;                // 13000: CUDA 13.0
+  int32_t driver_version;  // 13000: CUDA 13.0
   uint64_t memory_bytes;
 } octavo_cuda_device;
 

@@ -108,7 +108,7 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
       ]
       const out = {}
       for (const device of ['cpu', 'cuda'])
-        for (const dtype of ['f16', 'bf16', 'fp8']) {
+        for (const dtype of ['f16', 'bf16', 'fp8', 'int8']) {
           const engine = await Engine.load({ model: 'stories', device, kv: { dtype }, speculation: 'off' })
           const results = await Promise.all(requests.map((request) => engine.generate(request).result))
           out[device] ??= []

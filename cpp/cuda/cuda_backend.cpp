@@ -34,14 +34,17 @@ gpu::KvKind kind_of(const KvShape& shape) { return static_cast<gpu::KvKind>(shap
 
 // Elements from the first of `rows` rows to the end of the last.
 std::size_t span(int rows, int ld, int width) {
-  return rows == 0 ? 0 : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
+  return rows == 0
+             ? 0
+             : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
 }
 
 [[noreturn]] void unsupported(const std::string& what) {
   throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
 }
 
-// Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is zero.
+// Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is
+// zero.
 class CudaWeight final : public Weight, public KeepsRows {
  public:
   CudaWeight(Device& device, Format format, std::int64_t n, std::int64_t k, bool keeps_rows)
@@ -103,8 +106,10 @@ class CudaWeight final : public Weight, public KeepsRows {
     return host_.data();
   }
   void send() const {
-    if (host_.empty()) packed_.zero();
-    else packed_.upload(host_.data());
+    if (host_.empty())
+      packed_.zero();
+    else
+      packed_.upload(host_.data());
     if (loaded_ >= n) std::vector<std::uint8_t>().swap(host_);
     sent_ = true;
   }
@@ -190,29 +195,35 @@ class CudaBackend final : public Backend {
     const Buffer<float> made(device_, span(T, k, k));
     const Buffer<std::int32_t> wanted(device_, ids, static_cast<std::size_t>(T));
     Launches launches;
-    cuda::add_embed(launches, w.format, {made.get(), w.table(), wanted.get(), static_cast<long long>(w.stride()), T, k});
+    cuda::add_embed(launches, w.format,
+                    {made.get(), w.table(), wanted.get(), static_cast<long long>(w.stride()), T, k});
     device_.run(launches);
     made.download(out);
   }
 
-  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads, int width) override {
+  void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads,
+            int width) override {
     begin();
-    const Buffer<float> weight(device_, w, static_cast<std::size_t>(width)), from(device_, x, span(T, x_ld, heads * width));
+    const Buffer<float> weight(device_, w, static_cast<std::size_t>(width)),
+        from(device_, x, span(T, x_ld, heads * width));
     const Buffer<float> to(device_, out, span(T, out_ld, heads * width));  // what lies between rows stays
     Launches launches;
-    cuda::add_norm(launches, {to.get(), out == x ? to.get() : from.get(), weight.get(), out_ld, x_ld, T, heads, width, eps});
+    cuda::add_norm(launches,
+                   {to.get(), out == x ? to.get() : from.get(), weight.get(), out_ld, x_ld, T, heads, width, eps});
     device_.run(launches);
     to.download(out);
   }
 
-  void linear(float* out, int out_ld, const LinearInput& in, const Weight& weight, const float* bias, int T, Epilogue epilogue) override {
+  void linear(float* out, int out_ld, const LinearInput& in, const Weight& weight, const float* bias, int T,
+              Epilogue epilogue) override {
     begin();
     if (T == 0) return;
     const CudaWeight& w = own(weight);
     const int n = static_cast<int>(w.n), k = static_cast<int>(w.k);
     const int ld_x = in.kind == InputKind::gated ? 2 * k : k;
     const Buffer<float> x(device_, in.x, span(T, ld_x, ld_x)), to(device_, out, span(T, out_ld, n));
-    const Buffer<float> norm_weight(device_, in.norm_weight, in.kind == InputKind::normed ? static_cast<std::size_t>(k) : 0);
+    const Buffer<float> norm_weight(device_, in.norm_weight,
+                                    in.kind == InputKind::normed ? static_cast<std::size_t>(k) : 0);
     const Buffer<float> biases(device_, bias, bias ? static_cast<std::size_t>(n) : 0);
     const Buffer<std::uint8_t> scratch(device_, cuda::linear_scratch_bytes(T, k));
     cuda::Linear linear{};
@@ -229,12 +240,14 @@ class CudaBackend final : public Backend {
     to.download(out);
   }
 
-  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style, int T) override {
+  void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
+            int T) override {
     begin();
     const Buffer<float> rows(device_, x, span(T, ld, heads * head_size));
     const Buffer<float> turns(device_, cos_sin, static_cast<std::size_t>(T) * static_cast<std::size_t>(dims));
     Launches launches;
-    cuda::add_rope(launches, {rows.get(), turns.get(), ld, T, heads, head_size, dims, style == RopeStyle::interleaved ? 1 : 0});
+    cuda::add_rope(launches,
+                   {rows.get(), turns.get(), ld, T, heads, head_size, dims, style == RopeStyle::interleaved ? 1 : 0});
     device_.run(launches);
     rows.download(x);
   }
@@ -269,7 +282,8 @@ class CudaBackend final : public Backend {
       tables.insert(tables.end(), s.table, s.table + (s.position + s.count + kv_block_tokens - 1) / kv_block_tokens);
       rows = std::max(rows, s.row + s.count);
     }
-    const cuda::AttentionPlan planned = cuda::plan_attention(shape, segments, device_.properties().multiprocessors, most_partials);
+    const cuda::AttentionPlan planned =
+        cuda::plan_attention(shape, segments, device_.properties().multiprocessors, most_partials);
     const Buffer<gpu::AttentionTile> tiles(device_, planned.tiles);
     const Buffer<gpu::AttentionItem> items(device_, planned.items);
     const Buffer<std::int32_t> table(device_, tables);
@@ -282,7 +296,8 @@ class CudaBackend final : public Backend {
     given.tiles = tiles.get(), given.items = items.get(), given.sink_logits = sinks.get();
     given.partial_ml = ml.get(), given.partial_o = o.get();
     given.q_ld = q_ld, given.heads = H, given.kv_heads = kv.shape.kv_heads, given.head_size = D;
-    given.window = params.window, given.sinks = params.sinks, given.scale = params.scale, given.soft_cap = params.soft_cap;
+    given.window = params.window, given.sinks = params.sinks, given.scale = params.scale,
+    given.soft_cap = params.soft_cap;
     Launches launches;
     cuda::add_attention(launches, shape, planned, given);
     device_.run(launches);
@@ -314,7 +329,8 @@ class CudaBackend final : public Backend {
     cuda::SampleInputs in;
     for (int b = 0; b < B; ++b) in.add(rows[b], V);
     if (V > cuda::largest_vocabulary) unsupported("a vocabulary of " + std::to_string(V) + " tokens");
-    const auto all = static_cast<std::size_t>(B), vocab = static_cast<std::size_t>(V), top = all * static_cast<std::size_t>(in.most_top);
+    const auto all = static_cast<std::size_t>(B), vocab = static_cast<std::size_t>(V),
+               top = all * static_cast<std::size_t>(in.most_top);
     const Buffer<float> given(device_, logits, all * vocab), bias_values(device_, in.bias_values);
     const Buffer<gpu::SampleRow> wanted(device_, in.rows);
     const Buffer<std::int32_t> history(device_, in.history), bias_tokens(device_, in.bias_tokens);
@@ -322,13 +338,14 @@ class CudaBackend final : public Backend {
     Buffer<std::int32_t> counts(device_, static_cast<std::size_t>(in.counted) * vocab);
     counts.zero();
     const Buffer<float> bias_raw(device_, in.bias_values.size()), history_raw(device_, in.history.size()),
-        group_max(device_, all * static_cast<std::size_t>(cuda::sample_groups(V))), logprobs(device_, all), top_logprobs(device_, top);
+        group_max(device_, all * static_cast<std::size_t>(cuda::sample_groups(V))), logprobs(device_, all),
+        top_logprobs(device_, top);
     const Buffer<std::int32_t> tokens(device_, all), top_counts(device_, all), top_tokens(device_, top);
     Launches launches;
     cuda::add_sample(launches,
-                     {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(), masks.get(),
-                      counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(), top_counts.get(),
-                      top_tokens.get(), top_logprobs.get(), V, in.most_top},
+                     {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(),
+                      masks.get(), counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(),
+                      top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
                      B);
     device_.run(launches);
     given.download(logits);
@@ -340,7 +357,8 @@ class CudaBackend final : public Backend {
       rows[b].token = token[b], rows[b].logprob = chance[b];
       rows[b].top.clear();
       const std::size_t first = b * static_cast<std::size_t>(in.most_top);
-      for (std::size_t i = first; i < first + static_cast<std::size_t>(count[b]); ++i) rows[b].top.push_back({best[i], best_chance[i]});
+      for (std::size_t i = first; i < first + static_cast<std::size_t>(count[b]); ++i)
+        rows[b].top.push_back({best[i], best_chance[i]});
     }
   }
 
@@ -348,7 +366,8 @@ class CudaBackend final : public Backend {
   static constexpr long long most_partials = 100000;
 
   void begin() const {
-    if (interrupt_ && interrupt_->load(std::memory_order_relaxed)) throw Error(Code::interrupted, "the step was interrupted");
+    if (interrupt_ && interrupt_->load(std::memory_order_relaxed))
+      throw Error(Code::interrupted, "the step was interrupted");
   }
   static void check_width(Format format, std::int64_t k) {
     const auto group = is_quantised(format) ? static_cast<std::int64_t>(traits(format).group) : 16;
@@ -358,7 +377,8 @@ class CudaBackend final : public Backend {
   }
   static gpu::KvConvertParams convert_params(const KvStore& kv, int block, const Buffer<std::uint8_t>& bytes) {
     const CudaKv& store = own(kv);
-    return {store.begin(), bytes.get(), store.layer_bytes(), block, kv.shape.layers, kv.shape.kv_heads, kv.shape.head_size};
+    return {store.begin(),   bytes.get(),       store.layer_bytes(), block,
+            kv.shape.layers, kv.shape.kv_heads, kv.shape.head_size};
   }
 
   Device device_;
@@ -369,6 +389,8 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) { return std::make_unique<CudaBackend>(device, keeps_rows); }
+std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) {
+  return std::make_unique<CudaBackend>(device, keeps_rows);
+}
 
 }  // namespace octavo

@@ -1,34 +1,29 @@
 // See device.h.
 #include "cuda/device.h"
 
+#include "../../cuda/host/limits.h"
 #include "cuda_loader.h"
 #include "error.h"
 
 namespace octavo::cuda {
 
 // The launches of cuda/ops are handed to the plugin as they are.
-static_assert(sizeof(Launch) == sizeof(octavo_cuda_launch) && offsetof(Launch, params) == offsetof(octavo_cuda_launch, params) &&
+static_assert(sizeof(Launch) == sizeof(octavo_cuda_launch) &&
+              offsetof(Launch, params) == offsetof(octavo_cuda_launch, params) &&
               offsetof(Launch, params_bytes) == offsetof(octavo_cuda_launch, params_bytes));
-
-namespace {
-// Bytes of shared memory of one block; of an unknown device the least that any has. (cuda/host/limits.h has the whole table, which
-// launches are held against.)
-unsigned shared_bytes(int compute) {
-  if (compute == 80) return 163 * 1024;
-  return compute == 90 || compute == 100 ? 227 * 1024 : 99 * 1024;
-}
-}  // namespace
 
 Device::Device(int index) {
   std::string reason;
   api_ = cuda_api(&reason);
-  if (!api_) throw Error(Code::device_unavailable, "no CUDA device can be used: " + reason, {{"expected", "a CUDA device"}, {"found", reason}});
+  if (!api_)
+    throw Error(Code::device_unavailable, "no CUDA device can be used: " + reason,
+                {{"expected", "a CUDA device"}, {"found", reason}});
   octavo_cuda_message message = {};
   octavo_cuda_device info = {};
   check(api_->device_info(index, &info, &message), message);
   check(api_->open(index, nullptr, &context_, &message), message);
-  properties_ = {info.compute_major * 10 + info.compute_minor, info.multiprocessors, 0};
-  properties_.shared_bytes = shared_bytes(properties_.compute);
+  const int compute = info.compute_major * 10 + info.compute_minor;
+  properties_ = {compute, info.multiprocessors, limits_of(compute).shared_bytes};
   isa_ = "sm_" + std::to_string(properties_.compute);
 }
 Device::~Device() { api_->close(context_); }
@@ -39,7 +34,8 @@ void Device::check(std::int32_t error, const octavo_cuda_message& message) const
   const Error::Details details = {{"cuda", std::to_string(error)}};
   if (error == OCTAVO_CUDA_OUT_OF_MEMORY) throw Error(Code::out_of_memory, text, details);
   if (error == OCTAVO_CUDA_BAD_LAUNCH) throw Error(Code::internal, text, details);
-  if (error == OCTAVO_CUDA_NO_DRIVER) throw Error(Code::device_unavailable, text, details);
+  if (error == OCTAVO_CUDA_NO_DRIVER || error == OCTAVO_CUDA_NO_DEVICE || error == OCTAVO_CUDA_INVALID_DEVICE)
+    throw Error(Code::device_unavailable, text, details);
   throw Error(Code::engine_failed, "the CUDA device failed: " + text, details);
 }
 
@@ -70,7 +66,8 @@ void Device::zero(std::uint64_t to, std::uint64_t bytes) {
 void Device::run(const Launches& launches) {
   if (launches.empty()) return;
   octavo_cuda_message message = {};
-  check(api_->run(context_, reinterpret_cast<const octavo_cuda_launch*>(launches.data()), launches.size(), &message), message);
+  check(api_->run(context_, reinterpret_cast<const octavo_cuda_launch*>(launches.data()), launches.size(), &message),
+        message);
 }
 void Device::wait() {
   octavo_cuda_message message = {};

@@ -1,5 +1,5 @@
-// A CUDA device as the addon uses it: the plugin's table (cuda/plugin.h) with memory that gives itself back and errors that
-// are octavo's own.
+// A CUDA device as the addon uses it: the plugin's table (cuda/plugin.h) with memory that gives itself back and errors
+// that are octavo's own.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -25,15 +25,18 @@ struct SampleInputs {
     static const SamplerParams none;
     const SamplerParams& params = from.params == nullptr ? none : *from.params;
     const bool draws = from.target < 0;
-    if (draws) check_sampler_params(params);
-    else check_token(from.target, V, "target");
+    if (draws)
+      check_sampler_params(params);
+    else
+      check_token(from.target, V, "target");
     gpu::SampleRow row{};
     row.seed = params.seed;
     row.temperature = params.temperature, row.top_p = params.top_p, row.min_p = params.min_p, row.top_k = params.top_k;
     row.repetition_penalty = params.repetition_penalty, row.presence_penalty = params.presence_penalty;
     row.frequency_penalty = params.frequency_penalty;
     row.logprobs = std::min(params.logprobs, V), row.target = from.target;
-    if (row.logprobs > most_top_tokens) throw Error(Code::invalid_argument, "too many log-probabilities for this device");
+    if (row.logprobs > most_top_tokens)
+      throw Error(Code::invalid_argument, "too many log-probabilities for this device");
     row.drawable = draws && params.vocabulary > 0 ? std::min(params.vocabulary, V) : V;
     row.scanned = row.logprobs >= 0 || !draws ? V : row.drawable;
     row.position = from.history_length, row.prompt_length = params.prompt_length;

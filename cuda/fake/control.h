@@ -2,9 +2,9 @@
 //
 // OCTAVO_FAKE_CUDA, and octavo_fake_configure, take settings with blanks between:
 //   devices=1 capability=9.0 memory=85899345920 name=Fake_H100 multiprocessors=8 driver=13000
-//   fail=K:E      call K from now on (1 is the next one) fails with error E; a call that gives something back gives it back
-//   lost=K        from call K on everything fails with CUDA_ERROR_LAUNCH_FAILED, as when a card has fallen off its bus
-//   rules=abort   a rule of the API that is broken ends the process, with a message (default); record: it is kept and counted
+//   fail=K:E      call K from now on (1 is the next one) fails with error E; one that gives back still does
+//   lost=K        from call K on everything fails with CUDA_ERROR_LAUNCH_FAILED: the card has fallen off its bus
+//   rules=abort   a broken rule of the API ends the process, with a message (default); record: it is kept and counted
 //   report=FILE   where to write, as JSON, what octavo_fake_read says when the process ends
 //   order=N       warps take turns in an order drawn from N; 0: ascending
 // A call that breaks a rule still returns the error that the real driver would, where it would return one.
@@ -14,8 +14,8 @@
 extern "C" {
 
 typedef struct octavo_fake_report {
-  std::uint64_t calls;         // counted ones since the beginning or the last reset
-  std::uint64_t live_objects;  // contexts, modules, streams, events, graphs that have not been given back
+  std::uint64_t calls;                   // counted ones since the beginning or the last reset
+  std::uint64_t live_objects;            // contexts, modules, streams, events, graphs that have not been given back
   std::uint64_t live_device, live_host;  // allocations
   std::uint64_t device_bytes;
   std::uint64_t broken_rules;

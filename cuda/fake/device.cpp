@@ -27,7 +27,9 @@ std::string expanded(const void* image, int capability, std::string* why) {
 }
 Device* device_at(CUdevice device) {
   auto& devices = state().devices;
-  return device >= 0 && static_cast<std::size_t>(device) < devices.size() ? devices[static_cast<std::size_t>(device)].get() : nullptr;
+  return device >= 0 && static_cast<std::size_t>(device) < devices.size()
+             ? devices[static_cast<std::size_t>(device)].get()
+             : nullptr;
 }
 }  // namespace
 
@@ -45,12 +47,24 @@ OCTAVO_ENTRY cuDriverGetVersion(int* version) {
   return call.error();
 }
 OCTAVO_ENTRY cuGetErrorName(CUresult error, const char** text) {
-  static const std::map<CUresult, const char*> names = {
-      {0, "CUDA_SUCCESS"}, {1, "CUDA_ERROR_INVALID_VALUE"}, {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {3, "CUDA_ERROR_NOT_INITIALIZED"},
-      {100, "CUDA_ERROR_NO_DEVICE"}, {101, "CUDA_ERROR_INVALID_DEVICE"}, {200, "CUDA_ERROR_INVALID_IMAGE"}, {201, "CUDA_ERROR_INVALID_CONTEXT"},
-      {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"}, {214, "CUDA_ERROR_ECC_UNCORRECTABLE"}, {218, "CUDA_ERROR_INVALID_PTX"}, {400, "CUDA_ERROR_INVALID_HANDLE"},
-      {500, "CUDA_ERROR_NOT_FOUND"}, {600, "CUDA_ERROR_NOT_READY"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"},
-      {719, "CUDA_ERROR_LAUNCH_FAILED"}, {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}};
+  static const std::map<CUresult, const char*> names = {{0, "CUDA_SUCCESS"},
+                                                        {1, "CUDA_ERROR_INVALID_VALUE"},
+                                                        {2, "CUDA_ERROR_OUT_OF_MEMORY"},
+                                                        {3, "CUDA_ERROR_NOT_INITIALIZED"},
+                                                        {100, "CUDA_ERROR_NO_DEVICE"},
+                                                        {101, "CUDA_ERROR_INVALID_DEVICE"},
+                                                        {200, "CUDA_ERROR_INVALID_IMAGE"},
+                                                        {201, "CUDA_ERROR_INVALID_CONTEXT"},
+                                                        {209, "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+                                                        {214, "CUDA_ERROR_ECC_UNCORRECTABLE"},
+                                                        {218, "CUDA_ERROR_INVALID_PTX"},
+                                                        {400, "CUDA_ERROR_INVALID_HANDLE"},
+                                                        {500, "CUDA_ERROR_NOT_FOUND"},
+                                                        {600, "CUDA_ERROR_NOT_READY"},
+                                                        {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+                                                        {701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"},
+                                                        {719, "CUDA_ERROR_LAUNCH_FAILED"},
+                                                        {900, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}};
   const auto found = names.find(error);
   *text = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
   return CUDA_SUCCESS;
@@ -87,15 +101,32 @@ OCTAVO_ENTRY cuDeviceGetAttribute(int* value, int attribute, CUdevice device) {
   const Device* d = device_at(device);
   if (!d) return call.broken("no such device", CUDA_ERROR_INVALID_DEVICE);
   switch (attribute) {
-    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = 1024; break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK: *value = 48 * 1024; break;
-    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = d->multiprocessors; break;
-    case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: *value = 16 + device; break;
-    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: *value = 0; break;
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = d->major; break;
-    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = d->minor; break;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = most_shared(*d); break;
-    default: return call.broken("attribute " + std::to_string(attribute) + " is not known here");
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *value = 1024;
+      break;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
+      *value = 48 * 1024;
+      break;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+      *value = d->multiprocessors;
+      break;
+    case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID:
+      *value = 16 + device;
+      break;
+    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID:
+      *value = 0;
+      break;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+      *value = d->major;
+      break;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+      *value = d->minor;
+      break;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
+      *value = most_shared(*d);
+      break;
+    default:
+      return call.broken("attribute " + std::to_string(attribute) + " is not known here");
   }
   return CUDA_SUCCESS;
 }
@@ -126,7 +157,8 @@ OCTAVO_ENTRY cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     for (const CUstream stream : state().streams) {
       if (stream->device == device) return call.broken("a stream outlives its context");
     }
-    if (!d->allocations.empty()) return call.broken(std::to_string(d->allocations.size()) + " allocations outlive their context");
+    if (!d->allocations.empty())
+      return call.broken(std::to_string(d->allocations.size()) + " allocations outlive their context");
     for (const CUmodule module : state().modules) {
       if (module->device == device) return call.broken("a module outlives its context");
     }
@@ -136,7 +168,8 @@ OCTAVO_ENTRY cuDevicePrimaryCtxRelease_v2(CUdevice device) {
 OCTAVO_ENTRY cuCtxSetCurrent(CUcontext context) {
   const Call call("cuCtxSetCurrent", Call::plain, false);
   if (call.failed()) return call.error();
-  if (context && state().devices[static_cast<std::size_t>(context->device)]->retained == 0) return call.broken("the context has been released", CUDA_ERROR_INVALID_CONTEXT);
+  if (context && state().devices[static_cast<std::size_t>(context->device)]->retained == 0)
+    return call.broken("the context has been released", CUDA_ERROR_INVALID_CONTEXT);
   current() = context;
   return CUDA_SUCCESS;
 }
@@ -181,7 +214,8 @@ OCTAVO_ENTRY cuModuleLoadData(CUmodule* module, const void* image) {
 }
 OCTAVO_ENTRY cuModuleUnload(CUmodule module) {
   const Call call("cuModuleUnload", Call::gives_back);
-  if (!state().modules.count(module)) return call.broken("this is no module, or one that was unloaded", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().modules.count(module))
+    return call.broken("this is no module, or one that was unloaded", CUDA_ERROR_INVALID_HANDLE);
   for (const CUstream stream : state().streams) {
     if (!stream->queue.empty() && !state().sticky) return call.broken("unloaded while a stream has work");
   }
@@ -192,7 +226,8 @@ OCTAVO_ENTRY cuModuleUnload(CUmodule module) {
 OCTAVO_ENTRY cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
   const Call call("cuModuleGetFunction");
   if (call.failed()) return call.error();
-  if (!state().modules.count(module)) return call.broken("this is no module, or one that was unloaded", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().modules.count(module))
+    return call.broken("this is no module, or one that was unloaded", CUDA_ERROR_INVALID_HANDLE);
   try {
     auto& entry = module->functions[name];
     if (!entry) {
@@ -215,10 +250,12 @@ OCTAVO_ENTRY cuModuleGetFunction(CUfunction* function, CUmodule module, const ch
 OCTAVO_ENTRY cuFuncSetAttribute(CUfunction function, int attribute, int value) {
   const Call call("cuFuncSetAttribute");
   if (call.failed()) return call.error();
-  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return call.broken("an attribute that cannot be set");
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+    return call.broken("an attribute that cannot be set");
   const int limit = most_shared(call.device()) - static_cast<int>(function->function->shared_bytes);
   if (value < 0 || value > limit) {
-    return call.broken(function->function->name + ": " + std::to_string(value) + " bytes of dynamic shared memory, this device allows " + std::to_string(limit));
+    return call.broken(function->function->name + ": " + std::to_string(value) +
+                       " bytes of dynamic shared memory, this device allows " + std::to_string(limit));
   }
   function->most_dynamic_shared = value;
   return CUDA_SUCCESS;
@@ -226,8 +263,11 @@ OCTAVO_ENTRY cuFuncSetAttribute(CUfunction function, int attribute, int value) {
 OCTAVO_ENTRY cuFuncGetAttribute(int* value, int attribute, CUfunction function) {
   const Call call("cuFuncGetAttribute");
   if (call.failed()) return call.error();
-  if (attribute == CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) *value = static_cast<int>(function->function->shared_bytes);
-  else if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) *value = function->most_dynamic_shared;
-  else return call.broken("attribute " + std::to_string(attribute) + " is not known here");
+  if (attribute == CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)
+    *value = static_cast<int>(function->function->shared_bytes);
+  else if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+    *value = function->most_dynamic_shared;
+  else
+    return call.broken("attribute " + std::to_string(attribute) + " is not known here");
   return CUDA_SUCCESS;
 }

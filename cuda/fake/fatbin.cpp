@@ -1,6 +1,6 @@
-// The container: 16 bytes (magic, version, bytes of this header, bytes of all images), then images: kind (1: PTX, 2: ELF),
-// version, header bytes (u32), bytes that follow (u64), compressed bytes (u32) at 16, architecture (u32) at 28, flags (u64) at
-// 40, bytes when expanded (u64) at 56. Read off files that nvcc 13.0 made; the format is not documented.
+// The container: 16 bytes (magic, version, bytes of this header, bytes of all images), then images: kind (1: PTX, 2:
+// ELF), version, header bytes (u32), bytes that follow (u64), compressed bytes (u32) at 16, architecture (u32) at 28,
+// flags (u64) at 40, bytes when expanded (u64) at 56. Read off files that nvcc 13.0 made; the format is not documented.
 #include "fatbin.h"
 
 #include <algorithm>
@@ -75,7 +75,8 @@ std::string ptx_of_fatbin(const void* image, int capability, std::string* why) {
     if (kind == 1 && architecture <= capability && architecture > best_architecture) {
       std::string text;
       if (flags & flag_lz4) {
-        if (!lz4_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56))) *why = "the image's PTX is damaged";
+        if (!lz4_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56)))
+          *why = "the image's PTX is damaged";
       } else if (flags & flag_zstd) {
         *why = "the image's PTX is compressed with zstd: build it with --compress-mode=speed";
       } else {

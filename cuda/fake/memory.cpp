@@ -20,7 +20,8 @@ OCTAVO_ENTRY cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes) {
   if (call.illegal_in_capture(&error)) return error;
   if (bytes == 0) return call.broken("0 bytes");
   Device& d = call.device();
-  if (bytes > d.memory_bytes - std::min<std::uint64_t>(d.memory_bytes, d.memory.bytes())) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (bytes > d.memory_bytes - std::min<std::uint64_t>(d.memory_bytes, d.memory.bytes()))
+    return CUDA_ERROR_OUT_OF_MEMORY;
   *address = d.memory.allocate(bytes);
   d.allocations.insert(*address);
   return CUDA_SUCCESS;
@@ -62,18 +63,24 @@ OCTAVO_ENTRY cuMemFreeHost(void* address) {
 
 namespace {
 // Checked when the call is made and again when the copy is done: memory may be gone by then.
-CUresult copy(const Call& call, CUstream stream, CUdeviceptr device_side, void* host_side, std::size_t bytes, bool to_device) {
+CUresult copy(const Call& call, CUstream stream, CUdeviceptr device_side, void* host_side, std::size_t bytes,
+              bool to_device) {
   Device& d = call.device();
   if (bytes == 0) return CUDA_SUCCESS;
   if (!state().is_pinned(host_side, bytes)) return call.broken("an asynchronous copy of pageable memory");
-  if (!d.memory.find(device_side, bytes)) return call.broken("outside of device memory: " + d.memory.describe(device_side));
+  if (!d.memory.find(device_side, bytes))
+    return call.broken("outside of device memory: " + d.memory.describe(device_side));
   return call.enqueue(stream, {[&d, device_side, host_side, bytes, to_device] {
-    if (!state().is_pinned(host_side, bytes)) return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy's host memory was freed before the copy was done");
-    std::uint8_t* at = d.memory.host(device_side, bytes);
-    if (!at) return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy's device memory was freed before the copy was done");
-    std::memcpy(to_device ? at : host_side, to_device ? host_side : at, bytes);
-    return CUresult(CUDA_SUCCESS);
-  }});
+                        if (!state().is_pinned(host_side, bytes))
+                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS,
+                                                "a copy's host memory was freed before the copy was done");
+                        std::uint8_t* at = d.memory.host(device_side, bytes);
+                        if (!at)
+                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS,
+                                                "a copy's device memory was freed before the copy was done");
+                        std::memcpy(to_device ? at : host_side, to_device ? host_side : at, bytes);
+                        return CUresult(CUDA_SUCCESS);
+                      }});
 }
 }  // namespace
 
@@ -92,11 +99,13 @@ OCTAVO_ENTRY cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, std::size_t 
   if (!d.memory.find(to, bytes) || !d.memory.find(from, bytes)) return call.broken("outside of device memory");
   if (from < to + bytes && to < from + bytes) return call.broken("source and destination overlap");
   return call.enqueue(stream, {[&d, to, from, bytes] {
-    std::uint8_t *out = d.memory.host(to, bytes), *in = d.memory.host(from, bytes);
-    if (!out || !in) return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy's memory was freed before the copy was done");
-    std::memcpy(out, in, bytes);
-    return CUresult(CUDA_SUCCESS);
-  }});
+                        std::uint8_t *out = d.memory.host(to, bytes), *in = d.memory.host(from, bytes);
+                        if (!out || !in)
+                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS,
+                                                "a copy's memory was freed before the copy was done");
+                        std::memcpy(out, in, bytes);
+                        return CUresult(CUDA_SUCCESS);
+                      }});
 }
 OCTAVO_ENTRY cuMemsetD8Async(CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream stream) {
   const Call call("cuMemsetD8Async");
@@ -104,9 +113,10 @@ OCTAVO_ENTRY cuMemsetD8Async(CUdeviceptr to, unsigned char value, std::size_t by
   Device& d = call.device();
   if (!d.memory.find(to, bytes)) return call.broken("outside of device memory: " + d.memory.describe(to));
   return call.enqueue(stream, {[&d, to, value, bytes] {
-    std::uint8_t* out = d.memory.host(to, bytes);
-    if (!out) return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "memory was freed before it was set");
-    std::memset(out, value, bytes);
-    return CUresult(CUDA_SUCCESS);
-  }});
+                        std::uint8_t* out = d.memory.host(to, bytes);
+                        if (!out)
+                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "memory was freed before it was set");
+                        std::memset(out, value, bytes);
+                        return CUresult(CUDA_SUCCESS);
+                      }});
 }

@@ -11,7 +11,8 @@ namespace octavo::fake {
 namespace {
 // Errors after which a context is good for nothing.
 bool stays(CUresult error) {
-  return error == CUDA_ERROR_ECC_UNCORRECTABLE || error == CUDA_ERROR_ILLEGAL_ADDRESS || error == CUDA_ERROR_LAUNCH_FAILED;
+  return error == CUDA_ERROR_ECC_UNCORRECTABLE || error == CUDA_ERROR_ILLEGAL_ADDRESS ||
+         error == CUDA_ERROR_LAUNCH_FAILED;
 }
 }  // namespace
 
@@ -57,11 +58,16 @@ void State::configure(const std::string& settings) {
       seed = number();
     } else {
       for (auto& device : devices) {
-        if (key == "memory") device->memory_bytes = number();
-        else if (key == "name") device->name = value;
-        else if (key == "multiprocessors") device->multiprocessors = static_cast<int>(number());
-        else if (key == "capability") device->major = value[0] - '0', device->minor = value[2] - '0';
-        else std::fprintf(stderr, "fake CUDA: no setting %s\n", key.c_str());
+        if (key == "memory")
+          device->memory_bytes = number();
+        else if (key == "name")
+          device->name = value;
+        else if (key == "multiprocessors")
+          device->multiprocessors = static_cast<int>(number());
+        else if (key == "capability")
+          device->major = value[0] - '0', device->minor = value[2] - '0';
+        else
+          std::fprintf(stderr, "fake CUDA: no setting %s\n", key.c_str());
       }
     }
   }
@@ -130,18 +136,25 @@ Call::Call(const char* name, Kind kind, bool needs_context) : name_(name) {
   if (s.lost_at && k >= s.lost_at) s.sticky = CUDA_ERROR_LAUNCH_FAILED;
   if (!error_) error_ = s.sticky;
   if (kind == plain && error_) return;
-  if (!s.initialised && needs_context) error_ = CUDA_ERROR_NOT_INITIALIZED;
-  else if (needs_context && !current()) error_ = broken("no context is current in this thread", CUDA_ERROR_INVALID_CONTEXT);
-  else if (needs_context && s.devices[static_cast<std::size_t>(current()->device)]->retained == 0) error_ = broken("the context has been released", CUDA_ERROR_INVALID_CONTEXT);
+  if (!s.initialised && needs_context)
+    error_ = CUDA_ERROR_NOT_INITIALIZED;
+  else if (needs_context && !current())
+    error_ = broken("no context is current in this thread", CUDA_ERROR_INVALID_CONTEXT);
+  else if (needs_context && s.devices[static_cast<std::size_t>(current()->device)]->retained == 0)
+    error_ = broken("the context has been released", CUDA_ERROR_INVALID_CONTEXT);
 }
 
 CUresult Call::enqueue(CUstream stream, Work work) const {
   State& s = state();
   if (!stream) return broken("the default stream, which waits for every other");
-  if (!s.streams.count(stream)) return broken("this is no stream, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
-  if (stream->device != current()->device) return broken("the stream belongs to another device's context", CUDA_ERROR_INVALID_HANDLE);
-  if (stream->capture) stream->capture->push_back(std::move(work));
-  else stream->queue.push_back(std::move(work));
+  if (!s.streams.count(stream))
+    return broken("this is no stream, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (stream->device != current()->device)
+    return broken("the stream belongs to another device's context", CUDA_ERROR_INVALID_HANDLE);
+  if (stream->capture)
+    stream->capture->push_back(std::move(work));
+  else
+    stream->queue.push_back(std::move(work));
   return CUDA_SUCCESS;
 }
 
@@ -177,11 +190,12 @@ __attribute__((destructor)) static void write_report() {
   octavo_fake_read(&r);
   if (std::FILE* file = std::fopen(state().report_file.c_str(), "w")) {
     const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-    std::fprintf(file,
-                 "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
-                 "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu}\n",
-                 n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules), n(r.launches),
-                 n(r.instructions), n(r.inexact_sums));
+    std::fprintf(
+        file,
+        "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
+        "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu}\n",
+        n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
+        n(r.launches), n(r.instructions), n(r.inexact_sums));
     std::fclose(file);
   }
 }

@@ -1,4 +1,5 @@
-// What the driver of our own keeps: devices, objects that are alive, work that waits in streams. One lock for all of it.
+// What the driver of our own keeps: devices, objects that are alive, work that waits in streams. One lock for all of
+// it.
 //
 // Work given to a stream is done when somebody waits for it, no sooner: an asynchronous copy reads its source then. Who
 // changes a buffer that is still being read, or reads one that is not written yet, sees it in every result.
@@ -34,7 +35,7 @@ struct CUmod_st {
 // One piece of work. needs: objects and memory that must be alive when it is done.
 struct Work {
   std::function<CUresult()> act;
-  CUevent records = nullptr;   // this event's record number
+  CUevent records = nullptr;  // this event's record number
   std::uint64_t record = 0;
 };
 struct CUstream_st {

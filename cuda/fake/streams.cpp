@@ -45,7 +45,8 @@ OCTAVO_ENTRY cuStreamQuery(CUstream stream) {
   if (!is_stream(stream)) return call.broken(no_stream, CUDA_ERROR_INVALID_HANDLE);
   if (call.illegal_in_capture(&error)) return error;
   if (stream->queue.empty()) return CUDA_SUCCESS;
-  std::deque<Work> rest(std::make_move_iterator(stream->queue.begin() + 1), std::make_move_iterator(stream->queue.end()));
+  std::deque<Work> rest(std::make_move_iterator(stream->queue.begin() + 1),
+                        std::make_move_iterator(stream->queue.end()));
   stream->queue.resize(1);
   error = state().drain(stream);
   stream->queue = std::move(rest);
@@ -58,10 +59,12 @@ OCTAVO_ENTRY cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
   const std::uint64_t record = event->recorded;
   const CUstream other = event->stream;
   if (record == 0) return CUDA_SUCCESS;
-  return call.enqueue(stream, {[event, other, record, stream] {
-    if (!state().events.count(event) || event->reached >= record || other == stream || !is_stream(other)) return CUresult(CUDA_SUCCESS);
-    return state().drain(other, event, record);
-  }});
+  return call.enqueue(
+      stream, {[event, other, record, stream] {
+        if (!state().events.count(event) || event->reached >= record || other == stream || !is_stream(other))
+          return CUresult(CUDA_SUCCESS);
+        return state().drain(other, event, record);
+      }});
 }
 
 OCTAVO_ENTRY cuEventCreate(CUevent* event, unsigned) {
@@ -105,50 +108,59 @@ OCTAVO_ENTRY cuEventQuery(CUevent event) {
     if (event->reached >= event->recorded || !is_stream(event->stream)) return CUDA_SUCCESS;
   }
   const CUresult error = cuStreamQuery(event->stream);
-  return error && error != CUDA_ERROR_NOT_READY ? error : event->reached >= event->recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+  return error && error != CUDA_ERROR_NOT_READY ? error
+         : event->reached >= event->recorded    ? CUDA_SUCCESS
+                                                : CUDA_ERROR_NOT_READY;
 }
 
-OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                            unsigned shared, CUstream stream, void** params, void** extra) {
+OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                            unsigned bz, unsigned shared, CUstream stream, void** params, void** extra) {
   const Call call("cuLaunchKernel");
   if (call.failed()) return call.error();
-  if (!state().modules.count(function->module)) return call.broken("the function's module was unloaded", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().modules.count(function->module))
+    return call.broken("the function's module was unloaded", CUDA_ERROR_INVALID_HANDLE);
   const ptx::Function& f = *function->function;
   if (extra) return call.broken("`extra` is not used here");
   const auto limit = [&](const std::string& what) { return call.broken(f.name + ": " + what); };
   if (!gx || !gy || !gz || !bx || !by || !bz) return limit("a grid or a block of nothing");
-  if (gx > 0x7fffffffu || gy > 65535 || gz > 65535) return limit("a grid of " + std::to_string(gx) + " x " + std::to_string(gy) + " x " + std::to_string(gz));
+  if (gx > 0x7fffffffu || gy > 65535 || gz > 65535)
+    return limit("a grid of " + std::to_string(gx) + " x " + std::to_string(gy) + " x " + std::to_string(gz));
   if (bx > 1024 || by > 1024 || bz > 64 || static_cast<std::uint64_t>(bx) * by * bz > f.max_threads) {
-    return limit("a block of " + std::to_string(bx) + " x " + std::to_string(by) + " x " + std::to_string(bz) + " threads, at most " + std::to_string(f.max_threads));
+    return limit("a block of " + std::to_string(bx) + " x " + std::to_string(by) + " x " + std::to_string(bz) +
+                 " threads, at most " + std::to_string(f.max_threads));
   }
   if (static_cast<int>(shared) > function->most_dynamic_shared) {
-    return limit(std::to_string(shared) + " bytes of dynamic shared memory, allowed are " + std::to_string(function->most_dynamic_shared) + " (cuFuncSetAttribute)");
+    return limit(std::to_string(shared) + " bytes of dynamic shared memory, allowed are " +
+                 std::to_string(function->most_dynamic_shared) + " (cuFuncSetAttribute)");
   }
   auto values = std::make_shared<std::vector<std::uint8_t>>(f.param_bytes);
-  for (std::size_t k = 0; k < f.params.size(); ++k) std::memcpy(values->data() + f.params[k].offset, params[k], f.params[k].bytes);
+  for (std::size_t k = 0; k < f.params.size(); ++k)
+    std::memcpy(values->data() + f.params[k].offset, params[k], f.params[k].bytes);
   Device& d = call.device();
   ptx::LaunchShape shape;
   const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
   std::copy_n(grid, 3, shape.grid), std::copy_n(block, 3, shape.block);
   shape.dynamic_shared = shared;
   const CUmodule module = function->module;
-  return call.enqueue(stream, {[&d, &f, module, shape, values] {
-    if (!state().modules.count(module)) return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a kernel's module was unloaded before it ran");
-    auto& report = state().report;
-    try {
-      auto now = shape;
-      now.seed = state().seed ? state().seed + report.launches : 0;
-      const auto stats = ptx::launch(f, d.memory, now, values->data());
-      ++report.launches;
-      report.instructions += stats.instructions;
-      report.inexact_sums += stats.inexact_sums;
-      return CUresult(CUDA_SUCCESS);
-    } catch (const ptx::PtxError& e) {
-      std::snprintf(report.message, sizeof report.message, "%s", e.what());
-      std::fprintf(stderr, "fake CUDA: a kernel failed: %s\n", e.what());
-      return CUresult(e.fault == ptx::Fault::memory ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_ERROR_LAUNCH_FAILED);
-    }
-  }});
+  return call.enqueue(
+      stream, {[&d, &f, module, shape, values] {
+        if (!state().modules.count(module))
+          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a kernel's module was unloaded before it ran");
+        auto& report = state().report;
+        try {
+          auto now = shape;
+          now.seed = state().seed ? state().seed + report.launches : 0;
+          const auto stats = ptx::launch(f, d.memory, now, values->data());
+          ++report.launches;
+          report.instructions += stats.instructions;
+          report.inexact_sums += stats.inexact_sums;
+          return CUresult(CUDA_SUCCESS);
+        } catch (const ptx::PtxError& e) {
+          std::snprintf(report.message, sizeof report.message, "%s", e.what());
+          std::fprintf(stderr, "fake CUDA: a kernel failed: %s\n", e.what());
+          return CUresult(e.fault == ptx::Fault::memory ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_ERROR_LAUNCH_FAILED);
+        }
+      }});
 }
 
 OCTAVO_ENTRY cuStreamBeginCapture_v2(CUstream stream, int) {
@@ -163,7 +175,8 @@ OCTAVO_ENTRY cuStreamBeginCapture_v2(CUstream stream, int) {
 }
 OCTAVO_ENTRY cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   const Call call("cuStreamEndCapture", Call::gives_back);
-  if (!is_stream(stream) || !stream->capture) return call.broken("the stream does not capture", CUDA_ERROR_INVALID_HANDLE);
+  if (!is_stream(stream) || !stream->capture)
+    return call.broken("the stream does not capture", CUDA_ERROR_INVALID_HANDLE);
   auto work = std::move(stream->capture);
   state().capturing = nullptr;
   *graph = nullptr;
@@ -177,7 +190,8 @@ OCTAVO_ENTRY cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsig
   CUresult error;
   if (call.failed()) return call.error();
   if (call.illegal_in_capture(&error)) return error;
-  if (!state().graphs.count(graph)) return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().graphs.count(graph))
+    return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
   *exec = new CUgraphExec_st{graph->work};
   state().executables.insert(*exec);
   return CUDA_SUCCESS;
@@ -185,7 +199,8 @@ OCTAVO_ENTRY cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsig
 OCTAVO_ENTRY cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   const Call call("cuGraphLaunch");
   if (call.failed()) return call.error();
-  if (!state().executables.count(exec)) return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().executables.count(exec))
+    return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
   for (const Work& work : exec->work) {
     if (const CUresult error = call.enqueue(stream, work)) return error;
   }
@@ -193,13 +208,15 @@ OCTAVO_ENTRY cuGraphLaunch(CUgraphExec exec, CUstream stream) {
 }
 OCTAVO_ENTRY cuGraphExecDestroy(CUgraphExec exec) {
   const Call call("cuGraphExecDestroy", Call::gives_back);
-  if (!state().executables.erase(exec)) return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().executables.erase(exec))
+    return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
   delete exec;
   return call.error();
 }
 OCTAVO_ENTRY cuGraphDestroy(CUgraph graph) {
   const Call call("cuGraphDestroy", Call::gives_back);
-  if (!state().graphs.erase(graph)) return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (!state().graphs.erase(graph))
+    return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
   delete graph;
   return call.error();
 }

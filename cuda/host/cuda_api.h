@@ -60,53 +60,57 @@ enum : unsigned {
   CU_EVENT_DISABLE_TIMING = 2,
   CU_MEMHOSTALLOC_PORTABLE = 1,
 };
-enum : int { CU_STREAM_CAPTURE_MODE_GLOBAL = 0, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1, CU_STREAM_CAPTURE_MODE_RELAXED = 2 };
+enum : int {
+  CU_STREAM_CAPTURE_MODE_GLOBAL = 0,
+  CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
+  CU_STREAM_CAPTURE_MODE_RELAXED = 2
+};
 }
 
 // X(name of the entry, parameters): every function that is looked up, with the version that <cuda.h> would give it.
-#define OCTAVO_DRIVER_FUNCTIONS(X)                                                                                        \
-  X(cuInit, (unsigned flags))                                                                                             \
-  X(cuDriverGetVersion, (int* version))                                                                                   \
-  X(cuGetErrorName, (CUresult error, const char** text))                                                                  \
-  X(cuGetErrorString, (CUresult error, const char** text))                                                                \
-  X(cuDeviceGetCount, (int* count))                                                                                       \
-  X(cuDeviceGet, (CUdevice* device, int ordinal))                                                                         \
-  X(cuDeviceGetName, (char* name, int size, CUdevice device))                                                             \
-  X(cuDeviceGetAttribute, (int* value, int attribute, CUdevice device))                                                   \
-  X(cuDeviceTotalMem_v2, (std::size_t* bytes, CUdevice device))                                                           \
-  X(cuDevicePrimaryCtxRetain, (CUcontext* context, CUdevice device))                                                      \
-  X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                                                      \
-  X(cuCtxSetCurrent, (CUcontext context))                                                                                 \
-  X(cuCtxGetCurrent, (CUcontext* context))                                                                                \
-  X(cuMemGetInfo_v2, (std::size_t* free, std::size_t* total))                                                             \
-  X(cuModuleLoadData, (CUmodule* module, const void* image))                                                              \
-  X(cuModuleUnload, (CUmodule module))                                                                                    \
-  X(cuModuleGetFunction, (CUfunction* function, CUmodule module, const char* name))                                       \
-  X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                                                  \
-  X(cuFuncGetAttribute, (int* value, int attribute, CUfunction function))                                                 \
-  X(cuMemAlloc_v2, (CUdeviceptr* address, std::size_t bytes))                                                             \
-  X(cuMemFree_v2, (CUdeviceptr address))                                                                                  \
-  X(cuMemHostAlloc, (void** address, std::size_t bytes, unsigned flags))                                                  \
-  X(cuMemFreeHost, (void* address))                                                                                       \
-  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream))                         \
-  X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream))                               \
-  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream))                         \
-  X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream stream))                           \
-  X(cuStreamCreate, (CUstream * stream, unsigned flags))                                                                  \
-  X(cuStreamDestroy_v2, (CUstream stream))                                                                                \
-  X(cuStreamSynchronize, (CUstream stream))                                                                               \
-  X(cuStreamQuery, (CUstream stream))                                                                                     \
-  X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                                                  \
-  X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                                                 \
-  X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                                               \
-  X(cuEventCreate, (CUevent * event, unsigned flags))                                                                     \
-  X(cuEventDestroy_v2, (CUevent event))                                                                                   \
-  X(cuEventRecord, (CUevent event, CUstream stream))                                                                      \
-  X(cuEventSynchronize, (CUevent event))                                                                                  \
-  X(cuEventQuery, (CUevent event))                                                                                        \
-  X(cuLaunchKernel, (CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,   \
-                     unsigned shared, CUstream stream, void** params, void** extra))                                      \
-  X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))                           \
-  X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                                                   \
-  X(cuGraphExecDestroy, (CUgraphExec exec))                                                                               \
+#define OCTAVO_DRIVER_FUNCTIONS(X)                                                                         \
+  X(cuInit, (unsigned flags))                                                                              \
+  X(cuDriverGetVersion, (int* version))                                                                    \
+  X(cuGetErrorName, (CUresult error, const char** text))                                                   \
+  X(cuGetErrorString, (CUresult error, const char** text))                                                 \
+  X(cuDeviceGetCount, (int* count))                                                                        \
+  X(cuDeviceGet, (CUdevice * device, int ordinal))                                                         \
+  X(cuDeviceGetName, (char* name, int size, CUdevice device))                                              \
+  X(cuDeviceGetAttribute, (int* value, int attribute, CUdevice device))                                    \
+  X(cuDeviceTotalMem_v2, (std::size_t * bytes, CUdevice device))                                           \
+  X(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                                      \
+  X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                                       \
+  X(cuCtxSetCurrent, (CUcontext context))                                                                  \
+  X(cuCtxGetCurrent, (CUcontext * context))                                                                \
+  X(cuMemGetInfo_v2, (std::size_t * free, std::size_t * total))                                            \
+  X(cuModuleLoadData, (CUmodule * module, const void* image))                                              \
+  X(cuModuleUnload, (CUmodule module))                                                                     \
+  X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* name))                       \
+  X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                                   \
+  X(cuFuncGetAttribute, (int* value, int attribute, CUfunction function))                                  \
+  X(cuMemAlloc_v2, (CUdeviceptr * address, std::size_t bytes))                                             \
+  X(cuMemFree_v2, (CUdeviceptr address))                                                                   \
+  X(cuMemHostAlloc, (void** address, std::size_t bytes, unsigned flags))                                   \
+  X(cuMemFreeHost, (void* address))                                                                        \
+  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream))          \
+  X(cuMemcpyDtoHAsync_v2, (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream))                \
+  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream))          \
+  X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, std::size_t bytes, CUstream stream))            \
+  X(cuStreamCreate, (CUstream * stream, unsigned flags))                                                   \
+  X(cuStreamDestroy_v2, (CUstream stream))                                                                 \
+  X(cuStreamSynchronize, (CUstream stream))                                                                \
+  X(cuStreamQuery, (CUstream stream))                                                                      \
+  X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                                   \
+  X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                                  \
+  X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                                \
+  X(cuEventCreate, (CUevent * event, unsigned flags))                                                      \
+  X(cuEventDestroy_v2, (CUevent event))                                                                    \
+  X(cuEventRecord, (CUevent event, CUstream stream))                                                       \
+  X(cuEventSynchronize, (CUevent event))                                                                   \
+  X(cuEventQuery, (CUevent event))                                                                         \
+  X(cuLaunchKernel, (CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, \
+                     unsigned bz, unsigned shared, CUstream stream, void** params, void** extra))          \
+  X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))            \
+  X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                                    \
+  X(cuGraphExecDestroy, (CUgraphExec exec))                                                                \
   X(cuGraphDestroy, (CUgraph graph))

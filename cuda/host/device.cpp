@@ -93,7 +93,8 @@ Device::Device(int index, const octavo_cuda_options& options)
       arenas_{Arena(weights_piece), Arena(kv_piece), Arena(scratch_piece, true)},
       staging_(options.staging_bytes ? options.staging_bytes : default_staging, stream_) {}
 
-// The members go in the reverse order, behind what is still under way. A lost device has been reported by the call that met it.
+// The members go in the reverse order, behind what is still under way. A lost device has been reported by the call that
+// met it.
 Device::~Device() { driver().cuStreamSynchronize(stream_); }
 
 std::unique_lock<std::mutex> Device::enter() {
@@ -109,7 +110,9 @@ void Device::release(CUdeviceptr address) {
   }
 }
 
-void Device::fill(CUdeviceptr to, unsigned char value, std::uint64_t bytes) { OCTAVO_CU(cuMemsetD8Async, to, value, bytes, stream_); }
+void Device::fill(CUdeviceptr to, unsigned char value, std::uint64_t bytes) {
+  OCTAVO_CU(cuMemsetD8Async, to, value, bytes, stream_);
+}
 
 bool Device::has_kernel(const std::string& name) { return kernels_.find(name).function != nullptr; }
 
@@ -126,13 +129,14 @@ void Device::run(const Launch* launches, std::size_t count) {
 
 void Device::start(const Launch& launch, Kernels::Kernel& kernel) {
   if (launch.shared > kernel.dynamic_shared) {
-    OCTAVO_CU(cuFuncSetAttribute, kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(launch.shared));
+    OCTAVO_CU(cuFuncSetAttribute, kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+              static_cast<int>(launch.shared));
     kernel.dynamic_shared = launch.shared;
   }
   void* params[] = {const_cast<unsigned char*>(launch.params)};
   const CUresult result =
-      driver().cuLaunchKernel(kernel.function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
-                              launch.block[2], launch.shared, stream_, params, nullptr);
+      driver().cuLaunchKernel(kernel.function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
+                              launch.block[1], launch.block[2], launch.shared, stream_, params, nullptr);
   if (result) throw Failure{result, std::string(launch.kernel) + ": " + describe(result)};
 }
 

@@ -14,7 +14,9 @@ namespace {
 // Programs of one major version of CUDA want a driver that knows it.
 constexpr int least_version = OCTAVO_CUDA_LEAST_DRIVER;
 
-std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 Driver load() {
   Driver d;
@@ -29,8 +31,8 @@ Driver load() {
   OCTAVO_DRIVER_FUNCTIONS(OCTAVO_LOOK_UP)
 #undef OCTAVO_LOOK_UP
   if (d.cuDriverGetVersion(&d.version) == CUDA_SUCCESS && d.version < least_version) {
-    throw Failure{OCTAVO_CUDA_NO_DRIVER, "the NVIDIA driver is too old: it knows CUDA " + version_text(d.version) + ", these kernels want " +
-                                             version_text(least_version)};
+    throw Failure{OCTAVO_CUDA_NO_DRIVER, "the NVIDIA driver is too old: it knows CUDA " + version_text(d.version) +
+                                             ", these kernels want " + version_text(least_version)};
   }
   return d;
 }

@@ -1,5 +1,5 @@
-// NVIDIA's driver, libcuda.so.1, opened when it is first asked for: a machine without it is a normal answer. Functions are
-// looked up once. No other library of CUDA's is used.
+// NVIDIA's driver, libcuda.so.1, opened when it is first asked for: a machine without it is a normal answer. Functions
+// are looked up once. No other library of CUDA's is used.
 #pragma once
 #include <string>
 

@@ -23,8 +23,8 @@ CUdeviceptr Arena::allocate(std::uint64_t bytes) {
     if (result == CUDA_ERROR_OUT_OF_MEMORY) {
       std::size_t free = 0, total = 0;
       driver().cuMemGetInfo_v2(&free, &total);
-      throw Failure{result, "the device has no " + std::to_string(bytes) + " bytes left: " + std::to_string(free) + " of " +
-                                std::to_string(total) + " are free"};
+      throw Failure{result, "the device has no " + std::to_string(bytes) + " bytes left: " + std::to_string(free) +
+                                " of " + std::to_string(total) + " are free"};
     }
     check(result, "cuMemAlloc");
     piece = pieces_.insert(pieces_.end(), made);
@@ -64,7 +64,8 @@ void Arena::clear() noexcept {
   used_ = 0;
 }
 
-Staging::Staging(std::uint64_t bytes, CUstream stream) : half_(std::max<std::uint64_t>(bytes / 2 / alignment * alignment, alignment)), stream_(stream) {
+Staging::Staging(std::uint64_t bytes, CUstream stream)
+    : half_(std::max<std::uint64_t>(bytes / 2 / alignment * alignment, alignment)), stream_(stream) {
   try {
     void* memory = nullptr;
     OCTAVO_CU(cuMemHostAlloc, &memory, 2 * half_, CU_MEMHOSTALLOC_PORTABLE);

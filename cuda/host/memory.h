@@ -8,8 +8,8 @@
 
 namespace octavo::cuda {
 
-// Memory of one kind: large pieces from the driver, parts of them to callers. A piece is given back with its last part, or kept
-// for what comes next (`keeps`).
+// Memory of one kind: large pieces from the driver, parts of them to callers. A piece is given back with its last part,
+// or kept for what comes next (`keeps`).
 class Arena {
  public:
   explicit Arena(std::uint64_t piece_bytes, bool keeps = false) : piece_bytes_(piece_bytes), keeps_(keeps) {}
@@ -52,7 +52,7 @@ class Staging {
   const std::uint64_t half_;
   const CUstream stream_;
   std::uint8_t* memory_ = nullptr;
-  CUevent read_[2] = {};       // recorded behind the last copy out of a half
+  CUevent read_[2] = {};  // recorded behind the last copy out of a half
   bool in_flight_[2] = {};
   int current_ = 0;
   std::uint64_t position_ = 0;  // in the current half

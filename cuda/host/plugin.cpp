@@ -13,7 +13,8 @@ using octavo::cuda::Failure;
 using octavo::cuda::Launch;
 
 // The addon hands over its own launches as they are.
-static_assert(sizeof(Launch) == sizeof(octavo_cuda_launch) && offsetof(Launch, grid) == offsetof(octavo_cuda_launch, grid) &&
+static_assert(sizeof(Launch) == sizeof(octavo_cuda_launch) &&
+              offsetof(Launch, grid) == offsetof(octavo_cuda_launch, grid) &&
               offsetof(Launch, shared) == offsetof(octavo_cuda_launch, shared) &&
               offsetof(Launch, params) == offsetof(octavo_cuda_launch, params) &&
               offsetof(Launch, params_bytes) == offsetof(octavo_cuda_launch, params_bytes));
@@ -66,7 +67,8 @@ int32_t device_info(int32_t index, octavo_cuda_device* out, octavo_cuda_message*
   });
 }
 
-int32_t open_device(int32_t index, const octavo_cuda_options* options, octavo_cuda_context** out, octavo_cuda_message* message) {
+int32_t open_device(int32_t index, const octavo_cuda_options* options, octavo_cuda_context** out,
+                    octavo_cuda_message* message) {
   *out = nullptr;
   return guarded(message, [&] { *out = new octavo_cuda_context{{index, options ? *options : octavo_cuda_options{}}}; });
 }
@@ -84,7 +86,8 @@ int32_t has_kernel(octavo_cuda_context* context, const char* kernel) {
   within(context, &ignored, [&](Device& d) { found = d.has_kernel(kernel); });
   return found;
 }
-int32_t allocate(octavo_cuda_context* context, int32_t kind, uint64_t bytes, uint64_t* address, octavo_cuda_message* message) {
+int32_t allocate(octavo_cuda_context* context, int32_t kind, uint64_t bytes, uint64_t* address,
+                 octavo_cuda_message* message) {
   return within(context, message, [&](Device& d) { *address = d.allocate(kind, bytes); });
 }
 void release(octavo_cuda_context* context, uint64_t address) {
@@ -92,7 +95,8 @@ void release(octavo_cuda_context* context, uint64_t address) {
   // A lost device's memory is forgotten all the same.
   if (within(context, &ignored, [&](Device& d) { d.release(address); })) context->device.release(address);
 }
-int32_t upload(octavo_cuda_context* context, uint64_t to, const void* from, uint64_t bytes, octavo_cuda_message* message) {
+int32_t upload(octavo_cuda_context* context, uint64_t to, const void* from, uint64_t bytes,
+               octavo_cuda_message* message) {
   return within(context, message, [&](Device& d) { d.staging().upload(to, from, bytes); });
 }
 int32_t download(octavo_cuda_context* context, void* to, uint64_t from, uint64_t bytes, octavo_cuda_message* message) {
@@ -101,16 +105,29 @@ int32_t download(octavo_cuda_context* context, void* to, uint64_t from, uint64_t
 int32_t fill(octavo_cuda_context* context, uint64_t to, uint8_t value, uint64_t bytes, octavo_cuda_message* message) {
   return within(context, message, [&](Device& d) { d.fill(to, value, bytes); });
 }
-int32_t run(octavo_cuda_context* context, const octavo_cuda_launch* launches, uint64_t count, octavo_cuda_message* message) {
+int32_t run(octavo_cuda_context* context, const octavo_cuda_launch* launches, uint64_t count,
+            octavo_cuda_message* message) {
   return within(context, message, [&](Device& d) { d.run(reinterpret_cast<const Launch*>(launches), count); });
 }
 int32_t wait(octavo_cuda_context* context, octavo_cuda_message* message) {
   return within(context, message, [](Device& d) { d.wait(); });
 }
 
-constexpr octavo_cuda_api api = {OCTAVO_CUDA_ABI_VERSION, sizeof(octavo_cuda_api), device_count, device_info,
-                                 open_device, close_device, memory_info, has_kernel, allocate, release,
-                                 upload, download, fill, run, wait};
+constexpr octavo_cuda_api api = {OCTAVO_CUDA_ABI_VERSION,
+                                 sizeof(octavo_cuda_api),
+                                 device_count,
+                                 device_info,
+                                 open_device,
+                                 close_device,
+                                 memory_info,
+                                 has_kernel,
+                                 allocate,
+                                 release,
+                                 upload,
+                                 download,
+                                 fill,
+                                 run,
+                                 wait};
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // ld, st and cp.async. Every access is checked: inside one allocation, aligned, not to what may only be read. An
-// asynchronous copy reads and writes when it is waited for, the latest moment it may: who forgets to wait sees old bytes.
+// asynchronous copy reads and writes when it is waited for, the latest moment it may: who forgets to wait sees old
+// bytes.
 #include "warp.h"
 
 namespace octavo::ptx {
@@ -22,7 +23,8 @@ std::string range(u64 address, u64 bytes, const char* space, u64 size) {
 
 // Where `bytes` at this address are on the host.
 u8* resolve(const Instruction& i, Warp& w, int lane, Space space, u64 address, u32 bytes, bool write) {
-  if (address % bytes) fail(Fault::memory, i, w, lane, "misaligned: " + std::to_string(bytes) + " bytes at " + std::to_string(address));
+  if (address % bytes)
+    fail(Fault::memory, i, w, lane, "misaligned: " + std::to_string(bytes) + " bytes at " + std::to_string(address));
   if (space == Space::generic) {
     const u64 window = address & window_mask;
     space = window == shared_window  ? Space::shared
@@ -35,7 +37,8 @@ u8* resolve(const Instruction& i, Warp& w, int lane, Space space, u64 address, u
   switch (space) {
     case Space::shared:
       address = static_cast<u32>(address);
-      if (address + bytes > block.shared.size()) fail(Fault::memory, i, w, lane, range(address, bytes, "shared", block.shared.size()));
+      if (address + bytes > block.shared.size())
+        fail(Fault::memory, i, w, lane, range(address, bytes, "shared", block.shared.size()));
       return block.shared.data() + address;
     case Space::local: {
       const std::size_t size = block.function->local_bytes;
@@ -48,14 +51,16 @@ u8* resolve(const Instruction& i, Warp& w, int lane, Space space, u64 address, u
         fail(Fault::memory, i, w, lane, range(address, bytes, "parameter", block.function->param_bytes));
       }
       return const_cast<u8*>(block.params) + address;
-    default: break;
+    default:
+      break;
   }
   const Region* r = w.recent;
   if (!r || address - r->base > r->bytes || bytes > r->bytes - (address - r->base)) {
     r = block.memory->find(address, bytes);
     if (!r) {
       fail(Fault::memory, i, w, lane,
-           std::string(write ? "store" : "load") + " of " + std::to_string(bytes) + " bytes: " + block.memory->describe(address));
+           std::string(write ? "store" : "load") + " of " + std::to_string(bytes) +
+               " bytes: " + block.memory->describe(address));
     }
     w.recent = r;
   }
@@ -111,9 +116,10 @@ template <class T>
 T smaller(T a, T b) {
   return a < b ? a : b;
 }
-#define OCTAVO_ATOMIC(letter, big, op, T, F, types)                                                    \
-  {"atom.{global,shared}." op "." types, big "A" letter, atomic<T, F<T>, true>, "atomic"},             \
-      {"red.{global,shared}." op "." types, "A" letter, atomic<T, F<T>, false>, "atomic"}
+#define OCTAVO_ATOMIC(letter, big, op, T, F, types)                                          \
+  {"atom.{global,shared}." op "." types, big "A" letter, atomic<T, F<T>, true>, "atomic"}, { \
+    "red.{global,shared}." op "." types, "A" letter, atomic<T, F<T>, false>, "atomic"        \
+  }
 
 // [shared], [global], size, how many bytes of it are copied; the others become zero.
 void copy(const Instruction& i, Warp& w, u32 lanes) {
@@ -126,7 +132,8 @@ void copy(const Instruction& i, Warp& w, u32 lanes) {
     if (source % bytes) fail(Fault::memory, i, w, l, "misaligned: cp.async of " + std::to_string(bytes) + " bytes");
     if (valid) resolve(i, w, l, Space::global, source, valid == bytes ? bytes : 1, false);
     const u8* to = resolve(i, w, l, Space::shared, address_of(i.address[0], w, l), bytes, true);
-    w.copies[l].push_back({source, static_cast<u32>(to - w.block->shared.data()), bytes, valid, w.open_group[l], i.line});
+    w.copies[l].push_back(
+        {source, static_cast<u32>(to - w.block->shared.data()), bytes, valid, w.open_group[l], i.line});
   });
 }
 void commit(const Instruction&, Warp& w, u32 lanes) {
@@ -160,16 +167,18 @@ void wait_all(const Instruction& i, Warp& w, u32 lanes) {
   each_lane(lanes, [&](int l) { land(i, w, l, ++w.open_group[l]); });
 }
 
-#define OCTAVO_ACCESS(T, types)                                                                                  \
-  {"ld.{global,shared,local,param,global.nc}.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                    \
-      {"ld.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                                                  \
-      {"st.{global,shared,local}.{,v2.,v4.}" types, "Av", store<T>, "load and store"},                           \
-      {"st.{,v2.,v4.}" types, "Av", store<T>, "load and store"}
-#define OCTAVO_ACCESS_WIDE(T, types)                                                                             \
-  {"ld.{global,shared,local,param,global.nc}.{,v2.}" types, "VA", load<T>, "load and store"},                        \
-      {"ld.{,v2.}" types, "VA", load<T>, "load and store"},                                                      \
-      {"st.{global,shared,local}.{,v2.}" types, "Av", store<T>, "load and store"},                               \
-      {"st.{,v2.}" types, "Av", store<T>, "load and store"}
+#define OCTAVO_ACCESS(T, types)                                                                   \
+  {"ld.{global,shared,local,param,global.nc}.{,v2.,v4.}" types, "VA", load<T>, "load and store"}, \
+      {"ld.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                                   \
+      {"st.{global,shared,local}.{,v2.,v4.}" types, "Av", store<T>, "load and store"}, {          \
+    "st.{,v2.,v4.}" types, "Av", store<T>, "load and store"                                       \
+  }
+#define OCTAVO_ACCESS_WIDE(T, types)                                                          \
+  {"ld.{global,shared,local,param,global.nc}.{,v2.}" types, "VA", load<T>, "load and store"}, \
+      {"ld.{,v2.}" types, "VA", load<T>, "load and store"},                                   \
+      {"st.{global,shared,local}.{,v2.}" types, "Av", store<T>, "load and store"}, {          \
+    "st.{,v2.}" types, "Av", store<T>, "load and store"                                       \
+  }
 
 const Row rows[] = {
     OCTAVO_ACCESS(u8, "{u8,b8}"),

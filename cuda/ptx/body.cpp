@@ -11,9 +11,9 @@
 
 namespace octavo::ptx {
 
-const char* const special_names[special_count] = {"%tid.x",    "%tid.y",    "%tid.z",    "%ctaid.x", "%ctaid.y",
-                                                  "%ctaid.z",  "%ntid.x",   "%ntid.y",   "%ntid.z",  "%nctaid.x",
-                                                  "%nctaid.y", "%nctaid.z", "%laneid",   "%warpid"};
+const char* const special_names[special_count] = {"%tid.x",    "%tid.y",    "%tid.z",  "%ctaid.x", "%ctaid.y",
+                                                  "%ctaid.z",  "%ntid.x",   "%ntid.y", "%ntid.z",  "%nctaid.x",
+                                                  "%nctaid.y", "%nctaid.z", "%laneid", "%warpid"};
 
 class BodyReader {
  public:
@@ -42,7 +42,8 @@ class BodyReader {
     const std::size_t begin = (f_->shared_bytes + dynamic_alignment_ - 1) / dynamic_alignment_ * dynamic_alignment_;
     if (f_->wants_dynamic_shared) f_->shared_bytes = begin;
     for (const std::size_t k : dynamic_constants_) f_->constants[k].value += begin;
-    for (const std::size_t k : dynamic_addresses_) f_->code[k / 2].address[k % 2].offset += static_cast<std::int64_t>(begin);
+    for (const std::size_t k : dynamic_addresses_)
+      f_->code[k / 2].address[k % 2].offset += static_cast<std::int64_t>(begin);
     return std::move(f_);
   }
 
@@ -122,8 +123,10 @@ class BodyReader {
         in_.expect('>');
       }
       const std::int32_t first = reserve(width, count < 0 ? 1 : count);
-      if (count < 0) scopes_.back().names[name.source] = {first, width, false};
-      else scopes_.back().ranges[name.source] = {first, count, width};
+      if (count < 0)
+        scopes_.back().names[name.source] = {first, width, false};
+      else
+        scopes_.back().ranges[name.source] = {first, count, width};
     } while (in_.skip(','));
     in_.expect(';');
   }
@@ -135,7 +138,9 @@ class BodyReader {
   }
   static std::int32_t words(std::uint8_t width) { return width == 0 ? 1 : width == 8 ? 2 * warp_lanes : warp_lanes; }
 
-  std::string_view intern(const std::string& text) { return *strings_.emplace_back(std::make_unique<std::string>(text)); }
+  std::string_view intern(const std::string& text) {
+    return *strings_.emplace_back(std::make_unique<std::string>(text));
+  }
   std::uint64_t place_shared(std::size_t bytes, std::size_t alignment) {
     f_->shared_bytes = (f_->shared_bytes + alignment - 1) / alignment * alignment;
     const std::size_t at = f_->shared_bytes;
@@ -378,8 +383,10 @@ class BodyReader {
         continue;
       }
       if (*c == 'Q') {
-        if (in_.skip('|')) push(i, scalar(0, true, true));
-        else push(i, {-1, 0, false});
+        if (in_.skip('|'))
+          push(i, scalar(0, true, true));
+        else
+          push(i, {-1, 0, false});
         continue;
       }
       if (optional && !in_.peek().is(',')) {
@@ -391,34 +398,67 @@ class BodyReader {
       int n = 0;
       if (*c >= '1' && *c <= '9') n = *c++ - '0';
       const auto exact = [&](std::uint8_t width, bool destination) {
-        if (n) vector(i, width, n, destination, true, true);
-        else push(i, scalar(width, destination, true));
+        if (n)
+          vector(i, width, n, destination, true, true);
+        else
+          push(i, scalar(width, destination, true));
       };
       switch (*c) {
-        case 'H': exact(2, true); break;
-        case 'W': exact(4, true); break;
-        case 'D': exact(8, true); break;
-        case 'P': exact(0, true); break;
-        case 'h': exact(2, false); break;
-        case 'w': exact(4, false); break;
-        case 'd': exact(8, false); break;
-        case 'p': exact(0, false); break;
-        case 'I': exact(4, false); break;
-        case 'C': push(i, scalar(type_at(1), true, false)); break;
-        case 'c': push(i, scalar(type_at(0), false, false)); break;
-        case 'V': vector(i, type_at(0), i.vector, true, false, i.vector > 1); break;
-        case 'v': vector(i, type_at(0), i.vector, false, false, i.vector > 1); break;
+        case 'H':
+          exact(2, true);
+          break;
+        case 'W':
+          exact(4, true);
+          break;
+        case 'D':
+          exact(8, true);
+          break;
+        case 'P':
+          exact(0, true);
+          break;
+        case 'h':
+          exact(2, false);
+          break;
+        case 'w':
+          exact(4, false);
+          break;
+        case 'd':
+          exact(8, false);
+          break;
+        case 'p':
+          exact(0, false);
+          break;
+        case 'I':
+          exact(4, false);
+          break;
+        case 'C':
+          push(i, scalar(type_at(1), true, false));
+          break;
+        case 'c':
+          push(i, scalar(type_at(0), false, false));
+          break;
+        case 'V':
+          vector(i, type_at(0), i.vector, true, false, i.vector > 1);
+          break;
+        case 'v':
+          vector(i, type_at(0), i.vector, false, false, i.vector > 1);
+          break;
         case 'X':
           move_side(i, type_at(0), true);
           i.vector = i.count;
           break;
-        case 'x': move_side(i, type_at(0), false); break;
+        case 'x':
+          move_side(i, type_at(0), false);
+          break;
         case 'A':
           i.address[addresses] = address(static_cast<std::size_t>(addresses));
           ++addresses;
           break;
-        case 'L': jumps_.emplace_back(f_->code.size(), in_.expect(Token::word, "a label").source); break;
-        default: wrong(i.line, "the table of forms is wrong");
+        case 'L':
+          jumps_.emplace_back(f_->code.size(), in_.expect(Token::word, "a label").source);
+          break;
+        default:
+          wrong(i.line, "the table of forms is wrong");
       }
     }
   }

@@ -15,20 +15,34 @@ template <Is is, class T>
 bool holds(T a, T b) {
   const bool unordered = a != a || b != b;
   switch (is) {
-    case Is::eq: return a == b;
-    case Is::ne: return !unordered && a != b;
-    case Is::lt: return a < b;
-    case Is::le: return a <= b;
-    case Is::gt: return a > b;
-    case Is::ge: return a >= b;
-    case Is::equ: return unordered || a == b;
-    case Is::neu: return unordered || a != b;
-    case Is::ltu: return !(a >= b);
-    case Is::leu: return !(a > b);
-    case Is::gtu: return !(a <= b);
-    case Is::geu: return !(a < b);
-    case Is::num: return !unordered;
-    default: return unordered;
+    case Is::eq:
+      return a == b;
+    case Is::ne:
+      return !unordered && a != b;
+    case Is::lt:
+      return a < b;
+    case Is::le:
+      return a <= b;
+    case Is::gt:
+      return a > b;
+    case Is::ge:
+      return a >= b;
+    case Is::equ:
+      return unordered || a == b;
+    case Is::neu:
+      return unordered || a != b;
+    case Is::ltu:
+      return !(a >= b);
+    case Is::leu:
+      return !(a > b);
+    case Is::gtu:
+      return !(a <= b);
+    case Is::geu:
+      return !(a < b);
+    case Is::num:
+      return !unordered;
+    default:
+      return unordered;
   }
 }
 
@@ -55,11 +69,12 @@ constexpr Row with_or(const char* pattern) {
       with_or<Is::eq, T>("setp.eq.or." name), with_or<Is::ne, T>("setp.ne.or." name),                                \
       with_or<Is::lt, T>("setp.lt.or." name), with_or<Is::le, T>("setp.le.or." name),                                \
       with_or<Is::gt, T>("setp.gt.or." name), with_or<Is::ge, T>("setp.ge.or." name)
-#define OCTAVO_UNORDERED(T, name)                                                                                       \
+#define OCTAVO_UNORDERED(T, name)                                                                                      \
   compare<Is::equ, T>("setp.equ." name), compare<Is::neu, T>("setp.neu." name), compare<Is::ltu, T>("setp.ltu." name), \
       compare<Is::leu, T>("setp.leu." name), compare<Is::gtu, T>("setp.gtu." name),                                    \
-      compare<Is::geu, T>("setp.geu." name), compare<Is::num, T>("setp.num." name), compare<Is::nan, T>("setp.nan." name), \
-      with_and<Is::neu, T>("setp.neu.and." name), with_or<Is::neu, T>("setp.neu.or." name)
+      compare<Is::geu, T>("setp.geu." name), compare<Is::num, T>("setp.num." name),                                    \
+      compare<Is::nan, T>("setp.nan." name), with_and<Is::neu, T>("setp.neu.and." name),                               \
+      with_or<Is::neu, T>("setp.neu.or." name)
 
 const Row rows[] = {
     OCTAVO_RELATIONS(std::int16_t, "s16"),

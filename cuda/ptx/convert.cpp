@@ -1,5 +1,5 @@
-// cvt: integers to one another, to and from floating point, and between floating-point types. A register may be wider than
-// the type it holds: it is read by its low bits, and written with its type's sign.
+// cvt: integers to one another, to and from floating point, and between floating-point types. A register may be wider
+// than the type it holds: it is read by its low bits, and written with its type's sign.
 #include <limits>
 
 #include "numbers.h"
@@ -42,21 +42,25 @@ template <class R, class A>
 R resize(A a) {
   return static_cast<R>(a);
 }
-#define OCTAVO_INTEGERS(R, name)                                                                                        \
-  one<resize<R, u8>>("cvt." name ".u8"), one<resize<R, i8>>("cvt." name ".s8"), one<resize<R, u16>>("cvt." name ".u16"), \
-      one<resize<R, i16>>("cvt." name ".s16"), one<resize<R, u32>>("cvt." name ".u32"),                                  \
-      one<resize<R, i32>>("cvt." name ".s32"), one<resize<R, u64>>("cvt." name ".u64"),                                  \
-      one<resize<R, i64>>("cvt." name ".s64")
+#define OCTAVO_INTEGERS(R, name)                                                        \
+  one<resize<R, u8>>("cvt." name ".u8"), one<resize<R, i8>>("cvt." name ".s8"),         \
+      one<resize<R, u16>>("cvt." name ".u16"), one<resize<R, i16>>("cvt." name ".s16"), \
+      one<resize<R, u32>>("cvt." name ".u32"), one<resize<R, i32>>("cvt." name ".s32"), \
+      one<resize<R, u64>>("cvt." name ".u64"), one<resize<R, i64>>("cvt." name ".s64")
 
-// Values beyond a type become its last. What is no number becomes 0, or, from f64 and into 64 bits, the highest bit alone. (PTX ISA,
-// "cvt".)
+// Values beyond a type become its last. What is no number becomes 0, or, from f64 and into 64 bits, the highest bit
+// alone. (PTX ISA, "cvt".)
 template <class A, Rounding rounding>
 A whole_number(A a) {
   switch (rounding) {
-    case Rounding::nearest: return canonical(std::nearbyint(a));
-    case Rounding::zero: return canonical(std::trunc(a));
-    case Rounding::down: return canonical(std::floor(a));
-    default: return canonical(std::ceil(a));
+    case Rounding::nearest:
+      return canonical(std::nearbyint(a));
+    case Rounding::zero:
+      return canonical(std::trunc(a));
+    case Rounding::down:
+      return canonical(std::floor(a));
+    default:
+      return canonical(std::ceil(a));
   }
 }
 template <class R, class A, Rounding rounding>
@@ -67,15 +71,15 @@ R whole(A a) {
   if (x >= static_cast<double>(std::numeric_limits<R>::max())) return std::numeric_limits<R>::max();
   return static_cast<R>(x);
 }
-#define OCTAVO_ROUNDED(R, name, A, from)                                    \
-  one<whole<R, A, Rounding::nearest>>("cvt.rni." name "." from),            \
-      one<whole<R, A, Rounding::zero>>("cvt.rzi." name "." from),           \
-      one<whole<R, A, Rounding::down>>("cvt.rmi." name "." from),           \
+#define OCTAVO_ROUNDED(R, name, A, from)                          \
+  one<whole<R, A, Rounding::nearest>>("cvt.rni." name "." from),  \
+      one<whole<R, A, Rounding::zero>>("cvt.rzi." name "." from), \
+      one<whole<R, A, Rounding::down>>("cvt.rmi." name "." from), \
       one<whole<R, A, Rounding::up>>("cvt.rpi." name "." from)
-#define OCTAVO_WHOLE(A, name)                                               \
-  one<whole_number<A, Rounding::nearest>>("cvt.rni." name "." name),        \
-      one<whole_number<A, Rounding::zero>>("cvt.rzi." name "." name),       \
-      one<whole_number<A, Rounding::down>>("cvt.rmi." name "." name),       \
+#define OCTAVO_WHOLE(A, name)                                         \
+  one<whole_number<A, Rounding::nearest>>("cvt.rni." name "." name),  \
+      one<whole_number<A, Rounding::zero>>("cvt.rzi." name "." name), \
+      one<whole_number<A, Rounding::down>>("cvt.rmi." name "." name), \
       one<whole_number<A, Rounding::up>>("cvt.rpi." name "." name)
 
 template <Rounding rounding>
@@ -88,7 +92,8 @@ u32 two_bf16(float high, float low) {
 }
 u16 two_e4m3(float high, float low) { return static_cast<u16>(to_e4m3(high) << 8 | to_e4m3(low)); }
 u32 halves_of_e4m3(u16 a) {
-  return static_cast<u32>(to_half(e4m3_to_float(static_cast<u8>(a >> 8)))) << 16 | to_half(e4m3_to_float(static_cast<u8>(a)));
+  return static_cast<u32>(to_half(e4m3_to_float(static_cast<u8>(a >> 8)))) << 16 |
+         to_half(e4m3_to_float(static_cast<u8>(a)));
 }
 
 const Row rows[] = {

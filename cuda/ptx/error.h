@@ -1,4 +1,5 @@
-// What the interpreter throws: a program it refuses, or one that breaks a rule of the machine, with the line of the PTX.
+// What the interpreter throws: a program it refuses, or one that breaks a rule of the machine, with the line of the
+// PTX.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -17,7 +18,9 @@ enum class Fault {
 class PtxError : public std::runtime_error {
  public:
   PtxError(Fault fault, int line, const std::string& text)
-      : std::runtime_error(line > 0 ? "PTX line " + std::to_string(line) + ": " + text : text), fault(fault), line(line) {}
+      : std::runtime_error(line > 0 ? "PTX line " + std::to_string(line) + ": " + text : text),
+        fault(fault),
+        line(line) {}
   const Fault fault;
   const int line;
 };

@@ -23,13 +23,22 @@ void shuffle(const Instruction& i, Warp& w, u32 lanes) {
     int from = l;
     bool inside = true;
     switch (mode) {
-      case Mode::up: from = l - b, inside = from >= last; break;
-      case Mode::down: from = l + b, inside = from <= last; break;
-      case Mode::bfly: from = l ^ b, inside = from <= last; break;
-      case Mode::idx: from = first | (b & ~segment), inside = from <= last; break;
+      case Mode::up:
+        from = l - b, inside = from >= last;
+        break;
+      case Mode::down:
+        from = l + b, inside = from <= last;
+        break;
+      case Mode::bfly:
+        from = l ^ b, inside = from <= last;
+        break;
+      case Mode::idx:
+        from = first | (b & ~segment), inside = from <= last;
+        break;
     }
     if (!inside) from = l;
-    if (!((lanes >> from) & 1)) fail(Fault::divergence, i, w, l, "shfl reads lane " + std::to_string(from) + ", which is not here");
+    if (!((lanes >> from) & 1))
+      fail(Fault::divergence, i, w, l, "shfl reads lane " + std::to_string(from) + ", which is not here");
     if (i.op[0].slot >= 0) w.file[i.op[0].slot + l] = values[from];
     in_range |= static_cast<u32>(inside) << l;
   });

@@ -29,8 +29,8 @@ void expand(std::string_view pattern, const std::string& so_far, const Row& row,
 
 std::vector<Form> all_forms() {
   std::vector<Form> out;
-  for (const auto rows : {integer_rows(), bit_rows(), float_rows(), half_rows(), compare_rows(), convert_rows(), move_rows(),
-                          memory_rows(), matrix_rows(), warp_rows(), control_rows()}) {
+  for (const auto rows : {integer_rows(), bit_rows(), float_rows(), half_rows(), compare_rows(), convert_rows(),
+                          move_rows(), memory_rows(), matrix_rows(), warp_rows(), control_rows()}) {
     for (const Row& row : rows) expand(row.pattern, "", row, out);
   }
   return out;

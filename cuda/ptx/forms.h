@@ -1,11 +1,11 @@
-// The table of instructions. A form is an opcode with every modifier, as PTX writes it ("mul.wide.s32"); only forms in the
-// table are run, everything else is refused. A row gives many forms by alternatives in braces: "add.{s32,u32}", "ld.{,nc.}u32".
-// It names the conformance test that checks each of its forms (cuda/tests/driver); a form whose test never ran it fails
-// the tests, so what the interpreter runs is what has been checked.
+// The table of instructions. A form is an opcode with every modifier, as PTX writes it ("mul.wide.s32"); only forms in
+// the table are run, everything else is refused. A row gives many forms by alternatives in braces: "add.{s32,u32}",
+// "ld.{,nc.}u32". It names the conformance test that checks each of its forms (cuda/tests/driver); a form whose test
+// never ran it fails the tests, so what the interpreter runs is what has been checked.
 //
-// operands, a character each: H W D a destination of 16, 32, 64 bits; h w d a source; P p predicates; A an address; I an
-// integer known at decoding, kept as a constant; L a label; V v registers of the access's own width or wider, as many as
-// `vector` says; X x registers of any width, alone or in braces; a digit before a letter: so many in braces;
+// operands, a character each: H W D a destination of 16, 32, 64 bits; h w d a source; P p predicates; A an address; I
+// an integer known at decoding, kept as a constant; L a label; V v registers of the access's own width or wider, as
+// many as `vector` says; X x registers of any width, alone or in braces; a digit before a letter: so many in braces;
 // Q a predicate behind `|`, may be missing; everything after ? may be missing.
 #pragma once
 #include <functional>

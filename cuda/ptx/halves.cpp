@@ -1,5 +1,5 @@
-// Arithmetic on f16, bf16 and pairs of them. Sums, products and fused ones of such numbers are exact in f64 as far as their
-// rounding needs it, so each is computed there and rounded once.
+// Arithmetic on f16, bf16 and pairs of them. Sums, products and fused ones of such numbers are exact in f64 as far as
+// their rounding needs it, so each is computed there and rounded once.
 #include "numbers.h"
 #include "warp.h"
 
@@ -13,8 +13,10 @@ double value(Half x) { return half_to_float(x.bits); }
 double value(Bf16 x) { return bf16_to_float(x.bits); }
 template <class T>
 T rounded(double x) {
-  if constexpr (std::is_same_v<T, Half>) return {to_half(x)};
-  else return {to_bf16(x)};
+  if constexpr (std::is_same_v<T, Half>)
+    return {to_half(x)};
+  else
+    return {to_bf16(x)};
 }
 template <class T, auto F>
 u32 pair(u32 a, u32 b, u32 c) {
@@ -42,7 +44,8 @@ const Row rows[] = {
     one<Half, sum>("add{,.rn}.f16"),
     one<Half, difference>("sub{,.rn}.f16"),
     one<Half, product>("mul{,.rn}.f16"),
-    lanes<[](Half a, Half b, Half c) { return rounded<Half>(fused(value(a), value(b), value(c))); }>("fma.rn.f16", "half"),
+    lanes<[](Half a, Half b, Half c) { return rounded<Half>(fused(value(a), value(b), value(c))); }>("fma.rn.f16",
+                                                                                                     "half"),
     two<Half, sum>("add{,.rn}.f16x2"),
     two<Half, difference>("sub{,.rn}.f16x2"),
     two<Half, product>("mul{,.rn}.f16x2"),

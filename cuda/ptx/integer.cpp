@@ -16,7 +16,8 @@ using i64 = std::int64_t;
 template <class T>
 T quotient(T a, T b) {
   if (b == 0) return static_cast<T>(-1);
-  if (std::is_signed_v<T> && b == static_cast<T>(-1)) return static_cast<T>(std::make_unsigned_t<T>(0) - std::make_unsigned_t<T>(a));
+  if (std::is_signed_v<T> && b == static_cast<T>(-1))
+    return static_cast<T>(std::make_unsigned_t<T>(0) - std::make_unsigned_t<T>(a));
   return static_cast<T>(a / b);
 }
 template <class T>
@@ -90,7 +91,8 @@ const Row rows[] = {
     lanes<[](u64 a) -> u64 { return u64(0) - a; }>("neg.s64", "integer"),
     lanes<[](i16 a) -> u16 { return static_cast<u16>(a < 0 ? -a : a); }>("abs.s16", "integer"),
     lanes<[](i32 a) -> u32 { return a < 0 ? 0u - static_cast<u32>(a) : static_cast<u32>(a); }>("abs.s32", "integer"),
-    lanes<[](i64 a) -> u64 { return a < 0 ? u64(0) - static_cast<u64>(a) : static_cast<u64>(a); }>("abs.s64", "integer"),
+    lanes<[](i64 a) -> u64 { return a < 0 ? u64(0) - static_cast<u64>(a) : static_cast<u64>(a); }>("abs.s64",
+                                                                                                   "integer"),
 };
 
 }  // namespace

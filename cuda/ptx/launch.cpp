@@ -1,6 +1,7 @@
-// How a warp runs. Its lanes stand in groups of one place each; the group that is furthest behind goes first, and groups that
-// come to the same place become one, so that lanes meet again behind what divided them (the order of places in PTX is one in
-// which blocks follow each other). An instruction that needs certain lanes parks its group until they are here.
+// How a warp runs. Its lanes stand in groups of one place each; the group that is furthest behind goes first, and
+// groups that come to the same place become one, so that lanes meet again behind what divided them (the order of places
+// in PTX is one in which blocks follow each other). An instruction that needs certain lanes parks its group until they
+// are here.
 #include "launch.h"
 
 #include <algorithm>
@@ -86,10 +87,20 @@ class BlockRun {
     w.recent = nullptr;
     for (int l = 0; l < warp_lanes; ++l) {
       const unsigned t = first + static_cast<unsigned>(l);
-      const unsigned values[special_count] = {
-          t % block_.size[0], t / block_.size[0] % block_.size[1], t / block_.size[0] / block_.size[1],
-          block_.id[0], block_.id[1], block_.id[2], block_.size[0], block_.size[1], block_.size[2],
-          block_.grid[0], block_.grid[1], block_.grid[2], static_cast<unsigned>(l), static_cast<unsigned>(w.index)};
+      const unsigned values[special_count] = {t % block_.size[0],
+                                              t / block_.size[0] % block_.size[1],
+                                              t / block_.size[0] / block_.size[1],
+                                              block_.id[0],
+                                              block_.id[1],
+                                              block_.id[2],
+                                              block_.size[0],
+                                              block_.size[1],
+                                              block_.size[2],
+                                              block_.grid[0],
+                                              block_.grid[1],
+                                              block_.grid[2],
+                                              static_cast<unsigned>(l),
+                                              static_cast<unsigned>(w.index)};
       for (int s = 0; s < special_count; ++s) w.file[s * warp_lanes + l] = values[s];
     }
   }
@@ -115,8 +126,10 @@ class BlockRun {
     if (best == w.groups.size()) {
       const Instruction& i = f_.code[static_cast<std::size_t>(w.groups[0].pc)];
       std::string others;
-      for (std::size_t k = 1; k < w.groups.size(); ++k) others += " " + place(f_.code[static_cast<std::size_t>(w.groups[k].pc)]);
-      fail(Fault::divergence, i, w, std::countr_zero(w.groups[0].lanes), "lanes wait here for lanes that wait at" + others);
+      for (std::size_t k = 1; k < w.groups.size(); ++k)
+        others += " " + place(f_.code[static_cast<std::size_t>(w.groups[k].pc)]);
+      fail(Fault::divergence, i, w, std::countr_zero(w.groups[0].lanes),
+           "lanes wait here for lanes that wait at" + others);
     }
     return best;
   }
@@ -170,7 +183,8 @@ class BlockRun {
   bool flow(Warp& w, std::size_t g, const Instruction& i, std::uint32_t lanes) {
     Group& group = w.groups[g];
     switch (i.flow) {
-      case Flow::branch: return branch(w, g, i, lanes);
+      case Flow::branch:
+        return branch(w, g, i, lanes);
       case Flow::exit: {
         if (lanes == 0) break;
         w.live &= ~lanes;
@@ -184,8 +198,10 @@ class BlockRun {
       case Flow::trap:
         if (lanes == 0) break;
         fail(Fault::launch, i, w, std::countr_zero(lanes), "trap");
-      case Flow::members: return members(w, group, i, lanes);
-      default: break;
+      case Flow::members:
+        return members(w, group, i, lanes);
+      default:
+        break;
     }
     // The others want the whole warp, unless nobody is to do it.
     if (lanes == 0) {
@@ -196,10 +212,12 @@ class BlockRun {
       group.parked = true;
       return true;
     }
-    if (lanes != group.lanes) fail(Fault::divergence, i, w, std::countr_zero(lanes), "only some lanes of the warp do this");
+    if (lanes != group.lanes)
+      fail(Fault::divergence, i, w, std::countr_zero(lanes), "only some lanes of the warp do this");
     ++group.pc;
     if (i.flow == Flow::aligned) {
-      if (w.live != all_lanes) fail(Fault::divergence, i, w, std::countr_zero(lanes), "not all 32 lanes of the warp are here");
+      if (w.live != all_lanes)
+        fail(Fault::divergence, i, w, std::countr_zero(lanes), "not all 32 lanes of the warp are here");
       i.run(i, w, lanes);
       return false;
     }
@@ -231,7 +249,8 @@ class BlockRun {
     const int first = std::countr_zero(lanes);
     const auto named = static_cast<std::uint32_t>(wide(w, i.op[i.member], first));
     each_lane(lanes, [&](int l) {
-      if (static_cast<std::uint32_t>(wide(w, i.op[i.member], l)) != named) fail(Fault::divergence, i, w, l, "lanes name other members");
+      if (static_cast<std::uint32_t>(wide(w, i.op[i.member], l)) != named)
+        fail(Fault::divergence, i, w, l, "lanes name other members");
       if (!((named >> l) & 1)) fail(Fault::divergence, i, w, l, "a lane is not among the members it names");
     });
     if ((named & w.live) != lanes) {
@@ -254,7 +273,8 @@ class BlockRun {
     const auto number = static_cast<unsigned>(wide(w, i.op[0], lane));
     if (number >= 16) fail(Fault::launch, i, w, lane, "there are 16 barriers, not " + std::to_string(number + 1));
     const unsigned wanted = i.op[1].slot >= 0 ? static_cast<unsigned>(wide(w, i.op[1], lane)) : 0;
-    if (wanted % warp_lanes) fail(Fault::launch, i, w, lane, "a barrier counts whole warps, not " + std::to_string(wanted));
+    if (wanted % warp_lanes)
+      fail(Fault::launch, i, w, lane, "a barrier counts whole warps, not " + std::to_string(wanted));
     Barrier& b = barriers_[number];
     if (b.arrived && b.wanted != wanted) fail(Fault::divergence, i, w, lane, "warps want other numbers at one barrier");
     b.wanted = wanted;
@@ -266,14 +286,16 @@ class BlockRun {
   void release(unsigned number) {
     barriers_[number] = {};
     for (Warp& w : warps_) {
-      if (w.state == WarpState::waiting && w.barrier == static_cast<int>(number)) w.state = WarpState::ready, w.barrier = -1;
+      if (w.state == WarpState::waiting && w.barrier == static_cast<int>(number))
+        w.state = WarpState::ready, w.barrier = -1;
     }
   }
   // Barriers that wait for all are complete too when those that did not come have ended.
   bool release_all() {
     bool any = false;
     for (unsigned k = 0; k < 16; ++k) {
-      if (barriers_[k].arrived && !barriers_[k].wanted && barriers_[k].arrived >= live_threads()) release(k), any = true;
+      if (barriers_[k].arrived && !barriers_[k].wanted && barriers_[k].arrived >= live_threads())
+        release(k), any = true;
     }
     return any;
   }
@@ -281,8 +303,8 @@ class BlockRun {
     std::string who;
     for (const Warp& w : warps_) {
       if (w.state != WarpState::waiting) continue;
-      who += (who.empty() ? "warp " : ", warp ") + std::to_string(w.index) + " at barrier " + std::to_string(w.barrier) + " (" +
-             place(f_.code[static_cast<std::size_t>(w.groups[0].pc - 1)]) + ")";
+      who += (who.empty() ? "warp " : ", warp ") + std::to_string(w.index) + " at barrier " +
+             std::to_string(w.barrier) + " (" + place(f_.code[static_cast<std::size_t>(w.groups[0].pc - 1)]) + ")";
     }
     throw PtxError(Fault::deadlock, 0, f_.name + ": nobody can go on: " + who);
   }
@@ -305,15 +327,16 @@ void fail(Fault fault, const Instruction& i, const Warp& w, int lane, const std:
   const Block& b = *w.block;
   const unsigned t = static_cast<unsigned>(w.index) * warp_lanes + static_cast<unsigned>(lane);
   throw PtxError(fault, i.line,
-                 text + " (" + b.function->name + ", block " + std::to_string(b.id[0]) + "," + std::to_string(b.id[1]) + "," +
-                     std::to_string(b.id[2]) + ", thread " + std::to_string(t) + ")");
+                 text + " (" + b.function->name + ", block " + std::to_string(b.id[0]) + "," + std::to_string(b.id[1]) +
+                     "," + std::to_string(b.id[2]) + ", thread " + std::to_string(t) + ")");
 }
 
 LaunchStats launch(const Function& f, Memory& memory, const LaunchShape& shape, const void* params) {
   const std::uint64_t threads = static_cast<std::uint64_t>(shape.block[0]) * shape.block[1] * shape.block[2];
   if (threads == 0 || threads > f.max_threads) {
-    throw PtxError(Fault::launch, 0, f.name + ": " + std::to_string(threads) + " threads a block, the kernel is made for 1 to " +
-                                         std::to_string(f.max_threads));
+    throw PtxError(Fault::launch, 0,
+                   f.name + ": " + std::to_string(threads) + " threads a block, the kernel is made for 1 to " +
+                       std::to_string(f.max_threads));
   }
   LaunchStats stats;
   BlockRun run(f, memory, shape, static_cast<const std::uint8_t*>(params), stats);

@@ -12,7 +12,9 @@ namespace octavo::ptx {
 
 namespace {
 
-bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$' || c == '%' || c == '.'; }
+bool in_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$' || c == '%' || c == '.';
+}
 
 }  // namespace
 
@@ -38,9 +40,10 @@ void Lexer::blanks() {
 
 void Lexer::number() {
   std::size_t size = 0;
-  while (size < rest_.size() && (std::isalnum(static_cast<unsigned char>(rest_[size])) || rest_[size] == '.' ||
-                                 ((rest_[size] == '-' || rest_[size] == '+') && (rest_[size - 1] == 'e' || rest_[size - 1] == 'E') &&
-                                  !rest_.starts_with("0x") && !rest_.starts_with("0f") && !rest_.starts_with("0d")))) {
+  while (size < rest_.size() &&
+         (std::isalnum(static_cast<unsigned char>(rest_[size])) || rest_[size] == '.' ||
+          ((rest_[size] == '-' || rest_[size] == '+') && (rest_[size - 1] == 'e' || rest_[size - 1] == 'E') &&
+           !rest_.starts_with("0x") && !rest_.starts_with("0f") && !rest_.starts_with("0d")))) {
     ++size;
   }
   std::string_view text = rest_.substr(0, size);
@@ -96,7 +99,8 @@ void Lexer::advance() {
     rest_.remove_prefix(close + 1);
   } else if (in_word(c)) {
     std::size_t size = 1;
-    while (size < rest_.size() && (in_word(rest_[size]) || (rest_.substr(size, 2) == "::" && size + 2 < rest_.size()))) {
+    while (size < rest_.size() &&
+           (in_word(rest_[size]) || (rest_.substr(size, 2) == "::" && size + 2 < rest_.size()))) {
       size += rest_[size] == ':' ? 2 : 1;
     }
     token_.kind = Token::word;
@@ -111,7 +115,8 @@ void Lexer::advance() {
 
 Token Lexer::expect(Token::Kind kind, const char* what) {
   if (token_.kind != kind) {
-    throw PtxError(Fault::syntax, token_.line, std::string("expected ") + what + ", found \"" + std::string(token_.source) + "\"");
+    throw PtxError(Fault::syntax, token_.line,
+                   std::string("expected ") + what + ", found \"" + std::string(token_.source) + "\"");
   }
   return take();
 }

@@ -1,4 +1,5 @@
-// Tokens of PTX. A word is everything that belongs to one name or opcode, dots and "::" included; numbers are read here.
+// Tokens of PTX. A word is everything that belongs to one name or opcode, dots and "::" included; numbers are read
+// here.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -7,8 +8,8 @@ namespace octavo::ptx {
 
 struct Token {
   enum Kind : std::uint8_t { word, integer, f32, f64, text, mark, end } kind = end;
-  std::string_view source;   // of marks, the one character
-  std::uint64_t value = 0;   // integer, bits of f32 (0f...) and f64 (0d..., 1.5)
+  std::string_view source;  // of marks, the one character
+  std::uint64_t value = 0;  // integer, bits of f32 (0f...) and f64 (0d..., 1.5)
   int line = 0;
   bool is(char c) const { return kind == mark && source[0] == c; }
   bool is(std::string_view name) const { return kind == word && source == name; }

@@ -1,10 +1,10 @@
 // mma.sync and ldmatrix: 32 lanes hold a matrix between them.
 //
-// Of lane l, g = l / 4 and t = l % 4. C (16 x 8): c0, c1 are (g, 2t), (g, 2t + 1), c2, c3 eight rows below. A and B are in
-// runs of consecutive k, as many as fit in a register (r: 4 of s8, 2 of f16): A's registers are (g, rt), (g + 8, rt),
-// (g, rt + 4r), (g + 8, rt + 4r), B's are (rt, column g), (rt + 4r, column g). (PTX ISA, "Matrix fragments".)
-// Sums of s8 wrap; how hardware rounds sums of f16 is not specified, so a sum is made in f64 and counted where f32 cannot
-// hold it: kernels keep within what is exact.
+// Of lane l, g = l / 4 and t = l % 4. C (16 x 8): c0, c1 are (g, 2t), (g, 2t + 1), c2, c3 eight rows below. A and B are
+// in runs of consecutive k, as many as fit in a register (r: 4 of s8, 2 of f16): A's registers are (g, rt), (g + 8,
+// rt), (g, rt + 4r), (g + 8, rt + 4r), B's are (rt, column g), (rt + 4r, column g). (PTX ISA, "Matrix fragments".)
+// Sums of s8 wrap; how hardware rounds sums of f16 is not specified, so a sum is made in f64 and counted where f32
+// cannot hold it: kernels keep within what is exact.
 #include "numbers.h"
 #include "warp.h"
 
@@ -47,7 +47,9 @@ template <float (*number)(u16)>
 void multiply_f16(const Instruction& i, Warp& w, u32) {
   const Fragments f(i, w);
   float a[16][16], b[8][16];
-  const auto two = [](float* to, u32 bits) { to[0] = number(static_cast<u16>(bits)), to[1] = number(static_cast<u16>(bits >> 16)); };
+  const auto two = [](float* to, u32 bits) {
+    to[0] = number(static_cast<u16>(bits)), to[1] = number(static_cast<u16>(bits >> 16));
+  };
   for (int l = 0; l < warp_lanes; ++l) {
     const int g = l / 4, k = 2 * (l % 4);
     two(&a[g][k], f.a[0][l]), two(&a[g + 8][k], f.a[1][l]);
@@ -66,8 +68,8 @@ void multiply_f16(const Instruction& i, Warp& w, u32) {
   }
 }
 
-// Matrices of 8 x 8 halves: lanes 8m .. 8m + 7 give the rows of matrix m; lane l gets (l / 4, 2 (l % 4)) and the next, or of
-// the transposed matrix.
+// Matrices of 8 x 8 halves: lanes 8m .. 8m + 7 give the rows of matrix m; lane l gets (l / 4, 2 (l % 4)) and the next,
+// or of the transposed matrix.
 template <int matrices, bool transposed>
 void load_matrix(const Instruction& i, Warp& w, u32) {
   u16 rows[matrices][8][8];
@@ -75,13 +77,15 @@ void load_matrix(const Instruction& i, Warp& w, u32) {
     const Address& a = i.address[0];
     const u32 at = static_cast<u32>((a.base.slot < 0 ? 0 : wide(w, a.base, l)) + static_cast<std::uint64_t>(a.offset));
     if (at % 16) fail(Fault::memory, i, w, l, "misaligned: a row of ldmatrix at " + std::to_string(at));
-    if (at + 16 > w.block->shared.size()) fail(Fault::memory, i, w, l, "ldmatrix outside of shared memory, at " + std::to_string(at));
+    if (at + 16 > w.block->shared.size())
+      fail(Fault::memory, i, w, l, "ldmatrix outside of shared memory, at " + std::to_string(at));
     std::memcpy(rows[l / 8][l % 8], w.block->shared.data() + at, 16);
   }
   for (int m = 0; m < matrices; ++m) {
     for (int l = 0; l < warp_lanes; ++l) {
       const int p = l / 4, q = 2 * (l % 4);
-      const u16 low = transposed ? rows[m][q][p] : rows[m][p][q], high = transposed ? rows[m][q + 1][p] : rows[m][p][q + 1];
+      const u16 low = transposed ? rows[m][q][p] : rows[m][p][q],
+                high = transposed ? rows[m][q + 1][p] : rows[m][p][q + 1];
       w.file[i.op[m].slot + l] = low | static_cast<u32>(high) << 16;
     }
   }
@@ -89,8 +93,10 @@ void load_matrix(const Instruction& i, Warp& w, u32) {
 
 const Row rows[] = {
     {"mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", "4W4w2w4w", multiply_s8, "mma s8", Flow::aligned},
-    {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "4W4w2w4w", multiply_f16<half_to_float>, "mma f16", Flow::aligned},
-    {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "4W4w2w4w", multiply_f16<bf16_to_float>, "mma f16", Flow::aligned},
+    {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "4W4w2w4w", multiply_f16<half_to_float>, "mma f16",
+     Flow::aligned},
+    {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "4W4w2w4w", multiply_f16<bf16_to_float>, "mma f16",
+     Flow::aligned},
     {"ldmatrix.sync.aligned.m8n8.x1.shared.b16", "1WA", load_matrix<1, false>, "ldmatrix", Flow::aligned},
     {"ldmatrix.sync.aligned.m8n8.x2.shared.b16", "2WA", load_matrix<2, false>, "ldmatrix", Flow::aligned},
     {"ldmatrix.sync.aligned.m8n8.x4.shared.b16", "4WA", load_matrix<4, false>, "ldmatrix", Flow::aligned},

@@ -10,7 +10,7 @@
 namespace octavo::ptx {
 
 namespace {
-constexpr std::uint64_t alignment = 512;   // what cuMemAlloc promises is 256
+constexpr std::uint64_t alignment = 512;     // what cuMemAlloc promises is 256
 constexpr std::uint64_t filled = 1 << 20;    // of a large allocation, only the beginning
 constexpr std::uint64_t distance = 1 << 16;  // between two allocations
 }  // namespace
@@ -66,10 +66,12 @@ std::string Memory::describe(std::uint64_t address) const {
     if (block.region.base <= address) nearest = &block;
   }
   if (!nearest) {
-    std::snprintf(text, sizeof text, "address %#llx is before every allocation", static_cast<unsigned long long>(address));
+    std::snprintf(text, sizeof text, "address %#llx is before every allocation",
+                  static_cast<unsigned long long>(address));
   } else {
     std::snprintf(text, sizeof text, "address %#llx is %llu bytes into an allocation of %llu",
-                  static_cast<unsigned long long>(address), static_cast<unsigned long long>(address - nearest->region.base),
+                  static_cast<unsigned long long>(address),
+                  static_cast<unsigned long long>(address - nearest->region.base),
                   static_cast<unsigned long long>(nearest->region.bytes));
   }
   return text;

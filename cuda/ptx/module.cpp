@@ -11,9 +11,9 @@ namespace octavo::ptx {
 
 std::size_t type_bytes(std::string_view type) {
   static constexpr std::pair<const char*, std::size_t> table[] = {
-      {"b8", 1},  {"u8", 1},  {"s8", 1},  {"b16", 2},   {"u16", 2},    {"s16", 2}, {"f16", 2}, {"bf16", 2}, {"e4m3x2", 2},
-      {"b32", 4}, {"u32", 4}, {"s32", 4}, {"f16x2", 4}, {"bf16x2", 4}, {"f32", 4}, {"b64", 8}, {"u64", 8},  {"s64", 8},
-      {"f64", 8}};
+      {"b8", 1},   {"u8", 1},     {"s8", 1},  {"b16", 2}, {"u16", 2}, {"s16", 2},   {"f16", 2},
+      {"bf16", 2}, {"e4m3x2", 2}, {"b32", 4}, {"u32", 4}, {"s32", 4}, {"f16x2", 4}, {"bf16x2", 4},
+      {"f32", 4},  {"b64", 8},    {"u64", 8}, {"s64", 8}, {"f64", 8}};
   for (const auto& [name, bytes] : table) {
     if (type == name) return bytes;
   }
@@ -39,8 +39,10 @@ Declaration read_declaration(Lexer& in) {
   if (!d.element) throw PtxError(Fault::syntax, in.line(), "a declaration without a type");
   if (!d.alignment) d.alignment = d.element;
   if (in.skip('[')) {
-    if (in.peek().is(']')) d.open = true, d.count = 0;
-    else d.count = in.expect(Token::integer, "a number of elements").value;
+    if (in.peek().is(']'))
+      d.open = true, d.count = 0;
+    else
+      d.count = in.expect(Token::integer, "a number of elements").value;
     in.expect(']');
   }
   return d;
@@ -116,7 +118,8 @@ class ModuleReader {
           throw PtxError(Fault::unsupported, t.line, "an initial value that is no number");
         }
         std::uint64_t bits = t.value;
-        if (t.kind == Token::f64 && d.element == 4) bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
+        if (t.kind == Token::f64 && d.element == 4)
+          bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
         if (negative) bits = t.kind == Token::integer ? 0 - bits : bits ^ (std::uint64_t(1) << (8 * d.element - 1));
         std::memcpy(to + k * d.element, &bits, d.element);
         if (!list || !in_.skip(',')) break;

@@ -1,5 +1,5 @@
-// A module: PTX as text, looked through at once for its kernels and variables; a kernel is decoded when it is asked for.
-// Variables of the module lie in device memory and go with the module.
+// A module: PTX as text, looked through at once for its kernels and variables; a kernel is decoded when it is asked
+// for. Variables of the module lie in device memory and go with the module.
 #pragma once
 #include <map>
 #include <memory>

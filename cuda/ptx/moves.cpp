@@ -43,7 +43,8 @@ template <u64 window>
 void to_space(const Instruction& i, Warp& w, u32 lanes) {
   each_lane(lanes, [&](int l) {
     const u64 address = wide(w, i.op[1], l);
-    if ((address & window_mask) != window) fail(Fault::memory, i, w, l, "cvta.to: the address is not one of this space");
+    if ((address & window_mask) != window)
+      fail(Fault::memory, i, w, l, "cvta.to: the address is not one of this space");
     set_wide(w, i.op[0], l, address - window);
   });
 }

@@ -12,9 +12,7 @@ inline constexpr std::uint64_t nan_f64 = 0x7ff8000000000000u;
 
 inline float canonical(float x) { return x != x ? std::bit_cast<float>(nan_f32) : x; }
 inline double canonical(double x) { return x != x ? std::bit_cast<double>(nan_f64) : x; }
-inline float flush(float x) {
-  return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x;
-}
+inline float flush(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
 
 enum class Rounding { nearest, zero, down, up };
 
@@ -47,10 +45,17 @@ inline double round_to(double x, int mantissa_bits, int least, Rounding rounding
   const double scaled = std::ldexp(x, -place);
   double whole;
   switch (rounding) {
-    case Rounding::nearest: whole = std::nearbyint(scaled); break;
-    case Rounding::zero: whole = std::trunc(scaled); break;
-    case Rounding::down: whole = std::floor(scaled); break;
-    default: whole = std::ceil(scaled);
+    case Rounding::nearest:
+      whole = std::nearbyint(scaled);
+      break;
+    case Rounding::zero:
+      whole = std::trunc(scaled);
+      break;
+    case Rounding::down:
+      whole = std::floor(scaled);
+      break;
+    default:
+      whole = std::ceil(scaled);
   }
   return std::copysign(std::ldexp(whole, place), x);
 }

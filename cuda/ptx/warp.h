@@ -1,5 +1,6 @@
-// A warp at work, and how handlers are made from functions of one lane: `lanes<F>` runs F for every lane named, reading and
-// writing registers as F's own types say. F's types give the row's operand letters as well, so that they cannot disagree.
+// A warp at work, and how handlers are made from functions of one lane: `lanes<F>` runs F for every lane named, reading
+// and writing registers as F's own types say. F's types give the row's operand letters as well, so that they cannot
+// disagree.
 #pragma once
 #include <array>
 #include <bit>
@@ -109,7 +110,8 @@ inline void set_wide(Warp& w, const Operand& operand, int lane, std::uint64_t va
   if (operand.width == 8) {
     reinterpret_cast<std::uint64_t*>(w.file + operand.slot)[lane] = value;
   } else {
-    w.file[operand.slot + lane] = operand.width == 2 ? static_cast<std::uint16_t>(value) : static_cast<std::uint32_t>(value);
+    w.file[operand.slot + lane] =
+        operand.width == 2 ? static_cast<std::uint16_t>(value) : static_cast<std::uint32_t>(value);
   }
 }
 inline std::uint32_t predicate(const Warp& w, const Operand& operand) {
@@ -159,7 +161,9 @@ struct Lanes {
       }
     }
   }
-  static void run(const Instruction& i, Warp& w, std::uint32_t lanes) { at(i, w, lanes, std::index_sequence_for<A...>{}); }
+  static void run(const Instruction& i, Warp& w, std::uint32_t lanes) {
+    at(i, w, lanes, std::index_sequence_for<A...>{});
+  }
   template <class T, bool destination>
   static constexpr char letter() {
     constexpr char c = std::is_same_v<T, bool> ? 'p' : sizeof(T) == 8 ? 'd' : sizeof(T) == 4 ? 'w' : 'h';

@@ -1,4 +1,5 @@
-// Arithmetic, bits and comparisons against plain C++: integers in 128 bits, f32 in f64, f64 in 128 bits, bits one by one.
+// Arithmetic, bits and comparisons against plain C++: integers in 128 bits, f32 in f64, f64 in 128 bits, bits one by
+// one.
 #include <doctest.h>
 
 #include <cmath>
@@ -12,7 +13,9 @@ namespace {
 using wide = __int128;
 using quad = __float128;
 
-u64 wrap(wide value, int bits) { return bits == 64 ? static_cast<u64>(value) : static_cast<u64>(value) & ((u64(1) << bits) - 1); }
+u64 wrap(wide value, int bits) {
+  return bits == 64 ? static_cast<u64>(value) : static_cast<u64>(value) & ((u64(1) << bits) - 1);
+}
 
 // Types of a form's sources, from its operands.
 std::vector<std::vector<u64>> cases_for(const std::vector<std::string>& types, int n) {
@@ -24,7 +27,9 @@ std::vector<std::vector<u64>> cases_for(const std::vector<std::string>& types, i
     for (std::size_t s = 0; s < types.size(); ++s) {
       const auto& pool = pools[s];
       // Every pair of the first two sources' special values in the beginning, then random ones.
-      const u64 at = s == 0 ? static_cast<u64>(k) % pool.size() : s == 1 ? static_cast<u64>(k) / pools[0].size() : random();
+      const u64 at = s == 0   ? static_cast<u64>(k) % pool.size()
+                     : s == 1 ? static_cast<u64>(k) / pools[0].size()
+                              : random();
       values.push_back(pool[at % pool.size()]);
     }
     cases.push_back(values);
@@ -42,7 +47,8 @@ void compare(const Checked& c, const std::vector<std::string>& types, F expected
     if (out[k] != want && wrong++ == 0) {
       for (const u64 v : cases[k]) CAPTURE(v);
       CHECK_MESSAGE(out[k] == want, c.form << " of case " << k << ": " << std::hex << cases[k][0] << ", "
-                                           << (cases[k].size() > 1 ? cases[k][1] : 0) << ", " << (cases[k].size() > 2 ? cases[k][2] : 0));
+                                           << (cases[k].size() > 1 ? cases[k][1] : 0) << ", "
+                                           << (cases[k].size() > 2 ? cases[k][2] : 0));
     }
   }
   CHECK(wrong == 0);
@@ -65,7 +71,10 @@ void check_integer(const Checked& c) {
     const wide product = static_cast<wide>(static_cast<unsigned __int128>(a) * static_cast<unsigned __int128>(b));
     if (op == "add") return wrap(a + b, out);
     if (op == "sub") return wrap(a - b, out);
-    if (op == "mul" && c.has("hi")) return wrap(static_cast<wide>((is_signed(t) ? static_cast<unsigned __int128>(product >> bits) : static_cast<unsigned __int128>(product) >> bits)), out);
+    if (op == "mul" && c.has("hi"))
+      return wrap(static_cast<wide>((is_signed(t) ? static_cast<unsigned __int128>(product >> bits)
+                                                  : static_cast<unsigned __int128>(product) >> bits)),
+                  out);
     if (op == "mul") return wrap(product, out);
     if (op == "mad" && c.has("hi")) return wrap((product >> bits) + s, out);
     if (op == "mad") return wrap(product + s, out);
@@ -96,16 +105,20 @@ void check_bits(const Checked& c) {
     if (op == "popc" || op == "clz") {
       u64 count = 0;
       for (int k = n - 1; k >= 0; --k) {
-        if (op == "popc") count += bit(v[0], k);
-        else if (bit(v[0], k)) break;
-        else ++count;
+        if (op == "popc")
+          count += bit(v[0], k);
+        else if (bit(v[0], k))
+          break;
+        else
+          ++count;
       }
       return count;
     }
     u64 out = 0;
     if (op == "prmt") {
       u8 bytes[8];
-      for (int k = 0; k < 4; ++k) bytes[k] = static_cast<u8>(v[0] >> 8 * k), bytes[k + 4] = static_cast<u8>(v[1] >> 8 * k);
+      for (int k = 0; k < 4; ++k)
+        bytes[k] = static_cast<u8>(v[0] >> 8 * k), bytes[k + 4] = static_cast<u8>(v[1] >> 8 * k);
       for (int k = 3; k >= 0; --k) {
         const int selector = static_cast<int>(v[2] >> 4 * k) & 15;
         const u8 byte = bytes[selector & 7];
@@ -118,14 +131,22 @@ void check_bits(const Checked& c) {
       const bool x = bit(v[0], k), y = sources > 1 && bit(v[1], k), z = sources > 2 && bit(v[2], k);
       const bool sign = is_signed(t) && bit(v[0], n - 1);
       const u64 by = sources > 1 ? v[1] : 0;
-      if (op == "and") b = x && y;
-      else if (op == "or") b = x || y;
-      else if (op == "xor") b = x != y;
-      else if (op == "not") b = !x;
-      else if (op == "brev") b = bit(v[0], n - 1 - k);
-      else if (op == "shl") b = by < 64 && k >= static_cast<int>(by) && bit(v[0], k - static_cast<int>(by));
-      else if (op == "shr") b = by >= 64 || k + static_cast<int>(by) >= n ? sign : bit(v[0], k + static_cast<int>(by));
-      else if (op == "lop3") b = bit(v[3], (x ? 4 : 0) + (y ? 2 : 0) + (z ? 1 : 0));
+      if (op == "and")
+        b = x && y;
+      else if (op == "or")
+        b = x || y;
+      else if (op == "xor")
+        b = x != y;
+      else if (op == "not")
+        b = !x;
+      else if (op == "brev")
+        b = bit(v[0], n - 1 - k);
+      else if (op == "shl")
+        b = by < 64 && k >= static_cast<int>(by) && bit(v[0], k - static_cast<int>(by));
+      else if (op == "shr")
+        b = by >= 64 || k + static_cast<int>(by) >= n ? sign : bit(v[0], k + static_cast<int>(by));
+      else if (op == "lop3")
+        b = bit(v[3], (x ? 4 : 0) + (y ? 2 : 0) + (z ? 1 : 0));
       else if (op == "bfe") {
         const int position = static_cast<int>(v[1]), length = static_cast<int>(v[2]);
         // Behind the field is its last bit, or the operand's where the field goes beyond it.
@@ -213,20 +234,29 @@ u64 expected_f64(const std::string& op, const std::vector<u64>& v) {
   }
   double plain = 0;
   quad q = 0;
-  if (op == "add") plain = a + b, q = exact(a) + exact(b);
-  else if (op == "sub") plain = a - b, q = exact(a) - exact(b);
-  else if (op == "mul") plain = a * b, q = exact(a) * exact(b);
-  else if (op == "div") plain = a / b, q = exact(a) / exact(b);
-  else if (op == "rcp") plain = 1 / a, q = 1 / exact(a);
-  else if (op == "fma") plain = a * b + c, q = exact(a) * exact(b) + exact(c);
-  else FAIL("what is " << op);
+  if (op == "add")
+    plain = a + b, q = exact(a) + exact(b);
+  else if (op == "sub")
+    plain = a - b, q = exact(a) - exact(b);
+  else if (op == "mul")
+    plain = a * b, q = exact(a) * exact(b);
+  else if (op == "div")
+    plain = a / b, q = exact(a) / exact(b);
+  else if (op == "rcp")
+    plain = 1 / a, q = 1 / exact(a);
+  else if (op == "fma")
+    plain = a * b + c, q = exact(a) * exact(b) + exact(c);
+  else
+    FAIL("what is " << op);
   const double r = static_cast<double>(q);
   if (r == 0) return bits_of_f64(plain);  // the sign of a zero
   return bits_of_f64(r);
 }
 void check_float(const Checked& c) {
   const std::vector<std::string> types(c.operands.size() - 1, c.type());
-  compare(c, types, [&](const std::vector<u64>& v) { return c.type() == "f32" ? expected_f32(c.parts[0], v) : expected_f64(c.parts[0], v); });
+  compare(c, types, [&](const std::vector<u64>& v) {
+    return c.type() == "f32" ? expected_f32(c.parts[0], v) : expected_f64(c.parts[0], v);
+  });
 }
 
 // f16 and bf16: the nearest of all numbers of the type, found by looking at each.
@@ -289,13 +319,19 @@ void check_compare(const Checked& c) {
     }
     std::string relation = c.parts[1];
     bool r;
-    if (relation == "num") r = !unordered;
-    else if (relation == "nan") r = unordered;
+    if (relation == "num")
+      r = !unordered;
+    else if (relation == "nan")
+      r = unordered;
     else {
       const bool or_unordered = relation.size() == 3;
       relation.resize(2);
-      const bool said = relation == "eq" ? order == 0 : relation == "ne" ? order != 0 : relation == "lt" ? order < 0
-                        : relation == "le" ? order <= 0 : relation == "gt" ? order > 0 : order >= 0;
+      const bool said = relation == "eq"   ? order == 0
+                        : relation == "ne" ? order != 0
+                        : relation == "lt" ? order < 0
+                        : relation == "le" ? order <= 0
+                        : relation == "gt" ? order > 0
+                                           : order >= 0;
       r = unordered ? or_unordered : said;
     }
     if (c.has("and")) r = r && v[2];
@@ -304,7 +340,8 @@ void check_compare(const Checked& c) {
   });
 }
 
-const bool added = add_check("integer", check_integer) && add_check("bits", check_bits) && add_check("float", check_float) &&
-                   add_check("half", check_half) && add_check("compare", check_compare);
+const bool added = add_check("integer", check_integer) && add_check("bits", check_bits) &&
+                   add_check("float", check_float) && add_check("half", check_half) &&
+                   add_check("compare", check_compare);
 
 }  // namespace

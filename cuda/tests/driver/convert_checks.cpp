@@ -62,7 +62,8 @@ u64 expected(const Checked& c, u64 bits) {
   if (rounding == "rni") {
     const double down = std::floor(x);
     const double rest = x - down;
-    if (std::fabs(x) < 1e15) x = std::copysign(rest < 0.5 || (rest == 0.5 && std::fmod(down, 2) == 0) ? down : down + 1, x);
+    if (std::fabs(x) < 1e15)
+      x = std::copysign(rest < 0.5 || (rest == 0.5 && std::fmod(down, 2) == 0) ? down : down + 1, x);
   }
   if (rounding == "rzi") x = std::trunc(x);
   if (rounding == "rmi") x = std::floor(x);
@@ -83,7 +84,9 @@ void check_convert(const Checked& c) {
   for (int k = 0; k < 60 && c.type(0)[0] == 'f'; ++k) {
     // Halves, and values near the ends of small integer types.
     const float x = static_cast<float>(static_cast<int>(random() % 140000) - 70000) / (k % 2 ? 2.0f : 128.0f);
-    pool.push_back(c.type(0) == "f64" ? std::bit_cast<u64>(static_cast<double>(x)) : c.type(0) == "f32" ? std::bit_cast<u32>(x) : random() & 0xffff);
+    pool.push_back(c.type(0) == "f64"   ? std::bit_cast<u64>(static_cast<double>(x))
+                   : c.type(0) == "f32" ? std::bit_cast<u32>(x)
+                                        : random() & 0xffff);
   }
   std::vector<std::vector<u64>> cases;
   for (const u64 v : pool) cases.push_back({v});
@@ -105,7 +108,8 @@ u32 nearest_e4m3(float x) {
   if (x != x) return 127;
   u32 best = 0;
   for (u32 b = 1; b < 127; ++b) {
-    const double d = std::fabs(std::fabs(x) - static_cast<double>(e4m3(b))), so_far = std::fabs(std::fabs(x) - static_cast<double>(e4m3(best)));
+    const double d = std::fabs(std::fabs(x) - static_cast<double>(e4m3(b))),
+                 so_far = std::fabs(std::fabs(x) - static_cast<double>(e4m3(best)));
     if (d < so_far || (d == so_far && b % 2 == 0)) best = b;
   }
   if (std::isinf(x)) best = 126;
@@ -118,7 +122,8 @@ void check_two(const Checked& c) {
     for (u64 k = 0; k < 65536; k += 7) cases.push_back({k});
   } else {
     auto pool = samples("f32", random, 300);
-    for (int k = 0; k < 300; ++k) pool.push_back(std::bit_cast<u32>(static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 64));
+    for (int k = 0; k < 300; ++k)
+      pool.push_back(std::bit_cast<u32>(static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 64));
     for (std::size_t k = 0; k < pool.size(); ++k) cases.push_back({pool[k], pool[(k * 7 + 3) % pool.size()]});
   }
   const auto out = run_form(c.form, c.operands, cases);
@@ -128,7 +133,8 @@ void check_two(const Checked& c) {
       const u64 v = cases[k][0];
       want = from_double(e4m3(static_cast<u32>(v >> 8)), "f16", false) << 16 | from_double(e4m3(v & 255), "f16", false);
     } else {
-      const float high = std::bit_cast<float>(static_cast<u32>(cases[k][0])), low = std::bit_cast<float>(static_cast<u32>(cases[k][1]));
+      const float high = std::bit_cast<float>(static_cast<u32>(cases[k][0])),
+                  low = std::bit_cast<float>(static_cast<u32>(cases[k][1]));
       if (c.type(1) == "e4m3x2") {
         want = nearest_e4m3(high) << 8 | nearest_e4m3(low);
       } else {
@@ -156,9 +162,11 @@ void check_move(const Checked& c) {
   const std::string body =
       big ? "ld.global.b64 %d2, [%d0];\nmov.b64 {%r1, %r2}, %d2;\nmov.b64 %d3, {%r2, %r1};\nst.global.b64 [%d1], %d3;\n"
             "mov.b64 {_, %r3}, %d2;\nmov.b64 {%h0, %h1, %h2, %h3}, %d2;\nmov.b64 %d4, {%h3, %h2, %h1, %h0};\n"
-            "st.global.b64 [%d1+8], %d4;\nmov.b64 %d5, -2;\nst.global.b64 [%d1+16], %d5;\nst.global.b32 [%d1+24], %r3;\n"
+            "st.global.b64 [%d1+8], %d4;\nmov.b64 %d5, -2;\nst.global.b64 [%d1+16], %d5;\nst.global.b32 [%d1+24], "
+            "%r3;\n"
           : "ld.global.b32 %r1, [%d0];\nmov.b32 {%h0, %h1}, %r1;\nmov.b32 %r2, {%h1, %h0};\nst.global.b32 [%d1], %r2;\n"
-            "mov.b32 {%h2, _}, %r1;\nst.global.b16 [%d1+4], %h2;\nmov.b32 %f1, 0f3fc00000;\nst.global.b32 [%d1+8], %f1;\n"
+            "mov.b32 {%h2, _}, %r1;\nst.global.b16 [%d1+4], %h2;\nmov.b32 %f1, 0f3fc00000;\nst.global.b32 [%d1+8], "
+            "%f1;\n"
             "mov.b32 %r3, -2;\nst.global.b32 [%d1+12], %r3;\n";
   ptx::LaunchShape one;
   const std::vector<u64> in = {0x0123456789abcdefu};
@@ -179,9 +187,12 @@ void check_move(const Checked& c) {
 void check_move_predicate(const Checked& c) {
   CHECK(run_form(c.form, "Pp", {{0}, {1}, {1}, {0}}) == std::vector<u64>{0, 1, 1, 0});
   ptx::LaunchShape one;
-  const auto out = run(kernel("mov.pred %p1, 1;\nmov.pred %p2, 0;\nmov.pred %p3, !%p1;\nselp.u32 %r1, 1, 0, %p1;\nselp.u32 %r2, 1, 0, %p2;\n"
-                              "selp.u32 %r3, 1, 0, %p3;\nst.global.v2.u32 [%d1], {%r1, %r2};\nst.global.u32 [%d1+8], %r3;"),
-                       {}, 12, one).out;
+  const auto out =
+      run(kernel("mov.pred %p1, 1;\nmov.pred %p2, 0;\nmov.pred %p3, !%p1;\nselp.u32 %r1, 1, 0, %p1;\nselp.u32 %r2, 1, "
+                 "0, %p2;\n"
+                 "selp.u32 %r3, 1, 0, %p3;\nst.global.v2.u32 [%d1], {%r1, %r2};\nst.global.u32 [%d1+8], %r3;"),
+          {}, 12, one)
+          .out;
   CHECK(values_of<u32>(out) == std::vector<u32>{1, 0, 0});
 }
 
@@ -198,11 +209,14 @@ void check_address(const Checked& c) {
   if (space == "global") body += "mov.u64 %d2, %d0;\n";
   if (space == "param") body += "mov.b64 %d2, in;\n";
   body += "cvta." + space + ".u64 %d3, %d2;\n";
-  if (back) body += "cvta.to." + space + ".u64 %d4, %d3;\nld." + space + ".u32 %r1, [%d4+8];\n";
-  else body += "ld.u32 %r1, [%d3+8];\n";
+  if (back)
+    body += "cvta.to." + space + ".u64 %d4, %d3;\nld." + space + ".u32 %r1, [%d4+8];\n";
+  else
+    body += "ld.u32 %r1, [%d3+8];\n";
   // The second parameter's low half is that of `out`.
   if (space == "param") body += "cvt.u32.u64 %r3, %d1;\nsetp.eq.s32 %p2, %r1, %r3;\nselp.u32 %r1, 4711, 0, %p2;\n";
-  body += "st.global.u32 [%d1], %r1;\nsetp.eq.s64 %p1, %d2, %d3;\nselp.u32 %r2, 1, 0, %p1;\nst.global.u32 [%d1+4], %r2;\n";
+  body +=
+      "st.global.u32 [%d1], %r1;\nsetp.eq.s64 %p1, %d2, %d3;\nselp.u32 %r2, 1, 0, %p1;\nst.global.u32 [%d1+4], %r2;\n";
   const std::vector<u32> in = {1, 2, 4711, 3};
   ptx::LaunchShape one;
   const auto out = values_of<u32>(run(kernel(body), bytes_of(in), 8, one).out);
@@ -210,7 +224,8 @@ void check_address(const Checked& c) {
   CHECK(out[1] == (space == "global"));
 }
 
-const bool added = add_check("convert", check_convert) && add_check("convert two", check_two) && add_check("move", check_move) &&
-                   add_check("move predicate", check_move_predicate) && add_check("address", check_address);
+const bool added = add_check("convert", check_convert) && add_check("convert two", check_two) &&
+                   add_check("move", check_move) && add_check("move predicate", check_move_predicate) &&
+                   add_check("address", check_address);
 
 }  // namespace

@@ -79,18 +79,33 @@ std::vector<u64> run_form(const std::string& form, const std::string& operands,
     const std::string n = std::to_string(10 + k), at = "[%d2+" + std::to_string(8 * (k - 1)) + "];\n";
     std::string name;
     switch (letter) {
-      case 'H': name = "%h" + n, store = "st.global.u16 [%d3], " + name; break;
-      case 'W': name = "%r" + n, store = "st.global.u32 [%d3], " + name; break;
-      case 'D': name = "%d" + n, store = "st.global.u64 [%d3], " + name; break;
-      case 'P': name = "%p" + n, store = "selp.u32 %r2, 1, 0, " + name + ";\nst.global.u32 [%d3], %r2"; break;
-      case 'h': name = "%h" + n, body << "ld.global.u16 " << name << ", " << at; break;
-      case 'w': name = "%r" + n, body << "ld.global.u32 " << name << ", " << at; break;
-      case 'd': name = "%d" + n, body << "ld.global.u64 " << name << ", " << at; break;
+      case 'H':
+        name = "%h" + n, store = "st.global.u16 [%d3], " + name;
+        break;
+      case 'W':
+        name = "%r" + n, store = "st.global.u32 [%d3], " + name;
+        break;
+      case 'D':
+        name = "%d" + n, store = "st.global.u64 [%d3], " + name;
+        break;
+      case 'P':
+        name = "%p" + n, store = "selp.u32 %r2, 1, 0, " + name + ";\nst.global.u32 [%d3], %r2";
+        break;
+      case 'h':
+        name = "%h" + n, body << "ld.global.u16 " << name << ", " << at;
+        break;
+      case 'w':
+        name = "%r" + n, body << "ld.global.u32 " << name << ", " << at;
+        break;
+      case 'd':
+        name = "%d" + n, body << "ld.global.u64 " << name << ", " << at;
+        break;
       case 'p':
         name = "%p" + n;
         body << "ld.global.u32 %r2, " << at << "setp.ne.s32 " << name << ", %r2, 0;\n";
         break;
-      default: FAIL("an operand that run_form does not know: " << operands);
+      default:
+        FAIL("an operand that run_form does not know: " << operands);
     }
     list += (k ? ", " : "") + name;
     ++k;
@@ -124,15 +139,32 @@ std::vector<u64> samples(const std::string& type, std::mt19937_64& random, int n
   std::vector<u64> out;
   if (type == "pred") return {0, 1, 1, 0};
   if (type == "f32") {
-    out = {0, 0x80000000, 1, 0x80000001, 0x007fffff, 0x00800000, 0x3f800000, 0xbf800000, 0x7f7fffff, 0x7f800000, 0xff800000,
-           0x7fc00000, 0x7f800001, 0xffc12345, 0x3effffff, 0x4b000001, 0x4affffff, 0x3f000000, 0xbf000000, 0x4f000000};
-    for (int k = 0; k < n; ++k) out.push_back(k % 2 ? static_cast<u32>(random()) : 0x3e000000 + static_cast<u32>(random() % 0x3000000) + (random() % 2 ? 0x80000000u : 0));
+    out = {0,          0x80000000, 1,          0x80000001, 0x007fffff, 0x00800000, 0x3f800000,
+           0xbf800000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffc12345,
+           0x3effffff, 0x4b000001, 0x4affffff, 0x3f000000, 0xbf000000, 0x4f000000};
+    for (int k = 0; k < n; ++k)
+      out.push_back(k % 2 ? static_cast<u32>(random())
+                          : 0x3e000000 + static_cast<u32>(random() % 0x3000000) + (random() % 2 ? 0x80000000u : 0));
   } else if (type == "f64") {
-    out = {0, u64(1) << 63, 1, 0x000fffffffffffff, 0x3ff0000000000000, 0x7fefffffffffffff, 0x7ff0000000000000, 0xfff0000000000000,
-           0x7ff8000000000000, 0x7ff0000000000001, 0x4330000000000001, 0x3fe0000000000000, 0xbfe0000000000000, 0x41dfffffffe00000};
-    for (int k = 0; k < n; ++k) out.push_back(0x3fc0000000000000 + random() % 0x0080000000000000 + (random() % 2 << 63));
+    out = {0,
+           u64(1) << 63,
+           1,
+           0x000fffffffffffff,
+           0x3ff0000000000000,
+           0x7fefffffffffffff,
+           0x7ff0000000000000,
+           0xfff0000000000000,
+           0x7ff8000000000000,
+           0x7ff0000000000001,
+           0x4330000000000001,
+           0x3fe0000000000000,
+           0xbfe0000000000000,
+           0x41dfffffffe00000};
+    for (int k = 0; k < n; ++k)
+      out.push_back(0x3fc0000000000000 + random() % 0x0080000000000000 + (random() % 2 << 63));
   } else if (type == "f16" || type == "bf16") {
-    out = {0, 0x8000, 1, 0x3ff, 0x400, 0x3c00, 0xbc00, 0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x7f80, 0xff80, 0x7fc0, 0x3f80, 0x7f7f};
+    out = {0,      0x8000, 1,      0x3ff,  0x400,  0x3c00, 0xbc00, 0x7bff,
+           0x7c00, 0xfc00, 0x7e00, 0x7f80, 0xff80, 0x7fc0, 0x3f80, 0x7f7f};
     for (int k = 0; k < n; ++k) out.push_back(random() & 0xffff);
   } else {
     const int bits = bits_of(type);

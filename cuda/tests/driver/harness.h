@@ -16,8 +16,8 @@ using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
-// `body` in a kernel `k` with parameters `in` and `out` (device addresses) and registers %h (16 bits), %r, %d, %f (f32), %p;
-// its lanes are numbered by %r0, and %d0, %d1 hold in and out.
+// `body` in a kernel `k` with parameters `in` and `out` (device addresses) and registers %h (16 bits), %r, %d, %f
+// (f32), %p; its lanes are numbered by %r0, and %d0, %d1 hold in and out.
 std::string kernel(const std::string& body, const std::string& before = "");
 
 struct Outcome {
@@ -30,9 +30,10 @@ Outcome run(const std::string& program, const std::vector<u8>& in, std::size_t o
 // Opcodes of all programs that were run.
 const std::set<std::string>& opcodes_run();
 
-// One instruction, lane by lane: `operands` are those of its row. Each case gives the values of its sources; the results
-// of its destination, low bits of 64.
-std::vector<u64> run_form(const std::string& form, const std::string& operands, const std::vector<std::vector<u64>>& cases);
+// One instruction, lane by lane: `operands` are those of its row. Each case gives the values of its sources; the
+// results of its destination, low bits of 64.
+std::vector<u64> run_form(const std::string& form, const std::string& operands,
+                          const std::vector<std::vector<u64>>& cases);
 
 template <class T>
 std::vector<u8> bytes_of(const std::vector<T>& values) {

@@ -47,7 +47,8 @@ void check_access(const Checked& c) {
   if (load) {
     if (a.space == "shared" || a.space == "local") {
       for (int k = 0; k < bytes; ++k) {
-        body += "ld.global.u8 %h1, [%d0+" + std::to_string(16 + k) + "];\nst." + a.space + ".u8 [here+" + std::to_string(16 + k) + "], %h1;\n";
+        body += "ld.global.u8 %h1, [%d0+" + std::to_string(16 + k) + "];\nst." + a.space + ".u8 [here+" +
+                std::to_string(16 + k) + "], %h1;\n";
       }
     }
     if (a.space == "param") where = "in";
@@ -74,19 +75,22 @@ void check_access(const Checked& c) {
     return;
   }
   for (int k = 0; k < a.vector; ++k) {
-    body += "ld.global." + std::string(a.bits == 64 ? "u64 %d" : "u32 %r") + std::to_string(20 + k) + ", [%d0+" + std::to_string(8 * k) + "];\n";
+    body += "ld.global." + std::string(a.bits == 64 ? "u64 %d" : "u32 %r") + std::to_string(20 + k) + ", [%d0+" +
+            std::to_string(8 * k) + "];\n";
   }
   if (a.space == "generic" || a.space == "global") where = "%d1+16";
   body += c.form + " [" + where + "], " + list(a, a.vector) + ";\n";
   if (a.space == "shared" || a.space == "local") {
     for (int k = 0; k < bytes; ++k) {
-      body += "ld." + a.space + ".u8 %h1, [here+" + std::to_string(16 + k) + "];\nst.global.u8 [%d1+" + std::to_string(16 + k) + "], %h1;\n";
+      body += "ld." + a.space + ".u8 %h1, [here+" + std::to_string(16 + k) + "];\nst.global.u8 [%d1+" +
+              std::to_string(16 + k) + "], %h1;\n";
     }
   }
   ptx::LaunchShape one;
   const auto out = run(kernel(body), in, 64, one).out;
   std::vector<u8> want(64, 0xEE);
-  for (int k = 0; k < a.vector; ++k) std::memcpy(want.data() + 16 + a.bits / 8 * k, in.data() + 8 * k, static_cast<std::size_t>(a.bits / 8));
+  for (int k = 0; k < a.vector; ++k)
+    std::memcpy(want.data() + 16 + a.bits / 8 * k, in.data() + 8 * k, static_cast<std::size_t>(a.bits / 8));
   CHECK_MESSAGE(out == want, c.form);
 }
 
@@ -97,9 +101,13 @@ void check_copy(const Checked&) {
   const std::string copies =
       ".shared .align 16 .b8 here[64];\nmov.u32 %r1, here;\nst.shared.u32 [here], 77;\n"
       "cp.async.cg.shared.global [%r1], [%d0], 16;\ncp.async.commit_group;\n"
-      "cp.async.cg.shared.global [%r1+16], [%d0+16], 16, 5;\ncp.async.ca.shared.global [%r1+32], [%d0+64], 8;\ncp.async.commit_group;\n"
+      "cp.async.cg.shared.global [%r1+16], [%d0+16], 16, 5;\ncp.async.ca.shared.global [%r1+32], [%d0+64], "
+      "8;\ncp.async.commit_group;\n"
       "mov.u32 %r9, 0;\ncp.async.ca.shared.global [%r1+40], [%d0+128], 4, %r9;\n";
-  const auto look = [](int at) { return "ld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [here+" + std::to_string(at) + "];\nst.global.v4.u32 [%d1+" + std::to_string(at) + "], {%r4, %r5, %r6, %r7};\n"; };
+  const auto look = [](int at) {
+    return "ld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [here+" + std::to_string(at) + "];\nst.global.v4.u32 [%d1+" +
+           std::to_string(at) + "], {%r4, %r5, %r6, %r7};\n";
+  };
   const auto result = [&](const std::string& wait) {
     ptx::LaunchShape one;
     return run(kernel(copies + wait + look(0) + look(16) + look(32)), in, 48, one).out;
@@ -126,11 +134,15 @@ void check_atomic(const Checked& c) {
   std::mt19937_64 random(9);
   std::vector<u64> in(34);
   for (u64& v : in) v = big ? random() : static_cast<u32>(random());
-  std::string body = "mul.wide.u32 %d2, %r0, 8;\nadd.s64 %d3, %d2, %d0;\nadd.s64 %d4, %d2, %d1;\nld.global." + plain + " " + r + "10, [%d3];\n";
-  if (shared) body += ".shared .align 8 .b8 here[16];\nld.global." + plain + " " + r + "11, [%d0+256];\nst.shared." + plain + " [here+8], " + r + "11;\nbar.warp.sync -1;\n";
+  std::string body = "mul.wide.u32 %d2, %r0, 8;\nadd.s64 %d3, %d2, %d0;\nadd.s64 %d4, %d2, %d1;\nld.global." + plain +
+                     " " + r + "10, [%d3];\n";
+  if (shared)
+    body += ".shared .align 8 .b8 here[16];\nld.global." + plain + " " + r + "11, [%d0+256];\nst.shared." + plain +
+            " [here+8], " + r + "11;\nbar.warp.sync -1;\n";
   body += c.form + (result ? " " + r + "12, [" : " [") + where + "], " + r + "10;\nbar.warp.sync -1;\n";
   if (result) body += "st.global." + plain + " [%d4], " + r + "12;\n";
-  body += "ld." + std::string(shared ? "shared" : "global") + "." + plain + " " + r + "13, [" + where + "];\nst.global." + plain + " [%d1+256], " + r + "13;\n";
+  body += "ld." + std::string(shared ? "shared" : "global") + "." + plain + " " + r + "13, [" + where +
+          "];\nst.global." + plain + " [%d1+256], " + r + "13;\n";
   ptx::LaunchShape warp;
   warp.block[0] = 32;
   const auto out = values_of<u64>(run(kernel(body), bytes_of(in), 34 * 8, warp).out);
@@ -151,7 +163,8 @@ void check_atomic(const Checked& c) {
   CHECK(seen == made);
 }
 
-const bool added = add_check("atomic", check_atomic) && add_check("load and store", check_access) && add_check("cp.async", check_copy);
+const bool added =
+    add_check("atomic", check_atomic) && add_check("load and store", check_access) && add_check("cp.async", check_copy);
 
 // What a program of these instructions is stopped for.
 ptx::PtxError stopped(const std::string& body, ptx::LaunchShape shape = {}) {
@@ -167,22 +180,31 @@ ptx::PtxError stopped(const std::string& body, ptx::LaunchShape shape = {}) {
 }  // namespace
 
 TEST_CASE("ptx memory: outside, misaligned and read-only accesses stop a kernel") {
-  const char* outside[] = {"ld.global.u32 %r1, [%d0+64];", "ld.global.u32 %r1, [%d0+-4];", "st.global.u8 [%d1+64], %r1;",
-                           "ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%d0+64];", "mov.u64 %d2, 0;\nld.u32 %r1, [%d2];",
-                           ".shared .align 16 .b8 a[32];\nld.shared.u32 %r1, [a+32];", "ld.shared.u32 %r1, [0];",
-                           ".local .align 16 .b8 a[32];\nst.local.u32 [a+32], %r1;", "ld.param.u32 %r1, [in+16];",
-                           "ld.global.u32 %r1, [%d0+2];", ".shared .align 16 .b8 a[32];\nld.shared.v2.u32 {%r1, %r2}, [a+4];",
-                           ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1+8], [%d0], 16;",
-                           ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0+8], 16;",
-                           ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0+64], 16;",
-                           ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0], 12;",
-                           "mov.u64 %d2, %d0;\ncvta.to.shared.u64 %d3, %d2;"};
+  const char* outside[] = {
+      "ld.global.u32 %r1, [%d0+64];",
+      "ld.global.u32 %r1, [%d0+-4];",
+      "st.global.u8 [%d1+64], %r1;",
+      "ld.global.v4.u32 {%r1, %r2, %r3, %r4}, [%d0+64];",
+      "mov.u64 %d2, 0;\nld.u32 %r1, [%d2];",
+      ".shared .align 16 .b8 a[32];\nld.shared.u32 %r1, [a+32];",
+      "ld.shared.u32 %r1, [0];",
+      ".local .align 16 .b8 a[32];\nst.local.u32 [a+32], %r1;",
+      "ld.param.u32 %r1, [in+16];",
+      "ld.global.u32 %r1, [%d0+2];",
+      ".shared .align 16 .b8 a[32];\nld.shared.v2.u32 {%r1, %r2}, [a+4];",
+      ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1+8], [%d0], 16;",
+      ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0+8], 16;",
+      ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0+64], 16;",
+      ".shared .align 16 .b8 a[32];\nmov.u32 %r1, a;\ncp.async.cg.shared.global [%r1], [%d0], 12;",
+      "mov.u64 %d2, %d0;\ncvta.to.shared.u64 %d3, %d2;"};
   for (const char* body : outside) {
     CAPTURE(body);
     CHECK(stopped(body).fault == ptx::Fault::memory);
   }
   ptx::Memory memory;
-  ptx::Module module(kernel("mov.u64 %d2, table;\nst.global.u32 [%d2], %r1;", ".const .align 4 .b8 table[4] = {1, 2, 3, 4};\n"), memory);
+  ptx::Module module(
+      kernel("mov.u64 %d2, table;\nst.global.u32 [%d2], %r1;", ".const .align 4 .b8 table[4] = {1, 2, 3, 4};\n"),
+      memory);
   const u64 none[2] = {};
   CHECK_THROWS_AS(ptx::launch(*module.function("k"), memory, {}, none), ptx::PtxError);
 }
@@ -190,9 +212,11 @@ TEST_CASE("ptx memory: outside, misaligned and read-only accesses stop a kernel"
 TEST_CASE("ptx memory: variables of a module have their values, and go with it") {
   const std::string before =
       ".global .align 4 .u32 one = 305419896;\n.const .align 8 .f32 two[3] = {0f3fc00000, 0fbf800000, 2.5};\n"
-      ".global .align 1 .b8 three[4] = {255, 1, 2};\n.extern .shared .align 16 .b8 dynamic[];\n.shared .align 4 .b8 fixed[20];\n";
+      ".global .align 1 .b8 three[4] = {255, 1, 2};\n.extern .shared .align 16 .b8 dynamic[];\n.shared .align 4 .b8 "
+      "fixed[20];\n";
   const std::string body =
-      "mov.u64 %d2, one;\nld.global.u32 %r1, [%d2];\nst.global.u32 [%d1], %r1;\nmov.u64 %d2, two;\nld.global.u32 %r1, [%d2+8];\n"
+      "mov.u64 %d2, one;\nld.global.u32 %r1, [%d2];\nst.global.u32 [%d1], %r1;\nmov.u64 %d2, two;\nld.global.u32 %r1, "
+      "[%d2+8];\n"
       "st.global.u32 [%d1+4], %r1;\nld.global.u32 %r1, [three];\nst.global.u32 [%d1+8], %r1;\n"
       "mov.u32 %r2, dynamic;\nmov.u32 %r3, fixed;\nst.global.u32 [%d1+12], %r2;\nst.global.u32 [%d1+16], %r3;\n"
       "st.shared.u32 [dynamic+4], 5;\nld.shared.u32 %r4, [%r2+4];\nst.global.u32 [%d1+20], %r4;";

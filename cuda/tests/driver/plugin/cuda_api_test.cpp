@@ -1,5 +1,5 @@
-// The part of the driver API that octavo writes down for itself (cuda/host/cuda_api.h) against NVIDIA's header, where there is
-// one: the same numbers, the same functions with parameters of the same sizes.
+// The part of the driver API that octavo writes down for itself (cuda/host/cuda_api.h) against NVIDIA's header, where
+// there is one: the same numbers, the same functions with parameters of the same sizes.
 #include <doctest.h>
 
 #if __has_include(<cuda.h>)
@@ -28,7 +28,7 @@ constexpr std::array<std::size_t, sizeof...(A) + 1> sizes(R (*)(A...)) {
 }
 
 #define OCTAVO_SAME_FUNCTION(name, parameters) \
-  static_assert(sizes(decltype(ours::Table::name)(nullptr)) == sizes(decltype(&::name)(nullptr)), #name);
+  static_assert(sizes(decltype(ours::Table::name)(nullptr)) == sizes(decltype (&::name)(nullptr)), #name);
 OCTAVO_DRIVER_FUNCTIONS(OCTAVO_SAME_FUNCTION)
 
 #define OCTAVO_SAME(name) static_assert(static_cast<int>(ours::name) == static_cast<int>(::name), #name);

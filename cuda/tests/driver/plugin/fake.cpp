@@ -22,7 +22,8 @@ FakeDriver load() {
   f.configure("order=1");
   return f;
 }
-constexpr const char* as_it_was = "devices=1 capability=9.0 memory=85899345920 name=Fake_GPU multiprocessors=8 driver=13000 rules=abort order=1";
+constexpr const char* as_it_was =
+    "devices=1 capability=9.0 memory=85899345920 name=Fake_GPU multiprocessors=8 driver=13000 rules=abort order=1";
 }  // namespace
 
 const FakeDriver& fake() {

@@ -1,5 +1,5 @@
-// What goes wrong at the driver becomes an error with a code, and nothing is left behind: every call that a piece of work makes is
-// made to fail once.
+// What goes wrong at the driver becomes an error with a code, and nothing is left behind: every call that a piece of
+// work makes is made to fail once.
 #include <doctest.h>
 
 #include <map>
@@ -37,7 +37,8 @@ bool work() {
   b->kv_import(*kv, 2, bytes.data());
   b->kv_export(again.data(), *kv, 3);
   std::vector<float> expected(3 * 40);
-  reference().linear(expected.data(), 40, LinearInput(x.data()), *make_weight(reference(), Format::q8_0, 40, 64, rows), nullptr, 3, Epilogue::store);
+  reference().linear(expected.data(), 40, LinearInput(x.data()), *make_weight(reference(), Format::q8_0, 40, 64, rows),
+                     nullptr, 3, Epilogue::store);
   return expected == out && bytes == again;
 }
 
@@ -46,7 +47,8 @@ struct Left {
   octavo_fake_report before = report();
   bool nothing() const {
     const octavo_fake_report now = report();
-    return now.live_objects == before.live_objects && now.live_device == before.live_device && now.live_host == before.live_host;
+    return now.live_objects == before.live_objects && now.live_device == before.live_device &&
+           now.live_host == before.live_host;
   }
 };
 
@@ -71,7 +73,8 @@ TEST_CASE("plugin: each call fails once in turn: an error with a code, nothing l
   const int errors[] = {2, 719, 999};
   for (const int& error : errors) {
     // Each call with one of the errors; with all of them where every case is asked for.
-    for (std::uint64_t k = 1 + static_cast<std::uint64_t>(deep() ? 0 : &error - errors); k <= calls; k += deep() ? 1 : 3) {
+    for (std::uint64_t k = 1 + static_cast<std::uint64_t>(deep() ? 0 : &error - errors); k <= calls;
+         k += deep() ? 1 : 3) {
       CAPTURE(k);
       CAPTURE(error);
       const Left left;
@@ -129,6 +132,7 @@ TEST_CASE("plugin: too little memory, a driver too old, devices too old, none at
     CHECK(!status.available);
     CHECK(status.reason == "no CUDA device has compute capability 8.0 or more");
   }
+  CHECK_THROWS_WITH_AS(make_cuda_backend(3), doctest::Contains("INVALID_DEVICE"), Error);
   {
     const Played played("capability=8.6 name=Small_GPU");
     const CudaStatus status = cuda_status();
@@ -141,7 +145,9 @@ TEST_CASE("plugin: too little memory, a driver too old, devices too old, none at
 
 TEST_CASE("plugin: a launch beyond the limits of a device is refused before the driver sees it") {
   cuda::Launch launch = cuda::make_launch("octavo_norm", {1}, {256}, 0, 1);
-  const auto broken = [&](int capability, unsigned static_shared = 0) { return cuda::broken_limit(launch, cuda::limits_of(capability), static_shared); };
+  const auto broken = [&](int capability, unsigned static_shared = 0) {
+    return cuda::broken_limit(launch, cuda::limits_of(capability), static_shared);
+  };
   CHECK(broken(80) == "");
   launch.shared = 111616;
   CHECK(broken(80) == "");

@@ -13,14 +13,19 @@ TEST_CASE("plugin: linear equals the reference, every format") {
   for (const Format format : all_formats) {
     CAPTURE(std::string(traits(format).name));
     for (const int M : {1, 3, 17, 70}) {
-      const int N = rng.pick(std::vector<int>{1, 7, 33, 100}), K = fitting(format, rng.pick(std::vector<int>{32, 96, 288}));
+      const int N = rng.pick(std::vector<int>{1, 7, 33, 100}),
+                K = fitting(format, rng.pick(std::vector<int>{32, 96, 288}));
       const int kind = rng.below(3), ld = N + rng.below(5);
       CAPTURE(M);
       const auto rows = random_rows(format, N, K, rng);
       const std::size_t width = static_cast<std::size_t>(kind == 2 ? 2 * K : K);
-      const auto x = kind == 0 ? random_activations(static_cast<std::size_t>(M) * width, rng) : random_normals(static_cast<std::size_t>(M) * width, rng, 2);
-      const auto norm = random_normals(static_cast<std::size_t>(K), rng), bias = random_normals(static_cast<std::size_t>(N), rng);
-      const LinearInput in = kind == 0 ? LinearInput(x.data()) : kind == 1 ? LinearInput::normed(x.data(), norm.data(), 1e-5f) : LinearInput::gated(x.data(), Activation::silu);
+      const auto x = kind == 0 ? random_activations(static_cast<std::size_t>(M) * width, rng)
+                               : random_normals(static_cast<std::size_t>(M) * width, rng, 2);
+      const auto norm = random_normals(static_cast<std::size_t>(K), rng),
+                 bias = random_normals(static_cast<std::size_t>(N), rng);
+      const LinearInput in = kind == 0   ? LinearInput(x.data())
+                             : kind == 1 ? LinearInput::normed(x.data(), norm.data(), 1e-5f)
+                                         : LinearInput::gated(x.data(), Activation::silu);
       const Epilogue epilogue = rng.chance(2) ? Epilogue::add : Epilogue::store;
       const Rows start(M, ld, N, rng);
       Rows expected = start, found = start;
@@ -49,7 +54,9 @@ TEST_CASE("plugin: a weight that was not loaded is zero, and rows may come in an
   same();
   for (const int first : {64, 0, 32}) {
     const int count = std::min(32, N - first);
-    for (Backend* b : {device.get(), &reference()}) b->weight_load(b == device.get() ? *weight : *truth, first, count, rows.data() + stride * static_cast<std::size_t>(first));
+    for (Backend* b : {device.get(), &reference()})
+      b->weight_load(b == device.get() ? *weight : *truth, first, count,
+                     rows.data() + stride * static_cast<std::size_t>(first));
     same();
   }
 }

@@ -1,4 +1,5 @@
-// The driver of our own notices what breaks a rule of the API. These sequences are wrong on purpose; the plugin makes none of them.
+// The driver of our own notices what breaks a rule of the API. These sequences are wrong on purpose; the plugin makes
+// none of them.
 #include <dlfcn.h>
 #include <doctest.h>
 
@@ -42,7 +43,8 @@ struct Scene {
   static constexpr std::size_t bytes = 256;
   Scene() {
     const char* ptx =
-        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry add(.param .u64 p)\n{\n.reg .b32 %r<3>; .reg .b64 %d<3>;\n"
+        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry add(.param .u64 p)\n{\n.reg .b32 %r<3>; .reg "
+        ".b64 %d<3>;\n"
         "ld.param.u64 %d1, [p];\nld.global.u32 %r1, [%d1];\nadd.s32 %r1, %r1, 1;\nst.global.u32 [%d1], %r1;\nret;\n}\n";
     api().cuDevicePrimaryCtxRetain(&context, 0);
     api().cuCtxSetCurrent(context);
@@ -83,22 +85,50 @@ std::string broken(const std::function<void(Scene&)>& act) {
 
 TEST_CASE("fake driver: sequences that break a rule are named") {
   char pageable[256];
-  CHECK(broken([&](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, pageable, 16, s.stream); }) == "cuMemcpyHtoDAsync: an asynchronous copy of pageable memory");
-  CHECK(broken([&](Scene& s) { api().cuMemcpyDtoHAsync_v2(pageable, s.device, 16, s.stream); }) == "cuMemcpyDtoHAsync: an asynchronous copy of pageable memory");
-  CHECK(broken([](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, s.host, 257, s.stream); }).find("pageable") != std::string::npos);
-  CHECK(broken([](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device + 200, s.host, 100, s.stream); }).find("outside of device memory") != std::string::npos);
-  CHECK(broken([](Scene& s) { api().cuMemcpyDtoDAsync_v2(s.device, s.device + 8, 16, s.stream); }).find("overlap") != std::string::npos);
-  CHECK(broken([](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, s.host, 16, nullptr); }).find("default stream") != std::string::npos);
-  CHECK(broken([](Scene&) { CUstream s; api().cuStreamCreate(&s, 0); }).find("default stream") != std::string::npos);
+  CHECK(broken([&](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, pageable, 16, s.stream); }) ==
+        "cuMemcpyHtoDAsync: an asynchronous copy of pageable memory");
+  CHECK(broken([&](Scene& s) { api().cuMemcpyDtoHAsync_v2(pageable, s.device, 16, s.stream); }) ==
+        "cuMemcpyDtoHAsync: an asynchronous copy of pageable memory");
+  CHECK(broken([](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, s.host, 257, s.stream); }).find("pageable") !=
+        std::string::npos);
+  CHECK(broken([](Scene& s) {
+          api().cuMemcpyHtoDAsync_v2(s.device + 200, s.host, 100, s.stream);
+        }).find("outside of device memory") != std::string::npos);
+  CHECK(broken([](Scene& s) { api().cuMemcpyDtoDAsync_v2(s.device, s.device + 8, 16, s.stream); }).find("overlap") !=
+        std::string::npos);
+  CHECK(broken([](Scene& s) { api().cuMemcpyHtoDAsync_v2(s.device, s.host, 16, nullptr); }).find("default stream") !=
+        std::string::npos);
+  CHECK(broken([](Scene&) {
+          CUstream s;
+          api().cuStreamCreate(&s, 0);
+        }).find("default stream") != std::string::npos);
   CHECK(broken([](Scene& s) { api().cuMemFree_v2(s.device + 8); }).find("no allocation") != std::string::npos);
-  CHECK(broken([](Scene& s) { api().cuLaunchKernel(s.kernel, 0, 1, 1, 1, 1, 1, 0, s.stream, nullptr, nullptr); }).find("of nothing") != std::string::npos);
+  CHECK(broken([](Scene& s) {
+          api().cuLaunchKernel(s.kernel, 0, 1, 1, 1, 1, 1, 0, s.stream, nullptr, nullptr);
+        }).find("of nothing") != std::string::npos);
   CHECK(broken([](Scene& s) { s.launch(1, 1025); }).find("threads") != std::string::npos);
   CHECK(broken([](Scene& s) { s.launch(1, 1, 50000); }).find("cuFuncSetAttribute") != std::string::npos);
-  CHECK(broken([](Scene& s) { api().cuFuncSetAttribute(s.kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 228 * 1024); }).find("this device allows") != std::string::npos);
-  CHECK(broken([](Scene&) { api().cuCtxSetCurrent(nullptr); CUdeviceptr p; api().cuMemAlloc_v2(&p, 8); }).find("no context is current") != std::string::npos);
-  CHECK(broken([](Scene& s) { s.launch(); void* p = s.host; api().cuMemFreeHost(p); }).find("while a stream has work") != std::string::npos);
-  CHECK(broken([](Scene& s) { s.launch(); api().cuModuleUnload(s.module); }).find("while a stream has work") != std::string::npos);
-  CHECK(broken([](Scene&) { CUevent e = nullptr; api().cuEventRecord(e, nullptr); }).find("no event") != std::string::npos);
+  CHECK(broken([](Scene& s) {
+          api().cuFuncSetAttribute(s.kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 228 * 1024);
+        }).find("this device allows") != std::string::npos);
+  CHECK(broken([](Scene&) {
+          api().cuCtxSetCurrent(nullptr);
+          CUdeviceptr p;
+          api().cuMemAlloc_v2(&p, 8);
+        }).find("no context is current") != std::string::npos);
+  CHECK(broken([](Scene& s) {
+          s.launch();
+          void* p = s.host;
+          api().cuMemFreeHost(p);
+        }).find("while a stream has work") != std::string::npos);
+  CHECK(broken([](Scene& s) {
+          s.launch();
+          api().cuModuleUnload(s.module);
+        }).find("while a stream has work") != std::string::npos);
+  CHECK(broken([](Scene&) {
+          CUevent e = nullptr;
+          api().cuEventRecord(e, nullptr);
+        }).find("no event") != std::string::npos);
 }
 
 TEST_CASE("fake driver: what may not be done while a stream captures") {
@@ -113,8 +143,14 @@ TEST_CASE("fake driver: what may not be done while a stream captures") {
   };
   const std::string rule = "not allowed while a stream captures";
   CHECK(captured([](Scene& s) { api().cuStreamSynchronize(s.stream); }).find(rule) != std::string::npos);
-  CHECK(captured([](Scene&) { CUdeviceptr p; api().cuMemAlloc_v2(&p, 8); }).find(rule) != std::string::npos);
-  CHECK(captured([](Scene&) { void* p; api().cuMemHostAlloc(&p, 8, 0); }).find(rule) != std::string::npos);
+  CHECK(captured([](Scene&) {
+          CUdeviceptr p;
+          api().cuMemAlloc_v2(&p, 8);
+        }).find(rule) != std::string::npos);
+  CHECK(captured([](Scene&) {
+          void* p;
+          api().cuMemHostAlloc(&p, 8, 0);
+        }).find(rule) != std::string::npos);
   CHECK(captured([](Scene& s) { api().cuStreamQuery(s.stream); }).find(rule) != std::string::npos);
 }
 
