@@ -75,8 +75,8 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
       port.post({ type: 'closed' })
       return undefined
     }
-    if (device.why !== undefined) port.post({ type: 'log', message: device.why })
-    for (const message of report(checkpoint, options, model, engine, memory, threads, performance.now() - startedMs))
+    const durationMs = performance.now() - startedMs
+    for (const message of report(checkpoint, options, model, engine, memory, threads, durationMs, device.why))
       port.post({ type: 'log', message })
     if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
     return start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
@@ -111,6 +111,7 @@ function report(
   { contextTokens, kvBlocks }: MemoryPlan,
   threads: number,
   durationMs: number,
+  deviceChoice: string | undefined,
 ): string[] {
   const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
   const origin = model.shared
@@ -119,7 +120,7 @@ function report(
   const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${origin}`
   const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens (${mebibytes(engine.kvTouchedBytes)} in use so far)`
   const lines = [
-    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.`,
+    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.${deviceChoice === undefined ? '' : ` ${deviceChoice}`}`,
   ]
   if (model.sharingFailure !== '') lines.push(`Weights are not shared with other processes: ${model.sharingFailure}`)
   if (options.contextTokens === undefined && contextTokens < info.contextTokens) {
