@@ -2,8 +2,9 @@
  * What Prometheus is told, by the names, labels and buckets of vLLM, so that dashboards and gateways made for it work; what it has no name
  * for begins with `octavo_`. Counts of an engine are read when they are asked for; times are observed when tokens come and requests end.
  */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import type { Engine, EngineStats, GenerationResult } from '../../index.ts'
+import { Histogram, type Observe } from './histogram.ts'
 import type { Models } from './models.ts'
 
 const labels = (model: string) => ({ model_name: model, engine: '0' })
@@ -82,8 +83,6 @@ function kvUsage({ kv }: EngineStats): number {
   return kv.totalBlocks === 0 ? 0 : 1 - (kv.freeBlocks + kv.cachedBlocks) / kv.totalBlocks
 }
 
-type Observe = (value: number) => void
-
 export class Metrics {
   readonly #registry = new Registry()
   readonly #histograms = new Map<string, Histogram>()
@@ -95,7 +94,7 @@ export class Metrics {
     const registers = [this.#registry]
     const all = { ...timeHistograms, ...countHistograms }
     for (const [name, [help, buckets]] of Object.entries(all))
-      this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], labelNames: names, registers }))
+      this.#histograms.set(name, new Histogram(name, help, buckets, this.#registry))
     const forEach = (tell: (engine: Engine, name: string) => void) => {
       for (const { engine, name } of models.all) if (engine !== undefined) tell(engine, name)
     }
@@ -154,16 +153,13 @@ export class Metrics {
 
   /** Times between the tokens of one generation. */
   timer(model: string): { tokens: (count: number) => void } {
-    const observers = this.#of(model)
+    const between = this.#of(model)['vllm:inter_token_latency_seconds']
     let lastMs = 0
     return {
       tokens: (count) => {
         const nowMs = performance.now()
         // Those of one part came one after the other in the time since the last part.
-        if (lastMs > 0 && count > 0) {
-          const seconds = (nowMs - lastMs) / 1000 / count
-          for (let i = 0; i < count; i++) observers['vllm:inter_token_latency_seconds'](seconds)
-        }
+        if (lastMs > 0 && count > 0) between((nowMs - lastMs) / 1000 / count, count)
         if (count > 0) lastMs = nowMs
       },
     }
@@ -195,15 +191,12 @@ export class Metrics {
     }
   }
 
-  /** One object a model: looking labels up costs more than observing. */
   #of(model: string): Record<HistogramName, Observe> {
     const known = this.#observers.get(model)
     if (known !== undefined) return known
-    const of = (histogram: Histogram): Observe => {
-      const labelled = histogram.labels(labels(model))
-      return (value) => labelled.observe(value)
-    }
-    const made = Object.fromEntries([...this.#histograms].map(([name, histogram]) => [name, of(histogram)]))
+    const made = Object.fromEntries(
+      [...this.#histograms].map(([name, histogram]) => [name, histogram.observer(labels(model))]),
+    )
     this.#observers.set(model, made as Record<HistogramName, Observe>)
     return made as Record<HistogramName, Observe>
   }
