@@ -4,7 +4,7 @@ import UPlot from 'uplot'
 
 export interface Line {
   label: string
-  colour: '--one' | '--two' | '--three'
+  colour: '--one' | '--two' | '--three' | '--four' | '--five'
 }
 
 interface ChartProps {

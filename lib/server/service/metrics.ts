@@ -79,6 +79,11 @@ const tenantCounters = [
   ['octavo_tenant_generation_tokens_total', 'Generated tokens of a tenant.', 'generatedTokens'],
 ] as const
 
+const tenantGauges = [
+  ['octavo_tenant_weight', 'Weight of a tenant.', 'weight'],
+  ['octavo_tenant_kv_blocks', 'Blocks of the KV cache that running requests of a tenant hold.', 'kvBlocks'],
+] as const
+
 function kvUsage({ kv }: EngineStats): number {
   return kv.totalBlocks === 0 ? 0 : 1 - (kv.freeBlocks + kv.cachedBlocks) / kv.totalBlocks
 }
@@ -124,15 +129,17 @@ export class Metrics {
           })
         },
       })
-    new Gauge({
-      ...{ name: 'octavo_tenant_weight', help: 'Weight of a tenant.', labelNames: [...names, 'tenant'], registers },
-      collect() {
-        forEach((engine, model) => {
-          for (const [tenant, { weight }] of Object.entries(engine.stats().tenants))
-            this.set({ ...labels(model), tenant }, weight)
-        })
-      },
-    })
+    for (const [name, help, key] of tenantGauges)
+      new Gauge({
+        ...{ name, help, labelNames: [...names, 'tenant'], registers },
+        collect() {
+          this.reset()
+          forEach((engine, model) => {
+            for (const [tenant, about] of Object.entries(engine.stats().tenants))
+              this.set({ ...labels(model), tenant }, about[key])
+          })
+        },
+      })
     const reason = { labelNames: [...names, 'finished_reason'], registers }
     this.#success = new Counter({ name: 'vllm:request_success_total', help: 'Requests that were answered.', ...reason })
     const route = { labelNames: ['route', 'status'], registers }
