@@ -317,8 +317,9 @@ export class Engine {
 
   /** What an id spells: text, and bytes where it is a piece of a character. A control token spells nothing: its text is its name. */
   token(id: number): TokenInfo {
-    const site = new CallSite(this.token)
-    return this.#text.token(tokenIds([id], this.model.vocabularySize, 'id', site)[0]!)
+    const isToken = Number.isInteger(id) && id >= 0 && id < this.model.vocabularySize
+    if (!isToken) tokenIds([id], this.model.vocabularySize, 'id', new CallSite(this.token))
+    return this.#text.token(id)
   }
 
   /** Why nothing can be asked of it any more: it failed, or was closed. */

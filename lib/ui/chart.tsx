@@ -53,7 +53,13 @@ export function Chart({ title, unit, lines, times, values }: ChartProps) {
     }
   }, [])
   useEffect(() => plot.current?.setData([times, ...values] as UPlot.AlignedData), [times, values])
-  const last = lines.map(({ label }, i) => `${label} ${shown(values[i]?.at(-1))}`).join(', ')
+  const last = lines.map(({ label, colour }, i) => (
+    <span key={label}>
+      {i === 0 ? '' : ', '}
+      <i class={`swatch ${colour.slice(2)}`} aria-hidden="true" />
+      {`${label} ${shown(values[i]?.at(-1))}`}
+    </span>
+  ))
   return (
     <figure class="panel chart">
       <figcaption>

@@ -46,9 +46,11 @@ const blocksOf = ({ models }: Sample, tenant: string) =>
 function tenantBlocks(samples: Sample[]) {
   const names = new Set(samples.flatMap(({ models }) => models.flatMap(({ tenants }) => Object.keys(tenants))))
   const most = [...names].map((name) => ({ name, blocks: Math.max(...samples.map((one) => blocksOf(one, name))) }))
-  const ranked = most.toSorted((a, b) => b.blocks - a.blocks || (a.name < b.name ? -1 : 1)).map(({ name }) => name)
+  const holders = most.filter(({ blocks }) => blocks > 0)
+  const ranked = holders.toSorted((a, b) => b.blocks - a.blocks || (a.name < b.name ? -1 : 1)).map(({ name }) => name)
   const rest = ranked.slice(colours.length - 1)
   const own = (rest.length > 1 ? ranked.slice(0, colours.length - 1) : ranked).toSorted()
+  if (own.length === 0) return { lines: linesOf('nobody'), values: [samples.map(() => 0)] }
   const values = own.map((name) => samples.map((one) => blocksOf(one, name)))
   const others = samples.map((one) => rest.reduce((all, name) => all + blocksOf(one, name), 0))
   const named = own.map((name) => name || 'everybody')

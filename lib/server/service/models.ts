@@ -150,16 +150,11 @@ function ownAliases(option: ModelOption): string[] {
 /** Of whatever copy of octavo. */
 export const isEngine = (value: unknown): value is Engine => typeof (value as Partial<Engine>)?.generate === 'function'
 
-/** A table that fills as ids are asked for. */
+/** Nothing is kept: what others were told of would tell by its time. */
 function tokensOf(engine: Engine): ServedModel['token'] {
-  const known = new Map<number, ReturnType<ServedModel['token']>>()
   return (id) => {
-    const entry = known.get(id)
-    if (entry !== undefined) return entry
     const { text, bytes } = engine.token(id)
-    const made = { text, bytes: [...bytes] }
-    known.set(id, made)
-    return made
+    return { text, bytes: [...bytes] }
   }
 }
 
