@@ -141,7 +141,7 @@ describe.skipIf(!existsSync(executablePath))('in a browser', () => {
   })
 
   it('the live view says who holds what of the cache, what was found in it, and who made way', async () => {
-    const tight = await Engine.load({ model: 'stories', contextTokens: 200, kv: { memory: '512KiB' } })
+    const tight = await Engine.load({ model: 'stories', contextTokens: 700, kv: { memory: '2MiB' } })
     const watched = await serve({
       models: { tight },
       keys: [{ key: 'see', tenant: 'ops' }],
@@ -160,9 +160,9 @@ describe.skipIf(!existsSync(executablePath))('in a browser', () => {
 
     // Nobody reads on, so they hold what they have.
     const held = ['anna', 'ben', 'ben'].map((tenant, seed) =>
-      tight.generate({ prompt: prompt.slice(20 * seed), tenant, seed, maxTokens: 100, ignoreEos: true }),
+      tight.generate({ prompt: prompt.slice(20 * seed), tenant, seed, maxTokens: 600, ignoreEos: true }),
     )
-    for (const generation of held) await generation[Symbol.asyncIterator]().next()
+    await Promise.all(held.map((generation) => generation[Symbol.asyncIterator]().next()))
     await until(() => tight.stats().requests.paused === 3)
     const { tenants, kv } = tight.stats()
     const [anna, ben] = [tenants.anna!.kvBlocks, tenants.ben!.kvBlocks]
@@ -175,7 +175,7 @@ describe.skipIf(!existsSync(executablePath))('in a browser', () => {
 
     const made = page.getByText(/Preemptions \(per second\): requests that made way (0\.\d*[1-9]|[1-9])/).waitFor()
     const crowd = Array.from({ length: 12 }, (_, seed) =>
-      tight.generate({ prompt: [300 + seed], seed, maxTokens: 150, ignoreEos: true, tenant: 'anna' }),
+      tight.generate({ prompt: [300 + seed], seed, maxTokens: 300, ignoreEos: true, tenant: 'anna' }),
     )
     await Promise.all([made, ...crowd.map(({ result }) => result)])
     expect(tight.stats().preemptions).toBeGreaterThan(0)

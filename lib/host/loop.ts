@@ -233,9 +233,12 @@ export class HostLoop {
         return
       }
       case 'pause':
-      case 'resume':
+      case 'resume': {
+        const { paused } = this.#scheduler
         this.#scheduler.setPaused(message.id, message.type === 'pause', this.#options.now())
+        this.#untold ||= this.#scheduler.paused !== paused
         return
+      }
       case 'kvSave':
         this.#transfers.add(message.id, 'save', message.file)
         return

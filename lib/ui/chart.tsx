@@ -1,4 +1,5 @@
 /** A line chart over the last minutes; uPlot draws it, and a sentence says its last values to those who do not see it. */
+import { Fragment } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import UPlot from 'uplot'
 
@@ -54,11 +55,13 @@ export function Chart({ title, unit, lines, times, values }: ChartProps) {
   }, [])
   useEffect(() => plot.current?.setData([times, ...values] as UPlot.AlignedData), [times, values])
   const last = lines.map(({ label, colour }, i) => (
-    <span key={label}>
+    <Fragment key={label}>
       {i === 0 ? '' : ', '}
-      <i class={`swatch ${colour.slice(2)}`} aria-hidden="true" />
-      {`${label} ${shown(values[i]?.at(-1))}`}
-    </span>
+      <span class="line">
+        <i class={`swatch ${colour.slice(2)}`} aria-hidden="true" />
+        {`${label} ${shown(values[i]?.at(-1))}`}
+      </span>
+    </Fragment>
   ))
   return (
     <figure class="panel chart">
