@@ -116,6 +116,8 @@ export class Models {
           ? option
           : await Engine.load({ ...shared, ...loadOptions(option), signal: this.#off.signal })
         const { name, engine } = entry
+        // A conversation begins: the thread for templates is there before the first request comes.
+        if (engine.model.chatTemplate) engine.session()
         entry.served = { name, engine, fingerprint: fingerprint(engine), token: tokensOf(engine) }
       } catch (error) {
         entry.error = this.#off.signal.aborted ? error : toOctavoError(error)
