@@ -36,9 +36,9 @@ constexpr std::size_t shadowed_bytes = std::size_t{1} << 30;
 Cell* cells = nullptr;
 
 std::uint32_t block_number = 0, first_of_launch = 1;
-std::uint32_t N = 0;                        // threads of the block
-std::vector<std::uint32_t> clocks;          // [thread][thread]: what the first knows of the second
-std::vector<std::uint32_t> reader_clocks;   // rows of N, for bytes that several threads have read
+std::uint32_t N = 0;                       // threads of the block
+std::vector<std::uint32_t> clocks;         // [thread][thread]: what the first knows of the second
+std::vector<std::uint32_t> reader_clocks;  // rows of N, for bytes that several threads have read
 std::size_t reader_rows = 0;
 
 void open_cells() {
@@ -157,8 +157,10 @@ void remember_read(Cell& c, const Access& a, std::uint32_t site) {
   } else if ((c.read & many_readers) != 0) {
     add_reader(c, a.thread);
   } else if (c.read != t) {
-    if (happens_before(c.read, a.thread)) c.read = t;
-    else add_reader(c, a.thread);
+    if (happens_before(c.read, a.thread))
+      c.read = t;
+    else
+      add_reader(c, a.thread);
   }
   if (a.kind != Kind::atomic) c.read_atomic = false;
   c.read_site = site;

@@ -3,8 +3,8 @@
 //
 // A launch runs its blocks one after the other, each thread a fiber; options say in which order and when copies in
 // flight land. What breaks a rule of CUDA is a Finding: always those that show by themselves (deadlock, divergence,
-// misuse, a write behind an array); in a build whose kernels were compiled with -fsanitize=thread also what no result need show
-// (checker.h). The launch that has an error that it cannot go on from ends there.
+// misuse, a write behind an array); in a build whose kernels were compiled with -fsanitize=thread also what no result
+// need show (checker.h). A launch ends where it cannot go on.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +25,8 @@ struct Options {
 Options& options();
 
 // ---- memory of the device -------------------------------------------------------------------------------------
-// A whole number of 16 bytes behind it is not accessible, or its end is (allocate pushes it against a guard page); all
-// bytes 0xFF, and not yet written as far as the checker is concerned.
+// Its end, rounded up to 16 bytes, lies against a page that cannot be touched. All bytes are 0xFF, and none counts as
+// written.
 void* allocate(std::size_t bytes, const char* name);
 void release(void* begin);
 // As if the host had copied to it.

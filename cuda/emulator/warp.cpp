@@ -108,10 +108,14 @@ struct ShuffleArguments {
 int shuffle_source(int lane, const ShuffleArguments& a) {
   const int base = lane & ~(a.width - 1), end = base + a.width;
   switch (a.kind) {
-    case Shuffle::index: return base + (a.selector & (a.width - 1));
-    case Shuffle::up: return lane - a.selector >= base ? lane - a.selector : lane;
-    case Shuffle::down: return lane + a.selector < end ? lane + a.selector : lane;
-    case Shuffle::exclusive_or: break;
+    case Shuffle::index:
+      return base + (a.selector & (a.width - 1));
+    case Shuffle::up:
+      return lane - a.selector >= base ? lane - a.selector : lane;
+    case Shuffle::down:
+      return lane + a.selector < end ? lane + a.selector : lane;
+    case Shuffle::exclusive_or:
+      break;
   }
   return (lane ^ a.selector) < end ? lane ^ a.selector : lane;
 }
@@ -126,10 +130,14 @@ struct ReduceArguments {
 
 unsigned combine(Reduction kind, unsigned a, unsigned b) {
   switch (kind) {
-    case Reduction::add: return a + b;
-    case Reduction::max: return std::max(a, b);
-    case Reduction::min: return std::min(a, b);
-    case Reduction::logic_or: break;
+    case Reduction::add:
+      return a + b;
+    case Reduction::max:
+      return std::max(a, b);
+    case Reduction::min:
+      return std::min(a, b);
+    case Reduction::logic_or:
+      break;
   }
   return a | b;
 }

@@ -1,6 +1,6 @@
-// From a weight's packed bytes (weight_layout.h) to what a warp multiplies: for a group of 32 and 16 rows, four registers of
-// signed bytes (the operand A), and the scales of a lane's two rows. Codes stay shifted up where that saves an instruction: the
-// dot is then 2^code_shift times the whole number.
+// From a weight's packed bytes (weight_layout.h) to what a warp multiplies: for a group of 32 and 16 rows, four
+// registers of signed bytes (the operand A), and the scales of a lane's two rows. Codes stay shifted up where that
+// saves an instruction: the dot is then 2^code_shift times the whole number.
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/params_linear.h"
@@ -90,10 +90,7 @@ struct GroupScales {
 template <Packing P, int group>
 DEVICE GroupScales<P> load_scales(const PackedPair& pair, int lane, float unit) {
   constexpr PackingTraits t = packing<P>;
-  constexpr int fields = scale_bytes(t.scales) / row_block / (t.scales == Scales::f16_minimum || t.scales == Scales::f16_halves ||
-                                                                      t.scales == Scales::f16 || t.scales == Scales::bf16
-                                                                  ? 2
-                                                                  : 1);
+  constexpr int fields = scale_fields(t.scales);
   const int row = lane / 4;
   const unsigned char* const at = pair.scales + group * scale_bytes(t.scales) + row * (scale_bytes(t.scales) / 8);
   GroupScales<P> s;

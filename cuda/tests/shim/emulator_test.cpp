@@ -64,7 +64,8 @@ TEST_CASE("emulator: named barriers order the turns of warps") {
   octavo::testing::for_each_schedule([&] {
     const Result r = probe("octavo_probe_turns", in, 32, 128);
     CHECK(r.kinds.empty());
-    for (std::size_t l = 0; l < 32; ++l) CHECK(r.out[l] == ((in[l] * 3 + in[32 + l]) * 3 + in[64 + l]) * 3 + in[96 + l]);
+    for (std::size_t l = 0; l < 32; ++l)
+      CHECK(r.out[l] == ((in[l] * 3 + in[32 + l]) * 3 + in[64 + l]) * 3 + in[96 + l]);
   });
 }
 
@@ -119,9 +120,9 @@ TEST_CASE("emulator: each broken rule is found") {
     bool needs_checker;
     unsigned blocks = 1;
   };
-  const Case cases[] = {{1, "out-of-bounds", false}, {2, "out-of-bounds", false}, {3, "deadlock", false},
+  const Case cases[] = {{1, "out-of-bounds", false}, {2, "out-of-bounds", false},   {3, "deadlock", false},
                         {4, "deadlock", false},      {5, "race-write-write", true}, {6, "uninitialised", true},
-                        {7, "misaligned", true},     {8, "race-blocks", true, 2}, {9, "race-write-read", true},
+                        {7, "misaligned", true},     {8, "race-blocks", true, 2},   {9, "race-write-read", true},
                         {10, "trap", false},         {11, "shuffle", false}};
   CHECK(probe("octavo_probe_fault", in, 127, 64, 0, 512).kinds.empty());
   for (const Case& c : cases) {
