@@ -1,6 +1,6 @@
-// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side, so
-// that a block's scale is read once for a warp and codes and results are whole lines. One kernel a format of the file.
-// Bound by writing the result; a step gathers few rows.
+// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side,
+// so that a block's scale is read once for a warp and codes and results are whole lines. One kernel a format of the
+// file. Bound by writing the result; a step gathers few rows.
 #include "kernels/device.cuh"
 #include "kernels/params_ops.h"
 #include "kernels/stored.cuh"

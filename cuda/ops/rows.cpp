@@ -14,24 +14,42 @@ constexpr int widest_head = 512;
 
 const char* embed_kernel(Format format) {
   switch (format) {
-    case Format::f32: return "octavo_embed_f32";
-    case Format::f16: return "octavo_embed_f16";
-    case Format::bf16: return "octavo_embed_bf16";
-    case Format::q4_0: return "octavo_embed_q4_0";
-    case Format::q4_1: return "octavo_embed_q4_1";
-    case Format::q5_0: return "octavo_embed_q5_0";
-    case Format::q5_1: return "octavo_embed_q5_1";
-    case Format::q8_0: return "octavo_embed_q8_0";
-    case Format::q2_k: return "octavo_embed_q2_k";
-    case Format::q3_k: return "octavo_embed_q3_k";
-    case Format::q4_k: return "octavo_embed_q4_k";
-    case Format::q5_k: return "octavo_embed_q5_k";
-    case Format::q6_k: return "octavo_embed_q6_k";
-    case Format::iq4_nl: return "octavo_embed_iq4_nl";
-    case Format::iq4_xs: return "octavo_embed_iq4_xs";
-    case Format::mxfp4: return "octavo_embed_mxfp4";
-    case Format::nvfp4: return "octavo_embed_nvfp4";
-    default: return nullptr;
+    case Format::f32:
+      return "octavo_embed_f32";
+    case Format::f16:
+      return "octavo_embed_f16";
+    case Format::bf16:
+      return "octavo_embed_bf16";
+    case Format::q4_0:
+      return "octavo_embed_q4_0";
+    case Format::q4_1:
+      return "octavo_embed_q4_1";
+    case Format::q5_0:
+      return "octavo_embed_q5_0";
+    case Format::q5_1:
+      return "octavo_embed_q5_1";
+    case Format::q8_0:
+      return "octavo_embed_q8_0";
+    case Format::q2_k:
+      return "octavo_embed_q2_k";
+    case Format::q3_k:
+      return "octavo_embed_q3_k";
+    case Format::q4_k:
+      return "octavo_embed_q4_k";
+    case Format::q5_k:
+      return "octavo_embed_q5_k";
+    case Format::q6_k:
+      return "octavo_embed_q6_k";
+    case Format::iq4_nl:
+      return "octavo_embed_iq4_nl";
+    case Format::iq4_xs:
+      return "octavo_embed_iq4_xs";
+    case Format::mxfp4:
+      return "octavo_embed_mxfp4";
+    case Format::nvfp4:
+      return "octavo_embed_nvfp4";
+    default:
+      return nullptr;
   }
 }
 
