@@ -9,7 +9,7 @@
 namespace octavo::gpu {
 
 // A row of a tile: token `position` of its sequence sees the keys [low, position] and the first `sinks`.
-struct SeenKeys {
+struct alignas(8) SeenKeys {
   int position, low;
   DEVICE bool sees(int key, int sinks) const { return key <= position && (key >= low || key < sinks); }
 };
@@ -35,7 +35,7 @@ DEVICE float softcap_spec(float t, float cap) {
 }
 
 // Maximum and sum of the keys so far: sum 0 while there was none.
-struct Softmax {
+struct alignas(8) Softmax {
   float m = 0, l = 0;
 };
 // What a chunk's (m, l) does to it, and to the values.
