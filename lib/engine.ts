@@ -255,6 +255,7 @@ export class Engine {
     const parsed = parse(sessionSchema, options, 'options', site)
     this.#assertOpen(site)
     this.#prompts.assertTemplate(site, parsed)
+    this.#prompts.expectChat(parsed)
     const { system, overflow, ...conversation } = parsed
     const messages = system === undefined ? [] : [{ role: 'system', content: system }]
     return new Session(this.#sessionHost, { messages, turns: [], conversation, overflow, tenant: '', cacheId: '' })
@@ -388,6 +389,7 @@ export class Engine {
     const given = Object.entries(others).filter(([, value]) => value !== undefined)
     const conversation: CheckedConversation = { ...history.conversation, ...Object.fromEntries(given) }
     this.#prompts.assertTemplate(site, conversation)
+    this.#prompts.expectChat(conversation)
     const cacheId = randomBytes(16).toString('hex')
     const known = tokens.slice(0, blocks * kvBlockTokens)
     const file = { path, offset, tokens: known, salt: saltOf(history.tenant, cacheId), seed }
