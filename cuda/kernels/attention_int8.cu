@@ -1,16 +1,17 @@
-// Attention over the int8 cache on tensor cores (docs/numerics.md, "attention": int8): sums of whole numbers, so their
-// order is free. A warp takes a tile of 16 query rows (heads of one kv head x tokens) and walks chunks of 256 keys, in the
-// manner of FlashAttention (Dao et al. 2022): a thread keeps its scores of a chunk as they come out of the first product, they
-// become weights there, and weights become the operand of the second. Keys and values lie in the order of fragments
-// (kv_layout.h), so they go from memory to registers: no barrier, no staging. Queries and weights have 14 bits, in two
-// passes of 7: hi * 128 + lo.
+// Attention over the int8 cache on tensor cores (docs/numerics.md, "attention": int8): sums of whole numbers, so
+// their order is free. A warp takes a tile of 16 query rows (heads of one kv head x tokens) and walks chunks of 256
+// keys, in the manner of FlashAttention (Dao et al. 2022): a thread keeps its scores of a chunk as they come out of
+// the first product, they become weights there, and weights become the operand of the second. Keys and values lie in
+// the order of fragments (kv_layout.h), so they go from memory to registers: no barrier, no staging. Queries and
+// weights have 14 bits, in two passes of 7: hi * 128 + lo.
 //
-// Which key is where: score s[b][t][e] belongs to key 16 b + 8 t + 2 quad + e % 2 of the chunk and row column + 8 (e / 2)
-// of the tile. So a thread has two lanes of the specification's sum for each t, and the values' fragments have their keys
-// in the order in which a thread's weights of two blocks follow each other.
+// Which key is where: score [b][t][e] belongs to key 16 b + 8 t + 2 quad + e % 2 of the chunk and to the tile's row
+// column + 8 (e / 2). So a thread has two lanes of the specification's sum for each t, and the values' fragments have
+// their keys in the order in which a thread's weights of two blocks follow each other.
 //
-// Two forms: heads of a size known to the compiler hold their queries in registers and join results in shared memory; any
-// other head, and a soft cap, reads queries from shared memory and joins results in `out`. Bound by memory in decoding, by issue in prompts.
+// Two forms: heads of a size known to the compiler hold their queries in registers and join results in shared memory;
+// any other head, and a soft cap, reads queries from shared memory and joins results in `out`. Bound by memory in
+// decoding, by issue in prompts.
 #include "kernels/attention.cuh"
 
 namespace octavo::gpu {
@@ -67,14 +68,14 @@ struct RowPlace {
   const float* q;  // of a row that is not there, the tile's first: nothing of it is kept
   float* out;      // null: the row is not there
   int head;
-  SeenKeys seen;   // of a row that is not there, no key
-  Softmax sum;     // of the chunks so far
+  SeenKeys seen;  // of a row that is not there, no key
+  Softmax sum;    // of the chunks so far
 };
 struct Walk {
   AttentionTile tile;
-  int chunk, end;           // chunks of keys
-  int low, last;            // keys that any row sees: [low, last] and the sinks
-  long long partial;        // the item's first row; -1: it has none
+  int chunk, end;                             // chunks of keys
+  int low, last;                              // keys that any row sees: [low, last] and the sinks
+  long long partial;                          // the item's first row; -1: it has none
   const unsigned char* blocks[chunk_blocks];  // where the chunk's blocks begin, of the kv head; null: no key is seen
   RowPlace rows[tile_rows];
   float scores[stored_blocks * 8 * warp_threads];
@@ -105,8 +106,8 @@ DEVICE void begin(const AttentionParams& p, Walk& walk) {
 
 // ---- queries -----------------------------------------------------------------------------------------------------
 
-// High and low seven bits as operand A, by steps of 32 dimensions; of a last step of 16, the upper half is 0. They lie in
-// shared memory, [step][high, low][thread], and a thread reads what it wrote.
+// High and low seven bits as operand A, by steps of 32 dimensions; of a last step of 16, the upper half is 0. They
+// lie in shared memory, [step][high, low][thread], and a thread reads what it wrote.
 struct Query {
   uint4* shared;
   DEVICE uint4* at(int k) const { return shared + k * 2 * warp_threads + threadIdx.x; }
@@ -202,11 +203,15 @@ DEVICE void load_step(const unsigned char* part, int k, int D, Word (&b)[4]) {
 struct Scores {
   float held[held_blocks][2][4];
   float* stored;  // [stored_blocks][2][4][32]
-  DEVICE float* place(int b, int t, int e) { return stored + (((b - held_blocks) * 2 + t) * 4 + e) * warp_threads + threadIdx.x; }
+  DEVICE float* place(int b, int t, int e) {
+    return stored + (((b - held_blocks) * 2 + t) * 4 + e) * warp_threads + threadIdx.x;
+  }
   DEVICE float get(int b, int t, int e) { return b < held_blocks ? held[b][t][e] : *place(b, t, e); }
   DEVICE void set(int b, int t, int e, float s) {
-    if (b < held_blocks) held[b][t][e] = s;
-    else *place(b, t, e) = s;
+    if (b < held_blocks)
+      held[b][t][e] = s;
+    else
+      *place(b, t, e) = s;
   }
 };
 
@@ -233,8 +238,8 @@ DEVICE void products(const HeldQuery<Head>& query, const unsigned char* keys, in
 }
 
 template <int Head>
-DEVICE void scores(const AttentionParams& p, const Own& own, const Query& in_shared, int chunk,
-                   const Walk& walk, Scores& out, float (&m)[2]) {
+DEVICE void scores(const AttentionParams& p, const Own& own, const Query& in_shared, int chunk, const Walk& walk,
+                   Scores& out, float (&m)[2]) {
   const int D = Head > 0 ? Head : p.head_size;
   const HeldQuery<Head> query(in_shared);
   m[0] = m[1] = __uint_as_float(0xFF800000u);
@@ -252,7 +257,8 @@ DEVICE void scores(const AttentionParams& p, const Own& own, const Query& in_sha
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int r = e / 2, key = chunk * kv_chunk + b * kv_tokens + token + e % 2;
-        float s = __fmul_rn(whole<(Head > 0)>(h[t][e], l[t][e]), __fmul_rn(own.scale[r], e % 2 ? scale_high(two) : scale_low(two)));
+        float s = __fmul_rn(whole<(Head > 0)>(h[t][e], l[t][e]),
+                            __fmul_rn(own.scale[r], e % 2 ? scale_high(two) : scale_low(two)));
         if (Head == 0 && p.soft_cap > 0) s = softcap_spec(s, p.soft_cap);
         const bool seen = seen_keys[r].sees(key, p.sinks);
         out.set(b, t, e, seen ? s : __uint_as_float(unseen));
@@ -264,7 +270,8 @@ DEVICE void scores(const AttentionParams& p, const Own& own, const Query& in_sha
   for (int r = 0; r < 2; ++r) m[r] = quad_max(m[r]);
 }
 
-// p = exp(s - m), their sums by the 16 lanes, and in place of the scores the weights p * sv. Returns the largest weights.
+// p = exp(s - m), their sums by the 16 lanes, and in place of the scores the weights p * sv. Returns the largest
+// weights.
 template <int Head>
 DEVICE void softmax(const AttentionParams& p, const unsigned char* const* blocks, const float (&m)[2], Scores& scores,
                     float (&l)[2], float (&largest)[2]) {
@@ -300,9 +307,9 @@ DEVICE void softmax(const AttentionParams& p, const unsigned char* const* blocks
     float x[2];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      x[e] = __fadd_rn(sums[r][0][e], sums[r][1][e]);                          // lanes i and i + 8
-      x[e] = __fadd_rn(x[e], __shfl_xor_sync(all_lanes, x[e], 2));             // i + 4
-      x[e] = __fadd_rn(x[e], __shfl_xor_sync(all_lanes, x[e], 1));             // i + 2
+      x[e] = __fadd_rn(sums[r][0][e], sums[r][1][e]);               // lanes i and i + 8
+      x[e] = __fadd_rn(x[e], __shfl_xor_sync(all_lanes, x[e], 2));  // i + 4
+      x[e] = __fadd_rn(x[e], __shfl_xor_sync(all_lanes, x[e], 1));  // i + 2
     }
     l[r] = __fadd_rn(x[0], x[1]);
     largest[r] = __uint_as_float(quad_max(bits[r]));
@@ -390,7 +397,8 @@ DEVICE float* joined_row(const Walk& walk, float* in_shared, int row) {
 }
 
 template <int Head>
-DEVICE void walk_chunk(const AttentionParams& p, const Own& own, const Query& query, int chunk, Walk& walk, float* in_shared) {
+DEVICE void walk_chunk(const AttentionParams& p, const Own& own, const Query& query, int chunk, Walk& walk,
+                       float* in_shared) {
   Scores of_keys;
   of_keys.stored = walk.scores;
   Weights weights;
