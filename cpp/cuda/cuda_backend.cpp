@@ -56,7 +56,6 @@ class CudaWeight final : public Weight, public KeepsRows {
   }
   std::size_t resident_bytes() const override { return packed_.bytes() + table_.bytes(); }
   void keep_rows() override {
-    if (!cuda::can_embed(format)) unsupported(std::string("embeddings of ") + traits(format).name);
     if (table_.size() == 0) make_table();
   }
 
@@ -190,7 +189,6 @@ class CudaBackend final : public Backend {
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
     begin();
     const CudaWeight& w = own(table);
-    if (!cuda::can_embed(w.format)) unsupported(std::string("embeddings of ") + traits(w.format).name);
     const int k = static_cast<int>(w.k);
     const Buffer<float> made(device_, span(T, k, k));
     const Buffer<std::int32_t> wanted(device_, ids, static_cast<std::size_t>(T));

@@ -168,13 +168,13 @@ void wait_all(const Instruction& i, Warp& w, u32 lanes) {
 }
 
 #define OCTAVO_ACCESS(T, types)                                                                   \
-  {"ld.{global,shared,local,param,global.nc}.{,v2.,v4.}" types, "VA", load<T>, "load and store"}, \
+  {"ld.{global,shared,local,param,const,global.nc}.{,v2.,v4.}" types, "VA", load<T>, "load and store"}, \
       {"ld.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                                   \
       {"st.{global,shared,local}.{,v2.,v4.}" types, "Av", store<T>, "load and store"}, {          \
     "st.{,v2.,v4.}" types, "Av", store<T>, "load and store"                                       \
   }
 #define OCTAVO_ACCESS_WIDE(T, types)                                                          \
-  {"ld.{global,shared,local,param,global.nc}.{,v2.}" types, "VA", load<T>, "load and store"}, \
+  {"ld.{global,shared,local,param,const,global.nc}.{,v2.}" types, "VA", load<T>, "load and store"}, \
       {"ld.{,v2.}" types, "VA", load<T>, "load and store"},                                   \
       {"st.{global,shared,local}.{,v2.}" types, "Av", store<T>, "load and store"}, {          \
     "st.{,v2.}" types, "Av", store<T>, "load and store"                                       \

@@ -359,7 +359,7 @@ class BodyReader {
     i.guard_negated = negated;
     const auto words = parts(t.source);
     for (const std::string_view w : words) {
-      if (w == "global") i.space = Space::global;
+      if (w == "global" || w == "const") i.space = Space::global;
       if (w == "shared") i.space = Space::shared;
       if (w == "local") i.space = Space::local;
       if (w == "param") i.space = Space::param;

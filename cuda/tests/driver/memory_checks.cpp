@@ -17,7 +17,7 @@ struct Access {
 };
 Access access_of(const Checked& c) {
   Access a{c.type(), "generic", 1, bits_of(c.type())};
-  for (const char* s : {"global", "shared", "local", "param"}) {
+  for (const char* s : {"global", "shared", "local", "param", "const"}) {
     if (c.has(s)) a.space = s;
   }
   if (c.has("v2")) a.vector = 2;
@@ -52,6 +52,13 @@ void check_access(const Checked& c) {
       }
     }
     if (a.space == "param") where = "in";
+    std::string before;
+    if (a.space == "const") {
+      before = ".const .align 16 .b8 table[64] = {";
+      for (std::size_t k = 0; k < in.size(); ++k) before += (k ? ", " : "") + std::to_string(in[k]);
+      before += "};\n";
+      where = "table+16";
+    }
     body += c.form + " " + list(a, a.vector) + ", [" + where + "];\n";
     // Widened by the type's sign.
     for (int k = 0; k < a.vector; ++k) {
@@ -61,7 +68,7 @@ void check_access(const Checked& c) {
     ptx::LaunchShape one;
     // A parameter's value is known to the program only: it is compared with the register that holds it.
     if (a.space == "param") body += "st.global.u64 [%d1+40], %d0;\nst.global.u64 [%d1+48], %d1;\n";
-    const auto out = run(kernel(body), in, 64, one).out;
+    const auto out = run(kernel(body, before), in, 64, one).out;
     const u8* from = a.space == "param" ? out.data() + 40 : in.data() + 16;
     for (int k = 0; k < a.vector; ++k) {
       u64 want = 0, got = 0;
