@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Builds and runs the tests of the CUDA half, which need no GPU: the gate of `npm run test:cuda`. Kernels run on the emulator
- * (cuda/emulator) and must equal the reference (cpp/cpu/reference) bit for bit.
+ * (cuda/emulator) and must equal the reference (cpp/cpu/reference) bit for bit; so do the plugin's, as PTX on the driver of
+ * cuda/fake, where there is nvcc. With the addon and dist/ built, whole answers on that driver equal the CPU's.
  *
  *   node scripts/test-cuda.mjs            every part
  *   --only shim[,driver]                  these parts
@@ -21,7 +22,7 @@ const folder = join(root, 'build/cuda-tests')
 /** Parts: what each builds and runs. A part whose folder is not there is none. */
 const parts = [
   { name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] },
-  { name: 'driver', targets: ['octavo_driver_tests'] },
+  { name: 'driver', targets: ['octavo_driver_tests'], vitest: 'test/cuda-device.test.ts' },
 ]
 
 function fail(message) {
@@ -79,6 +80,14 @@ const env = { ...process.env, ...(deep ? { OCTAVO_DEEP: '1' } : {}) }
 let status = 0
 for (const { name, targets } of wanted)
   for (const target of targets) status = run(join(folder, 'cuda/tests', name, target), rest, { env }) || status
+for (const { name, vitest } of wanted) {
+  if (vitest === undefined || rest.length > 0) continue
+  const plugin = existsSync(join(folder, 'cuda/tests', name, 'octavo_cuda.so'))
+  const engine = ['dist/index.js', 'build/Release/octavo.node'].every((file) => existsSync(join(root, file)))
+  if (!plugin) console.log('test-cuda: no nvcc: kernels as PTX, the plugin and answers on it were skipped')
+  else if (!engine) console.log('test-cuda: no addon or no dist/: answers on the plugin were skipped')
+  else status = run('npx', ['vitest', 'run', vitest], { env }) || status
+}
 const seconds = ((performance.now() - start) / 1000).toFixed(1)
 console.log(`test-cuda: ${status === 0 ? 'passed' : 'failed'} in ${seconds} s`)
 process.exit(status)
