@@ -5,7 +5,7 @@
 
 import { Arrays } from './arrays.ts'
 import { endless, type Table } from './automaton.ts'
-import { type Branch, branches, type Formula, holds, numberTypes, ofTypes, types } from './branches.ts'
+import { allTypes, type Branch, branches, type Formula, holds, numberTypes, ofTypes, types } from './branches.ts'
 import { byteClassifier } from './classifier.ts'
 import { type Context, formulaOf } from './keywords.ts'
 import { holdsNumber, type NumberConditions, numberBytes, numberTable } from './numbers.ts'
@@ -182,11 +182,11 @@ export class Values implements Context, ValueMaker {
     return [...values]
   }
 
-  disjoint(terms: readonly Term[]): boolean {
+  disjoint(terms: readonly Term[], mask = allTypes): boolean {
     const before = this.#looking
     this.#looking = true
     try {
-      return this.#empty(terms, disjointDepth)
+      return this.#empty(terms, disjointDepth, mask)
     } catch (error) {
       if (error === unknown) return false
       throw error
@@ -195,8 +195,8 @@ export class Values implements Context, ValueMaker {
     }
   }
 
-  #empty(terms: readonly Term[], depth: number): boolean {
-    return this.branches(terms).every((branch) => {
+  #empty(terms: readonly Term[], depth: number, among: number): boolean {
+    return this.branches(terms, among).every((branch) => {
       const { types: mask, array, object } = branch
       if ((mask & (types.null | types.true | types.false)) !== 0) return false
       if ((mask & numberTypes) !== 0 && (branch.number.in === undefined || this.#numbersIn(branch).length > 0))
@@ -204,7 +204,7 @@ export class Values implements Context, ValueMaker {
       if ((mask & types.string) !== 0 && (branch.string.in === undefined || this.#stringsIn(branch).length > 0))
         return false
       const part = (part: readonly Term[]) =>
-        part.includes(this.schemas.none) || (depth > 0 && this.#empty(part, depth - 1))
+        part.includes(this.schemas.none) || (depth > 0 && this.#empty(part, depth - 1, allTypes))
       if ((mask & types.array) !== 0) {
         const needed = Math.min(array.min, Math.max(0, ...array.items.map(({ prefix }) => prefix.length)) + 1)
         if (!Array.from({ length: needed }, (_, i) => this.#arrays.element(array, i)).some(part)) return false
