@@ -43,6 +43,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['host/output', 'lib/host/output/'],
       ['tools', 'lib/tools/'],
       ['grammar', 'lib/grammar/'],
+      ['grammar/automata', 'lib/grammar/automata/'],
       ['base', 'lib/base/'],
     ],
     references: (file, text) =>

@@ -3,8 +3,8 @@
  * atoms (keywords.ts); a branch takes atoms until one contradicts, alternatives split it. What a branch says of parts of a value
  * (properties, elements) are terms again, so a schema is only ever expanded one level deep, and recursion costs nothing.
  */
-import { endless } from './automaton.ts'
-import type { Budget } from './refusal.ts'
+import { endless } from './automata/automaton.ts'
+import type { Budget } from './automata/refusal.ts'
 import { not, type Term } from './schemas.ts'
 
 export const types = {

@@ -3,8 +3,8 @@
  * marks is said by a schema, a document of its own.
  */
 import { bytesOf, type Piece } from '../base/control-bytes.ts'
+import type { Budget } from './automata/refusal.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import type { Budget } from './refusal.ts'
 import { type Json, Schemas } from './schemas.ts'
 import { Values } from './values.ts'
 

@@ -1,12 +1,12 @@
 /** A schema or a grammar -> the program that cpp/grammar/ runs. Pure: the same text gives the same program, or the same refusal. */
 import { createHash } from 'node:crypto'
-import { explore, lengths, tabulate } from './automaton.ts'
+import { explore, lengths, tabulate } from './automata/automaton.ts'
+import { byteClassifier, classifier } from './automata/classifier.ts'
+import { Budget, unsupported } from './automata/refusal.ts'
+import { patternConditions } from './automata/regex-machine.ts'
 import { type CallsSource, callsNode, schemaNode } from './calls.ts'
-import { byteClassifier, classifier } from './classifier.ts'
 import { ebnfNode } from './ebnf.ts'
 import { type Node, ProgramBuilder } from './program.ts'
-import { Budget, unsupported } from './refusal.ts'
-import { patternConditions } from './regex-machine.ts'
 
 export interface CompiledGrammar {
   /** Names the program: the same key, the same program. */

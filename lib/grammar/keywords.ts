@@ -2,7 +2,8 @@
  * What each keyword of JSON Schema (2020-12, and what older drafts called otherwise) says, and what its opposite says, as formulas.
  * A keyword that is not in the tables is an annotation; one whose opposite is asked for and cannot be said is refused.
  */
-import { endless } from './automaton.ts'
+import { endless } from './automata/automaton.ts'
+import { unsupported } from './automata/refusal.ts'
 import {
   allTypes,
   always,
@@ -22,7 +23,6 @@ import {
 } from './branches.ts'
 import { evaluated } from './evaluated.ts'
 import { formatPattern } from './formats.ts'
-import { unsupported } from './refusal.ts'
 import { escapePointer, type Json, not, type SchemaObject, type Schemas, type Term } from './schemas.ts'
 
 /** What keywords need to know. */
@@ -165,9 +165,7 @@ function listedValues(term: Term, schemas: Schemas): Listed | undefined {
   const alone = Object.keys(schema as SchemaObject).every(
     (name) => name === 'const' || name === 'enum' || name === 'title' || name === 'description',
   )
-  return alone && (one === undefined || several === undefined)
-    ? { in: undefined, out: values as Scalar[] }
-    : undefined
+  return alone && (one === undefined || several === undefined) ? { in: undefined, out: values as Scalar[] } : undefined
 }
 const absent = (name: string, { none }: Schemas, path: string): Formula =>
   atom(

@@ -5,8 +5,8 @@
  * Spelling: integers up to 2^53 - 1 without fraction and exponent; numbers with a condition without an exponent; others in any way
  * that JSON allows, with as many digits as a double may need.
  */
-import { type Table, tabulate } from './automaton.ts'
-import type { Budget } from './refusal.ts'
+import { type Table, tabulate } from './automata/automaton.ts'
+import type { Budget } from './automata/refusal.ts'
 
 export const numberBytes = [...'0123456789-.eE+'].map((c) => c.charCodeAt(0))
 const [minus, point, smallE, bigE, plus] = [10, 11, 12, 13, 14]

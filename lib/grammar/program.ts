@@ -3,9 +3,9 @@
  * Nodes may refer to nodes that are defined later (`reserve`, `define`), which is how rules are recursive. Nodes of which no text
  * exists are found (the least fixed point of "a text exists") and left out of everything that offers a choice.
  */
-import { endless, type Lengths, lengths, relabel, type Table } from './automaton.ts'
-import type { Classifier } from './classifier.ts'
-import type { Budget } from './refusal.ts'
+import { endless, type Lengths, lengths, relabel, type Table } from './automata/automaton.ts'
+import type { Classifier } from './automata/classifier.ts'
+import type { Budget } from './automata/refusal.ts'
 
 const programVersion = 1
 const kinds = ['bytes', 'seq', 'alt', 'text', 'trie', 'star', 'array', 'list', 'object'] as const

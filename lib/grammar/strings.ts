@@ -13,13 +13,13 @@ import {
   type Role,
   type Stepper,
   type TextTable,
-} from './automaton.ts'
+} from './automata/automaton.ts'
+import { anyCharacter, classOf, type Partition, partition } from './automata/characters.ts'
+import { type Classifier, classifier, type Spelling } from './automata/classifier.ts'
+import { type Budget, Remembered } from './automata/refusal.ts'
+import { patternConditions } from './automata/regex-machine.ts'
 import type { Branch, Pattern } from './branches.ts'
-import { anyCharacter, classOf, type Partition, partition } from './characters.ts'
-import { type Classifier, classifier, type Spelling } from './classifier.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import { type Budget, Remembered } from './refusal.ts'
-import { patternConditions } from './regex-machine.ts'
 
 type Conditions = Branch['string']
 

@@ -4,14 +4,14 @@
  */
 
 import { Arrays } from './arrays.ts'
-import { endless, type Table } from './automaton.ts'
+import { endless, type Table } from './automata/automaton.ts'
+import { byteClassifier } from './automata/classifier.ts'
+import { type Budget, Remembered } from './automata/refusal.ts'
 import { allTypes, type Branch, branches, type Formula, holds, numberTypes, ofTypes, types } from './branches.ts'
-import { byteClassifier } from './classifier.ts'
 import { type Context, formulaOf } from './keywords.ts'
 import { holdsNumber, type NumberConditions, numberBytes, numberTable } from './numbers.ts'
 import { Objects } from './objects.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import { type Budget, Remembered } from './refusal.ts'
 import type { Json, Schemas, Term } from './schemas.ts'
 import { Strings } from './strings.ts'
 import type { ValueMaker } from './value-maker.ts'

@@ -2,7 +2,7 @@
  * What a grammar cannot enforce exactly is refused by name: SCHEMA_UNSUPPORTED with the keyword, the place as a JSON pointer and
  * the reason. Limits are counted work, not time: the same schema is refused on every machine, or on none.
  */
-import { OctavoError } from '../base/errors.ts'
+import { OctavoError } from '../../base/errors.ts'
 
 export function unsupported(keyword: string, path: string, reason: string): OctavoError {
   const place = path === '' ? 'the root' : path
