@@ -4,10 +4,10 @@
  */
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { Grammars } from '../lib/answers/structured.ts'
 import type { Piece } from '../lib/base/control-bytes.ts'
 import { native } from '../lib/base/native.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
-import { Grammars } from '../lib/structured.ts'
 import { unitOf } from '../lib/tools/call-format.ts'
 import { CallReader, callId } from '../lib/tools/call-reader.ts'
 import { heldCalls, pieces } from '../lib/tools/constraint.ts'
@@ -32,7 +32,7 @@ async function grammarOf(family: string) {
   const held = heldCalls(formatOf(family, firstControl), toolbox)
   if (held === undefined) return undefined
   const thinking = { open: ['<think>'], close: [['</think>']] }
-  const form = new Grammars(async (source) => compileGrammar(source)).held(held, thinking)
+  const form = new Grammars(async (source) => compileGrammar(source)).held(held, thinking, '')
   await form.after(undefined)
   const grammar = (reasoning: boolean) => new (native().Grammar)(form.source(false, reasoning)!, vocabulary)
   return { held, grammar }

@@ -33,9 +33,9 @@ function whiteSpace(budget: Budget) {
 const whiteSpaceClassifier = byteClassifier([32, 10, 9])
 
 /** Of a JSON Schema as text. */
-export function compileSchema(text: string): CompiledGrammar {
+export function compileSchema(text: string, tenant = ''): CompiledGrammar {
   if (text.length > mostSchemaBytes) throw unsupported('schema', '', `it has more than ${mostSchemaBytes} characters`)
-  const budget = new Budget()
+  const budget = new Budget(tenant)
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
   const program = builder.build(schemaNode(text, builder, budget))
   if (program === undefined) throw unsupported('schema', '', 'no value meets it')
@@ -53,9 +53,10 @@ export type GrammarSource =
   | { kind: 'ebnf'; text: string }
   | CallsSource
 
-export function compileGrammar(source: GrammarSource): CompiledGrammar {
-  if (source.kind === 'schema') return compileSchema(source.text)
-  const budget = new Budget()
+/** `tenant`: what is remembered of patterns and numbers is found again by its grammars alone. */
+export function compileGrammar(source: GrammarSource, tenant = ''): CompiledGrammar {
+  if (source.kind === 'schema') return compileSchema(source.text, tenant)
+  const budget = new Budget(tenant)
   budget.at(source.kind === 'calls' ? 'schema' : source.kind, '')
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
   const start =
