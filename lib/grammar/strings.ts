@@ -74,8 +74,18 @@ export class Strings {
     return this.#builder.seq(quote, this.#builder.text(automaton, min, max), quote)
   }
 
-  #table(conditions: Conditions): Made | undefined {
+  /** The node of what stands without quotes and escapes, and does not hold `end`. */
+  bare(conditions: Conditions, end: string): Node | undefined {
+    const holding = patternConditions(end.replace(/[^a-zA-Z0-9]/g, '\\$&'), this.#budget, { counted: false })
+    const made = this.#table(conditions, holding.conditions[0]!.machine)
+    if (made === undefined || made.min > made.max) return undefined
+    const automaton = this.#builder.automaton(made.table, made.span, this.classifier(made.table.partition, 'raw'))
+    return this.#builder.text(automaton, made.min, made.max)
+  }
+
+  #table(conditions: Conditions, without?: Machine): Made | undefined {
     const { machines, min, max } = this.machines(conditions)
+    if (without !== undefined) machines.push({ machine: without, role: 'mustNot' })
     this.#budget.at(max < endless ? 'maxLength' : min > 0 ? 'minLength' : 'pattern', conditions.path)
     const table = explore(machines, this.#budget)
     if (table === undefined) return undefined

@@ -58,6 +58,16 @@ export class Values implements Context, ValueMaker {
     return node
   }
 
+  /** The texts that meet a term, without quotes, as far as they do not hold `end`. */
+  bareText(term: Term, end: string): Node {
+    const nodes = this.branches([term], types.string).flatMap((branch) => {
+      if (branch.string.in === undefined) return this.strings.bare(branch.string, end) ?? []
+      const texts = this.#stringsIn(branch).filter((text) => !text.includes(end))
+      return texts.length === 0 ? [] : this.builder.texts(texts)
+    })
+    return this.builder.alt(nodes)
+  }
+
   finish(): void {
     for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop())
       this.builder.define(next.node, this.#make(this.branches(next.terms)))
