@@ -619,7 +619,21 @@ export const formatTexts: Record<string, string[]> = {
     ':a',
     '1a:b',
   ],
-  hostname: ['a', 'a.b', 'a-b.c', '-a', 'a-', 'a..b', 'a_b', `${'a'.repeat(63)}.b`, `${'a'.repeat(64)}.b`, '', 'a b'],
+  hostname: [
+    `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`,
+    ...['a'.repeat(63), 'a'.repeat(64), 'a-b', 'a--b', 'ab-c', 'ab', 'a1-', '-a', 'a-b-c-d.e--f'],
+    'a',
+    'a.b',
+    'a-b.c',
+    '-a',
+    'a-',
+    'a..b',
+    'a_b',
+    `${'a'.repeat(63)}.b`,
+    `${'a'.repeat(64)}.b`,
+    '',
+    'a b',
+  ],
 }
 
 /** What is refused: schema, keyword, path. */

@@ -1,6 +1,6 @@
 /**
  * Formats that are enforced, as patterns of the whole text: written as strictly as their documents, leaving out rare spellings
- * (leap seconds; quoted names before an @; addresses in brackets in URIs). Other formats are annotations, as JSON Schema
+ * (leap seconds; quoted names before an @; addresses in brackets in URIs; host names in Punycode). Other formats are annotations, as JSON Schema
  * has them by default.
  */
 const year = '\\d{4}'
@@ -9,7 +9,9 @@ const date = `(${year}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1
 const time = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)'
 const byte = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
 const ipv4 = `(${byte}\\.){3}${byte}`
-const label = '[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?'
+const [alnum, inner] = ['[a-zA-Z0-9]', '[a-zA-Z0-9-]']
+// At most 63, hyphens within; not both the third and the fourth, which are for encoded names. All labels together are not counted.
+const label = `${alnum}(${alnum}|${inner}(${alnum}(${inner}{0,59}${alnum})?|-${alnum}(${inner}{0,58}${alnum})?))?`
 const part = '[a-zA-Z0-9]+(-+[a-zA-Z0-9]+)*'
 const atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+"
 const hex = '[0-9a-fA-F]{1,4}'
