@@ -5,6 +5,7 @@
  *   node scripts/test-cpp.mjs                      AddressSanitizer and UndefinedBehaviorSanitizer, a seeded sample
  *   --sanitize thread | none | address,undefined   another sanitizer
  *   --deep                                         every case instead of a sample
+ *   --own-kernels                                  compiles all kernels with the sanitizers, see builtKernels
  *   --arch arm64                                   cross build, run by qemu-aarch64
  *   --qemu-cpu Nehalem | Haswell | neoverse-n1 ... run by qemu as an older CPU
  *   -- ...                                         the rest goes to the test binary (`-- --help`, `-- -tc='linear*'`)
@@ -36,6 +37,7 @@ function readOptions() {
       options: {
         sanitize: { type: 'string' },
         deep: { type: 'boolean', default: false },
+        'own-kernels': { type: 'boolean', default: false },
         arch: { type: 'string', default: process.arch },
         'qemu-cpu': { type: 'string' },
       },
@@ -47,7 +49,8 @@ function readOptions() {
     if (values.arch !== process.arch && values.arch !== 'arm64')
       fail(`--arch: expected ${process.arch} or arm64, got ${values.arch}`)
     if (emulated && sanitize !== 'none') fail(`--sanitize ${sanitize}: sanitizers do not run under qemu, expected none`)
-    return { sanitize, deep: values.deep, arch: values.arch, qemuCpu: values['qemu-cpu'], rest }
+    const ownKernels = values['own-kernels'] || emulated || sanitize !== 'address,undefined'
+    return { sanitize, ownKernels, deep: values.deep, arch: values.arch, qemuCpu: values['qemu-cpu'], rest }
   } catch (error) {
     return fail(error.message)
   }
@@ -87,7 +90,21 @@ function findDoctest() {
   return find() ?? fail(missing)
 }
 
-function build({ sanitize, arch }) {
+/**
+ * The build folder of the addon, its kernels up to date, or '' if there is none. Kernels are templates that each instruction set
+ * compiles once more: the sanitizers look at those of this machine's best one, of the others the objects of the addon are tested.
+ */
+function builtKernels() {
+  const folder = join(root, 'build', 'Release')
+  if (!existsSync(join(folder, 'kernels.cmake'))) return ''
+  const jobs = String(availableParallelism())
+  const { status } = spawnSync('cmake', ['--build', folder, '--target', 'octavo_kernels', '-j', jobs], {
+    stdio: 'inherit',
+  })
+  return status === 0 ? folder : fail('the kernels of the addon cannot be built')
+}
+
+function build({ sanitize, arch, ownKernels }) {
   require('cmake', 'cmake')
   const cross = arch !== process.arch
   require(cross ? 'aarch64-linux-gnu-g++' : 'c++', cross ? 'g++-aarch64-linux-gnu' : 'g++')
@@ -95,6 +112,7 @@ function build({ sanitize, arch }) {
   const folder = join(root, 'build', `cpp${suffix}`)
   const configure = ['-S', root, '-B', folder, '-DOCTAVO_TESTS=ON', '-DCMAKE_BUILD_TYPE=Release']
   configure.push(`-DOCTAVO_SANITIZE=${sanitize === 'none' ? '' : sanitize}`, `-DDOCTEST_DIR=${findDoctest()}`)
+  configure.push(`-DOCTAVO_BUILT_KERNELS=${ownKernels ? '' : builtKernels()}`)
   // A build folder keeps the generator it was made with.
   if (!existsSync(join(folder, 'CMakeCache.txt'))) configure.push('-G', has('ninja') ? 'Ninja' : 'Unix Makefiles')
   if (cross) configure.push(`-DCMAKE_TOOLCHAIN_FILE=${join(root, 'cpp/cmake/aarch64-linux-gnu.cmake')}`)

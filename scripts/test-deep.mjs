@@ -40,12 +40,16 @@ const checks = [
     what: 'doctest binary, every shape and every count',
     run: () => ['node', 'scripts/test-cpp.mjs', '--sanitize', 'none', '--deep'],
   },
-  { name: 'cpp-asan-ubsan', what: 'doctest binary, sample, ASan + UBSan', run: () => ['node', 'scripts/test-cpp.mjs'] },
+  {
+    name: 'cpp-asan-ubsan',
+    what: 'doctest binary, sample, ASan + UBSan',
+    run: () => ['node', 'scripts/test-cpp.mjs', '--own-kernels'],
+  },
   {
     name: 'hostile-asan',
     deep: true,
     what: 'damaged GGUF files, random block manager operations and sampler rows, full counts, ASan + UBSan',
-    run: () => ['node', 'scripts/test-cpp.mjs', '--deep', '--', '-tc=*gguf*,*kv*,*sampler*'],
+    run: () => ['node', 'scripts/test-cpp.mjs', '--own-kernels', '--deep', '--', '-tc=*gguf*,*kv*,*sampler*'],
   },
   {
     name: 'fuzz',

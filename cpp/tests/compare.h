@@ -1,5 +1,5 @@
-// What the equality tests share: seeded values that are hard on arithmetic, weight rows in a file's layout, buffers
-// that show a write outside of their rows, and a comparison of bits with a readable first difference.
+// What the equality tests share: buffers that show a write outside of their rows, a comparison of bits with a readable
+// first difference, and the backends that are compared.
 #pragma once
 #include <algorithm>
 #include <bit>
@@ -15,7 +15,7 @@
 
 #include "backend.h"
 #include "files/quant.h"
-#include "splitmix.h"
+#include "random_data.h"
 
 namespace octavo::testing {
 
@@ -36,121 +36,6 @@ inline int fitting(Format format, int k) {
 inline bool deep() {
   const char* value = std::getenv("OCTAVO_DEEP");
   return value != nullptr && std::strcmp(value, "1") == 0;
-}
-
-// splitmix64 (Steele, Lea and Flood 2014).
-class Rng {
- public:
-  explicit Rng(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    return splitmix_finalise(state_ += splitmix_step);
-  }
-  int below(int n) { return static_cast<int>(next() % static_cast<std::uint64_t>(n)); }
-  int between(int low, int high) { return low + below(high - low + 1); }
-  bool chance(int one_in) { return below(one_in) == 0; }
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
-  float normal() {  // sum of uniforms: mean 0, deviation 1, near enough
-    double sum = 0;
-    for (int i = 0; i < 12; ++i) sum += uniform();
-    return static_cast<float>(sum - 6);
-  }
-  template <typename T>
-  const T& pick(const std::vector<T>& from) {
-    return from[static_cast<std::size_t>(below(static_cast<int>(from.size())))];
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-template <typename T>
-void shuffle(std::vector<T>& values, Rng& rng) {
-  for (std::size_t i = values.size(); i > 1; --i)
-    std::swap(values[i - 1], values[static_cast<std::size_t>(rng.below(static_cast<int>(i)))]);
-}
-
-// Activations: groups of 32 of very different sizes, among them all-zero ones and ones on both sides of the smallest
-// that is quantised, with zeros of both signs, subnormals, and values that lie halfway between two quantised ones.
-inline std::vector<float> random_activations(std::size_t n, Rng& rng) {
-  static const std::vector<float> sizes = {1,     1,      1,      1,      0.02f,  30,   0,
-                                           1e-3f, 3e-31f, 3e-30f, 1e-38f, 1e-40f, 1e6f, 1e15f};
-  std::vector<float> out(n);
-  float size = 1;
-  bool halves = false;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i % 32 == 0) {
-      size = rng.chance(3) ? rng.pick(sizes) : 1;
-      halves = rng.chance(8);
-    }
-    out[i] = rng.normal() * size;
-    if (halves) out[i] = i % 32 == 0 ? 127 * size : (static_cast<float>(rng.between(-126, 125)) + 0.5f) * size;
-    if (rng.chance(40)) out[i] = rng.chance(2) ? 0.0f : -0.0f;
-  }
-  return out;
-}
-
-inline std::vector<float> random_normals(std::size_t n, Rng& rng, float size = 1) {
-  std::vector<float> out(n);
-  for (float& x : out) x = rng.normal() * size;
-  return out;
-}
-
-// A finite f16 as a scale: ordinary, now and then negative, zero, subnormal or the largest.
-inline std::uint16_t random_scale(Rng& rng) {
-  static const std::vector<std::uint16_t> corners = {0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00};
-  if (rng.chance(12)) return rng.pick(corners);
-  const std::uint16_t bits = f32_to_f16(static_cast<float>(std::exp2(-8 * rng.uniform())) * 0.1f);
-  return rng.chance(4) ? static_cast<std::uint16_t>(bits | 0x8000u) : bits;
-}
-
-// A stored block of a quantised format: random bits, and scales as above.
-inline void random_block(Format format, std::uint8_t* block, Rng& rng) {
-  for (std::size_t i = 0; i < traits(format).group_bytes; ++i) block[i] = static_cast<std::uint8_t>(rng.next() >> 40);
-  const auto scale = [&](std::size_t at) {
-    const std::uint16_t bits = random_scale(rng);
-    std::memcpy(block + at, &bits, 2);
-  };
-  if (format == Format::mxfp4) {  // 2^(e - 128): ordinary, subnormal, and so large that sums just stay finite
-    static const std::vector<std::uint8_t> corners = {0, 1, 2, 3, 60, 160};
-    block[0] = rng.chance(12) ? rng.pick(corners) : static_cast<std::uint8_t>(rng.between(116, 126));
-    return;
-  }
-  if (format == Format::nvfp4) {  // any FP8 number is one; the sign has no meaning
-    for (int i = 0; i < 4; ++i) block[i] &= 127;
-    return;
-  }
-  if (format == Format::iq1_m) {
-    const std::uint16_t bits = random_scale(rng);
-    for (int i = 0; i < 4; ++i)
-      block[49 + 2 * i] = static_cast<std::uint8_t>((block[49 + 2 * i] & 15) | (bits >> (4 * i) & 15) << 4);
-    return;
-  }
-  scale(scale_offset(format));
-  if (has_minimum(format)) scale(scale_offset(format) + 2);
-}
-
-// `rows` rows of k weights in the layout of quant.h.
-inline std::vector<std::uint8_t> random_rows(Format format, std::int64_t rows, std::int64_t k, Rng& rng) {
-  std::vector<std::uint8_t> out(row_bytes(format, static_cast<std::size_t>(k)) * static_cast<std::size_t>(rows));
-  std::uint8_t* p = out.data();
-  const auto put = [&p](const auto& value) {
-    std::memcpy(p, &value, sizeof value);
-    p += sizeof value;
-  };
-  for (std::int64_t i = 0; i < rows * k / traits(format).group; ++i) {
-    if (is_quantised(format)) {
-      random_block(format, p, rng);
-      p += traits(format).group_bytes;
-      continue;
-    }
-    float x = rng.normal() * 0.05f;
-    if (rng.chance(50)) x = rng.chance(2) ? -0.0f : x * 1e-36f;
-    if (rng.chance(200)) x *= 1e5f;
-    if (format == Format::f32) put(x);
-    if (format == Format::f16) put(f32_to_f16(x));
-    if (format == Format::bf16) put(f32_to_bf16(x));
-  }
-  return out;
 }
 
 inline std::unique_ptr<Weight> make_weight(Backend& backend, Format format, std::int64_t n, std::int64_t k,

@@ -150,7 +150,11 @@ std::vector<BadScale> bad_scales(Format format) {
 }  // namespace
 
 TEST_CASE("a CPU is measured once for its instruction set, threads and weights, and not on weights that caches hold") {
-  const std::unique_ptr<Backend> backend = make_cpu_backend(nullptr);
+  // Measuring takes sanitized kernels seconds, and is the same work for every instruction set: the sample takes a quick one.
+  const char* isa = nullptr;
+  for (const char* const* one = cpu_isas(); *one != nullptr && !deep(); ++one)
+    if (std::string(*one) == "avx2") isa = *one;
+  const std::unique_ptr<Backend> backend = make_cpu_backend(isa);
   std::vector<std::unique_ptr<Weight>> weights;
   std::vector<const Weight*> pointers;
   const auto add = [&](Format format, int n, int k) {
@@ -170,7 +174,7 @@ TEST_CASE("a CPU is measured once for its instruction set, threads and weights, 
   const Tuning first = measured(*backend, 1);
   CHECK(first.seconds > 0);
   CHECK(measured(*backend, 1).seconds == first.seconds);
-  CHECK(measured(*make_cpu_backend(nullptr), 1).seconds == first.seconds);
+  CHECK(measured(*make_cpu_backend(isa), 1).seconds == first.seconds);
   CHECK(measured(*backend, 2).seconds != first.seconds);
   CHECK(make_reference_backend()->tuning().seconds == 0);
 }
