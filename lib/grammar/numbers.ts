@@ -233,7 +233,8 @@ function boundedNumber(plan: Plan, budget: Budget): Table | undefined {
       return !orders.includes(undefined) && !hold.by(orders as number[])
     })
   const step = (state: Digits, symbol: number): Digits | undefined => {
-    budget.spend(constants.length + moduli.length)
+    // Two bounds are paid for with the cell.
+    budget.spend(2 * Math.max(0, constants.length + moduli.length - 2))
     const next = advance(plan, state, symbol)
     return next === undefined || hopeless(next) ? undefined : next
   }
@@ -268,7 +269,9 @@ function boundedNumber(plan: Plan, budget: Budget): Table | undefined {
     for (const [i, rest] of rests.entries()) value = value * (moduli[i]!.modulus + 1) + rest + 1
     return value
   }
-  return tabulate({ start, classes: numberBytes.length, budget, key }, step, (state) => (accepts(state) ? 0 : -1))
+  return tabulate({ start, classes: numberBytes.length, budget, work: 1, key }, step, (state) =>
+    accepts(state) ? 0 : -1,
+  )
 }
 
 function advance(
