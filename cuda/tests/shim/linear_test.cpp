@@ -225,3 +225,26 @@ TEST_CASE("linear: the shared memory that a kernel asks for is what every device
     for (const bool halves : {false, true}) CHECK(gpu::tile_shape(p, halves).shared_bytes <= gpu::most_shared_bytes);
   }
 }
+
+TEST_CASE("linear: few tokens read each byte of the weight once, in whole sectors and without conflicts of banks") {
+  if (!shim::checked()) return;  // only there accesses are seen
+  Rng rng(6);
+  for (const Format format : {Format::q4_0, Format::q4_k, Format::q8_0}) {
+    CAPTURE(std::string(traits(format).name));
+    const int n = 64, groups = 64;
+    const Case c(format, {1, n, 32 * groups}, {}, rng);
+    const gpu::PackingTraits& p = gpu::packing_table[static_cast<int>(packing_of(format))];
+    const gpu::DecodeShape shape = gpu::decode_shape(p, 1);
+    shim::options().traffic = true;
+    shim::traffic() = {};
+    c.check(LinearKernel::decode);
+    shim::options() = {};
+    // Of a quad: what all row blocks have, and the input once for each block of the launch. Headers are read by both quads
+    // that share them. The rounding of the input reads 128 bytes a group.
+    const int row_blocks = n / 16, quads = groups / 4;
+    const int bytes = quads * (row_blocks * shape.row_block_bytes + row_blocks / shape.row_blocks * shape.input_bytes);
+    CHECK(shim::traffic().loads.sectors == static_cast<std::uint64_t>(bytes / 32 + groups * 4));
+    CHECK(shim::traffic().loads.bytes == static_cast<std::uint64_t>(bytes + groups * 128));
+    CHECK(shim::traffic().shared.wavefronts == shim::traffic().shared.least_wavefronts);
+  }
+}
