@@ -226,7 +226,7 @@ TEST_CASE("linear: the shared memory that a kernel asks for is what every device
   }
 }
 
-TEST_CASE("linear: few tokens read each byte of the weight once, in whole sectors and without conflicts of banks") {
+TEST_CASE("linear: few tokens read each byte of the weight once, in whole sectors") {
   if (!shim::checked()) return;  // only there accesses are seen
   Rng rng(6);
   for (const Format format : {Format::q4_0, Format::q4_k, Format::q8_0}) {
@@ -245,6 +245,23 @@ TEST_CASE("linear: few tokens read each byte of the weight once, in whole sector
     const int bytes = quads * (row_blocks * shape.row_block_bytes + row_blocks / shape.row_blocks * shape.input_bytes);
     CHECK(shim::traffic().loads.sectors == static_cast<std::uint64_t>(bytes / 32 + groups * 4));
     CHECK(shim::traffic().loads.bytes == static_cast<std::uint64_t>(bytes + groups * 128));
-    CHECK(shim::traffic().shared.wavefronts == shim::traffic().shared.least_wavefronts);
+  }
+}
+
+TEST_CASE("linear: no bank of shared memory is asked twice") {
+  if (!shim::checked()) return;
+  Rng rng(7);
+  for (const Format format : {Format::q4_0, Format::q4_1, Format::q5_0, Format::q8_0, Format::q5_k, Format::q6_k,
+                              Format::q2_k, Format::iq4_xs, Format::nvfp4, Format::bf16}) {
+    const Case c(format, {16, 32, 256}, {}, rng);
+    for (const LinearKernel kernel : kernels_of(format)) {
+      CAPTURE(std::string(traits(format).name));
+      CAPTURE(static_cast<int>(kernel));
+      shim::options().traffic = true;
+      shim::traffic() = {};
+      c.check(kernel);
+      shim::options() = {};
+      CHECK(shim::traffic().shared.wavefronts == shim::traffic().shared.least_wavefronts);
+    }
   }
 }
