@@ -54,6 +54,11 @@ export class Prompts {
     throw site.error({ ...noTemplate, details: { ...noTemplate.details, model: this.#model.name } })
   }
 
+  /** A session begins. */
+  expectChat({ chatTemplate }: Pick<Conversation, 'chatTemplate'>): void {
+    if (chatTemplate === undefined) this.#text.warmTemplate()
+  }
+
   /** `added`: messages after those of the source. */
   read(source: PromptSource, site: CallSite, added: readonly VerbatimMessage[] = []): Prompt | Promise<Prompt> {
     const { contextTokens: maxTokens, vocabularySize } = this.#model

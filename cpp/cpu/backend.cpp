@@ -63,19 +63,17 @@ class CpuBackend final : public Backend {
   void kv_copy(KvStore& kv, int destination_block, int source_block) override {
     const CpuKvStore& store = static_cast<CpuKvStore&>(kv);
     for (int layer = 0; layer < store.shape.layers; ++layer)
-      std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.block_stride());
+      std::memcpy(store.block(layer, destination_block), store.block(layer, source_block), store.heads_bytes());
   }
   void kv_export(std::uint8_t* out, const KvStore& kv, int block) override {
     const CpuKvStore& store = static_cast<const CpuKvStore&>(kv);
-    const std::size_t bytes = kv_head_bytes(kv.shape) * static_cast<std::size_t>(kv.shape.kv_heads);
-    for (int layer = 0; layer < kv.shape.layers; ++layer, out += bytes)
-      std::memcpy(out, store.block(layer, block), bytes);
+    for (int layer = 0; layer < kv.shape.layers; ++layer, out += store.heads_bytes())
+      std::memcpy(out, store.block(layer, block), store.heads_bytes());
   }
   void kv_import(KvStore& kv, int block, const std::uint8_t* from) override {
     const CpuKvStore& store = static_cast<const CpuKvStore&>(kv);
-    const std::size_t bytes = kv_head_bytes(kv.shape) * static_cast<std::size_t>(kv.shape.kv_heads);
-    for (int layer = 0; layer < kv.shape.layers; ++layer, from += bytes)
-      std::memcpy(store.block(layer, block), from, bytes);
+    for (int layer = 0; layer < kv.shape.layers; ++layer, from += store.heads_bytes())
+      std::memcpy(store.block(layer, block), from, store.heads_bytes());
   }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {

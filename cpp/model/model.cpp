@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <tuple>
 
@@ -64,18 +65,18 @@ int qkv_width(const ModelDesc& d) { return (d.heads + 2 * d.kv_heads) * d.head_s
 
 namespace {
 
-// Sizes of the buffers in floats, in the order of Scratch's pointers; each is rounded up to whole cache lines.
-std::vector<std::size_t> scratch_layout(const ModelDesc& d, int max_tokens, int logit_rows) {
-  const std::size_t T = static_cast<std::size_t>(max_tokens);
+// Sizes of the buffers of a step in floats, in the order of Scratch's pointers; each is rounded up to whole cache lines.
+std::array<std::size_t, 8> scratch_layout(const ModelDesc& d, int tokens) {
+  const std::size_t T = static_cast<std::size_t>(tokens);
   const std::size_t attended = static_cast<std::size_t>(d.heads) * d.head_size;
-  std::vector<std::size_t> sizes = {T * d.width,
-                                    T * d.width,
-                                    T * qkv_width(d),
-                                    T * attended,
-                                    T * 2 * d.feed_forward,
-                                    T * d.rope_dims,
-                                    T * std::max<std::size_t>(d.width, attended),
-                                    static_cast<std::size_t>(logit_rows) * d.vocabulary};
+  std::array<std::size_t, 8> sizes = {T * d.width,
+                                      T * d.width,
+                                      T * qkv_width(d),
+                                      T * attended,
+                                      T * 2 * d.feed_forward,
+                                      T * d.rope_dims,
+                                      T * std::max<std::size_t>(d.width, attended),
+                                      static_cast<std::size_t>(std::min(tokens, max_logit_rows)) * d.vocabulary};
   for (std::size_t& s : sizes) s = (s + 15) / 16 * 16;
   return sizes;
 }
@@ -84,7 +85,7 @@ std::vector<std::size_t> scratch_layout(const ModelDesc& d, int max_tokens, int 
 
 std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
   std::size_t floats = 0;
-  for (std::size_t s : scratch_layout(desc, max_tokens, std::min(max_tokens, max_logit_rows))) floats += s;
+  for (std::size_t s : scratch_layout(desc, max_tokens)) floats += s;
   return floats * sizeof(float);
 }
 
@@ -92,9 +93,20 @@ Scratch::Scratch(const ModelDesc& desc, int max_tokens)
     : max_tokens(max_tokens),
       logit_rows(std::min(max_tokens, max_logit_rows)),
       memory_(predict_bytes(desc, max_tokens)) {
+  arrange(desc, 1);
+}
+
+void Scratch::arrange(const ModelDesc& desc, int tokens) {
+  const std::size_t needed = predict_bytes(desc, tokens);
+  if (needed > touched_) {
+    const std::size_t pages = (needed + os::huge_page - 1) / os::huge_page * os::huge_page;
+    const std::size_t end = std::min(pages, memory_.bytes());
+    memory_.touch(touched_, end - touched_);
+    touched_ = end;
+  }
   float* next = static_cast<float*>(memory_.data());
   float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &cos_sin, &picked, &logits};
-  const auto sizes = scratch_layout(desc, max_tokens, logit_rows);
+  const auto sizes = scratch_layout(desc, tokens);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     *pointers[i] = next;
     next += sizes[i];
@@ -372,6 +384,7 @@ void Model::forward(const Step& step, const std::vector<const SamplerParams*>& s
                     StepResult& result) const {
   const int T = static_cast<int>(step.tokens.size());
   prepare(step, kv, s, result);
+  s.arrange(desc_, T);
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), T, s.cos_sin);
   backend_->embed(s.x, *embed_, step.tokens.data(), T);
   layers_forward(store, s, T);

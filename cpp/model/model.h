@@ -63,20 +63,25 @@ struct Layer {
   Projection qkv, attn_out, gate_up, down;
 };
 
-// Activation buffers for steps of up to max_tokens tokens.
+// Activation buffers for steps of up to max_tokens tokens. They lie one behind the other, each as long as the step needs:
+// small steps stay within few pages, and memory is taken into use as steps grow.
 class Scratch {
  public:
   Scratch(const ModelDesc& desc, int max_tokens);
   std::size_t bytes() const { return memory_.bytes(); }
   static std::size_t predict_bytes(const ModelDesc& desc, int max_tokens);
+  // Before a step of so many tokens: sets the pointers. What was in the buffers is lost.
+  void arrange(const ModelDesc& desc, int tokens);
   const int max_tokens, logit_rows;  // logit_rows: rows of logits computed at once
-  float *x, *hidden, *qkv, *attended, *gate_up, *cos_sin, *picked, *logits;
+  float *x = nullptr, *hidden = nullptr, *qkv = nullptr, *attended = nullptr, *gate_up = nullptr, *cos_sin = nullptr,
+        *picked = nullptr, *logits = nullptr;
   std::vector<std::int32_t> positions, slots, wanted;
   std::vector<AttentionSegment> segments;
   std::vector<std::int32_t> history;
 
  private:
-  os::Memory memory_;
+  os::Reserve memory_;
+  std::size_t touched_ = 0;
 };
 
 using ModelFiles = std::vector<std::unique_ptr<os::File>>;

@@ -72,7 +72,8 @@ SharedMemory::SharedMemory(std::size_t bytes) : bytes_((bytes + huge_page - 1) /
 std::unique_ptr<SharedMemory> SharedMemory::adopt(int process, int descriptor) {
   char target[64];
   const ssize_t length = ::readlink(file_of(process, descriptor).c_str(), target, sizeof target);
-  const std::string wanted = std::string("/memfd:") + memory_name;
+  std::string wanted = "/memfd:";
+  wanted += memory_name;
   if (length < static_cast<ssize_t>(wanted.size()) || wanted.compare(0, wanted.size(), target, wanted.size()) != 0)
     return nullptr;
   std::unique_ptr<SharedMemory> memory(new SharedMemory);

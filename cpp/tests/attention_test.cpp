@@ -258,13 +258,13 @@ TEST_CASE("kv_write stores what its type says and kv_copy copies every layer of 
   }
 }
 
-TEST_CASE("a large pool is touched as it fills, a share ahead of the blocks in use") {
+TEST_CASE("a pool is touched as it fills, a share ahead of the blocks in use") {
   const auto backend = make_cpu_backend(nullptr);
   // 256 blocks of a layer fill a huge page.
-  const auto kv = backend->kv_create({2, 20000, 1, 128, KvDtype::f16});
+  const auto kv = backend->kv_create({2, 80000, 1, 128, KvDtype::f16});
   const std::size_t block = kv_block_bytes(kv->shape);
   CHECK(block == 2 * 8192);
-  CHECK(kv->bytes() == 20000 * block);
+  CHECK(kv->bytes() == 80000 * block);
   CHECK(kv->touched_bytes() == 256 * block);
   CHECK(kv->provide(1) == 256);
   CHECK(kv->provide(128) == 256);
@@ -277,13 +277,23 @@ TEST_CASE("a large pool is touched as it fills, a share ahead of the blocks in u
   kv->touch_ahead(1);
   CHECK(kv->touched_bytes() == 512 * block);
   CHECK(kv->provide(600) == 768);
-  CHECK(kv->provide(20000) == 20000);
+  CHECK(kv->provide(80000) == 80000);
   kv->touch_ahead(1000 * kv_block_tokens);
   CHECK(kv->touched_bytes() > 1000 * block);
   CHECK(kv->touched_bytes() < 4000 * block);
+  // 128 blocks of both layers do in a small one.
   const auto small = backend->kv_create({2, 1000, 1, 128, KvDtype::f16});
+  CHECK(small->touched_bytes() == 128 * block);
+  CHECK(small->provide(64) == 128);
+  CHECK(small->provide(65) == 256);
+  small->touch_ahead(1);
+  CHECK(small->touched_bytes() == 256 * block);
+  CHECK(small->provide(937) == 1000);
+  small->touch_ahead(1000 * kv_block_tokens);
   CHECK(small->touched_bytes() == small->bytes());
-  CHECK(small->provide(1) == 1000);
+  const auto tiny = backend->kv_create({2, 100, 1, 128, KvDtype::f16});
+  CHECK(tiny->touched_bytes() == tiny->bytes());
+  CHECK(tiny->provide(1) == 100);
 }
 
 TEST_CASE("kv_write: fp8 keys, rounded by queries, are far nearer to the scores of those") {

@@ -4,8 +4,10 @@
 //   fp8, int8  keys [D / 4][64]: 4 dimensions of 16 keys; values [token / 4][D / 16][64]: 4 tokens x 16 dimensions.
 //              Member v of 4 in lane i of 16 lies at byte 4 i + v (of int8 with its sign bit flipped): a dword is what
 //              one step of an integer dot product takes.
-// A large pool is set aside as a whole and touched as it fills, in shares: the blocks that fit into one huge page of a
-// layer, of all layers. Block numbers are handed out from 0 on, so what was never used lies at the end of each layer.
+// The pool is set aside as a whole and touched as it fills, in shares. Of a large one a share is the blocks that fit into
+// one huge page of a layer, of all layers. A small one is [block][layer][kv head].. instead, and a share the blocks that
+// fill a huge page with all their layers: its pages are few enough for a CPU to know the addresses of all. Block numbers
+// are handed out from 0 on, so what was never used lies at the end (of each layer).
 #pragma once
 #include "backend.h"
 #include "os/os.h"
@@ -14,18 +16,20 @@ namespace octavo::cpu {
 
 class CpuKvStore final : public KvStore {
  public:
-  // The first share is touched, of a small pool all.
+  // The first share is touched.
   explicit CpuKvStore(const KvShape& shape);
   int provide(int blocks) override;
   void touch_ahead(int tokens) override;
   std::size_t bytes() const override { return memory_.bytes(); }
   std::size_t touched_bytes() const override;
 
+  // Bytes of a block in one layer: its heads.
+  std::size_t heads_bytes() const { return kv_head_bytes(shape) * static_cast<std::size_t>(shape.kv_heads); }
   // Bytes between a head and the same head of the next block.
-  std::size_t block_stride() const { return kv_head_bytes(shape) * shape.kv_heads; }
+  std::size_t block_stride() const { return block_stride_; }
   std::uint8_t* block(int layer, int index) const {
-    return static_cast<std::uint8_t*>(memory_.data()) +
-           (static_cast<std::size_t>(layer) * shape.blocks + index) * block_stride();
+    return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(layer) * layer_stride_ +
+           static_cast<std::size_t>(index) * block_stride_;
   }
   std::uint8_t* head(int layer, int index, int head) const { return block(layer, index) + kv_head_bytes(shape) * head; }
 
@@ -34,10 +38,13 @@ class CpuKvStore final : public KvStore {
   void touch_piece();
 
   os::Reserve memory_;
-  const int share_;       // blocks
-  int provided_ = 0;      // blocks
-  int touched_ = 0;       // blocks touched in every layer; and beyond these
-  int touched_layers_ = 0;  // the next share in so many layers
+  const bool small_;
+  const std::size_t block_stride_, layer_stride_;
+  const int share_;         // blocks
+  const int share_pieces_;  // parts of a share that lie together: as many as layers, or one
+  int provided_ = 0;        // blocks
+  int touched_ = 0;         // blocks touched in every layer; and beyond these
+  int touched_pieces_ = 0;  // so many pieces of the next share
 };
 
 }  // namespace octavo::cpu
