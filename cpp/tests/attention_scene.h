@@ -1,6 +1,6 @@
-// Scenes for tests of attention: a KV pool, what is written to it, and a plan, seeded; and what a backend makes of one.
-// Shuffled block tables, several sequences in a plan, queries that begin anywhere. Every slot of the pool that no token was
-// written to holds NaN, so that a key which should not be seen cannot go unnoticed.
+// Scenes for tests of attention: a KV pool, what is written to it, and a plan, seeded; and what a backend makes of
+// one. Shuffled block tables, several sequences in a plan, queries that begin anywhere. Every slot of the pool that
+// no token was written to holds NaN, so that a key which should not be seen cannot go unnoticed.
 #pragma once
 #include "compare.h"
 
@@ -8,7 +8,8 @@ namespace octavo::testing {
 
 inline constexpr KvDtype kv_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8};
 
-inline const std::vector<int> edge_lengths = {1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 511, 512, 513, 767, 769, 1030};
+inline const std::vector<int> edge_lengths = {1,   2,   15,  16,  17,  31,  32,  33,  255,
+                                              256, 257, 511, 512, 513, 767, 769, 1030};
 
 struct Sequence {
   int length;  // positions with keys; the last `queries` of them ask
@@ -33,9 +34,8 @@ struct Scene {
   int q_width() const { return heads * shape.head_size; }
   std::string words() const {
     std::string text = std::string(traits(shape.dtype).name) + " D " + std::to_string(shape.head_size) + " H " +
-                       std::to_string(heads) + " G " +
-                       std::to_string(shape.kv_heads) + " window " + std::to_string(window) + " sinks " +
-                       std::to_string(sinks) + " cap " + std::to_string(soft_cap) +
+                       std::to_string(heads) + " G " + std::to_string(shape.kv_heads) + " window " +
+                       std::to_string(window) + " sinks " + std::to_string(sinks) + " cap " + std::to_string(soft_cap) +
                        (sink_logits.empty() ? "" : " sink logits") + " sequences";
     for (const Sequence& s : sequences) text += " " + std::to_string(s.length) + "/" + std::to_string(s.queries);
     return text;
@@ -53,7 +53,7 @@ inline std::vector<float> random_cache_values(std::size_t n, Rng& rng) {
 }
 
 inline Scene make_scene(KvDtype dtype, int head_size, int kv_heads, int ratio, int window,
-                 std::vector<std::pair<int, int>> lengths_and_queries, Rng& rng) {
+                        std::vector<std::pair<int, int>> lengths_and_queries, Rng& rng) {
   Scene scene{};
   scene.shape = {2, 0, kv_heads, head_size, dtype};
   scene.heads = kv_heads * ratio, scene.window = window, scene.layer = rng.below(2);
@@ -133,7 +133,7 @@ inline std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int p
 }
 
 inline Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, const Rows& q, const Rows& start,
-            const std::vector<AttentionSegment>& segments) {
+                   const std::vector<AttentionSegment>& segments) {
   Rows out = start;
   const AttentionPlan plan{segments.data(), static_cast<int>(segments.size()), scene.rows};
   backend.attention(out.data(), q.data(), q.ld(), kv, scene.layer, plan,

@@ -9,14 +9,12 @@
 namespace octavo::gpu {
 
 // A row of a tile: token `position` of its sequence sees the keys [low, position] and the first `sinks`.
-struct SeenKeys {
+struct alignas(8) SeenKeys {
   int position, low;
   DEVICE bool sees(int key, int sinks) const { return key <= position && (key >= low || key < sinks); }
 };
 
-DEVICE SeenKeys seen_by(int position, int window) {
-  return {position, window > 0 ? max(0, position - window + 1) : 0};
-}
+DEVICE SeenKeys seen_by(int position, int window) { return {position, window > 0 ? max(0, position - window + 1) : 0}; }
 
 // What a tile's row is: token and query head.
 struct TileRow {
@@ -31,12 +29,13 @@ DEVICE TileRow tile_row(const AttentionTile& tile, int r, int kv_head, int group
 // cap * tanh(t / cap) by e^x - 1, which is not rounded to nothing near 0.
 DEVICE float softcap_spec(float t, float cap) {
   const ExpParts parts = exp_parts(clamped(__fmul_rn(t, __fdiv_rn(2.0f, cap)), -30.0f, 30.0f));
-  const float e = __fmaf_rn(parts.power, __fmaf_rn(parts.p, __fmul_rn(parts.f, parts.f), parts.f), __fsub_rn(parts.power, 1.0f));
+  const float e =
+      __fmaf_rn(parts.power, __fmaf_rn(parts.p, __fmul_rn(parts.f, parts.f), parts.f), __fsub_rn(parts.power, 1.0f));
   return __fmul_rn(cap, __fdiv_rn(e, __fadd_rn(e, 2.0f)));
 }
 
 // Maximum and sum of the keys so far: sum 0 while there was none.
-struct Softmax {
+struct alignas(8) Softmax {
   float m = 0, l = 0;
 };
 // What a chunk's (m, l) does to it, and to the values.

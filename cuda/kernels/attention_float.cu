@@ -11,9 +11,9 @@
 namespace octavo::gpu {
 namespace {
 
-constexpr int attention_threads = kv_chunk;           // a key each
-constexpr int weights_ld = kv_chunk + sum_lanes;      // neighbouring rows begin in other banks
-constexpr float fp8_lift = 0x1p56f;                   // codes are multiplied lowered by 2^112, both other factors lifted
+constexpr int attention_threads = kv_chunk;       // a key each
+constexpr int weights_ld = kv_chunk + sum_lanes;  // neighbouring rows begin in other banks
+constexpr float fp8_lift = 0x1p56f;               // codes are multiplied lowered by 2^112, both other factors lifted
 
 // Numbers of 16 bytes of codes; fp8 codes lowered: their bits, moved, are those of an f32.
 template <int Kind>
@@ -21,7 +21,9 @@ constexpr int numbers_of_16_bytes = 16 / kv_value_bytes(Kind);
 
 template <int Kind>
 DEVICE void widen2(unsigned word, float (&x)[2]) {  // the two numbers in the low bytes of a word
-  if (Kind == kv_f16) x[0] = half_to_float(static_cast<unsigned short>(word)), x[1] = half_to_float(static_cast<unsigned short>(word >> 16));
+  if (Kind == kv_f16)
+    x[0] = half_to_float(static_cast<unsigned short>(word)),
+    x[1] = half_to_float(static_cast<unsigned short>(word >> 16));
   if (Kind == kv_bf16) x[0] = __uint_as_float(word << 16), x[1] = __uint_as_float(word & 0xFFFF0000u);
   if (Kind == kv_fp8) {
     x[0] = __uint_as_float(static_cast<unsigned>(static_cast<int>(word << 24) >> 4) & 0x87F00000u);
@@ -50,14 +52,14 @@ struct Work {
   const AttentionParams& p;
   AttentionTile tile;
   int kv_head, group, thread;
-  int last, low;    // keys that any row sees: [low, last] and those below p.sinks
-  float* q;         // [R][D]
-  float* weights;   // [R][weights_ld]: scores, then what values are multiplied by
-  float* o;         // [R][D]: merged so far
-  SeenKeys* seen;   // [R]; of a row that is not there, no key
-  Softmax* softmax; // [R]
-  Merge* merges;    // [R]
-  float* chunk_ml;  // [R][2]
+  int last, low;                 // keys that any row sees: [low, last] and those below p.sinks
+  float* q;                      // [R][D]
+  float* weights;                // [R][weights_ld]: scores, then what values are multiplied by
+  float* o;                      // [R][D]: merged so far
+  SeenKeys* seen;                // [R]; of a row that is not there, no key
+  Softmax* softmax;              // [R]
+  Merge* merges;                 // [R]
+  float* chunk_ml;               // [R][2]
   const unsigned char** blocks;  // [16]: the kv head in the chunk's blocks, null where no row sees a key
 
   DEVICE bool any_sees(int key) const { return key <= last && (key >= low || key < p.sinks); }
@@ -176,8 +178,9 @@ DEVICE void values_of_all(const Work<R>& w, int r, int at, float (&o)[rows][2]) 
       for (int k = 0; k < 4; ++k) {
         const unsigned char* pair = values + (t + k) * row_bytes;
         float v[2];
-        widen2<Kind>(Kind == kv_fp8 ? *reinterpret_cast<const unsigned short*>(pair)
-                                    : *reinterpret_cast<const unsigned*>(pair), v);
+        widen2<Kind>(
+            Kind == kv_fp8 ? *reinterpret_cast<const unsigned short*>(pair) : *reinterpret_cast<const unsigned*>(pair),
+            v);
 #pragma unroll
         for (int i = 0; i < rows; ++i)
           o[i][0] = __fmaf_rn(weight[i][k], v[0], o[i][0]), o[i][1] = __fmaf_rn(weight[i][k], v[1], o[i][1]);
@@ -195,8 +198,8 @@ DEVICE void values_of_some(const Work<R>& w, int chunk, int r, int at, float (&o
     if (!w.any_sees(key)) continue;
     const unsigned char* pair = w.blocks[k / kv_tokens] + at + k % kv_tokens * row_bytes;
     float v[2];
-    widen2<Kind>(Kind == kv_fp8 ? *reinterpret_cast<const unsigned short*>(pair)
-                                : *reinterpret_cast<const unsigned*>(pair), v);
+    widen2<Kind>(
+        Kind == kv_fp8 ? *reinterpret_cast<const unsigned short*>(pair) : *reinterpret_cast<const unsigned*>(pair), v);
 #pragma unroll
     for (int i = 0; i < rows; ++i) {
       if (!w.seen[r + i].sees(key, w.p.sinks)) continue;
@@ -215,8 +218,10 @@ DEVICE void values(const Work<R>& w, int chunk, const AttentionItem& item) {
   for (int i = w.thread; i < R / rows * pairs; i += attention_threads) {
     const int r = i / pairs * rows, d = i % pairs * 2, at = kv_code_at(Kind, D, 1, 0, d);
     float o[rows][2] = {};
-    if (all) values_of_all<Kind, R, rows>(w, r, at, o);
-    else values_of_some<Kind, R, rows>(w, chunk, r, at, o);
+    if (all)
+      values_of_all<Kind, R, rows>(w, r, at, o);
+    else
+      values_of_some<Kind, R, rows>(w, chunk, r, at, o);
 #pragma unroll
     for (int k = 0; k < rows; ++k)
 #pragma unroll
@@ -227,7 +232,8 @@ DEVICE void values(const Work<R>& w, int chunk, const AttentionItem& item) {
         if (item.partial < 0) {
           merge_value(w.merges[r + k], *to, o_c);
         } else {
-          const long long partial = w.tile.partials + (static_cast<long long>(item.partial) * w.p.kv_heads + w.kv_head) * R;
+          const long long partial =
+              w.tile.partials + (static_cast<long long>(item.partial) * w.p.kv_heads + w.kv_head) * R;
           w.p.partial_o[(partial + r + k) * D + d + e] = o_c;
         }
       }
@@ -245,7 +251,8 @@ DEVICE void finish(const Work<R>& w) {
     const TileRow row = tile_row(w.tile, i / D, w.kv_head, w.group);
     if (!row.real) continue;
     const float factor = last_factor(w.softmax[i / D], w.p.sink_logits, row.head);
-    w.p.out[(static_cast<long long>(w.tile.row + row.token) * w.p.heads + row.head) * D + i % D] = __fmul_rn(w.o[i], factor);
+    w.p.out[(static_cast<long long>(w.tile.row + row.token) * w.p.heads + row.head) * D + i % D] =
+        __fmul_rn(w.o[i], factor);
   }
 }
 
@@ -264,9 +271,21 @@ DEVICE void attention(const AttentionParams& p) {
   const AttentionTile tile = p.tiles[item.tile];
   const int group = p.heads / p.kv_heads;
   const int last_token = min(tile.count - 1, (tile.first + R - 1) / group);
-  const Work<R> w{p, tile, static_cast<int>(blockIdx.y), group, static_cast<int>(threadIdx.x),
-                  tile.position + last_token, seen_by(tile.position + tile.first / group, p.window).low,
-                  q, weights, o, seen, sums, merges, chunk_ml, blocks};
+  const Work<R> w{p,
+                  tile,
+                  static_cast<int>(blockIdx.y),
+                  group,
+                  static_cast<int>(threadIdx.x),
+                  tile.position + last_token,
+                  seen_by(tile.position + tile.first / group, p.window).low,
+                  q,
+                  weights,
+                  o,
+                  seen,
+                  sums,
+                  merges,
+                  chunk_ml,
+                  blocks};
   begin<Kind>(w);
   for (int chunk = item.chunk; chunk < item.end; ++chunk) {
     // Between the sinks and a window.
@@ -285,10 +304,10 @@ DEVICE void attention(const AttentionParams& p) {
 
 }  // namespace
 
-#define OCTAVO_ATTENTION(name, Kind)                                                                          \
-  OCTAVO_KERNEL(octavo_attention_##name##_r1, AttentionParams, attention_threads) { attention<Kind, 1>(p); }   \
-  OCTAVO_KERNEL(octavo_attention_##name##_r4, AttentionParams, attention_threads) { attention<Kind, 4>(p); }   \
-  OCTAVO_KERNEL(octavo_attention_##name##_r16, AttentionParams, attention_threads) { attention<Kind, 16>(p); }
+#define OCTAVO_ATTENTION(name, Kind)                                                                            \
+  OCTAVO_KERNEL(octavo_attention_##name##_r1, AttentionParams, attention_threads, 1) { attention<Kind, 1>(p); } \
+  OCTAVO_KERNEL(octavo_attention_##name##_r4, AttentionParams, attention_threads, 1) { attention<Kind, 4>(p); } \
+  OCTAVO_KERNEL(octavo_attention_##name##_r16, AttentionParams, attention_threads, 1) { attention<Kind, 16>(p); }
 
 OCTAVO_ATTENTION(f16, kv_f16)
 OCTAVO_ATTENTION(bf16, kv_bf16)

@@ -18,7 +18,8 @@ OCTAVO_KERNEL(octavo_attention_merge, AttentionMergeParams, merge_threads) {
     Softmax all;
     float o = 0;
     for (int chunk = 0; chunk < tile.chunks; ++chunk) {
-      const long long partial = tile.partials + (static_cast<long long>(chunk) * p.kv_heads + kv_head) * p.tile_rows + r;
+      const long long partial =
+          tile.partials + (static_cast<long long>(chunk) * p.kv_heads + kv_head) * p.tile_rows + r;
       const float m_c = p.partial_ml[2 * partial], l_c = p.partial_ml[2 * partial + 1];
       const Merge step = merge(all, m_c, l_c);
       if (step.step != Step::skip) merge_value(step, o, p.partial_o[partial * D + d]);

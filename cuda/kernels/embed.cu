@@ -1,9 +1,9 @@
-// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side, so
-// that a block's scale is read once for a warp and codes and results are whole lines. One kernel a format of the file.
-// Bound by writing the result; a step gathers few rows.
+// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side,
+// so that a block's scale is read once for a warp and codes and results are whole lines. One kernel a format of the
+// file. Bound by writing the result; a step gathers few rows.
 #include "kernels/device.cuh"
 #include "kernels/params_ops.h"
-#include "kernels/stored.cuh"
+#include "kernels/stored_codebook.cuh"
 
 namespace octavo::gpu {
 namespace {
@@ -41,6 +41,13 @@ OCTAVO_EMBED(iq4_nl, Iq4Nl)
 OCTAVO_EMBED(iq4_xs, Iq4Xs)
 OCTAVO_EMBED(mxfp4, Mxfp4)
 OCTAVO_EMBED(nvfp4, Nvfp4)
+OCTAVO_EMBED(iq1_s, Iq1S)
+OCTAVO_EMBED(iq1_m, Iq1M)
+OCTAVO_EMBED(iq2_xxs, Iq2Xxs)
+OCTAVO_EMBED(iq2_xs, Iq2Xs)
+OCTAVO_EMBED(iq2_s, Iq2S)
+OCTAVO_EMBED(iq3_xxs, Iq3Xxs)
+OCTAVO_EMBED(iq3_s, Iq3S)
 
 #undef OCTAVO_EMBED
 

@@ -1,5 +1,5 @@
-// exp of docs/numerics.md (Cephes' polynomial): exp(x) = fma(p, f * f, f) + 1, times a power of two. Rounding to a whole
-// number is adding 1.5 * 2^23, whose low bits then hold it. A NaN stays one.
+// exp of docs/numerics.md (Cephes' polynomial): exp(x) = fma(p, f * f, f) + 1, times a power of two. Rounding to a
+// whole number is adding 1.5 * 2^23, whose low bits then hold it. A NaN stays one.
 #pragma once
 #include "kernels/device.cuh"
 

@@ -9,13 +9,12 @@ namespace {
 
 constexpr int row_threads = 256;  // of four numbers each
 
-DEVICE float silu_times(float g, float u) {
-  return __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_spec(-g))), u);
-}
+DEVICE float silu_times(float g, float u) { return __fmul_rn(__fdiv_rn(g, __fadd_rn(1.0f, exp_spec(-g))), u); }
 
 // Whether both lie on 16 bytes, and their rows as well.
 DEVICE bool is_wide(const void* a, const void* b, int width) {
-  return ((reinterpret_cast<unsigned long long>(a) | reinterpret_cast<unsigned long long>(b)) & 15) == 0 && width % 4 == 0;
+  return ((reinterpret_cast<unsigned long long>(a) | reinterpret_cast<unsigned long long>(b)) & 15) == 0 &&
+         width % 4 == 0;
 }
 
 }  // namespace

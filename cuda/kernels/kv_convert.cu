@@ -14,16 +14,18 @@ constexpr int convert_threads = 256;
 template <int Kind, bool to_exchange>
 DEVICE void move_number(unsigned char* own, unsigned char* exchanged) {
   unsigned char *to = to_exchange ? exchanged : own, *from = to_exchange ? own : exchanged;
-  if (kv_value_bytes(Kind) == 2) *reinterpret_cast<unsigned short*>(to) = *reinterpret_cast<unsigned short*>(from);
-  else *to = static_cast<unsigned char>(*from ^ (Kind == kv_int8 ? 0x80 : 0));
+  if (kv_value_bytes(Kind) == 2)
+    *reinterpret_cast<unsigned short*>(to) = *reinterpret_cast<unsigned short*>(from);
+  else
+    *to = static_cast<unsigned char>(*from ^ (Kind == kv_int8 ? 0x80 : 0));
 }
 
 template <int Kind, bool to_exchange>
 DEVICE void convert(const KvConvertParams& p) {
   const int layer = static_cast<int>(blockIdx.x) / p.kv_heads, head = static_cast<int>(blockIdx.x) % p.kv_heads;
   const int D = p.head_size, head_bytes = kv_head_bytes(Kind, D);
-  unsigned char* own = p.store + layer * p.layer_bytes +
-                       (static_cast<long long>(p.block) * p.kv_heads + head) * head_bytes;
+  unsigned char* own =
+      p.store + layer * p.layer_bytes + (static_cast<long long>(p.block) * p.kv_heads + head) * head_bytes;
   unsigned char* exchanged = p.exchange + static_cast<long long>(blockIdx.x) * head_bytes;
   const int thread = static_cast<int>(blockIdx.y) * convert_threads + static_cast<int>(threadIdx.x);
   if (thread < 2 * kv_tokens * D) {
@@ -39,7 +41,7 @@ DEVICE void convert(const KvConvertParams& p) {
 
 }  // namespace
 
-#define OCTAVO_KV_CONVERT(name, Kind)                                                               \
+#define OCTAVO_KV_CONVERT(name, Kind)                                                                  \
   OCTAVO_KERNEL(octavo_kv_export_##name, KvConvertParams, convert_threads) { convert<Kind, true>(p); } \
   OCTAVO_KERNEL(octavo_kv_import_##name, KvConvertParams, convert_threads) { convert<Kind, false>(p); }
 

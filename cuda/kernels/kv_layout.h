@@ -1,12 +1,12 @@
-// How keys and values lie on the device, shared by kernels, host and tests: [layer][block of 16 tokens][kv head][bytes of
-// a head]. A head has as many bytes as on the CPU (cpp/cpu/attention/kv_store.h), in another order: keys, values, and in
-// the 8-bit types 16 key scales and 16 value scales (bf16). D: head size, a multiple of 16.
+// How keys and values lie on the device, shared by kernels, host and tests: [layer][block of 16 tokens][kv
+// head][bytes of a head]. A head has as many bytes as on the CPU (cpp/cpu/attention/kv_store.h), in another order:
+// keys, values, and in the 8-bit types 16 key scales and 16 value scales (bf16). D: head size, a multiple of 16.
 //   f16, bf16  keys [D / 8][16 tokens][8]: a thread reads 16 bytes of one key, neighbours read neighbouring keys;
 //              values [16 tokens][D]
 //   fp8        keys [D / 16][16 tokens][16]; values [16 tokens][D]
-//   int8       operands B of mma.m16n8k32 as its threads hold them, 16 bytes a thread and step of 32 dimensions: keys of
-//              8 tokens x 32 dimensions twice (tokens 0-7, 8-15), values of 8 dimensions x 16 tokens four times. A last
-//              step of 16 dimensions has 8 bytes a thread.
+//   int8       operands B of mma.m16n8k32 as its threads hold them, 16 bytes a thread and step of 32 dimensions: keys
+//              of 8 tokens x 32 dimensions twice (tokens 0-7, 8-15), values of 8 dimensions x 16 tokens four times. A
+//              last step of 16 dimensions has 8 bytes a thread.
 #pragma once
 
 #ifdef __CUDACC__

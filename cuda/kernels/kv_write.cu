@@ -72,8 +72,10 @@ DEVICE float largest_of(const float* x, int D, int lane) {
 template <int Kind>
 DEVICE void put(const Row& row, int D, int d, unsigned bits) {
   unsigned char* at = row.head + kv_code_at(Kind, D, row.part, row.token, d);
-  if (kv_value_bytes(Kind) == 2) *reinterpret_cast<unsigned short*>(at) = static_cast<unsigned short>(bits);
-  else *at = static_cast<unsigned char>(bits);
+  if (kv_value_bytes(Kind) == 2)
+    *reinterpret_cast<unsigned short*>(at) = static_cast<unsigned short>(bits);
+  else
+    *at = static_cast<unsigned char>(bits);
 }
 template <int Kind>
 DEVICE void put_scale(const Row& row, int D, unsigned bits) {
@@ -116,9 +118,9 @@ DEVICE unsigned fp8_scale(const float* x, int D, float amax, int lane) {
 
 constexpr int widest_head = 512;  // max_head_size of cpp/backend.h
 
-// Turns some of the codes c (rounded from y; `held` of them a thread, which the compiler knows, so they stay in registers) so that the error's product with the token's queries gets nearest to 0.
-// A thread's numbers are at [i], dimension lane + 16 i; the queries' sums in u[lane + 16 i], read by this thread alone.
-// All threads of the warp take part, `turns` says for whom it counts.
+// Turns some of the codes c, rounded from y, so that the error's product with the token's queries gets nearest to 0.
+// A thread's numbers are at [i], dimension lane + 16 i, so many that they stay in registers; the queries' sums in
+// u[lane + 16 i], read by this thread alone. All threads of the warp take part, `turns` says for whom it counts.
 template <int held>
 DEVICE void turn_error(float (&c)[held], const float (&y)[held], float* u, const Row& row, int D, int queries,
                        bool turns) {
@@ -201,11 +203,14 @@ DEVICE void write_row(const Row& row, int D, int queries) {
     write_int8(row, D);
   } else if constexpr (Kind == kv_fp8) {
     constexpr int halves = write_threads / sum_lanes, ld = widest_head + sum_lanes;  // halves of a warp in other banks
-    SHARED_ARRAY(float, sums, halves * ld);
+    SHARED_ARRAY(float, sums, halves* ld);
     float* const u = sums + static_cast<int>(threadIdx.x) / sum_lanes * ld;
-    if (D <= 128) write_fp8<128 / sum_lanes>(row, D, queries, u);
-    else if (D <= 256) write_fp8<256 / sum_lanes>(row, D, queries, u);
-    else write_fp8<widest_head / sum_lanes>(row, D, queries, u);
+    if (D <= 128)
+      write_fp8<128 / sum_lanes>(row, D, queries, u);
+    else if (D <= 256)
+      write_fp8<256 / sum_lanes>(row, D, queries, u);
+    else
+      write_fp8<widest_head / sum_lanes>(row, D, queries, u);
   } else {
     for (int d = row.lane; d < D; d += sum_lanes)
       put<Kind>(row, D, d, Kind == kv_f16 ? clamped_f16(row.x[d]) : float_to_bf16(row.x[d]));

@@ -11,8 +11,7 @@ constexpr unsigned whole_warp = 0xFFFFFFFFu;
 
 DEVICE float tree16(float lane) {
 #pragma unroll
-  for (int half = sum_lanes / 2; half >= 1; half /= 2)
-    lane = __fadd_rn(lane, __shfl_xor_sync(whole_warp, lane, half));
+  for (int half = sum_lanes / 2; half >= 1; half /= 2) lane = __fadd_rn(lane, __shfl_xor_sync(whole_warp, lane, half));
   return lane;
 }
 

@@ -1,5 +1,5 @@
-// The sampler's noise on the device: cpp/sampling/gumbel.h and exact_log of cpp/exact_math.h, operation by operation, in
-// double precision.
+// The sampler's noise on the device: cpp/sampling/gumbel.h and exact_log of cpp/exact_math.h, operation by operation,
+// in double precision.
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/params_sample.h"

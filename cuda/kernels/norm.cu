@@ -34,7 +34,8 @@ OCTAVO_KERNEL(octavo_norm, NormParams, norm_threads) {
     __syncthreads();
     const int next = first + norm_tile;
     if (thread >= 32) {
-      for (int i = thread - 32; i < norm_tile && next + i < p.width; i += norm_threads - 32) tiles[(tile ^ 1) * norm_tile + i] = x[next + i];
+      for (int i = thread - 32; i < norm_tile && next + i < p.width; i += norm_threads - 32)
+        tiles[(tile ^ 1) * norm_tile + i] = x[next + i];
     } else if (thread < sum_lanes) {
       for (int i = thread; i < norm_tile && first + i < p.width; i += sum_lanes)
         lane = __fmaf_rn(tiles[tile * norm_tile + i], tiles[tile * norm_tile + i], lane);
@@ -50,7 +51,8 @@ OCTAVO_KERNEL(octavo_norm, NormParams, norm_threads) {
 
 OCTAVO_KERNEL(octavo_norm_heads, NormParams, norm_threads) {
   const int lane = threadIdx.x % sum_lanes;
-  const int index = static_cast<int>(blockIdx.x) * (norm_threads / sum_lanes) + static_cast<int>(threadIdx.x) / sum_lanes;
+  const int index =
+      static_cast<int>(blockIdx.x) * (norm_threads / sum_lanes) + static_cast<int>(threadIdx.x) / sum_lanes;
   const bool real = index < p.rows * p.heads;  // half a warp may have no row; it takes part in the exchange
   const int row = real ? index / p.heads : 0, head = real ? index % p.heads : 0;
   const float* x = p.x + static_cast<long long>(row) * p.x_ld + static_cast<long long>(head) * p.width;

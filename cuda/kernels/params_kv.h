@@ -49,15 +49,15 @@ struct AttentionItem {
 
 // octavo_attention_KIND_rROWS.
 struct AttentionParams {
-  float* out;                  // [...][heads * head_size]
-  const float* q;              // [...][heads * head_size], q_ld
+  float* out;      // [...][heads * head_size]
+  const float* q;  // [...][heads * head_size], q_ld
   const unsigned char* layer;
   const int* tables;
   const AttentionTile* tiles;
   const AttentionItem* items;
-  const float* sink_logits;    // [heads] or null
-  float* partial_ml;           // [...][2]: a chunk's maximum and sum; the sum is 0 where no key is seen
-  float* partial_o;            // [...][head_size]
+  const float* sink_logits;  // [heads] or null
+  float* partial_ml;         // [...][2]: a chunk's maximum and sum; the sum is 0 where no key is seen
+  float* partial_o;          // [...][head_size]
   int q_ld, heads, kv_heads, head_size, window, sinks;
   float scale, soft_cap;
 };

@@ -30,14 +30,14 @@ struct SampleParams {
   const int* bias_tokens;
   const float* bias_values;
   const unsigned* masks;
-  int* counts;         // [...][vocab]: zeros between launches
-  float* bias_raw;     // as bias_values, and
-  float* history_raw;  // as history: their tokens' logits before any change
-  int* tokens;         // [rows]: results; -1: no finite logit, -2: none that the mask allows
-  float* logprobs;     // [rows]
-  int* top_counts;     // [rows]
-  int* top_tokens;     // [rows][most_top], descending, the lowest id first on a tie
-  float* top_logprobs; // [rows][most_top]
+  int* counts;          // [...][vocab]: zeros between launches
+  float* bias_raw;      // as bias_values, and
+  float* history_raw;   // as history: their tokens' logits before any change
+  int* tokens;          // [rows]: results; -1: no finite logit, -2: none that the mask allows
+  float* logprobs;      // [rows]
+  int* top_counts;      // [rows]
+  int* top_tokens;      // [rows][most_top], descending, the lowest id first on a tie
+  float* top_logprobs;  // [rows][most_top]
   int vocab, most_top;
 };
 

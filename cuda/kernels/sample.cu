@@ -34,8 +34,9 @@ DEVICE LogTotal log_total(SampleShared& shared, const Row& row) {
 // The n most likely, descending: found by a cut, then each counts those before it.
 DEVICE void most_likely(SampleShared& shared, const SampleParams& p, const Row& row, const LogTotal& total, int n) {
   const int thread = static_cast<int>(threadIdx.x);
-  const Cut cut = select(shared.select, row, keep_all(), [](float) { return Sum{1}; },
-                         [n](Sum sum) { return sum >= static_cast<Sum>(n); });
+  const Cut cut = select(
+      shared.select, row, keep_all(), [](float) { return Sum{1}; },
+      [n](Sum sum) { return sum >= static_cast<Sum>(n); });
   if (thread == 0) shared.found = 0;
   __syncthreads();
   for (int i = thread; i < row.vocab; i += sample_threads) {
@@ -81,9 +82,7 @@ struct Draw {
   Cut cut;
   Scored best;
 
-  DEVICE double nats(float l) const {
-    return __ddiv_rn(__dsub_rn(static_cast<double>(l), highest), temperature);
-  }
+  DEVICE double nats(float l) const { return __ddiv_rn(__dsub_rn(static_cast<double>(l), highest), temperature); }
   DEVICE void offer(float l, int i, unsigned long long group_hash) {
     const double z = nats(l), deficit = __dsub_rn(best.score, z);
     if (z < floor || !Noise::can_reach(Noise::group_bound(group_hash), deficit) ||
@@ -142,7 +141,8 @@ DEVICE int draw(SampleShared& shared, const Row& row, const SampleRow& p) {
   Cut cut = keep_all();
   if (p.top_k > 0 && p.top_k < row.vocab) {
     const Sum k = static_cast<Sum>(p.top_k);
-    cut = select(shared.select, row, cut, [](float) { return Sum{1}; }, [k](Sum sum) { return sum >= k; });
+    cut = select(
+        shared.select, row, cut, [](float) { return Sum{1}; }, [k](Sum sum) { return sum >= k; });
   }
   if (p.top_p < 1) {
     const float highest = row.highest;
@@ -155,8 +155,11 @@ DEVICE int draw(SampleShared& shared, const Row& row, const SampleRow& p) {
     cut = select(shared.select, row, cut, weight, [target](Sum sum) { return static_cast<double>(sum) >= target; });
   }
   const double nothing = -__longlong_as_double(0x7FF0000000000000ll);
-  Draw drawing{Noise(p.seed, static_cast<unsigned>(p.position)), static_cast<double>(row.highest),
-               static_cast<double>(temperature), p.min_p > 0 ? exact_log(static_cast<double>(p.min_p)) : nothing, cut,
+  Draw drawing{Noise(p.seed, static_cast<unsigned>(p.position)),
+               static_cast<double>(row.highest),
+               static_cast<double>(temperature),
+               p.min_p > 0 ? exact_log(static_cast<double>(p.min_p)) : nothing,
+               cut,
                {nothing, no_token}};
   return draw_from(shared, row, drawing);
 }
@@ -184,7 +187,8 @@ OCTAVO_KERNEL(octavo_sample, SampleParams, sample_threads) {
   SampleShared& shared = in_one[0];
   const SampleRow given = p.rows[blockIdx.x];
   float* const logits = p.logits + static_cast<long long>(blockIdx.x) * p.vocab;
-  float* const group_max = p.group_max + static_cast<long long>(blockIdx.x) * ((p.vocab + sample_group - 1) / sample_group);
+  float* const group_max =
+      p.group_max + static_cast<long long>(blockIdx.x) * ((p.vocab + sample_group - 1) / sample_group);
   if (threadIdx.x == 0) p.top_counts[blockIdx.x] = 0;
   float highest = settle(shared, logits, given.scanned, group_max);
   if (highest == minus_infinity()) return put(p, -1, 0);

@@ -1,5 +1,5 @@
-// What a block of threads that draws a row does together: largest and sum of all threads' numbers, the maxima of a row's
-// groups, and its highest logit.
+// What a block of threads that draws a row does together: largest and sum of all threads' numbers, the maxima of a
+// row's groups, and its highest logit.
 #pragma once
 #include "kernels/select.cuh"
 
@@ -52,7 +52,8 @@ DEVICE float group_maximum(const float* logits, int vocab, int group, int groups
   const int lane = static_cast<int>(threadIdx.x) % 16;
   float m = minus_infinity();
   if (group < groups)
-    for (int i = group * sample_group + lane; i < (group + 1) * sample_group && i < vocab; i += 16) m = greater(m, logits[i]);
+    for (int i = group * sample_group + lane; i < (group + 1) * sample_group && i < vocab; i += 16)
+      m = greater(m, logits[i]);
   for (int step = 8; step >= 1; step /= 2) m = greater(m, __shfl_xor_sync(every_lane, m, step));
   return m;
 }

@@ -56,9 +56,7 @@ DEVICE void apply_penalties(float* logits, const SampleRow& row, const int* hist
   }
 }
 
-DEVICE bool has_changes(const SampleRow& row) {
-  return row.mask >= 0 || row.bias_length > 0 || row.counts >= 0;
-}
+DEVICE bool has_changes(const SampleRow& row) { return row.mask >= 0 || row.bias_length > 0 || row.counts >= 0; }
 DEVICE void change(const SampleParams& p, const SampleRow& row, float* logits) {
   const int thread = static_cast<int>(threadIdx.x);
   const int* history = p.history + row.history;
@@ -74,13 +72,13 @@ DEVICE void change(const SampleParams& p, const SampleRow& row, float* logits) {
   __syncthreads();
   apply_bias(logits, p.bias_tokens + row.bias, p.bias_values + row.bias, row.bias_length);
   __syncthreads();
-  if (row.counts >= 0)
-    apply_penalties(logits, row, history, p.counts + static_cast<long long>(row.counts) * p.vocab);
+  if (row.counts >= 0) apply_penalties(logits, row, history, p.counts + static_cast<long long>(row.counts) * p.vocab);
   __syncthreads();
 }
 
 // The logit of a token before its changes.
-DEVICE float raw_logit(SampleShared& shared, const SampleParams& p, const SampleRow& row, const float* logits, int token) {
+DEVICE float raw_logit(SampleShared& shared, const SampleParams& p, const SampleRow& row, const float* logits,
+                       int token) {
   const int thread = static_cast<int>(threadIdx.x), history_length = row.counts >= 0 ? row.history_length : 0;
   if (thread == 0) shared.found = row.bias_length + history_length;
   __syncthreads();

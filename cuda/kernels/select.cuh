@@ -1,8 +1,8 @@
-// Where a filter cuts a row of logits: every filter of the sampler keeps a beginning of one order (higher logit first,
-// lower id first among equals), so a filter is its last kept token. It is found by digits from the top of a key that
-// ascends in that order: a histogram of what tokens weigh, the digit where the sum is reached, then the tokens with that
-// digit alone. Weights are integers (a token's one, or multiples of 2^-40), so sums are exact in every order. Groups
-// whose maximum lies behind the digits found so far are passed over.
+// Where a filter cuts a row of logits: every filter of the sampler keeps a beginning of one order (higher logit
+// first, lower id first among equals), so a filter is its last kept token. It is found by digits from the top of a
+// key that ascends in that order: a histogram of what tokens weigh, the digit where the sum is reached, then the
+// tokens with that digit alone. Weights are integers (a token's one, or multiples of 2^-40), so sums are exact in
+// every order. Groups whose maximum lies behind the digits found so far are passed over.
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/params_sample.h"
@@ -68,8 +68,8 @@ constexpr int largest_vocab = 1 << 22;
 
 struct SelectShared {
   Sum sums[digit_values], runs[digit_runs];
-  Sum base;      // of all before the digits found
-  int digit;     // where the sum is reached; -1: nowhere
+  Sum base;   // of all before the digits found
+  int digit;  // where the sum is reached; -1: nowhere
 };
 
 // The first digit value where base and the sums up to it reach; by one thread, from sums of runs of digits.
@@ -106,7 +106,7 @@ DEVICE Cut select(SelectShared& shared, const Row& row, const Cut& within, Weigh
   __syncthreads();
   if (thread == 0) shared.base = 0;
   for (int pass = 0; pass < 5; ++pass) {
-    const int order_shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;       // of the digit, in passes 0 to 2
+    const int order_shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;  // of the digit, in passes 0 to 2
     const int found_shift = pass == 0 ? 32 : pass == 1 ? 21 : pass == 2 ? 10 : 0;
     const int id_shift = pass == 3 ? 11 : 0;
     const unsigned long long found = static_cast<unsigned long long>(order) >> found_shift;
@@ -128,8 +128,10 @@ DEVICE Cut select(SelectShared& shared, const Row& row, const Cut& within, Weigh
     __syncthreads();
     find_digit(shared, reaches);
     if (shared.digit < 0) return keep_all();
-    if (pass < 3) order |= static_cast<unsigned>(shared.digit) << order_shift;
-    else id |= static_cast<unsigned>(shared.digit) << id_shift;
+    if (pass < 3)
+      order |= static_cast<unsigned>(shared.digit) << order_shift;
+    else
+      id |= static_cast<unsigned>(shared.digit) << id_shift;
   }
   return {logit_of(order), static_cast<int>(id)};
 }

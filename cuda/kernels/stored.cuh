@@ -20,9 +20,7 @@ DEVICE float times_plus(float scale, int code, float minimum) {
 // Code i of 16 bytes of nibbles: the low ones, then the high ones.
 DEVICE int nibble(Bytes qs, int i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
 // The lowest bytes are the first values.
-DEVICE int signed_byte(unsigned long long values, int i) {
-  return static_cast<signed char>(values >> (8 * i) & 255);
-}
+DEVICE int signed_byte(unsigned long long values, int i) { return static_cast<signed char>(values >> (8 * i) & 255); }
 // iq4_nl_values of cpp/files/quant.h.
 DEVICE int iq4_nl_value(int code) {
   return signed_byte(code < 8 ? 0xF6EADDCFBFAD9881ull : 0x7159453526190D01ull, code & 7);
@@ -52,9 +50,7 @@ struct Q4_0 {
 };
 struct Q4_1 {
   static constexpr int group = 32, bytes = 20;
-  DEVICE static float weight(Bytes p, int i) {
-    return times_plus(scale16(p), nibble(p + 4, i), scale16(p + 2));
-  }
+  DEVICE static float weight(Bytes p, int i) { return times_plus(scale16(p), nibble(p + 4, i), scale16(p + 2)); }
 };
 struct Q5_0 {
   static constexpr int group = 32, bytes = 22;

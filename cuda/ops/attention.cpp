@@ -89,8 +89,12 @@ AttentionPlan plan_attention(const AttentionShape& shape, const std::vector<Segm
   AttentionPlan plan;
   for (int c = 0; c < size_classes; ++c) {
     if (tiles[c].empty()) continue;
-    TileClass made{tile_sizes[c], static_cast<int>(plan.tiles.size()), static_cast<int>(tiles[c].size()),
-                   static_cast<int>(plan.items.size()), 0, false};
+    TileClass made{tile_sizes[c],
+                   static_cast<int>(plan.tiles.size()),
+                   static_cast<int>(tiles[c].size()),
+                   static_cast<int>(plan.items.size()),
+                   0,
+                   false};
     for (Planned& planned : tiles[c]) {
       const int chunks = planned.chunks.count();
       const long long partials = static_cast<long long>(chunks) * shape.kv_heads * tile_sizes[c];
@@ -126,10 +130,10 @@ Kernel float_kernel(const AttentionShape& shape, int tile_rows) {
 Kernel int8_kernel(const AttentionShape& shape, float soft_cap) {
   constexpr int warp = 32, padding = 8, fragment_bytes = 16;
   const int D = shape.head_size;
-  const unsigned results = static_cast<unsigned>(tile_sizes[size_classes - 1] * (D + padding) * 4);
-  if (soft_cap <= 0 && D == 64) return {"octavo_attention_int8_d64", warp, results};
-  if (soft_cap <= 0 && D == 128) return {"octavo_attention_int8_d128", warp, results};
   const unsigned queries = static_cast<unsigned>((D + 31) / 32 * 2 * warp * fragment_bytes);
+  const unsigned results = static_cast<unsigned>(tile_sizes[size_classes - 1] * (D + padding) * 4);
+  if (soft_cap <= 0 && D == 64) return {"octavo_attention_int8_d64", warp, results + queries};
+  if (soft_cap <= 0 && D == 128) return {"octavo_attention_int8_d128", warp, results + queries};
   return {"octavo_attention_int8_any", warp, queries};
 }
 
@@ -146,9 +150,11 @@ void add_attention(Launches& launches, const AttentionShape& shape, const Attent
     const Size3 grid{static_cast<unsigned>(c.items), kv_heads};
     launches.push_back(make_launch(kernel.name, grid, {kernel.threads}, kernel.shared, own));
     if (!c.has_partials) continue;
-    const gpu::AttentionMergeParams merge{params.out, params.tiles + c.first_tile, params.sink_logits,
-                                          params.partial_ml, params.partial_o, shape.heads, shape.kv_heads,
-                                          shape.head_size, c.tile_rows};
+    const gpu::AttentionMergeParams merge{params.out,         params.tiles + c.first_tile,
+                                          params.sink_logits, params.partial_ml,
+                                          params.partial_o,   shape.heads,
+                                          shape.kv_heads,     shape.head_size,
+                                          c.tile_rows};
     launches.push_back(make_launch("octavo_attention_merge",
                                    {static_cast<unsigned>(c.tiles), kv_heads, static_cast<unsigned>(c.tile_rows)},
                                    {merge_threads}, 0, merge));

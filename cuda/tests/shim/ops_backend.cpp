@@ -1,6 +1,7 @@
 #include "ops_backend.h"
 
-#include <stdexcept>
+#include <doctest.h>
+
 #include <string>
 
 #include "emulator/device_array.h"
@@ -38,7 +39,8 @@ struct TableWeight final : Weight {
 
 struct DeviceStore final : KvStore {
   explicit DeviceStore(const KvShape& shape)
-      : KvStore(shape), codes(std::vector<std::uint8_t>(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)), "kv") {}
+      : KvStore(shape),
+        codes(std::vector<std::uint8_t>(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)), "kv") {}
   std::size_t bytes() const override { return codes.size(); }
   long long block_bytes() const { return static_cast<long long>(kv_head_bytes(shape)) * shape.kv_heads; }
   long long layer_bytes() const { return block_bytes() * shape.blocks; }
@@ -53,7 +55,9 @@ DeviceArray<T> uploaded(const T* values, std::size_t count, const char* name) {
 }
 // Elements from the first of `rows` rows to the last of them.
 std::size_t span(int rows, int ld, int width) {
-  return rows == 0 ? 0 : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
+  return rows == 0
+             ? 0
+             : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
 }
 DeviceArray<float> uploaded_rows(const float* values, int rows, int ld, int width, const char* name) {
   return uploaded(values, span(rows, ld, width), name);
@@ -124,7 +128,8 @@ class OpsBackend final : public ForwardingBackend {
   void kv_copy(KvStore& kv, int to, int from) override {
     const DeviceStore& store = own(kv);
     cuda::Launches launches;
-    cuda::add_kv_copy(launches, {store.codes.get(), store.layer_bytes(), store.block_bytes(), to, from, kv.shape.layers});
+    cuda::add_kv_copy(launches,
+                      {store.codes.get(), store.layer_bytes(), store.block_bytes(), to, from, kv.shape.layers});
     run(launches);
   }
   void kv_export(std::uint8_t* out, const KvStore& kv, int block) override {
@@ -161,7 +166,8 @@ class OpsBackend final : public ForwardingBackend {
     const auto to = uploaded_rows(out, T, out_ld, heads * width, "out");
     const bool in_place = out == x;
     cuda::Launches launches;
-    cuda::add_norm(launches, {to.get(), in_place ? to.get() : from.get(), weight.get(), out_ld, x_ld, T, heads, width, eps});
+    cuda::add_norm(launches,
+                   {to.get(), in_place ? to.get() : from.get(), weight.get(), out_ld, x_ld, T, heads, width, eps});
     run(launches);
     std::memcpy(out, to.get(), to.size() * sizeof(float));
   }
@@ -230,7 +236,8 @@ class OpsBackend final : public ForwardingBackend {
     const DeviceArray<std::int32_t> table(tables, "tables");
     const auto queries = uploaded_rows(q, rows, q_ld, H * D, "q");
     const auto results = uploaded_rows(out, rows, H * D, H * D, "out");
-    const auto sinks = uploaded(params.sink_logits, params.sink_logits == nullptr ? 0 : static_cast<std::size_t>(H), "sinks");
+    const auto sinks =
+        uploaded(params.sink_logits, params.sink_logits == nullptr ? 0 : static_cast<std::size_t>(H), "sinks");
     const std::size_t partials = static_cast<std::size_t>(planned.partials);
     const DeviceArray<float> ml(partials * 2, "partial_ml"), o(partials * static_cast<std::size_t>(D), "partial_o");
     gpu::AttentionParams given{};
@@ -239,7 +246,8 @@ class OpsBackend final : public ForwardingBackend {
     given.sink_logits = params.sink_logits == nullptr ? nullptr : sinks.get();
     given.partial_ml = ml.get(), given.partial_o = o.get();
     given.q_ld = q_ld, given.heads = H, given.kv_heads = kv.shape.kv_heads, given.head_size = D;
-    given.window = params.window, given.sinks = params.sinks, given.scale = params.scale, given.soft_cap = params.soft_cap;
+    given.window = params.window, given.sinks = params.sinks, given.scale = params.scale,
+    given.soft_cap = params.soft_cap;
     cuda::Launches launches;
     cuda::add_attention(launches, shape, planned, given);
     run(launches);
@@ -254,7 +262,8 @@ class OpsBackend final : public ForwardingBackend {
     const DeviceArray<std::int32_t> history(in.history, "history"), bias_tokens(in.bias_tokens, "bias_tokens");
     const DeviceArray<float> bias_values(in.bias_values, "bias_values");
     const DeviceArray<std::uint32_t> masks(in.masks, "masks");
-    const DeviceArray<std::int32_t> counts(std::vector<std::int32_t>(static_cast<std::size_t>(in.counted) * vocab), "counts");
+    const DeviceArray<std::int32_t> counts(std::vector<std::int32_t>(static_cast<std::size_t>(in.counted) * vocab),
+                                           "counts");
     const DeviceArray<float> bias_raw(in.bias_values.size(), "bias_raw"), history_raw(in.history.size(), "history_raw"),
         group_max(all * static_cast<std::size_t>(cuda::sample_groups(V)), "group_max"), logprobs(all, "logprobs"),
         top_logprobs(all * static_cast<std::size_t>(in.most_top), "top_logprobs");
@@ -267,7 +276,7 @@ class OpsBackend final : public ForwardingBackend {
                       top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
                      B);
     run(launches);
-    if (counts.download() != std::vector<std::int32_t>(counts.size())) throw std::runtime_error("counts are left over");
+    CHECK_MESSAGE(counts.download() == std::vector<std::int32_t>(counts.size()), "counts are left over");
     std::memcpy(logits, given.get(), given.size() * sizeof(float));
     for (int b = 0; b < B; ++b) {
       rows[b].token = tokens.get()[b], rows[b].logprob = logprobs.get()[b];
@@ -287,17 +296,16 @@ class OpsBackend final : public ForwardingBackend {
 
   static gpu::KvConvertParams convert_params(const KvStore& kv, int block, const DeviceArray<std::uint8_t>& bytes) {
     const DeviceStore& store = own(kv);
-    return {store.codes.get(), bytes.get(), store.layer_bytes(), block, kv.shape.layers, kv.shape.kv_heads, kv.shape.head_size};
+    return {store.codes.get(), bytes.get(),       store.layer_bytes(), block,
+            kv.shape.layers,   kv.shape.kv_heads, kv.shape.head_size};
   }
 
   void run(const cuda::Launches& launches) {
     shim::options() = schedules[turn_++ % std::size(schedules)];
     shim::run(launches);
     shim::options() = {};
-    if (shim::findings().empty()) return;
-    const std::string text = shim::findings()[0].kind + ": " + shim::findings()[0].text;
+    for (const shim::Finding& finding : shim::findings()) FAIL_CHECK(finding.kind, ": ", finding.text);
     shim::clear_findings();
-    throw std::runtime_error(text);
   }
 
   const int multiprocessors_;
@@ -306,8 +314,6 @@ class OpsBackend final : public ForwardingBackend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_ops_backend(int multiprocessors) {
-  return std::make_unique<OpsBackend>(multiprocessors);
-}
+std::unique_ptr<Backend> make_ops_backend(int multiprocessors) { return std::make_unique<OpsBackend>(multiprocessors); }
 
 }  // namespace octavo::testing

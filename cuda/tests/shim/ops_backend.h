@@ -1,6 +1,6 @@
-// A Backend whose operations are launches on the emulated device, one after the other: what it is given is copied there,
-// what comes out is copied back, so tests hold it against the reference as they do any backend. Linear and what it needs
-// are the reference's. Schedules take turns; a finding of the emulator is thrown.
+// A Backend whose operations are launches on the emulated device, one after the other: what it is given is copied
+// there, what comes out is copied back, so tests hold it against the reference as they do any backend. Linear and
+// what it needs are the reference's. Schedules take turns; a finding of the emulator is a failed check.
 #pragma once
 #include <memory>
 

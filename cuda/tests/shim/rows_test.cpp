@@ -51,7 +51,8 @@ TEST_CASE("device: norm equals the reference, rows and heads of any width, in pl
       const std::vector<float> weight = random_normals(static_cast<std::size_t>(width), rng);
       Rows x(T, ld, width * heads, rng);
       const std::vector<float> hard = random_activations(static_cast<std::size_t>(T * width * heads), rng);
-      for (int t = 0; t < T; ++t) std::copy_n(&hard[static_cast<std::size_t>(t * width * heads)], width * heads, x.data() + t * ld);
+      for (int t = 0; t < T; ++t)
+        std::copy_n(&hard[static_cast<std::size_t>(t * width * heads)], width * heads, x.data() + t * ld);
       const int out_ld = width * heads + rng.below(20);
       const Rows start(T, out_ld, width * heads, rng);
       Rows expected = start, found = start;
@@ -59,7 +60,8 @@ TEST_CASE("device: norm equals the reference, rows and heads of any width, in pl
       device().norm(found.data(), out_ld, x.data(), ld, weight.data(), 1e-5f, T, heads, width);
       CHECK(expected.difference(found) == "");
       Rows in_place = x, expected_in_place = x;
-      reference().norm(expected_in_place.data(), ld, expected_in_place.data(), ld, weight.data(), 1e-6f, T, heads, width);
+      reference().norm(expected_in_place.data(), ld, expected_in_place.data(), ld, weight.data(), 1e-6f, T, heads,
+                       width);
       device().norm(in_place.data(), ld, in_place.data(), ld, weight.data(), 1e-6f, T, heads, width);
       CHECK(expected_in_place.difference(in_place) == "");
     }
