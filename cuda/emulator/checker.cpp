@@ -9,6 +9,7 @@
 #include "emulator/block.h"
 #include "emulator/hooks.h"
 #include "emulator/memory.h"
+#include "emulator/traffic.h"
 
 extern "C" char __executable_start, _end;
 
@@ -255,6 +256,7 @@ void check_access(const char* address, std::size_t bytes, bool write, const void
     report("misaligned", site, nullptr, "%zu bytes at %p, at %s", bytes, static_cast<const void*>(address),
            source_line(site).c_str());
   check(address, bytes, write, Kind::plain, site);
+  log_access(address, bytes, write, site);
 }
 
 void check_atomic(char* address, std::size_t bytes, const void* site) {
@@ -263,8 +265,12 @@ void check_atomic(char* address, std::size_t bytes, const void* site) {
 
 void check_copy(char* shared, const char* global, std::size_t bytes, std::size_t source_bytes, const void* site) {
   if (!checked()) return;
-  if (source_bytes > 0) check(global, source_bytes, false, Kind::plain, site);
+  if (source_bytes > 0) {
+    check(global, source_bytes, false, Kind::plain, site);
+    log_access(global, source_bytes, false, site);
+  }
   check(shared, bytes, true, Kind::copy, site);
+  log_access(shared, bytes, true, static_cast<const char*>(site) + 1);  // an access of its own
 }
 
 void copy_landed(char* shared, std::size_t bytes, int thread) {
@@ -281,7 +287,9 @@ void check_matrix_row(const char* row, const void* site) {
            static_cast<const void*>(row), source_line(site).c_str());
     end_launch();
   }
-  if (checked()) check(row, 16, false, Kind::plain, site);
+  if (!checked()) return;
+  check(row, 16, false, Kind::plain, site);
+  log_access(row, 16, false, site);
 }
 
 }  // namespace octavo::shim

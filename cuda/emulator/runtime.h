@@ -21,6 +21,7 @@ enum class Landing { late, early, random };
 struct Options {
   std::uint64_t seed = 1;  // of the order of blocks and threads; 0: as they are numbered
   Landing landing = Landing::late;
+  bool traffic = false;  // count what accesses cost (traffic.h)
 };
 Options& options();
 
@@ -52,5 +53,18 @@ struct Counters {
   std::uint64_t launches = 0, matrix_products = 0, barriers = 0, warp_exchanges = 0, copied_bytes = 0, switches = 0;
 };
 Counters& counters();
+
+// Of accesses to memory, where options().traffic asks for it. A request is an instruction of a warp.
+struct GlobalTraffic {
+  std::uint64_t requests = 0, sectors = 0, bytes = 0;
+};
+struct SharedTraffic {
+  std::uint64_t requests = 0, wavefronts = 0, least_wavefronts = 0;  // least: without conflicts of banks
+};
+struct Traffic {
+  GlobalTraffic loads, stores;
+  SharedTraffic shared;
+};
+Traffic& traffic();
 
 }  // namespace octavo::shim

@@ -9,6 +9,7 @@
 #include "emulator/block.h"
 #include "emulator/checker.h"
 #include "emulator/fiber.h"
+#include "emulator/traffic.h"
 
 namespace octavo::shim {
 
@@ -103,6 +104,7 @@ void start_threads(const cuda::Launch& launch) {
     f.site = nullptr;
     f.open.clear();
     f.committed.clear();
+    f.accesses.clear();
     block.ready.push_back(t);
   }
 }
@@ -143,6 +145,7 @@ void run_block(const cuda::Launch& launch) {
   }
   running = nullptr;
   current = nullptr;
+  for (int warp = 0; warp * 32 < block.threads; ++warp) flush_accesses(warp, ~0u);
   if (!block.ended) check_shared();
 }
 

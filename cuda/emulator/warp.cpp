@@ -4,6 +4,7 @@
 #include "emulator/block.h"
 #include "emulator/checker.h"
 #include "emulator/matrix.h"
+#include "emulator/traffic.h"
 
 namespace octavo::shim {
 
@@ -13,6 +14,9 @@ void complete(int id, Barrier& b) {
   std::vector<int> all = b.waiting;
   all.insert(all.end(), b.arrived.begin(), b.arrived.end());
   join_clocks(all, b.waiting);
+  std::map<int, unsigned> warps;  // threads that only arrived have gone on, each as far as it came
+  for (const int thread : b.waiting) warps[thread / 32] |= 1u << (thread % 32);
+  for (const auto& [warp, lanes] : warps) flush_accesses(warp, lanes);
   ++counters().barriers;
   const std::vector<int> waiting = std::move(b.waiting);
   block.barriers.erase(id);
@@ -89,6 +93,7 @@ void meet(int kind, unsigned mask, Arguments& arguments, const void* site, Opera
   }
   const Meeting met = *it;
   all.erase(it);
+  flush_accesses(warp, mask);
   Arguments* by_lane[32];
   for (int l = 0; l < 32; ++l) by_lane[l] = static_cast<Arguments*>(met.arguments[l]);
   operation(mask, by_lane);

@@ -45,7 +45,8 @@ DEVICE void linear_float(const LinearFloatParams& p) {
   for (int begin = 0; begin < p.k; begin += step) {
     __syncthreads();  // the values before are no longer read
     for (int i = static_cast<int>(threadIdx.x); i < step * tokens; i += threads) {
-      const int token = i / step, element = i % step;  // neighbours read neighbours
+      const int token = i % tokens,
+                element = i / tokens;  // neighbours write neighbours; the cache has the rest of a line
       const bool real = first_token + token < p.m && begin + element < p.k;
       x[element * tokens + token] =
           real ? p.x[static_cast<std::size_t>(first_token + token) * p.ld_x + begin + element] : 0.0f;

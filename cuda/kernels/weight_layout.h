@@ -1,11 +1,11 @@
 // Layout of quantised weights on the device: one for all kernels. Rows are cut into blocks of 16, the operand A of the
 // matrix product (fragments.h); missing rows and groups are zeros.
 //
-//   codes    [row block][pair of groups][...]   a pair (64 elements), lane by lane:
-//              4 bits   [lane][group][word w]: byte i of word w has the code of register 2 w (low nibble) and 2 w + 1
+//   codes    [row block][pair of groups][...]   a pair (64 elements), so that 32 lanes read bytes without a gap:
+//              4 bits   [group][lane][word w]: byte i of word w has the code of register 2 w (low nibble) and 2 w + 1
 //                       (high); with a table: nibble i of word w is byte i of register 2 w, nibble 4 + i of 2 w + 1
 //              8 bits   [group][lane][register]
-//              2 bits   [lane][group]: bits 2 r, 2 r + 1 of byte i are the code of byte i of register r
+//              2 bits   [group][lane]: bits 2 r, 2 r + 1 of byte i are the code of byte i of register r
 //            then planes of higher bits:
 //              1 bit    [lane]: bit 4 group + r of byte i belongs to byte i of register r
 //              2 bits   as codes of 2 bits

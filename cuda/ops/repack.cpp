@@ -24,16 +24,16 @@ void set_bits(unsigned char& byte, int at, int width, int value) {
 // The code, plane bits and all, of one element into its pair's bytes.
 void put_code(const PackingTraits& p, unsigned char* pair, int row, int group, int element, int code) {
   const FragmentPlace at = weight_place(row, element);
-  unsigned char* const lane_words = pair + at.lane * 4 * p.code_bits;  // of 4 or 2 bits
+  const int slot = group * 32 + at.lane;
   switch (p.code_bits) {
     case 8:
-      pair[(group * 32 + at.lane) * 16 + at.reg * 4 + at.byte] = static_cast<unsigned char>(code);
+      pair[slot * 16 + at.reg * 4 + at.byte] = static_cast<unsigned char>(code);
       break;
     case 2:
-      set_bits(lane_words[group * 4 + at.byte], 2 * at.reg, 2, code & 3);
+      set_bits(pair[slot * 4 + at.byte], 2 * at.reg, 2, code & 3);
       break;
     default: {
-      unsigned char* const word = lane_words + group * 8 + at.reg / 2 * 4;
+      unsigned char* const word = pair + slot * 8 + at.reg / 2 * 4;
       if (p.table)
         set_bits(word[at.reg % 2 * 2 + at.byte / 2], at.byte % 2 * 4, 4, code & 15);
       else
@@ -42,7 +42,7 @@ void put_code(const PackingTraits& p, unsigned char* pair, int row, int group, i
   }
   unsigned char* const plane = pair + 128 * p.code_bits;
   if (p.plane_bits == 1) set_bits(plane[at.lane * 4 + at.byte], 4 * group + at.reg, 1, code >> p.code_bits & 1);
-  if (p.plane_bits == 2) set_bits(plane[at.lane * 8 + group * 4 + at.byte], 2 * at.reg, 2, code >> p.code_bits & 3);
+  if (p.plane_bits == 2) set_bits(plane[slot * 4 + at.byte], 2 * at.reg, 2, code >> p.code_bits & 3);
 }
 
 const std::int8_t* values_of(Format format) {

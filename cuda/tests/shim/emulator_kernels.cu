@@ -103,3 +103,13 @@ OCTAVO_KERNEL(octavo_probe_fault, ProbeParams, 64) {
       p.out[t] = array[63 - t] + other[t];
   }
 }
+
+// Lane l reads word flag * l of its input and of a shared array, and writes word l.
+OCTAVO_KERNEL(octavo_probe_stride, ProbeParams, 32) {
+  SharedMemory memory;
+  unsigned* const array = memory.take<unsigned>(32 * 32);
+  for (int i = 0; i < 32; ++i) array[i * 32 + static_cast<int>(threadIdx.x)] = 0;
+  __syncwarp();
+  const int at = p.flag * static_cast<int>(threadIdx.x);
+  p.out[threadIdx.x] = p.in[at] + array[at];
+}

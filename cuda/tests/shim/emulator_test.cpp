@@ -133,6 +133,28 @@ TEST_CASE("emulator: each broken rule is found") {
   }
 }
 
+TEST_CASE("emulator: sectors and wavefronts of accesses that are some words apart") {
+  if (!shim::checked()) return;  // only there accesses are seen
+  const auto in = random_words(32 * 32, 6);
+  shim::options().traffic = true;
+  struct Case {
+    int stride;
+    std::uint64_t sectors, wavefronts;
+  };
+  // The array is filled without conflicts, 32 wavefronts.
+  for (const Case& c : {Case{0, 1, 1}, Case{1, 4, 1}, Case{2, 8, 2}, Case{8, 32, 8}, Case{31, 32, 1}}) {
+    CAPTURE(c.stride);
+    shim::traffic() = {};
+    probe("octavo_probe_stride", in, 32, 32, c.stride, 4096);
+    CHECK(shim::traffic().loads.sectors == c.sectors);
+    CHECK(shim::traffic().loads.bytes == 128);
+    CHECK(shim::traffic().stores.sectors == 4);
+    CHECK(shim::traffic().shared.wavefronts == 32 + c.wavefronts);
+    CHECK(shim::traffic().shared.least_wavefronts == 33);
+  }
+  shim::options() = {};
+}
+
 TEST_CASE("emulator: launches that no device takes, and kernels that are not there") {
   const ProbeParams params{nullptr, nullptr, 0, 0};
   CHECK_THROWS(shim::run(cuda::make_launch("octavo_probe_sum", {1, 1, 1}, {256, 1, 1}, 0, params)));

@@ -225,3 +225,43 @@ TEST_CASE("linear: the shared memory that a kernel asks for is what every device
     for (const bool halves : {false, true}) CHECK(gpu::tile_shape(p, halves).shared_bytes <= gpu::most_shared_bytes);
   }
 }
+
+TEST_CASE("linear: few tokens read each byte of the weight once, in whole sectors") {
+  if (!shim::checked()) return;  // only there accesses are seen
+  Rng rng(6);
+  for (const Format format : {Format::q4_0, Format::q4_k, Format::q8_0}) {
+    CAPTURE(std::string(traits(format).name));
+    const int n = 64, groups = 64;
+    const Case c(format, {1, n, 32 * groups}, {}, rng);
+    const gpu::PackingTraits& p = gpu::packing_table[static_cast<int>(packing_of(format))];
+    const gpu::DecodeShape shape = gpu::decode_shape(p, 1);
+    shim::options().traffic = true;
+    shim::traffic() = {};
+    c.check(LinearKernel::decode);
+    shim::options() = {};
+    // Of a quad: what all row blocks have, and the input once for each block of the launch. Headers are read by both quads
+    // that share them. The rounding of the input reads 128 bytes a group.
+    const int row_blocks = n / 16, quads = groups / 4;
+    const int bytes = quads * (row_blocks * shape.row_block_bytes + row_blocks / shape.row_blocks * shape.input_bytes);
+    CHECK(shim::traffic().loads.sectors == static_cast<std::uint64_t>(bytes / 32 + groups * 4));
+    CHECK(shim::traffic().loads.bytes == static_cast<std::uint64_t>(bytes + groups * 128));
+  }
+}
+
+TEST_CASE("linear: no bank of shared memory is asked twice") {
+  if (!shim::checked()) return;
+  Rng rng(7);
+  for (const Format format : {Format::q4_0, Format::q4_1, Format::q5_0, Format::q8_0, Format::q5_k, Format::q6_k,
+                              Format::q2_k, Format::iq4_xs, Format::nvfp4, Format::bf16}) {
+    const Case c(format, {16, 32, 256}, {}, rng);
+    for (const LinearKernel kernel : kernels_of(format)) {
+      CAPTURE(std::string(traits(format).name));
+      CAPTURE(static_cast<int>(kernel));
+      shim::options().traffic = true;
+      shim::traffic() = {};
+      c.check(kernel);
+      shim::options() = {};
+      CHECK(shim::traffic().shared.wavefronts == shim::traffic().shared.least_wavefronts);
+    }
+  }
+}
