@@ -1,5 +1,5 @@
 // setp and selp. An ordered comparison with NaN is false, an unordered one (equ, ltu, ...) true.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

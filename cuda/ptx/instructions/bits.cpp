@@ -1,5 +1,5 @@
 // Bits: logic, shifts, fields, bytes, counts.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -1,7 +1,7 @@
 // f32 and f64 arithmetic, rounded to nearest even: IEEE 754 on both sides, so the host computes it. No approximate
 // instruction is here: their bits are not the same on every GPU, and no kernel of ours may use one.
 #include "numbers.h"
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -1,7 +1,7 @@
 // Arithmetic on f16, bf16 and pairs of them. Sums, products and fused ones of such numbers are exact in f64 as far as
 // their rounding needs it, so each is computed there and rounded once.
 #include "numbers.h"
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

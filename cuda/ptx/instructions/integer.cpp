@@ -1,5 +1,5 @@
 // Integer arithmetic: sums, products, quotients, extrema. Results wrap as two's complement does.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -1,5 +1,5 @@
 // What lanes of a warp tell each other: shfl and vote. The loop that runs a warp has brought all members here.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

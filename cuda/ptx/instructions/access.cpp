@@ -1,7 +1,7 @@
 // ld, st and cp.async. Every access is checked: inside one allocation, aligned, not to what may only be read. An
 // asynchronous copy reads and writes when it is waited for, the latest moment it may: who forgets to wait sees old
 // bytes.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "numbers.h"
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -1,5 +1,5 @@
 // mov, alone and between a register and its parts, and cvta: addresses of one space as generic ones and back.
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 

@@ -6,7 +6,7 @@
 // Sums of s8 wrap; how hardware rounds sums of f16 is not specified, so a sum is made in f64 and counted where f32
 // cannot hold it: kernels keep within what is exact.
 #include "numbers.h"
-#include "warp.h"
+#include "ptx/warp.h"
 
 namespace octavo::ptx {
 
