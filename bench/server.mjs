@@ -1,6 +1,6 @@
-// What HTTP costs: octavo/server against the same engine asked in process, by turns: tokens a second of 64 clients that ask again and again,
-// time to the first token of one, with as many threads as there are CPUs, and with one CPU left for clients, which are a process of
-// their own and compete for the same CPUs. 256 streams beside 1,000 idle keep-alive connections. And beside node-llama-cpp behind Fastify
+// What HTTP costs: octavo/server, and a bare server of node:http that streams the same, against the same engine asked in process, by turns: tokens a
+// second of 64 clients that ask again and again, time to the first token of one, with as many threads as there are CPUs, and with one CPU
+// left for clients, which are a process of their own and compete for the same CPUs. 256 streams beside 1,000 idle keep-alive connections. And beside node-llama-cpp behind Fastify
 // on the same file: throughput, first tokens, the worst stall of each stream, memory.
 //
 //   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
@@ -16,6 +16,7 @@ import { cumulative, svg } from '../dist/load/svg.js'
 import { args, kvBytes, machine, threads } from './load/common.mjs'
 import { median } from './median.mjs'
 import { installPeer } from './peers/install.mjs'
+import { plainServer, socketsAlone } from './server/plain.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
@@ -49,6 +50,14 @@ async function firstInProcess(engine, { prompt, tokens }) {
   for await (const _ of generation) first ??= performance.now() - startedMs
   return first
 }
+
+/** A connection is kept for each server: their clients ask in turn. */
+const firstOverHttp = async (url, one) => (await overHttp(url, [one])).firstMs[0]
+
+const byName = (names) => Object.fromEntries(names.map((name) => [name, []]))
+
+/** Beginning with another one each time. */
+const turned = (list, by) => [...list.slice(by % list.length), ...list.slice(0, by % list.length)]
 
 /** Clients that ask again and again; gives the function that ends them. */
 function loopInProcess(engine, list) {
@@ -99,12 +108,18 @@ async function costWith(threads) {
   const server = await createServer({ models: { model: engine }, port: 0 })
   const url = await server.listen()
   await server.loaded
+  const [plain, sockets] = [await plainServer(engine), await socketsAlone()]
   const list = mixed(flags.streams)
-  const begin = { inProcess: () => loopInProcess(engine, list), http: () => loopOverHttp(url, list) }
-  const speeds = { inProcess: [], http: [] }
-  const microseconds = { inProcess: [], http: [] }
+  const begin = {
+    inProcess: () => loopInProcess(engine, list),
+    plain: () => loopOverHttp(plain.url, list),
+    http: () => loopOverHttp(url, list),
+  }
+  const ways = Object.keys(begin)
+  const speeds = byName(ways)
+  const microseconds = byName(ways)
   for (let round = 0; round < flags.rounds; round++)
-    for (const way of round % 2 === 0 ? ['inProcess', 'http'] : ['http', 'inProcess']) {
+    for (const way of turned(ways, round)) {
       const end = await begin[way]()
       await sleep(1.5)
       const [before, startedMs, cpu] = [engine.stats().generatedTokens, performance.now(), mainThreadSeconds()]
@@ -114,27 +129,30 @@ async function costWith(threads) {
       microseconds[way].push((1e6 * (mainThreadSeconds() - cpu)) / tokens)
       await end()
     }
-  const firsts = { inProcess: [], http: [] }
   const [single] = requests(1, 4)
-  for (let i = 0; i < flags.firsts; i++) {
-    firsts.inProcess.push(await firstInProcess(engine, single))
-    firsts.http.push((await overHttp(url, [single])).firstMs[0])
+  const first = {
+    inProcess: () => firstInProcess(engine, single),
+    plain: () => firstOverHttp(plain.url, single),
+    http: () => firstOverHttp(url, single),
+    sockets: () => firstOverHttp(sockets.url, single),
   }
+  const firsts = byName(Object.keys(first))
+  for (let i = 0; i < flags.firsts; i++)
+    for (const way of turned(Object.keys(first), i)) firsts[way].push(await first[way]())
   client.send({ fresh: true })
+  plain.close()
+  sockets.close()
   await server.close()
   await engine.close()
-  const both = (of) => ({ inProcess: median(of.inProcess), http: median(of.http) })
-  const [tokensPerSecond, firstMs] = [both(speeds), both(firsts)]
+  const medians = (all) => Object.fromEntries(Object.entries(all).map(([name, values]) => [name, median(values)]))
+  const [tokensPerSecond, firstMs] = [medians(speeds), medians(firsts)]
+  const overInProcess = (way) => median(firsts[way].map((ms, i) => ms - firsts.inProcess[i]))
   return {
-    ...{
-      threads,
-      streams: flags.streams,
-      tokensPerSecond,
-      firstMs,
-      mainThreadMicrosecondsPerToken: both(microseconds),
-    },
+    ...{ threads, streams: flags.streams, tokensPerSecond, firstMs },
+    mainThreadMicrosecondsPerToken: medians(microseconds),
     throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
-    firstTokenCostMs: firstMs.http - firstMs.inProcess,
+    // Of neighbours in time.
+    firstTokenCostMs: { plain: overInProcess('plain'), http: overInProcess('http') },
   }
 }
 

@@ -2,7 +2,7 @@
  * A loaded model and everything one can ask of it. The model computes on the engine thread (host-client.ts), text becomes
  * tokens on the text worker (prompts.ts); this class only checks options and connects requests to streams.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './base/call-site.ts'
 import type { ErrorData } from './base/errors.ts'
@@ -318,8 +318,9 @@ export class Engine {
 
   /** What an id spells: text, and bytes where it is a piece of a character. A control token spells nothing: its text is its name. */
   token(id: number): TokenInfo {
-    const site = new CallSite(this.token)
-    return this.#text.token(tokenIds([id], this.model.vocabularySize, 'id', site)[0]!)
+    const isToken = Number.isInteger(id) && id >= 0 && id < this.model.vocabularySize
+    if (!isToken) tokenIds([id], this.model.vocabularySize, 'id', new CallSite(this.token))
+    return this.#text.token(id)
   }
 
   /** Why nothing can be asked of it any more: it failed, or was closed. */
@@ -575,7 +576,8 @@ export class Engine {
   }
 }
 
-const randomSeed = (): number => randomBytes(6).readUIntBE(0, 6)
+/** It draws on bytes that are there, which `randomBytes` asks the system for each time. */
+const randomSeed = (): number => randomInt(2 ** 48 - 1)
 
 /** A later round has had its first token, and what the others left of the time. */
 function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): ParsedSampling['deadlines'] {

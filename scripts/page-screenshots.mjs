@@ -7,24 +7,33 @@ import { createServer } from 'octavo/server'
 import { chromium } from 'playwright-core'
 
 const out = (name) => join(process.argv[2] ?? '.', `${name}.png`)
-const server = await createServer({ models: { stories: 'stories' }, port: 0 })
+const tenants = ['chat', 'batch', 'search']
+const server = await createServer({
+  // So little memory that requests make way for each other.
+  models: { stories: { model: 'stories', contextTokens: 512, kv: { memory: '3MiB' } } },
+  keys: ['ops', ...tenants].map((tenant) => ({ key: tenant, tenant })),
+  tenants: { ops: { admin: true }, chat: { weight: 2 } },
+  port: 0,
+})
 const url = await server.listen()
 await server.loaded
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] })
 let isOver = false
-const load = async (seed) => {
+/** One client: most of its prompts begin alike, and it rests now and then. */
+async function load(tenant, seed) {
   for (let i = 0; !isOver; i++) {
-    const body = JSON.stringify({ prompt: `Once ${seed} upon ${i}`, max_tokens: 60 + 20 * seed, stream: true, seed: i })
-    await (
-      await fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-    ).text()
-    await new Promise((resolve) => setTimeout(resolve, 100 * seed))
+    const prompt = `${i % 4 === 0 ? `Number ${i}. ` : ''}${'Once upon a time there was a fox who read books. '.repeat(6)} ${i % 9}`
+    const body = JSON.stringify({ prompt, max_tokens: 60 + 40 * seed, ignore_eos: true, stream: true, seed: i })
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${tenant}` }
+    await (await fetch(`${url}/v1/completions`, { method: 'POST', headers, body })).text()
+    await new Promise((resolve) => setTimeout(resolve, 40 * ((i * 7 + seed) % 11)))
   }
 }
-const running = [1, 2, 3, 4].map(load)
+const running = tenants.flatMap((tenant, i) => Array.from({ length: 4 + 2 * i }, (_, k) => load(tenant, i + k)))
 for (const colorScheme of ['light', 'dark']) {
   const page = await browser.newPage({ colorScheme, viewport: { width: 1100, height: 760 } })
   await page.goto(`${url}/ui`)
+  await page.getByLabel('API key').fill('ops')
   await page.getByLabel('two settings').check()
   await page.getByLabel('Temperature').last().fill('0')
   await page.getByLabel('Message', { exact: true }).fill('Tell a story about a shy owl named Luna.')

@@ -180,6 +180,10 @@ export class FakeNativeEngine implements NativeEngine {
     this.#sequences.delete(id)
   }
 
+  heldBlocks(sequences: Int32Array): number {
+    return new Set([...sequences].flatMap((id) => this.#sequence(id).table)).size
+  }
+
   setSampler(id: number, params: SamplerParams): void {
     if (params.temperature < 0) throw new OctavoError('INVALID_ARGUMENT', 'temperature is negative')
     this.#sequence(id).params = params

@@ -206,7 +206,7 @@ export async function hostileRequest(random: Random, { url, key, canary }: Hosti
   const path = pick(random, paths)
   const text = JSON.stringify(body(random, path, canary))
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` }
-  switch (random(14)) {
+  switch (random(15)) {
     case 0: {
       const cut = text.slice(0, random(text.length)) + pick(random, ['', '"', '}', '\u0000', ',,'])
       return [(await send(url + path, { headers, body: cut })).status]
@@ -244,7 +244,7 @@ export async function hostileRequest(random: Random, { url, key, canary }: Hosti
       return [(await send(url + place, { method, headers })).status]
     }
     case 4:
-      return raw(url, rawBytes(random, path, key, text), random(4) === 0)
+      return raw(url, [rawBytes(random, path, key, text)], random(4) === 0)
     case 5: {
       const controller = new AbortController()
       setTimeout(() => controller.abort(), random(30))
@@ -260,6 +260,15 @@ export async function hostileRequest(random: Random, { url, key, canary }: Hosti
         ({ status }) => [status],
         () => [],
       )
+    }
+    case 7: {
+      const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\n`
+      const whole = `${head}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`
+      const size = 1 + Math.ceil(whole.length / (2 + random(9)))
+      const pieces = Array.from({ length: Math.ceil(whole.length / size) }, (_, i) =>
+        whole.slice(i * size, (i + 1) * size),
+      )
+      return raw(url, pieces, random(4) === 0)
     }
     default:
       return [(await send(url + path, { headers, body: text })).status]
@@ -289,8 +298,11 @@ function rawBytes(random: Random, path: string, key: string, text: string): stri
   ])
 }
 
-/** Statuses of what came back; the connection is given up after a while. `half`: its sending half is closed at once. */
-function raw(url: string, bytes: string, half: boolean): Promise<number[]> {
+/**
+ * Statuses of what came back; the connection is given up after a while. `pieces`: of what is sent, with pauses between them; `half`: the
+ * sending half is closed behind the last one.
+ */
+function raw(url: string, pieces: string[], half: boolean): Promise<number[]> {
   return new Promise((resolve) => {
     const socket = connect(Number(new URL(url).port))
     let text = ''
@@ -304,7 +316,10 @@ function raw(url: string, bytes: string, half: boolean): Promise<number[]> {
       clearTimeout(timer)
       resolve([...text.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status)))
     })
-    socket.write(bytes)
-    if (half) socket.end()
+    const [first = '', ...rest] = pieces
+    socket.write(first)
+    const pauses = rest.map((piece, i) => setTimeout(() => socket.write(piece), 8 * (i + 1)))
+    socket.on('close', () => pauses.forEach(clearTimeout))
+    if (half) setTimeout(() => socket.end(), 8 * rest.length)
   })
 }

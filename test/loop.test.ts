@@ -250,7 +250,13 @@ describe('loop', () => {
   it('skips a paused request without a spin, and goes on when it is resumed', () => {
     const host = new Host()
     host.send(request(1, [2, 2], 10, { ignoreEos: true }), { type: 'pause', id: 1 })
-    expect(host.posted).toEqual([])
+    // Statistics say so, once.
+    const [told, ...more] = host.posted as Extract<FromHost, { type: 'step' }>[]
+    expect([told?.parts, unpackStats(told!.stats!).requests, more]).toEqual([
+      [],
+      { running: 0, waiting: 1, paused: 1 },
+      [],
+    ])
     host.send({ type: 'resume', id: 1 })
     expect(host.output(1).tokens).toEqual(answer([2, 2], 10, true))
   })
@@ -450,9 +456,10 @@ describe('runs of short steps', () => {
     ])
   })
 
-  it('leave no statistics untold when everybody is paused', () => {
+  // Of 30 ms each step tells statistics by itself.
+  it.each([2, 30])('leave no statistics untold when everybody is paused (steps of %i ms)', (ms) => {
     let steps = 0
-    const host = hostOf(2, {
+    const host = hostOf(ms, {
       onWait: () => {
         if (++steps === 3) host.inbox.push({ type: 'pause', id: 1 })
         return false

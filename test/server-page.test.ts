@@ -137,7 +137,53 @@ describe.skipIf(!existsSync(executablePath))('in a browser', () => {
       expect(tree).toContain(part)
     expect(tree).toMatch(/row "stories everybody 1 0 0 [1-9]/)
     expect(tree).toMatch(/row ".* everybody .* (stop|length)/)
-    expect(await page.locator('canvas').count()).toBe(5)
+    expect(await page.locator('canvas').count()).toBe(8)
+  })
+
+  it('the live view says who holds what of the cache, what was found in it, and who made way', async () => {
+    const tight = await Engine.load({ model: 'stories', contextTokens: 700, kv: { memory: '2MiB' } })
+    const watched = await serve({
+      models: { tight },
+      keys: [{ key: 'see', tenant: 'ops' }],
+      tenants: { ops: { admin: true } },
+    })
+    await page.goto(`${watched.url}/ui`)
+    await page.getByLabel('API key').fill('see')
+    await page.getByRole('tab', { name: 'Live' }).click()
+    await page.getByText('Prefix cache (% of the tokens of prompts): found none').waitFor()
+
+    const prompt = Array.from({ length: 90 }, (_, i) => 300 + i)
+    for (const tenant of ['anna', 'anna', 'ben']) await tight.generate({ prompt, tenant, maxTokens: 1 }).result
+    const { cachedTokens, promptTokens } = tight.stats()
+    expect([cachedTokens, promptTokens]).toEqual([80, 270])
+    await page.getByText('Prefix cache (% of the tokens of prompts): found 29.6').waitFor()
+
+    // Nobody reads on, so they hold what they have.
+    const held = ['anna', 'ben', 'ben'].map((tenant, seed) =>
+      tight.generate({ prompt: prompt.slice(20 * seed), tenant, seed, maxTokens: 600, ignoreEos: true }),
+    )
+    await Promise.all(held.map((generation) => generation[Symbol.asyncIterator]().next()))
+    await until(() => tight.stats().requests.paused === 3)
+    const { tenants, kv } = tight.stats()
+    const [anna, ben] = [tenants.anna!.kvBlocks, tenants.ben!.kvBlocks]
+    expect(anna + ben).toBe(kv.totalBlocks - kv.freeBlocks - kv.cachedBlocks)
+    await page.getByText(`KV cache by tenant (blocks in use): anna ${anna}, ben ${ben}`).waitFor()
+    const table = await page.getByRole('region', { name: 'Tenants' }).ariaSnapshot()
+    for (const [name, blocks] of Object.entries({ anna, ben }))
+      expect(table).toMatch(new RegExp(`row "tight ${name} 1 \\d \\d \\d+ \\d+ ${blocks}"`))
+    for (const generation of held) generation.cancel()
+
+    const made = page.getByText(/Preemptions \(per second\): requests that made way (0\.\d*[1-9]|[1-9])/).waitFor()
+    const crowd = Array.from({ length: 12 }, (_, seed) =>
+      tight.generate({ prompt: [300 + seed], seed, maxTokens: 300, ignoreEos: true, tenant: 'anna' }),
+    )
+    await Promise.all([made, ...crowd.map(({ result }) => result)])
+    expect(tight.stats().preemptions).toBeGreaterThan(0)
+    const told = page.locator('dt:has-text("Preempted") + dd')
+    await until(async () => (await told.textContent()) === String(tight.stats().preemptions))
+    faults.splice(0, faults.length, ...faults.filter((fault) => !fault.includes('401')))
+    await page.goto(`${server.url}/ui`)
+    await Promise.all([watched.close(), tight.close()])
   })
 
   it('has names for everything that can be reached, and loads nothing that its policy forbids', async () => {

@@ -132,6 +132,15 @@ describe('/metrics', () => {
     expect(grew('vllm:request_generation_tokens_sum')).toBe(72)
     expect(grew('vllm:request_params_n_sum')).toBe(6)
     expect(grew('vllm:prefix_cache_hits_total')).toBeGreaterThan(0)
+    // Six of 12 tokens each.
+    const bucket = (bound: string) => `vllm:request_generation_tokens_bucket{le="${bound}",${of('stories').slice(1)}`
+    for (const [bound, count] of [
+      ['10', 0],
+      ['20', 6],
+      ['100000', 6],
+      ['+Inf', 6],
+    ] as const)
+      expect([bound, after.get(bucket(bound))! - (before.get(bucket(bound)) ?? 0)]).toEqual([bound, count])
     for (const name of ['time_to_first_token', 'request_prefill_time', 'e2e_request_latency', 'request_queue_time'])
       expect([name, grew(`vllm:${name}_seconds_count`)]).toEqual([name, 6])
     const labels = '{model_name="stories",engine="0",finished_reason="length"}'

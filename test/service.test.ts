@@ -83,9 +83,37 @@ describe('tenants', () => {
     expect([a, again, b].map((r) => r.usage.cachedTokens)).toEqual([0, 192, 0])
     expect(b.tokens).toEqual(a.tokens)
     const { tenants } = engine.stats()
-    const counts = { running: 0, waiting: 0, weight: 1 }
+    const counts = { running: 0, waiting: 0, weight: 1, kvBlocks: 0 }
     expect(tenants.a).toEqual({ ...counts, requests: 2, promptTokens: 400, cachedTokens: 192, generatedTokens: 48 })
     expect(tenants.b).toEqual({ ...counts, requests: 1, promptTokens: 200, cachedTokens: 0, generatedTokens: 24 })
+  })
+
+  it('hold blocks of the cache, each counted once, which together are all that are held', async () => {
+    const asked = { prompt: longPrompt, maxTokens: 300, ignoreEos: true }
+    const running = [
+      ...engine.samples({ ...asked, tenant: 'many' }, 3),
+      engine.generate({ ...asked, tenant: 'one' }),
+      engine.generate({ ...asked, prompt: 'Once', tenant: 'one' }),
+    ]
+    let isOver = false
+    const ended = Promise.all(running.map(({ result }) => result)).then(() => {
+      isOver = true
+    })
+    const seen: [number, number][] = []
+    while (!isOver) {
+      const { tenants, kv } = engine.stats()
+      const held = Object.values(tenants).reduce((all, { kvBlocks }) => all + kvBlocks, 0)
+      expect(held).toBe(kv.totalBlocks - kv.freeBlocks - kv.cachedBlocks)
+      if (tenants.many?.running === 3 && tenants.one?.running === 2)
+        seen.push([tenants.many.kvBlocks, tenants.one.kvBlocks])
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await ended
+    // The 200 tokens of the prompt are there once, in twelve blocks, what follows them three times.
+    expect(seen.length).toBeGreaterThan(0)
+    for (const [many, one] of seen) expect(many).toBeLessThan(3 * one)
+    const { many, one } = engine.stats().tenants
+    expect([many?.kvBlocks, one?.kvBlocks]).toEqual([0, 0])
   })
 
   it('have the weights of the load options', async () => {

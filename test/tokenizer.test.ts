@@ -304,6 +304,39 @@ describe('decode', () => {
   })
 })
 
+describe('words that were met', () => {
+  const word = 'xylographicalsecret'
+  /** How often a map that was asked for the word had it. */
+  function found(run: () => unknown): number {
+    const { has } = Map.prototype
+    let count = 0
+    Map.prototype.has = function (key) {
+      const known = has.call(this, key)
+      if (known && String(key).includes(word)) count++
+      return known
+    }
+    try {
+      run()
+    } finally {
+      Map.prototype.has = has
+    }
+    return count
+  }
+
+  it('are remembered within a text, and not in the next one, whose time would tell', () => {
+    expect(found(() => stories.encode(`a ${word} b ${word} c ${word}`))).toBe(2)
+    expect(found(() => stories.encode(`a ${word}`))).toBe(0)
+  })
+
+  it('nor in one that is worked on in between', () => {
+    const long = stories.encodeSteps(`one ${word} two `.repeat(2000))
+    expect(found(() => long.next())).toBeGreaterThan(50)
+    expect(found(() => stories.encode(`a ${word}`))).toBe(0)
+    expect(found(() => long.next())).toBeGreaterThan(50)
+    expect(found(() => stories.encode(`a ${word}`))).toBe(0)
+  })
+})
+
 describe('end tokens', () => {
   it('are those of the metadata and well-known control tokens', () => {
     expect(vocabularyFromGguf(storiesMetadata()).eosIds).toEqual([0, 2])

@@ -38,9 +38,12 @@ class Client {
   }
 }
 
-const pool = []
+/** By address. */
+const pools = new Map()
 
 async function streams({ url, path, bodies }) {
+  if (!pools.has(url)) pools.set(url, [])
+  const pool = pools.get(url)
   while (pool.length < bodies.length) pool.push(new Client(url))
   const startedMs = performance.now()
   const all = await Promise.all(bodies.map((body, i) => pool[i].ask(path, body)))
@@ -83,9 +86,14 @@ function idle({ url, count }) {
   })
 }
 
+function dropAll() {
+  for (const pool of pools.values()) for (const { socket } of pool) socket.destroy()
+  pools.clear()
+}
+
 process.on('message', async (asked) => {
   if (asked.stop) isLooping = false
-  else if (asked.fresh) for (const { socket } of pool.splice(0)) socket.destroy()
+  else if (asked.fresh) dropAll()
   else if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
   else if (asked.idle) process.send(await idle({ url: asked.url, count: asked.idle }))
   else process.send(await (asked.loop ? loop(asked.loop) : streams(asked)))

@@ -177,6 +177,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
                         InstanceMethod<&JsEngine::sequence_fork>("sequenceFork"),
                         InstanceMethod<&JsEngine::sequence_accept>("sequenceAccept"),
                         InstanceMethod<&JsEngine::sequence_free>("sequenceFree"),
+                        InstanceMethod<&JsEngine::held_blocks>("heldBlocks"),
                         InstanceMethod<&JsEngine::kv_export>("kvExport"),
                         InstanceMethod<&JsEngine::kv_import>("kvImport"),
                         InstanceMethod<&JsEngine::set_sampler>("setSampler"),
@@ -297,6 +298,13 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
   }
   void sequence_free(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get().release(small(info[0], "sequence")); });
+  }
+  Napi::Value held_blocks(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      const Napi::Int32Array sequences = ints(info[0], "sequences");
+      const int count = static_cast<int>(sequences.ElementLength());
+      return Napi::Number::New(info.Env(), get().kv().held(sequences.Data(), count));
+    });
   }
   void set_sampler(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] {

@@ -52,6 +52,8 @@ struct KvCache::Impl {
   std::vector<KvCopy> copies;
   const KvProvider provider;
   bool refused = false;  // the last time that more blocks were asked for, there was no memory
+  std::vector<std::uint32_t> counted;  // by block: the count (held) that met it last
+  std::uint32_t count = 0;
 
   Impl(int total, bool prefix_index, int buckets, KvProvider blocks_provider)
       : pool(total, buckets), indexing(prefix_index), provider(std::move(blocks_provider)) {
@@ -263,6 +265,23 @@ KvStats KvCache::stats() const {
   const BlockPool& pool = impl_->pool;
   const int free = pool.unowned() + (impl_->refused ? 0 : pool.total() - pool.provided);
   return {pool.total(), free, pool.cached, pool.total() - free - pool.cached};
+}
+
+int KvCache::held(const std::int32_t* sequences, int count) const {
+  Impl& impl = *impl_;
+  impl.counted.resize(static_cast<std::size_t>(impl.pool.total()));
+  if (++impl.count == 0) {
+    std::fill(impl.counted.begin(), impl.counted.end(), 0);
+    impl.count = 1;
+  }
+  int held = 0;
+  for (int i = 0; i < count; ++i) {
+    for (const std::int32_t b : impl.get("held", sequences[i]).table) {
+      held += impl.counted[b] != impl.count;
+      impl.counted[b] = impl.count;
+    }
+  }
+  return held;
 }
 
 int KvCache::sequences() const { return static_cast<int>(impl_->slots.size() - impl_->free_slots.size()); }

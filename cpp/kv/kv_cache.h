@@ -65,6 +65,8 @@ class KvCache {
   const std::vector<std::int32_t>& tokens(int sequence) const;  // of the computed positions
   const std::vector<std::int32_t>& table(int sequence) const;   // pool block of each 16 positions
   KvStats stats() const;                                  // O(1)
+  // Blocks that these sequences hold, those that several share counted once. O(blocks in their tables).
+  int held(const std::int32_t* sequences, int count) const;
   int sequences() const;
   // Copies queued by reserve since the last call, in the order they must be made, all of them (also those whose
   // sequence is gone, also when the step is then discarded), before the step writes anything.

@@ -62,13 +62,15 @@ class Model {
   std::size_t limit() const { return 2 + static_cast<std::size_t>(total) / 5; }
   ModelSequence& pick() { return sequences[static_cast<std::size_t>(below(static_cast<int>(sequences.size())))]; }
 
-  int owned() const {
+  // Distinct blocks of the first `count` sequences.
+  int held(std::size_t count) const {
     std::map<ModelBlock*, int> distinct;
-    for (const auto& s : sequences) {
-      for (const auto& b : s.blocks) ++distinct[b.get()];
+    for (std::size_t i = 0; i < count; ++i) {
+      for (const auto& b : sequences[i].blocks) ++distinct[b.get()];
     }
     return static_cast<int>(distinct.size());
   }
+  int owned() const { return held(sequences.size()); }
   int users(const ModelRef& block) const {
     int n = 0;
     for (const auto& s : sequences) n += static_cast<int>(std::count(s.blocks.begin(), s.blocks.end(), block));
@@ -233,6 +235,11 @@ class Model {
     REQUIRE(st.cached == static_cast<int>(cached.size()));
     REQUIRE(st.free == total - st.owned - st.cached);
     REQUIRE(kv.sequences() == static_cast<int>(sequences.size()));
+    std::vector<std::int32_t> handles;
+    for (const auto& s : sequences) handles.push_back(s.handle);
+    for (const std::size_t count : {sequences.size() / 2, sequences.size()}) {
+      REQUIRE(kv.held(handles.data(), static_cast<int>(count)) == held(count));
+    }
     std::map<int, ModelBlock*> names;
     for (const auto& s : sequences) {
       REQUIRE(kv.tokens(s.handle) == s.tokens);

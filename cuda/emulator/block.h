@@ -18,6 +18,13 @@ struct Copy {
   bool done;
 };
 
+struct LoggedAccess {
+  std::uint64_t address;
+  const void* site;
+  unsigned bytes;
+  bool write, shared;
+};
+
 enum class State : std::uint8_t { ready, waits, done };
 
 struct Fiber {
@@ -29,6 +36,7 @@ struct Fiber {
   const void* site;
   std::vector<Copy> open;                    // copies since the last commit
   std::vector<std::vector<Copy>> committed;  // groups, the oldest first
+  std::vector<LoggedAccess> accesses;        // since its lanes last met
 };
 
 struct Barrier {

@@ -9,6 +9,7 @@
 #include "emulator/block.h"
 #include "emulator/hooks.h"
 #include "emulator/memory.h"
+#include "emulator/traffic.h"
 
 extern "C" char __executable_start, _end;
 
@@ -36,9 +37,9 @@ constexpr std::size_t shadowed_bytes = std::size_t{1} << 30;
 Cell* cells = nullptr;
 
 std::uint32_t block_number = 0, first_of_launch = 1;
-std::uint32_t N = 0;                        // threads of the block
-std::vector<std::uint32_t> clocks;          // [thread][thread]: what the first knows of the second
-std::vector<std::uint32_t> reader_clocks;   // rows of N, for bytes that several threads have read
+std::uint32_t N = 0;                       // threads of the block
+std::vector<std::uint32_t> clocks;         // [thread][thread]: what the first knows of the second
+std::vector<std::uint32_t> reader_clocks;  // rows of N, for bytes that several threads have read
 std::size_t reader_rows = 0;
 
 void open_cells() {
@@ -157,8 +158,10 @@ void remember_read(Cell& c, const Access& a, std::uint32_t site) {
   } else if ((c.read & many_readers) != 0) {
     add_reader(c, a.thread);
   } else if (c.read != t) {
-    if (happens_before(c.read, a.thread)) c.read = t;
-    else add_reader(c, a.thread);
+    if (happens_before(c.read, a.thread))
+      c.read = t;
+    else
+      add_reader(c, a.thread);
   }
   if (a.kind != Kind::atomic) c.read_atomic = false;
   c.read_site = site;
@@ -253,6 +256,7 @@ void check_access(const char* address, std::size_t bytes, bool write, const void
     report("misaligned", site, nullptr, "%zu bytes at %p, at %s", bytes, static_cast<const void*>(address),
            source_line(site).c_str());
   check(address, bytes, write, Kind::plain, site);
+  log_access(address, bytes, write, site);
 }
 
 void check_atomic(char* address, std::size_t bytes, const void* site) {
@@ -261,8 +265,12 @@ void check_atomic(char* address, std::size_t bytes, const void* site) {
 
 void check_copy(char* shared, const char* global, std::size_t bytes, std::size_t source_bytes, const void* site) {
   if (!checked()) return;
-  if (source_bytes > 0) check(global, source_bytes, false, Kind::plain, site);
+  if (source_bytes > 0) {
+    check(global, source_bytes, false, Kind::plain, site);
+    log_access(global, source_bytes, false, site);
+  }
   check(shared, bytes, true, Kind::copy, site);
+  log_access(shared, bytes, true, static_cast<const char*>(site) + 1);  // an access of its own
 }
 
 void copy_landed(char* shared, std::size_t bytes, int thread) {
@@ -279,7 +287,9 @@ void check_matrix_row(const char* row, const void* site) {
            static_cast<const void*>(row), source_line(site).c_str());
     end_launch();
   }
-  if (checked()) check(row, 16, false, Kind::plain, site);
+  if (!checked()) return;
+  check(row, 16, false, Kind::plain, site);
+  log_access(row, 16, false, site);
 }
 
 }  // namespace octavo::shim

@@ -1,4 +1,5 @@
-// Asynchronous copies (cp.async): groups of a thread, whose bytes arrive at its wait, at once, or by chance; and atomics.
+// Asynchronous copies (cp.async): groups of a thread, whose bytes arrive at its wait, at once, or by chance; and
+// atomics.
 #include "emulator/block.h"
 #include "emulator/checker.h"
 #include "emulator/memory.h"
@@ -26,7 +27,9 @@ void finish_oldest(Fiber& fiber) {
 
 void copy_async(void* shared, const void* global, int bytes, int source_bytes) {
   const void* const site = __builtin_return_address(0);
-  const auto misaligned = [bytes](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % static_cast<unsigned>(bytes) != 0; };
+  const auto misaligned = [bytes](const void* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % static_cast<unsigned>(bytes) != 0;
+  };
   if (misaligned(shared) || (source_bytes > 0 && misaligned(global))) {
     report("misaligned", site, nullptr, "copy of %d bytes, %p to %p, at %s", bytes, global, shared,
            source_line(site).c_str());
@@ -40,7 +43,8 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes) {
   check_copy(static_cast<char*>(shared), static_cast<const char*>(global), static_cast<std::size_t>(bytes),
              static_cast<std::size_t>(source_bytes), site);
   counters().copied_bytes += static_cast<std::uint64_t>(source_bytes);
-  running->open.push_back({static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, site, false});
+  running->open.push_back(
+      {static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, site, false});
   const Landing landing = options().landing;
   if (landing == Landing::early || (landing == Landing::random && random_bits() % 2 != 0)) land(running->open.back());
 }

@@ -40,8 +40,8 @@ void switch_stack(void** from, void* to) { octavo_shim_switch(from, to); }
 void Stacks::reserve(std::size_t count) {
   if (count <= count_) return;
   if (begin_ != nullptr) munmap(begin_, count_ * stack_bytes);
-  void* const map = mmap(nullptr, count * stack_bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const map =
+      mmap(nullptr, count * stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) throw std::bad_alloc();
   begin_ = static_cast<char*>(map);
   count_ = count;

@@ -14,9 +14,7 @@ class Stacks {
   void reserve(std::size_t count);
   // A fresh stack: the first switch to what this returns calls `entry`, which never returns.
   void* prepare(std::size_t fiber, void (*entry)());
-  bool holds(const void* address) const {
-    return address >= begin_ && address < begin_ + count_ * stack_bytes;
-  }
+  bool holds(const void* address) const { return address >= begin_ && address < begin_ + count_ * stack_bytes; }
 
  private:
   static constexpr std::size_t stack_bytes = 256 << 10, guard_bytes = 4096;

@@ -1,5 +1,5 @@
-// The functions that a compiler calls for -fsanitize=thread, in place of libtsan, which is not linked: kernels alone are compiled
-// so.
+// The functions that a compiler calls for -fsanitize=thread, in place of libtsan, which is not linked: kernels alone
+// are compiled so.
 #include "emulator/hooks.h"
 
 #include <cstddef>
@@ -23,16 +23,14 @@ bool hooks_compiled_in() { return compiled_in; }
 
 }  // namespace octavo::shim
 
-#define OCTAVO_HOOK(name, bytes, write)                                             \
-  void __tsan_##name##bytes(void* address) {                                        \
-    octavo::shim::access(address, bytes, write, __builtin_return_address(0));       \
-  }
-#define OCTAVO_HOOKS(bytes)                \
-  OCTAVO_HOOK(read, bytes, false)            \
-  OCTAVO_HOOK(write, bytes, true)            \
-  OCTAVO_HOOK(unaligned_read, bytes, false)  \
-  OCTAVO_HOOK(unaligned_write, bytes, true)  \
-  OCTAVO_HOOK(volatile_read, bytes, false)   \
+#define OCTAVO_HOOK(name, bytes, write) \
+  void __tsan_##name##bytes(void* address) { octavo::shim::access(address, bytes, write, __builtin_return_address(0)); }
+#define OCTAVO_HOOKS(bytes)                 \
+  OCTAVO_HOOK(read, bytes, false)           \
+  OCTAVO_HOOK(write, bytes, true)           \
+  OCTAVO_HOOK(unaligned_read, bytes, false) \
+  OCTAVO_HOOK(unaligned_write, bytes, true) \
+  OCTAVO_HOOK(volatile_read, bytes, false)  \
   OCTAVO_HOOK(volatile_write, bytes, true)
 
 extern "C" {

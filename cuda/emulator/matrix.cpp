@@ -15,8 +15,9 @@ float half(std::uint32_t bits) {
     std::vector<float> all(65536);
     for (unsigned i = 0; i < 65536; ++i) {
       const unsigned exponent = i >> 10 & 31, mantissa = i & 1023;
-      float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                                  : std::ldexp(1.0f + static_cast<float>(mantissa) / 1024, static_cast<int>(exponent) - 15);
+      float value = exponent == 0
+                        ? std::ldexp(static_cast<float>(mantissa), -24)
+                        : std::ldexp(1.0f + static_cast<float>(mantissa) / 1024, static_cast<int>(exponent) - 15);
       if (exponent == 31) value = mantissa != 0 ? NAN : INFINITY;
       all[i] = i & 0x8000 ? -value : value;
     }

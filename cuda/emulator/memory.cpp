@@ -1,14 +1,17 @@
-// Memory of the device: an arena whose first megabyte is the running block's shared memory, the rest global allocations, each
-// with its end against a page that cannot be touched. A 16-byte alignment of the end costs up to 15 bytes of that.
+// Memory of the device: an arena whose first megabyte is the running block's shared memory, the rest global
+// allocations, each with its end against a page that cannot be touched. A 16-byte alignment of the end costs up to 15
+// bytes of that.
 //
-// Shared arrays lie apart: dynamic ones at the offset that the kernel gave them, plus a red zone for each before them; static
-// ones in the upper half. What lies between them has a pattern that must still be there when the block ends.
+// Shared arrays lie apart: dynamic ones at the offset that the kernel gave them, plus a red zone for each before them;
+// static ones in the upper half. What lies between them has a pattern that must still be there when the block ends.
 #include "emulator/memory.h"
 
 #include <sys/mman.h>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 #include "emulator/block.h"
 #include "emulator/checker.h"
@@ -18,7 +21,7 @@ namespace octavo::shim {
 namespace {
 
 constexpr std::size_t arena_bytes = std::size_t{1} << 30, page = 4096;
-constexpr std::size_t static_window = 512 << 10, gap = 256, first_shared = 1024;
+constexpr std::size_t static_window = 512 << 10, static_bytes = 64 << 10, gap = 256, first_shared = 1024;
 constexpr unsigned char red = 0xC5, fresh = 0xFF;
 constexpr std::size_t most_arrays = 64;
 
@@ -105,24 +108,32 @@ void begin_shared() {
   open_arena();
   static_top = static_window;
   std::memset(arena, red, dynamic_end());
-  std::memset(arena + static_window, red, std::size_t{64} << 10);
+  std::memset(arena + static_window, red, static_bytes);
   forget(arena, dynamic_end());
-  forget(arena + static_window, std::size_t{64} << 10);
+  forget(arena + static_window, static_bytes);
 }
 
+// What no array owns must be as it was.
 void check_shared() {
-  std::vector<bool> owned(shared_window_bytes);
-  for (const SharedArray& a : block.arrays)
-    std::fill_n(owned.begin() + (a.begin - arena), a.bytes, true);
-  const auto look = [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i)
-      if (!owned[i] && static_cast<unsigned char>(arena[i]) != red) {
-        report("out-of-bounds", block.kernel, nullptr, "%s wrote behind a shared array", block.kernel->name);
-        return;
-      }
+  std::sort(block.arrays.begin(), block.arrays.end(),
+            [](const SharedArray& a, const SharedArray& b) { return a.begin < b.begin; });
+  const auto look = [](const char* begin, const char* end) {
+    for (const char* p = begin; p < end; ++p) {
+      if (static_cast<unsigned char>(*p) == red) continue;
+      report("out-of-bounds", block.kernel, nullptr, "%s wrote behind a shared array", block.kernel->name);
+      return;
+    }
   };
-  look(0, dynamic_end());
-  look(static_window, static_window + (std::size_t{64} << 10));
+  for (const auto& [first, end] : {std::pair{arena, arena + dynamic_end()},
+                                   std::pair{arena + static_window, arena + static_window + static_bytes}}) {
+    const char* from = first;
+    for (const SharedArray& a : block.arrays) {
+      if (a.begin < first || a.begin >= end) continue;
+      look(from, a.begin);
+      from = a.begin + a.bytes;
+    }
+    look(from, end);
+  }
 }
 
 void* take_dynamic(std::size_t offset, int index, std::size_t bytes) {

@@ -9,6 +9,7 @@
 #include "emulator/block.h"
 #include "emulator/checker.h"
 #include "emulator/fiber.h"
+#include "emulator/traffic.h"
 
 namespace octavo::shim {
 
@@ -103,6 +104,7 @@ void start_threads(const cuda::Launch& launch) {
     f.site = nullptr;
     f.open.clear();
     f.committed.clear();
+    f.accesses.clear();
     block.ready.push_back(t);
   }
 }
@@ -143,6 +145,7 @@ void run_block(const cuda::Launch& launch) {
   }
   running = nullptr;
   current = nullptr;
+  for (int warp = 0; warp * 32 < block.threads; ++warp) flush_accesses(warp, ~0u);
   if (!block.ended) check_shared();
 }
 
@@ -159,15 +162,15 @@ const Kernel& find_kernel(const cuda::Launch& launch) {
 
 // What every device refuses. What one device refuses is a table of the plugin's.
 void check_sizes(const Kernel& kernel, const cuda::Launch& launch) {
-  const auto product = [](const unsigned (&s)[3]) { return static_cast<unsigned long long>(s[0]) * s[1] * s[2]; };
+  const auto product = [](const unsigned(&s)[3]) { return static_cast<unsigned long long>(s[0]) * s[1] * s[2]; };
   const unsigned long long threads = product(launch.block);
   const bool fits = product(launch.grid) > 0 && threads > 0 && threads <= kernel.bounds.threads &&
                     launch.grid[1] <= 65535 && launch.grid[2] <= 65535 && launch.shared <= 227 * 1024;
   if (fits) return;
   char text[200];
-  std::snprintf(text, sizeof(text), "%s: grid %u x %u x %u, block %u x %u x %u (bound %u), %u bytes shared", kernel.name,
-                launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1], launch.block[2],
-                kernel.bounds.threads, launch.shared);
+  std::snprintf(text, sizeof(text), "%s: grid %u x %u x %u, block %u x %u x %u (bound %u), %u bytes shared",
+                kernel.name, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
+                launch.block[2], kernel.bounds.threads, launch.shared);
   throw std::invalid_argument(text);
 }
 

@@ -1,7 +1,7 @@
-// CUDA for the host compiler: what a kernel's source sees when g++ compiles it (kernels/device.cuh includes this in place of
-// the CUDA headers). Every CUDA thread is a fiber of one thread of the process (block.h), so a kernel's own
-// statements run as they are; what threads do together (barriers, shuffles, matrix products, copies in flight) are calls
-// into the emulator. Nothing here is modelled on time: only what a result may depend on.
+// CUDA for the host compiler: what a kernel's source sees when g++ compiles it (kernels/device.cuh includes this in
+// place of the CUDA headers). Every CUDA thread is a fiber of one thread of the process (block.h), so a kernel's own
+// statements run as they are; what threads do together (barriers, shuffles, matrix products, copies in flight) are
+// calls into the emulator. Nothing here is modelled on time: only what a result may depend on.
 //
 // Arithmetic: the names that end in _rn round once, to nearest even, as the host's do; fma is fused. Compile with
 // -ffp-contract=off and -fno-strict-aliasing.
@@ -79,12 +79,14 @@ T atomic_change(T* address, Change change) {
     Change& change;
     T old;
   } context{change, T()};
-  atomic(address, sizeof(T), [](void* at, void* opaque) __attribute__((no_sanitize("thread"))) {
-    Context& c = *static_cast<Context*>(opaque);
-    std::memcpy(&c.old, at, sizeof(T));
-    const T changed = c.change(c.old);
-    std::memcpy(at, &changed, sizeof(T));
-  }, &context);
+  atomic(
+      address, sizeof(T), [](void* at, void* opaque) __attribute__((no_sanitize("thread"))) {
+        Context& c = *static_cast<Context*>(opaque);
+        std::memcpy(&c.old, at, sizeof(T));
+        const T changed = c.change(c.old);
+        std::memcpy(at, &changed, sizeof(T));
+      },
+      &context);
   return context.old;
 }
 
@@ -97,17 +99,20 @@ T atomic_change(T* address, Change change) {
 #define blockDim (::octavo::shim::current->block_size)
 #define gridDim (::octavo::shim::current->grid_size)
 
-#define OCTAVO_KERNEL(name, Params, ...)                                                              \
-  static void name(const Params& p);                                                                  \
-  static const ::octavo::shim::Kernel kernel_##name(#name, sizeof(Params), {__VA_ARGS__}, [](const void* params) { \
-    name(*static_cast<const Params*>(params));                                                        \
-  });                                                                                                 \
+#define OCTAVO_KERNEL(name, Params, ...)                                                                            \
+  static void name(const Params& p);                                                                                \
+  static const ::octavo::shim::Kernel kernel_##name(                                                                \
+      #name, sizeof(Params), {__VA_ARGS__}, [](const void* params) { name(*static_cast<const Params*>(params)); }); \
   static void name([[maybe_unused]] const Params& p)
 
 // A lambda's own variable is one for each instance of a template, so its address names the array.
-#define SHARED_ARRAY(T, name, count)                                                                          \
-  T* const name = static_cast<T*>(::octavo::shim::take_static([] { static char key; return &key; }(),          \
-                                                              sizeof(T) * (count), alignof(T) < 16 ? 16 : alignof(T)))
+#define SHARED_ARRAY(T, name, count)                           \
+  T* const name = static_cast<T*>(::octavo::shim::take_static( \
+      [] {                                                     \
+        static char key;                                       \
+        return &key;                                           \
+      }(),                                                     \
+      sizeof(T) * (count), alignof(T) < 16 ? 16 : alignof(T)))
 
 using std::max;
 using std::min;
@@ -212,18 +217,25 @@ DEVICE float __int_as_float(int bits) { return ::octavo::shim::from_bits<float>(
 DEVICE float __uint_as_float(unsigned bits) { return ::octavo::shim::from_bits<float>(bits); }
 DEVICE int __float_as_int(float x) { return ::octavo::shim::from_bits<int>(::octavo::shim::to_bits(x)); }
 DEVICE unsigned __float_as_uint(float x) { return ::octavo::shim::from_bits<unsigned>(::octavo::shim::to_bits(x)); }
-DEVICE double __longlong_as_double(long long x) { return ::octavo::shim::from_bits<double>(static_cast<std::uint64_t>(x)); }
-DEVICE long long __double_as_longlong(double x) { return ::octavo::shim::from_bits<long long>(::octavo::shim::to_bits(x)); }
+DEVICE double __longlong_as_double(long long x) {
+  return ::octavo::shim::from_bits<double>(static_cast<std::uint64_t>(x));
+}
+DEVICE long long __double_as_longlong(double x) {
+  return ::octavo::shim::from_bits<long long>(::octavo::shim::to_bits(x));
+}
 DEVICE int __popc(unsigned x) { return __builtin_popcount(x); }
 DEVICE int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 DEVICE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigned>(x)); }
 DEVICE int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll(static_cast<unsigned long long>(x)); }
 DEVICE int __ffs(int x) { return __builtin_ffs(x); }
-DEVICE unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((static_cast<std::uint64_t>(a) * b) >> 32); }
+DEVICE unsigned __umulhi(unsigned a, unsigned b) {
+  return static_cast<unsigned>((static_cast<std::uint64_t>(a) * b) >> 32);
+}
 DEVICE unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }
-// Byte i of the result: that of (y, x) which nibble i of the selector names; its bit 3 asks for the byte's sign instead.
+// Byte i of the result: that of (y, x) which nibble i of the selector names; its bit 3 asks for the byte's sign
+// instead.
 DEVICE unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
   const std::uint64_t both = static_cast<std::uint64_t>(y) << 32 | x;
   unsigned result = 0;

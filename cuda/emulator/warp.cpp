@@ -4,6 +4,7 @@
 #include "emulator/block.h"
 #include "emulator/checker.h"
 #include "emulator/matrix.h"
+#include "emulator/traffic.h"
 
 namespace octavo::shim {
 
@@ -13,6 +14,9 @@ void complete(int id, Barrier& b) {
   std::vector<int> all = b.waiting;
   all.insert(all.end(), b.arrived.begin(), b.arrived.end());
   join_clocks(all, b.waiting);
+  std::map<int, unsigned> warps;  // threads that only arrived have gone on, each as far as it came
+  for (const int thread : b.waiting) warps[thread / 32] |= 1u << (thread % 32);
+  for (const auto& [warp, lanes] : warps) flush_accesses(warp, lanes);
   ++counters().barriers;
   const std::vector<int> waiting = std::move(b.waiting);
   block.barriers.erase(id);
@@ -89,6 +93,7 @@ void meet(int kind, unsigned mask, Arguments& arguments, const void* site, Opera
   }
   const Meeting met = *it;
   all.erase(it);
+  flush_accesses(warp, mask);
   Arguments* by_lane[32];
   for (int l = 0; l < 32; ++l) by_lane[l] = static_cast<Arguments*>(met.arguments[l]);
   operation(mask, by_lane);
@@ -108,10 +113,14 @@ struct ShuffleArguments {
 int shuffle_source(int lane, const ShuffleArguments& a) {
   const int base = lane & ~(a.width - 1), end = base + a.width;
   switch (a.kind) {
-    case Shuffle::index: return base + (a.selector & (a.width - 1));
-    case Shuffle::up: return lane - a.selector >= base ? lane - a.selector : lane;
-    case Shuffle::down: return lane + a.selector < end ? lane + a.selector : lane;
-    case Shuffle::exclusive_or: break;
+    case Shuffle::index:
+      return base + (a.selector & (a.width - 1));
+    case Shuffle::up:
+      return lane - a.selector >= base ? lane - a.selector : lane;
+    case Shuffle::down:
+      return lane + a.selector < end ? lane + a.selector : lane;
+    case Shuffle::exclusive_or:
+      break;
   }
   return (lane ^ a.selector) < end ? lane ^ a.selector : lane;
 }
@@ -126,10 +135,14 @@ struct ReduceArguments {
 
 unsigned combine(Reduction kind, unsigned a, unsigned b) {
   switch (kind) {
-    case Reduction::add: return a + b;
-    case Reduction::max: return std::max(a, b);
-    case Reduction::min: return std::min(a, b);
-    case Reduction::logic_or: break;
+    case Reduction::add:
+      return a + b;
+    case Reduction::max:
+      return std::max(a, b);
+    case Reduction::min:
+      return std::min(a, b);
+    case Reduction::logic_or:
+      break;
   }
   return a | b;
 }

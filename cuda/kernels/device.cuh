@@ -1,9 +1,9 @@
-// What every kernel includes: CUDA under nvcc, the emulator (emulator/shim.h) under a host compiler, and over both one function
-// for each PTX instruction that CUDA C++ has no name for.
+// What every kernel includes: CUDA under nvcc, the emulator (emulator/shim.h) under a host compiler, and over both one
+// function for each PTX instruction that CUDA C++ has no name for.
 //
-// Rules of kernels. Arithmetic that a result depends on is written as __fmaf_rn, __fmul_rn, __fadd_rn, __fdiv_rn ...: one
-// rounding each, never contracted. Shared memory is SHARED_ARRAY or carved by SharedMemory. f16 and bf16 are their bits
-// (unsigned short), so that no header of CUDA's is needed. Both compilers build every kernel.
+// Rules of kernels. Arithmetic that a result depends on is written as __fmaf_rn, __fmul_rn, __fadd_rn, __fdiv_rn ...:
+// one rounding each, never contracted. Shared memory is SHARED_ARRAY or carved by SharedMemory. f16 and bf16 are their
+// bits (unsigned short), so that no header of CUDA's is needed. Both compilers build every kernel.
 //
 // The PTX bodies are the only code that g++ does not see: one instruction each.
 #pragma once

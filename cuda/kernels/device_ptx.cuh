@@ -17,12 +17,10 @@ struct SharedMemory {
   }
 };
 
-DEVICE std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
-}
+DEVICE std::uint32_t shared_address(const void* p) { return static_cast<std::uint32_t>(__cvta_generic_to_shared(p)); }
 
-// 16 bytes from global to shared memory, both aligned to that; zeros where `present` is false. The bytes are there, for this
-// thread, after wait_copies; for others after a barrier behind that.
+// 16 bytes from global to shared memory, both aligned to that; zeros where `present` is false. The bytes are there, for
+// this thread, after wait_copies; for others after a barrier behind that.
 DEVICE void copy_async_16(void* shared, const void* global, bool present = true) {
   const int bytes = present ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)

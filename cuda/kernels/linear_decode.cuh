@@ -1,11 +1,11 @@
-// out = x W^T for few tokens: bound by the bytes of W. The operand A is 16 rows of weights, B 8 tokens; a group's dot is one matrix
-// product, exact, and what docs/numerics.md fixes is the chain of fma over groups behind it.
+// out = x W^T for few tokens: bound by the bytes of W. The operand A is 16 rows of weights, B 8 tokens; a group's dot
+// is one matrix product, exact, and what docs/numerics.md fixes is the chain of fma over groups behind it.
 //
 // A block has all of K for some row blocks. Its 8 warps take quads of 4 groups by turns, in rounds: each copies its own
-// quads through a ring of its own in shared memory, and keeps their dots and scales in registers. Then they take turns on
-// one accumulator, which goes from warp to warp through shared memory: warp w waits at barrier 1 + w for its predecessor, adds its
-// four groups, and arrives at that of its successor. So the chain is as long as it has to be, and loading, unpacking
-// and products of all other warps go on beside it.
+// quads through a ring of its own in shared memory, and keeps their dots and scales in registers. Then they take turns
+// on one accumulator, which goes from warp to warp through shared memory: warp w waits at barrier 1 + w for its
+// predecessor, adds its four groups, and arrives at that of its successor. So the chain is as long as it has to be, and
+// loading, unpacking and products of all other warps go on beside it.
 #pragma once
 #include "kernels/linear_shapes.h"
 #include "kernels/magic.cuh"
@@ -33,7 +33,8 @@ DEVICE void copy_row(unsigned char* to, const unsigned char* from, int lane) {
 }
 
 template <Packing P, int tiles>
-DEVICE void load_quad(const LinearParams& p, unsigned char* stage, int index, int first_block, int first_tile, int lane) {
+DEVICE void load_quad(const LinearParams& p, unsigned char* stage, int index, int first_block, int first_tile,
+                      int lane) {
   using S = DecodeStage<P, tiles>;
   const int blocks = (p.weight.n + row_block - 1) / row_block, groups = padded_groups(p.weight.groups);
 #pragma unroll
@@ -43,8 +44,8 @@ DEVICE void load_quad(const LinearParams& p, unsigned char* stage, int index, in
     copy_row<S::codes>(to, p.weight.codes + (block * (groups / 4) + index) * S::codes, lane);
     copy_row<S::scales>(to + S::codes, p.weight.scales + (block * (groups / 4) + index) * S::scales, lane);
     if (S::headers > 0)
-      copy_row<S::headers>(to + S::codes + S::scales, p.weight.headers + (block * (groups / 8) + index / 2) * S::headers,
-                           lane);
+      copy_row<S::headers>(to + S::codes + S::scales,
+                           p.weight.headers + (block * (groups / 8) + index / 2) * S::headers, lane);
   }
   unsigned char* const input = stage + S::row_blocks * S::row_block_bytes;
   const auto* const scales = reinterpret_cast<const unsigned char*>(p.scales);
@@ -157,12 +158,14 @@ DEVICE void linear_decode(const LinearParams& p) {
   unsigned char* const rings = memory.take<unsigned char>(decode_warps * S::stages * S::bytes);
   float4* const handed = memory.take<float4>(S::row_blocks * tiles * 32);
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int first_block = static_cast<int>(blockIdx.x) * S::row_blocks, first_tile = static_cast<int>(blockIdx.y) * tiles;
+  const int first_block = static_cast<int>(blockIdx.x) * S::row_blocks,
+            first_tile = static_cast<int>(blockIdx.y) * tiles;
   const int quads = padded_groups(p.weight.groups) / quad, rounds = (quads + decode_warps - 1) / decode_warps;
   unsigned char* const ring = rings + warp * S::stages * S::bytes;
   const auto load = [&](int round) {
     const int index = round * decode_warps + warp;
-    if (index < quads) load_quad<P, tiles>(p, ring + round % S::stages * S::bytes, index, first_block, first_tile, lane);
+    if (index < quads)
+      load_quad<P, tiles>(p, ring + round % S::stages * S::bytes, index, first_block, first_tile, lane);
     commit_copies();
   };
 
@@ -210,10 +213,10 @@ DEVICE void linear_decode(const LinearParams& p) {
 }  // namespace octavo::gpu
 
 // The two kernels of a packing: for up to 8 tokens, and for 16 at a time.
-#define OCTAVO_LINEAR_DECODE(name)                                                \
-  OCTAVO_KERNEL(octavo_linear_decode_##name##_8, LinearParams, 256, 1) {              \
-    octavo::gpu::linear_decode<octavo::gpu::Packing::name, 1>(p);                  \
-  }                                                                                \
-  OCTAVO_KERNEL(octavo_linear_decode_##name##_16, LinearParams, 256, 1) {             \
-    octavo::gpu::linear_decode<octavo::gpu::Packing::name, 2>(p);                  \
+#define OCTAVO_LINEAR_DECODE(name)                                        \
+  OCTAVO_KERNEL(octavo_linear_decode_##name##_8, LinearParams, 256, 1) {  \
+    octavo::gpu::linear_decode<octavo::gpu::Packing::name, 1>(p);         \
+  }                                                                       \
+  OCTAVO_KERNEL(octavo_linear_decode_##name##_16, LinearParams, 256, 1) { \
+    octavo::gpu::linear_decode<octavo::gpu::Packing::name, 2>(p);         \
   }

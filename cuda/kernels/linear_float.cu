@@ -1,4 +1,5 @@
-// out = x W^T with float weights: acc = fma(w, x, acc), k ascending one by one, so nothing but outputs goes side by side.
+// out = x W^T with float weights: acc = fma(w, x, acc), k ascending one by one, so nothing but outputs goes side by
+// side.
 //
 // A lane is a row of W, a warp 32 of them, which it reads 512 bytes at a time (weight_layout.h); it keeps the sums of 8
 // tokens. The tokens' values come through shared memory, the same for all lanes.
@@ -32,19 +33,23 @@ struct Bf16 {
 template <class Format>
 DEVICE void linear_float(const LinearFloatParams& p) {
   constexpr int chunk = float_chunk(Format::bytes);
-  SHARED_ARRAY(float, x, step * tokens);  // [element][token]
-  const int lane = static_cast<int>(threadIdx.x) % 32, block = static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / 32;
+  SHARED_ARRAY(float, x, step* tokens);  // [element][token]
+  const int lane = static_cast<int>(threadIdx.x) % 32,
+            block = static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / 32;
   const int first_token = static_cast<int>(blockIdx.y) * tokens, n = block * float_row_block + lane;
   const int chunks = (p.k + chunk - 1) / chunk;
   const bool has_rows = block * float_row_block < p.n;
-  const uint4* const weight = reinterpret_cast<const uint4*>(p.weight) + static_cast<std::size_t>(block) * chunks * 32 + lane;
+  const uint4* const weight =
+      reinterpret_cast<const uint4*>(p.weight) + static_cast<std::size_t>(block) * chunks * 32 + lane;
   float acc[tokens] = {};
   for (int begin = 0; begin < p.k; begin += step) {
     __syncthreads();  // the values before are no longer read
     for (int i = static_cast<int>(threadIdx.x); i < step * tokens; i += threads) {
-      const int token = i / step, element = i % step;  // neighbours read neighbours
+      const int token = i % tokens,
+                element = i / tokens;  // neighbours write neighbours; the cache has the rest of a line
       const bool real = first_token + token < p.m && begin + element < p.k;
-      x[element * tokens + token] = real ? p.x[static_cast<std::size_t>(first_token + token) * p.ld_x + begin + element] : 0.0f;
+      x[element * tokens + token] =
+          real ? p.x[static_cast<std::size_t>(first_token + token) * p.ld_x + begin + element] : 0.0f;
     }
     __syncthreads();
     if (!has_rows) continue;

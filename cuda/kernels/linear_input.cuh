@@ -1,4 +1,5 @@
-// The input of a linear: a row as it is, RMS-normalised, or gated from its two halves (docs/numerics.md, "norm", "gate").
+// The input of a linear: a row as it is, RMS-normalised, or gated from its two halves (docs/numerics.md, "norm",
+// "gate").
 #pragma once
 #include "kernels/exp.cuh"
 #include "kernels/lanes.cuh"

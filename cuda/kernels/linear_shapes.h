@@ -1,5 +1,5 @@
-// How the kernels of a linear cut their work, and the shared memory they ask for: constants of a packing that the kernels and
-// the host's launches both need.
+// How the kernels of a linear cut their work, and the shared memory they ask for: constants of a packing that the
+// kernels and the host's launches both need.
 #pragma once
 #include "kernels/weight_layout.h"
 
@@ -7,8 +7,8 @@ namespace octavo::gpu {
 
 // ---- linear_decode.cuh ----------------------------------------------------------------------------------------
 constexpr int decode_warps = 8, decode_threads = 32 * decode_warps;
-constexpr int quad = 4;                        // groups that a warp takes at once
-constexpr int most_shared_bytes = 99 * 1024;   // that a block may have on every device
+constexpr int quad = 4;                       // groups that a warp takes at once
+constexpr int most_shared_bytes = 99 * 1024;  // that a block may have on every device
 
 // A stage of a warp's ring in bytes: row blocks (codes, scales, headers), then the input (codes, scales, sums).
 struct DecodeShape {
@@ -44,7 +44,7 @@ constexpr int tile_threads = 256, tile_row_blocks = 8, tile_token_tiles = 16;  /
 
 // A stage: one pair of groups of the block's rows, then of its tokens; in bytes.
 struct TileShape {
-  int codes, scales, headers;                   // of all row blocks
+  int codes, scales, headers;  // of all row blocks
   int input_codes, input_scales, input_sums;
   int scales_at, headers_at, input_codes_at, input_scales_at, input_sums_at, stage_bytes;
   int stages, shared_bytes;

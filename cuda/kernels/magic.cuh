@@ -1,6 +1,6 @@
-// Whole numbers out of a matrix product as floats, without a conversion: a whole number below 2^22 in magnitude, added to the
-// bits of 1.5 * 2^23, gives the bits of the float 1.5 * 2^23 plus that number. A product that starts there needs a subtraction
-// only, which is exact.
+// Whole numbers out of a matrix product as floats, without a conversion: a whole number below 2^22 in magnitude, added
+// to the bits of 1.5 * 2^23, gives the bits of the float 1.5 * 2^23 plus that number. A product that starts there needs
+// a subtraction only, which is exact.
 #pragma once
 #include "kernels/device.cuh"
 

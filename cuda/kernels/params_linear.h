@@ -1,6 +1,6 @@
 // Parameters of the kernels that a linear with a quantised weight is made of (quantise.cu, linear_decode.cu,
-// linear_tile.cu), and of linear_float.cu. T: tokens, rounded up to tiles (token_tiles) of 8; G: groups of 32, rounded up to quads
-// (padded_groups).
+// linear_tile.cu), and of linear_float.cu. T: tokens, rounded up to tiles (token_tiles) of 8; G: groups of 32, rounded
+// up to quads (padded_groups).
 #pragma once
 
 struct QuantiseParams {
@@ -10,10 +10,10 @@ struct QuantiseParams {
   float* scales;             // [G, T] d
   float* sums;               // [G, T] d times the sum of a group's codes, or [G, 2, T] of its halves; may be null
   int m, k, ld;
-  int tiles;                 // T / 8
+  int tiles;  // T / 8
   int groups_per_block;
-  int halves;                // 1: sums are those of halves
-  float eps;                 // (normed)
+  int halves;  // 1: sums are those of halves
+  float eps;   // (normed)
 };
 
 // A weight in the layout of weight_layout.h.
@@ -31,10 +31,10 @@ struct LinearParams {
   const unsigned char* codes;  // the input, as quantise left it
   const float* scales;
   const float* sums;
-  const float* bias;           // [n]; may be null
-  float* out;                  // [m, ld]
+  const float* bias;  // [n]; may be null
+  float* out;         // [m, ld]
   int m, ld, tiles;
-  int add;                     // 1: out += instead of out =
+  int add;  // 1: out += instead of out =
 };
 
 struct PrepareParams {
@@ -42,7 +42,7 @@ struct PrepareParams {
   const float* norm_weight;  // [k] (normed)
   float* out;                // [m, k]
   int k, ld;
-  float eps;                 // (normed)
+  float eps;  // (normed)
 };
 
 struct LinearFloatParams {

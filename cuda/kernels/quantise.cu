@@ -1,8 +1,8 @@
-// The input of a linear with a quantised weight: rows as they are, normalised or gated, rounded to 8 bits in groups of 32
-// (docs/numerics.md, "Quantising activations") and laid out as the operand B of the matrix product.
+// The input of a linear with a quantised weight: rows as they are, normalised or gated, rounded to 8 bits in groups of
+// 32 (docs/numerics.md, "Quantising activations") and laid out as the operand B of the matrix product.
 //
-// A warp is a group: lane = element. A block has one token and some of its groups; the normalised form computes the row's norm
-// again in each block, 16 chains of k / 16 steps by half a warp.
+// A warp is a group: lane = element. A block has one token and some of its groups; the normalised form computes the
+// row's norm again in each block, 16 chains of k / 16 steps by half a warp.
 #include "kernels/fragments.h"
 #include "kernels/linear_input.cuh"
 #include "kernels/params_linear.h"
@@ -48,17 +48,21 @@ DEVICE void quantise(const QuantiseParams& p) {
   const FragmentPlace place = token_place(token % token_tile, lane);
   for (int g = first + warp; g < min(first + p.groups_per_block, padded); g += warps) {
     const bool inside = real && g * group_size < p.k;
-    const Quantised q = quantise_group(inside ? element<kind>(row, p.norm_weight, p.k, g * group_size + lane, norm) : 0.0f);
+    const Quantised q =
+        quantise_group(inside ? element<kind>(row, p.norm_weight, p.k, g * group_size + lane, norm) : 0.0f);
     const std::size_t at = (static_cast<std::size_t>(g) * p.tiles + tile) * 32 + place.lane;
     const int byte = place.reg * 4 + place.byte;
-    if (halves_of_floats) static_cast<unsigned short*>(p.codes)[at * 8 + byte] = float_to_half(__int2float_rn(q.code));
-    else static_cast<signed char*>(p.codes)[at * 8 + byte] = static_cast<signed char>(q.code);
+    if (halves_of_floats)
+      static_cast<unsigned short*>(p.codes)[at * 8 + byte] = float_to_half(__int2float_rn(q.code));
+    else
+      static_cast<signed char*>(p.codes)[at * 8 + byte] = static_cast<signed char>(q.code);
     if (lane == 0) p.scales[static_cast<std::size_t>(g) * tokens + token] = q.scale;
     if (p.sums == nullptr) continue;
     const int half = half_warp_sum(q.code), whole = half + __shfl_xor_sync(whole_warp, half, 16);
     if (p.halves != 0) {
       if (lane % 16 == 0)
-        p.sums[(static_cast<std::size_t>(g) * 2 + lane / 16) * tokens + token] = __fmul_rn(q.scale, __int2float_rn(half));
+        p.sums[(static_cast<std::size_t>(g) * 2 + lane / 16) * tokens + token] =
+            __fmul_rn(q.scale, __int2float_rn(half));
     } else if (lane == 0) {
       p.sums[static_cast<std::size_t>(g) * tokens + token] = __fmul_rn(q.scale, __int2float_rn(whole));
     }

@@ -1,6 +1,6 @@
-// From a weight's packed bytes (weight_layout.h) to what a warp multiplies: for a group of 32 and 16 rows, four registers of
-// signed bytes (the operand A), and the scales of a lane's two rows. Codes stay shifted up where that saves an instruction: the
-// dot is then 2^code_shift times the whole number.
+// From a weight's packed bytes (weight_layout.h) to what a warp multiplies: for a group of 32 and 16 rows, four
+// registers of signed bytes (the operand A), and the scales of a lane's two rows. Codes stay shifted up where that
+// saves an instruction: the dot is then 2^code_shift times the whole number.
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/params_linear.h"
@@ -41,7 +41,7 @@ DEVICE std::uint32_t look_up(std::uint32_t codes, const unsigned (&table)[4]) {
 template <Packing P, int group>
 DEVICE void unpack_nibbles(const unsigned char* codes, int lane, const unsigned (&table)[4], std::uint32_t (&a)[4]) {
   constexpr PackingTraits t = packing<P>;
-  const uint2 words = *reinterpret_cast<const uint2*>(codes + lane * 16 + group * 8);
+  const uint2 words = *reinterpret_cast<const uint2*>(codes + (group * 32 + lane) * 8);
   const std::uint32_t w[2] = {words.x, words.y};
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -70,7 +70,7 @@ DEVICE void add_plane(const unsigned char* plane, int lane, std::uint32_t (&a)[4
     a[2] |= move_bits<4 * group + 2, to>(word, mask);
     a[3] |= move_bits<4 * group + 3, to>(word, mask);
   } else {
-    const std::uint32_t word = load_word(plane + lane * 8 + group * 4);
+    const std::uint32_t word = load_word(plane + (group * 32 + lane) * 4);
     constexpr std::uint32_t mask = 0x03030303u << to;
     a[0] |= move_bits<0, to>(word, mask);
     a[1] |= move_bits<2, to>(word, mask);
@@ -90,10 +90,7 @@ struct GroupScales {
 template <Packing P, int group>
 DEVICE GroupScales<P> load_scales(const PackedPair& pair, int lane, float unit) {
   constexpr PackingTraits t = packing<P>;
-  constexpr int fields = scale_bytes(t.scales) / row_block / (t.scales == Scales::f16_minimum || t.scales == Scales::f16_halves ||
-                                                                      t.scales == Scales::f16 || t.scales == Scales::bf16
-                                                                  ? 2
-                                                                  : 1);
+  constexpr int fields = scale_fields(t.scales);
   const int row = lane / 4;
   const unsigned char* const at = pair.scales + group * scale_bytes(t.scales) + row * (scale_bytes(t.scales) / 8);
   GroupScales<P> s;
@@ -169,7 +166,7 @@ DEVICE void unpack_s8(const PackedPair& pair, int lane, const GroupScales<P>& sc
   if (t.code_bits == 4) {
     unpack_nibbles<P, group>(pair.codes, lane, table, a);
   } else {
-    const std::uint32_t word = load_word(pair.codes + lane * 8 + group * 4);
+    const std::uint32_t word = load_word(pair.codes + (group * 32 + lane) * 4);
     a[0] = move_bits<0, 0>(word, 0x03030303u);
     a[1] = move_bits<2, 0>(word, 0x03030303u);
     a[2] = move_bits<4, 0>(word, 0x03030303u);

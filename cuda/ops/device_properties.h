@@ -4,9 +4,9 @@
 namespace octavo::cuda {
 
 struct DeviceProperties {
-  int compute;              // capability: 80, 86, 89, 90, 120
+  int compute;  // capability: 80, 86, 89, 90, 120
   int multiprocessors;
-  unsigned shared_bytes;    // that a block may have
+  unsigned shared_bytes;  // that a block may have
 };
 
 }  // namespace octavo::cuda

@@ -16,9 +16,9 @@ struct Size3 {
 inline constexpr unsigned most_params_bytes = 1024;
 
 struct Launch {
-  const char* kernel;        // its extern "C" name; a string that outlives the launch
+  const char* kernel;  // its extern "C" name; a string that outlives the launch
   unsigned grid[3], block[3];
-  unsigned shared;           // bytes of dynamic shared memory
+  unsigned shared;  // bytes of dynamic shared memory
   alignas(16) unsigned char params[most_params_bytes];
   unsigned params_bytes;
 };

@@ -38,13 +38,16 @@ struct QuantisedInput {
   int tiles;
 };
 std::size_t input_bytes(int m, int k, int code_bytes, int minima) {
-  const std::size_t slots = static_cast<std::size_t>(padded_groups(k / group_size)) * static_cast<std::size_t>(token_tiles(m));
-  return aligned(slots * 256 * static_cast<std::size_t>(code_bytes)) + aligned(slots * 32) * static_cast<std::size_t>(1 + minima);
+  const std::size_t slots =
+      static_cast<std::size_t>(padded_groups(k / group_size)) * static_cast<std::size_t>(token_tiles(m));
+  return aligned(slots * 256 * static_cast<std::size_t>(code_bytes)) +
+         aligned(slots * 32) * static_cast<std::size_t>(1 + minima);
 }
 QuantisedInput place_input(void* scratch, int m, int k, int code_bytes, int minima) {
   QuantisedInput input;
   input.tiles = token_tiles(m);
-  const std::size_t slots = static_cast<std::size_t>(padded_groups(k / group_size)) * static_cast<std::size_t>(input.tiles);
+  const std::size_t slots =
+      static_cast<std::size_t>(padded_groups(k / group_size)) * static_cast<std::size_t>(input.tiles);
   input.codes = static_cast<unsigned char*>(scratch);
   unsigned char* const scales = input.codes + aligned(slots * 256 * static_cast<std::size_t>(code_bytes));
   input.scales = reinterpret_cast<float*>(scales);
@@ -54,9 +57,12 @@ QuantisedInput place_input(void* scratch, int m, int k, int code_bytes, int mini
 
 const char* quantise_name(LinearInputKind kind, bool halves) {
   switch (kind) {
-    case LinearInputKind::normed: return halves ? "octavo_quantise_normed_f16" : "octavo_quantise_normed_s8";
-    case LinearInputKind::gated: return halves ? "octavo_quantise_gated_f16" : "octavo_quantise_gated_s8";
-    case LinearInputKind::plain: break;
+    case LinearInputKind::normed:
+      return halves ? "octavo_quantise_normed_f16" : "octavo_quantise_normed_s8";
+    case LinearInputKind::gated:
+      return halves ? "octavo_quantise_gated_f16" : "octavo_quantise_gated_s8";
+    case LinearInputKind::plain:
+      break;
   }
   return halves ? "octavo_quantise_plain_f16" : "octavo_quantise_plain_s8";
 }
@@ -106,7 +112,8 @@ void append_decode(Launches& launches, const Linear& l) {
   const QuantisedInput input = append_quantise(launches, l, false, traits.minima);
   const int tiles = input.tiles == 1 ? 1 : 2;
   const DecodeShape shape = decode_shape(traits, tiles);
-  const Size3 grid{ceil_div(static_cast<int>(ceil_div(l.n, row_block)), shape.row_blocks), ceil_div(input.tiles, tiles), 1};
+  const Size3 grid{ceil_div(static_cast<int>(ceil_div(l.n, row_block)), shape.row_blocks), ceil_div(input.tiles, tiles),
+                   1};
   const Names& names = names_of(packing);
   launches.push_back(make_launch((tiles == 1 ? names.decode_8 : names.decode_16).c_str(), grid, {decode_threads, 1, 1},
                                  static_cast<unsigned>(shape.shared_bytes), product_params(l, input)));
@@ -119,7 +126,8 @@ void append_tile(Launches& launches, const Linear& l, bool halves) {
   const Size3 grid{ceil_div(l.n, tile_row_blocks * row_block), ceil_div(input.tiles, tile_token_tiles), 1};
   const Names& names = names_of(packing);
   launches.push_back(make_launch((halves ? names.tile_f16 : names.tile_s8).c_str(), grid, {tile_threads, 1, 1},
-                                 static_cast<unsigned>(tile_shape(traits, halves).shared_bytes), product_params(l, input)));
+                                 static_cast<unsigned>(tile_shape(traits, halves).shared_bytes),
+                                 product_params(l, input)));
 }
 
 void append_floats(Launches& launches, const Linear& l) {
@@ -150,13 +158,14 @@ void append_floats(Launches& launches, const Linear& l) {
   const char* const name = l.format == Format::f32   ? "octavo_linear_float_f32"
                            : l.format == Format::f16 ? "octavo_linear_float_f16"
                                                      : "octavo_linear_float_bf16";
-  launches.push_back(make_launch(name, {ceil_div(l.n, 4 * float_row_block), ceil_div(l.m, token_tile), 1}, {128, 1, 1}, 0, p));
+  launches.push_back(
+      make_launch(name, {ceil_div(l.n, 4 * float_row_block), ceil_div(l.m, token_tile), 1}, {128, 1, 1}, 0, p));
 }
 
 }  // namespace
 
-// Data-centre devices multiply f16 half as fast as s8, so they do better without conversions; on the others f16 with sums of
-// f32 is a quarter or half of that.
+// Data-centre devices multiply f16 half as fast as s8, so they do better without conversions; on the others f16 with
+// sums of f32 is a quarter or half of that.
 LinearKernel linear_kernel(Format format, int m, const DeviceProperties& device) {
   if (!is_quantised(format)) return LinearKernel::floats;
   if (m <= few_tokens) return LinearKernel::decode;
@@ -175,10 +184,14 @@ void append_linear(Launches& launches, const Linear& linear, const DevicePropert
 
 void append_linear(Launches& launches, const Linear& linear, LinearKernel kernel) {
   switch (kernel) {
-    case LinearKernel::floats: return append_floats(launches, linear);
-    case LinearKernel::decode: return append_decode(launches, linear);
-    case LinearKernel::tile_s8: return append_tile(launches, linear, false);
-    case LinearKernel::tile_f16: return append_tile(launches, linear, true);
+    case LinearKernel::floats:
+      return append_floats(launches, linear);
+    case LinearKernel::decode:
+      return append_decode(launches, linear);
+    case LinearKernel::tile_s8:
+      return append_tile(launches, linear, false);
+    case LinearKernel::tile_f16:
+      return append_tile(launches, linear, true);
   }
 }
 

@@ -1,5 +1,5 @@
-// linear on the device: which kernels, in which order. A quantised weight takes two launches, the input's rounding and the
-// product; a float weight one, or two where its input is normalised or gated.
+// linear on the device: which kernels, in which order. A quantised weight takes two launches, the input's rounding and
+// the product; a float weight one, or two where its input is normalised or gated.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -17,17 +17,17 @@ enum class LinearInputKind { plain, normed, gated };
 struct Linear {
   Format format;
   int n, k, m;
-  const unsigned char* weight;            // ops/repack.h
+  const unsigned char* weight;  // ops/repack.h
   LinearInputKind kind = LinearInputKind::plain;
-  const float* x;                         // [m, ld_x]; gated: [m, 2 k]
+  const float* x;  // [m, ld_x]; gated: [m, 2 k]
   int ld_x;
-  const float* norm_weight = nullptr;     // [k], normed
+  const float* norm_weight = nullptr;  // [k], normed
   float eps = 0;
-  const float* bias = nullptr;            // [n]
+  const float* bias = nullptr;  // [n]
   float* out;
   int ld;
   bool add = false;
-  void* scratch;                          // linear_scratch_bytes, aligned to 256; free for others after the launches
+  void* scratch;  // linear_scratch_bytes, aligned to 256; free for others after the launches
 };
 
 // Which kernel multiplies, by packing, tokens and device.

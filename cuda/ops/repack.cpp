@@ -24,19 +24,25 @@ void set_bits(unsigned char& byte, int at, int width, int value) {
 // The code, plane bits and all, of one element into its pair's bytes.
 void put_code(const PackingTraits& p, unsigned char* pair, int row, int group, int element, int code) {
   const FragmentPlace at = weight_place(row, element);
-  unsigned char* const lane_words = pair + at.lane * 4 * p.code_bits;  // of 4 or 2 bits
+  const int slot = group * 32 + at.lane;
   switch (p.code_bits) {
-    case 8: pair[(group * 32 + at.lane) * 16 + at.reg * 4 + at.byte] = static_cast<unsigned char>(code); break;
-    case 2: set_bits(lane_words[group * 4 + at.byte], 2 * at.reg, 2, code & 3); break;
+    case 8:
+      pair[slot * 16 + at.reg * 4 + at.byte] = static_cast<unsigned char>(code);
+      break;
+    case 2:
+      set_bits(pair[slot * 4 + at.byte], 2 * at.reg, 2, code & 3);
+      break;
     default: {
-      unsigned char* const word = lane_words + group * 8 + at.reg / 2 * 4;
-      if (p.table) set_bits(word[at.reg % 2 * 2 + at.byte / 2], at.byte % 2 * 4, 4, code & 15);
-      else set_bits(word[at.byte], at.reg % 2 * 4, 4, code & 15);
+      unsigned char* const word = pair + slot * 8 + at.reg / 2 * 4;
+      if (p.table)
+        set_bits(word[at.reg % 2 * 2 + at.byte / 2], at.byte % 2 * 4, 4, code & 15);
+      else
+        set_bits(word[at.byte], at.reg % 2 * 4, 4, code & 15);
     }
   }
   unsigned char* const plane = pair + 128 * p.code_bits;
   if (p.plane_bits == 1) set_bits(plane[at.lane * 4 + at.byte], 4 * group + at.reg, 1, code >> p.code_bits & 1);
-  if (p.plane_bits == 2) set_bits(plane[at.lane * 8 + group * 4 + at.byte], 2 * at.reg, 2, code >> p.code_bits & 3);
+  if (p.plane_bits == 2) set_bits(plane[slot * 4 + at.byte], 2 * at.reg, 2, code >> p.code_bits & 3);
 }
 
 const std::int8_t* values_of(Format format) {
@@ -70,17 +76,25 @@ StoredScales stored_scales(Format format, const std::uint8_t* block, int g, cons
   const auto negated = [&](std::size_t at) { return own(at) ^ 0x8000; };
   switch (format) {
     case Format::q4_1:
-    case Format::q5_1: return {{own(0), own(2)}, {}};
-    case Format::mxfp4: return {{power_of_two(block[0])}, {}};
-    case Format::nvfp4: return {{half_ue4m3_to_f16(block[2 * g]), half_ue4m3_to_f16(block[2 * g + 1])}, {}};
+    case Format::q5_1:
+      return {{own(0), own(2)}, {}};
+    case Format::mxfp4:
+      return {{power_of_two(block[0])}, {}};
+    case Format::nvfp4:
+      return {{half_ue4m3_to_f16(block[2 * g]), half_ue4m3_to_f16(block[2 * g + 1])}, {}};
     case Format::q4_k:
-    case Format::q5_k: return {{packed_scale(block + 4, g, false), packed_scale(block + 4, g, true)}, {own(0), negated(2)}};
-    case Format::q6_k: return {{block[192 + 2 * g], block[193 + 2 * g]}, {own(208)}};
-    case Format::q2_k: return {{block[2 * g], block[2 * g + 1]}, {own(80), negated(82)}};
-    case Format::q3_k: return {{values.factor[0], values.factor[1]}, {own(108)}};
+    case Format::q5_k:
+      return {{packed_scale(block + 4, g, false), packed_scale(block + 4, g, true)}, {own(0), negated(2)}};
+    case Format::q6_k:
+      return {{block[192 + 2 * g], block[193 + 2 * g]}, {own(208)}};
+    case Format::q2_k:
+      return {{block[2 * g], block[2 * g + 1]}, {own(80), negated(82)}};
+    case Format::q3_k:
+      return {{values.factor[0], values.factor[1]}, {own(108)}};
     case Format::iq4_xs:
       return {{((block[4 + g / 2] >> (4 * (g % 2)) & 15) | (own(2) >> (2 * g) & 3) << 4) - 32}, {own(0)}};
-    default: return {{own(0)}, {}};
+    default:
+      return {{own(0)}, {}};
   }
 }
 
@@ -93,13 +107,10 @@ void put_fields(unsigned char* at, int count, int bytes, int row, const int (&va
   }
 }
 
-bool has_byte_scales(Scales s) {
-  return s == Scales::u8_minimum || s == Scales::i8 || s == Scales::i8_halves || s == Scales::nibbles_halves;
-}
-
 void pack_group(Format format, const PackingTraits& p, const WeightParts& parts, long long k, long long row, int g,
                 const std::uint8_t* from, unsigned char* weight) {
-  const std::size_t block = static_cast<std::size_t>(row / row_block), groups = static_cast<std::size_t>(k / group_size);
+  const std::size_t block = static_cast<std::size_t>(row / row_block),
+                    groups = static_cast<std::size_t>(k / group_size);
   const std::size_t padded = static_cast<std::size_t>(padded_groups(static_cast<int>(groups)));
   const std::size_t at = static_cast<std::size_t>(g);
   const int in_block = static_cast<int>(row % row_block), groups_stored = static_cast<int>(traits(format).group) / 32;
@@ -111,20 +122,26 @@ void pack_group(Format format, const PackingTraits& p, const WeightParts& parts,
   unsigned char* const pair = weight + (block * (padded / 2) + at / 2) * static_cast<std::size_t>(pair_bytes(p));
   for (int i = 0; i < group_size; ++i) {
     int code = values.code[i];
-    if (has_codebook(format)) code = points.code[i];
-    else if (p.table) code = index_of(values_of(format), code);
-    else if (format == Format::q3_k) code += 4;
+    if (has_codebook(format))
+      code = points.code[i];
+    else if (p.table)
+      code = index_of(values_of(format), code);
+    else if (format == Format::q3_k)
+      code += 4;
     put_code(p, pair, in_block, g % 2, i, code);
   }
   StoredScales scales;
-  if (has_codebook(format)) scales = {{points.factor[0], points.factor[1]}, {codebook_scale(format, stored)}};
-  else scales = stored_scales(format, stored, g % groups_stored, values);
-  const int bytes = has_byte_scales(p.scales) ? 1 : 2, fields = scale_bytes(p.scales) / row_block / bytes;
+  if (has_codebook(format))
+    scales = {{points.factor[0], points.factor[1]}, {codebook_scale(format, stored)}};
+  else
+    scales = stored_scales(format, stored, g % groups_stored, values);
+  const int bytes = has_byte_scales(p.scales) ? 1 : 2, fields = scale_fields(p.scales);
   put_fields(weight + parts.scales_at + (block * padded + at) * static_cast<std::size_t>(scale_bytes(p.scales)), fields,
              bytes, in_block, scales.fields);
   const std::size_t headers = (padded + header_groups - 1) / header_groups;
-  put_fields(weight + parts.headers_at + (block * headers + at / header_groups) * static_cast<std::size_t>(header_bytes(p)),
-             p.header_fields, 2, in_block, scales.headers);
+  put_fields(
+      weight + parts.headers_at + (block * headers + at / header_groups) * static_cast<std::size_t>(header_bytes(p)),
+      p.header_fields, 2, in_block, scales.headers);
 }
 
 int value_bytes(Format format) { return static_cast<int>(traits(format).group_bytes); }
@@ -143,27 +160,42 @@ void pack_float_row(Format format, long long k, long long row, const std::uint8_
 
 Packing packing_of(Format format) {
   switch (format) {
-    case Format::q4_1: return Packing::q4_1;
-    case Format::q5_0: return Packing::q5_0;
-    case Format::q5_1: return Packing::q5_1;
-    case Format::q8_0: return Packing::q8_0;
-    case Format::q4_k: return Packing::q4_k;
-    case Format::q5_k: return Packing::q5_k;
-    case Format::q6_k: return Packing::q6_k;
-    case Format::q2_k: return Packing::q2_k;
-    case Format::q3_k: return Packing::q3_k;
-    case Format::iq4_nl: return Packing::iq4_nl;
-    case Format::mxfp4: return Packing::mxfp4;
-    case Format::nvfp4: return Packing::nvfp4;
+    case Format::q4_1:
+      return Packing::q4_1;
+    case Format::q5_0:
+      return Packing::q5_0;
+    case Format::q5_1:
+      return Packing::q5_1;
+    case Format::q8_0:
+      return Packing::q8_0;
+    case Format::q4_k:
+      return Packing::q4_k;
+    case Format::q5_k:
+      return Packing::q5_k;
+    case Format::q6_k:
+      return Packing::q6_k;
+    case Format::q2_k:
+      return Packing::q2_k;
+    case Format::q3_k:
+      return Packing::q3_k;
+    case Format::iq4_nl:
+      return Packing::iq4_nl;
+    case Format::mxfp4:
+      return Packing::mxfp4;
+    case Format::nvfp4:
+      return Packing::nvfp4;
     case Format::iq4_xs:
     case Format::iq1_s:
     case Format::iq2_xxs:
     case Format::iq3_xxs:
-    case Format::iq3_s: return Packing::levels;
+    case Format::iq3_s:
+      return Packing::levels;
     case Format::iq1_m:
     case Format::iq2_xs:
-    case Format::iq2_s: return Packing::half_levels;
-    default: return Packing::q4_0;
+    case Format::iq2_s:
+      return Packing::half_levels;
+    default:
+      return Packing::q4_0;
   }
 }
 

@@ -14,8 +14,8 @@ gpu::Packing packing_of(Format format);
 // Bytes of a weight of n rows and k columns on the device; of any format.
 std::size_t device_weight_bytes(Format format, long long n, long long k);
 
-// `count` rows of a file, from row `first` of n, into the bytes of a whole weight, which begin as zeros. Calls for rows of
-// the same block of 16 (float formats: of 32) may not run at once.
+// `count` rows of a file, from row `first` of n, into the bytes of a whole weight, which begin as zeros. Calls for rows
+// of the same block of 16 (float formats: of 32) may not run at once.
 void pack_rows(Format format, long long n, long long k, long long first, long long count, const void* rows,
                unsigned char* weight);
 

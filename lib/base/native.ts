@@ -287,6 +287,8 @@ export interface NativeEngine {
   sequenceAccept(sequence: number, tokens: Int32Array, from: number, count: number): void
   sequenceFork(sequence: number): number
   sequenceFree(sequence: number): void
+  /** Blocks that these sequences hold, those that several share counted once. */
+  heldBlocks(sequences: Int32Array): number
   /** Contents of full computed blocks of a sequence from block `first` on, as many as `out` (n * kvBlockBytes) has room for. */
   kvExport(sequence: number, first: number, out: Uint8Array): void
   /**

@@ -19,6 +19,7 @@ import type { KvPort } from './schedule/kv-port.ts'
 import { HostRequest } from './schedule/request.ts'
 import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './schedule/scheduler.ts'
 import type { StepPlan } from './schedule/step-plan.ts'
+import type { Tenant } from './schedule/tenant.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './wire/protocol.ts'
 import { controlIndex } from './wire/protocol.ts'
 
@@ -232,9 +233,12 @@ export class HostLoop {
         return
       }
       case 'pause':
-      case 'resume':
+      case 'resume': {
+        const { paused } = this.#scheduler
         this.#scheduler.setPaused(message.id, message.type === 'pause', this.#options.now())
+        this.#untold ||= this.#scheduler.paused !== paused
         return
+      }
       case 'kvSave':
         this.#transfers.add(message.id, 'save', message.file)
         return
@@ -288,8 +292,10 @@ export class HostLoop {
     this.#closed = true
     this.#outbox = []
     this.#transfers.close()
-    for (const request of this.#scheduler.requests)
+    for (const request of this.#scheduler.requests) {
       if (request.sequence >= 0) this.#engine.sequenceFree(request.sequence)
+      request.sequence = -1
+    }
     this.#options.release()
   }
 }
@@ -355,6 +361,10 @@ export class NativeKv implements KvPort {
     this.#engine.sequenceFree(sequence)
   }
 
+  held(sequences: Int32Array): number {
+    return this.#engine.heldBlocks(sequences)
+  }
+
   available(): number {
     const stats = this.read()
     return stats[statIndex.free]! + stats[statIndex.cached]!
@@ -371,6 +381,18 @@ function samplerParams(sampling: SamplingSpec, promptLength: number) {
   return { ...sampling, promptLength }
 }
 
+/** Of each tenant whose requests hold any. */
+function heldBlocks(kv: NativeKv, requests: Iterable<HostRequest>): Map<Tenant<HostRequest>, number> {
+  const sequences = new Map<Tenant<HostRequest>, number[]>()
+  for (const { tenant, sequence } of requests) {
+    if (sequence < 0) continue
+    const own = sequences.get(tenant)
+    if (own === undefined) sequences.set(tenant, [sequence])
+    else own.push(sequence)
+  }
+  return new Map([...sequences].map(([tenant, own]) => [tenant, kv.held(Int32Array.from(own))]))
+}
+
 /** Counts after load or a step, as `engine.stats()` shows them. */
 function snapshot(kv: NativeKv, scheduler: Scheduler, nowMs: number): EngineStats {
   const blocks = kv.read()
@@ -383,7 +405,7 @@ function snapshot(kv: NativeKv, scheduler: Scheduler, nowMs: number): EngineStat
     },
     requests: { running, waiting, paused },
     queue: { tokens: admission.tokens, oldestMs: scheduler.tenants.oldestMs(nowMs), drainMs: admission.drainMs },
-    tenants: scheduler.tenants.stats(),
+    tenants: scheduler.tenants.stats(heldBlocks(kv, scheduler.requests)),
     refused,
     drafts,
     ...scheduler.counts,

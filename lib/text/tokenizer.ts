@@ -59,7 +59,9 @@ const chunkChars = 4096
 export class Tokenizer {
   readonly vocabulary: Vocabulary
   readonly info: TokenizerInfo
-  readonly #merge: (text: string) => readonly number[]
+  readonly #merges: Merges
+  /** The ids of the text that was worked on last: what was remembered is its own. */
+  #latest: number[] = []
   readonly #ordinary: TokenCutter
   readonly #all: TokenCutter
   readonly #table: TokenTable
@@ -67,7 +69,7 @@ export class Tokenizer {
 
   constructor(vocabulary: Vocabulary) {
     this.vocabulary = vocabulary
-    this.#merge = vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
+    this.#merges = vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
     this.#ordinary = new TokenCutter(vocabulary.userDefined)
     this.#all = new TokenCutter([...vocabulary.userDefined, ...vocabulary.control])
     const table = tokenBytes(vocabulary)
@@ -182,9 +184,17 @@ export class Tokenizer {
     for (let start = 0; start < text.length; ) {
       if (start > 0) yield
       const end = this.#chunkEnd(text, start)
-      for (const id of this.#merge(text.slice(start, end))) ids.push(id)
+      this.#keepApart(ids)
+      for (const id of this.#merges.encode(text.slice(start, end))) ids.push(id)
       start = end
     }
+  }
+
+  /** Words remembered from another's text would tell, by the time that this one takes, what that one said. */
+  #keepApart(ids: number[]): void {
+    if (ids === this.#latest) return
+    this.#merges.forget()
+    this.#latest = ids
   }
 
   /** Text and special tokens of a rendering, in order. */
@@ -247,11 +257,21 @@ export class Tokenizer {
   }
 }
 
-function byRanks({ model }: Vocabulary): (text: string) => readonly number[] {
+interface Merges {
+  encode(text: string): readonly number[]
+  /** Drops the words that it remembers. */
+  forget(): void
+}
+
+function byRanks({ model }: Vocabulary): Merges {
   try {
     const source = { post_processor: null, decoder: null, added_tokens: [], ...model }
     const merges = new MergeModel(source, { clean_up_tokenization_spaces: false })
-    return (text) => merges.encode(text, { add_special_tokens: false }).ids
+    const { model: words } = merges as unknown as { model: { clear_cache?(): void } }
+    return {
+      encode: (text) => merges.encode(text, { add_special_tokens: false }).ids,
+      forget: () => words.clear_cache?.(),
+    }
   } catch (error) {
     throw new OctavoError(
       'MODEL_INVALID',
@@ -262,13 +282,13 @@ function byRanks({ model }: Vocabulary): (text: string) => readonly number[] {
   }
 }
 
-function byScores({ tokens, types }: Vocabulary, scores: Float64Array): (text: string) => readonly number[] {
+function byScores({ tokens, types }: Vocabulary, scores: Float64Array): Merges {
   const unknownId = types.indexOf(tokenType.unknown)
   const merges = new ScoreMerges({
     ...{ tokens, types, scores, byteFallback: types.includes(tokenType.byte) },
     unknownId: unknownId < 0 ? undefined : unknownId,
   })
-  return (text) => merges.encode(text.replaceAll(' ', '▁'))
+  return { encode: (text) => merges.encode(text.replaceAll(' ', '▁')), forget: () => {} }
 }
 
 const border = /[A-Za-z](?= [A-Za-z])/g

@@ -29,7 +29,7 @@ export interface ModelCounts {
   queue: { tokens: number; drainMs: number }
   tenants: Record<
     string,
-    { weight: number; running: number; waiting: number; requests: number; generatedTokens: number }
+    { weight: number; running: number; waiting: number; requests: number; generatedTokens: number; kvBlocks: number }
   >
   promptTokens: number
   cachedTokens: number

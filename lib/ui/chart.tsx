@@ -1,10 +1,11 @@
 /** A line chart over the last minutes; uPlot draws it, and a sentence says its last values to those who do not see it. */
+import { Fragment } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import UPlot from 'uplot'
 
 export interface Line {
   label: string
-  colour: '--one' | '--two' | '--three'
+  colour: '--one' | '--two' | '--three' | '--four' | '--five'
 }
 
 interface ChartProps {
@@ -53,7 +54,15 @@ export function Chart({ title, unit, lines, times, values }: ChartProps) {
     }
   }, [])
   useEffect(() => plot.current?.setData([times, ...values] as UPlot.AlignedData), [times, values])
-  const last = lines.map(({ label }, i) => `${label} ${shown(values[i]?.at(-1))}`).join(', ')
+  const last = lines.map(({ label, colour }, i) => (
+    <Fragment key={label}>
+      {i === 0 ? '' : ', '}
+      <span class="line">
+        <i class={`swatch ${colour.slice(2)}`} aria-hidden="true" />
+        {`${label} ${shown(values[i]?.at(-1))}`}
+      </span>
+    </Fragment>
+  ))
   return (
     <figure class="panel chart">
       <figcaption>

@@ -2,25 +2,11 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { Recent } from '../server/service/recent.ts'
 import { type Counts, counts, type ModelCounts } from './api.ts'
-import { Chart } from './chart.tsx'
+import { Charts, type Sample, sum } from './live-charts.tsx'
 
 const everyMs = 1000
 /** Two minutes of samples. */
 const kept = 120
-
-interface Sample {
-  time: number
-  models: ModelCounts[]
-  recent: Recent[]
-}
-
-const sum = (models: ModelCounts[], of: (model: ModelCounts) => number) =>
-  models.reduce((all, model) => all + of(model), 0)
-
-function quantile(values: number[], share: number): number | null {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? null
-}
 
 export function Live({ apiKey }: { apiKey: string }) {
   const [samples, setSamples] = useState<Sample[]>([])
@@ -52,40 +38,15 @@ export function Live({ apiKey }: { apiKey: string }) {
 }
 
 function Views({ samples, last: { models, recent } }: { samples: Sample[]; last: Sample }) {
-  const times = samples.map(({ time }) => time)
-  const of = (value: (model: ModelCounts) => number) => samples.map((sample) => sum(sample.models, value))
-  const rate = (value: (model: ModelCounts) => number) =>
-    samples.map((sample, i) => {
-      const before = samples[i - 1]
-      return before === undefined
-        ? null
-        : (sum(sample.models, value) - sum(before.models, value)) / (sample.time - before.time)
-    })
-  /** Of the requests that ended within ten seconds before. */
-  const latency = (value: (request: Recent) => number, share: number) =>
-    samples.map(({ time, recent }) =>
-      quantile(recent.filter(({ endedMs }) => endedMs > (time - 10) * 1000).map(value), share),
-    )
-  const first = ({ queueMs, prefillMs }: Recent) => queueMs + prefillMs
-  const total = sum(models, ({ kv }) => kv.totalBlocks)
-  const found =
-    sum(models, ({ cachedTokens }) => cachedTokens) /
-    Math.max(
-      1,
-      sum(models, ({ promptTokens }) => promptTokens),
-    )
+  const prompts = sum(models, ({ promptTokens }) => promptTokens)
+  const found = sum(models, ({ cachedTokens }) => cachedTokens) / Math.max(1, prompts)
   const numbers: [string, string | number][] = [
     ['Running', sum(models, ({ requests }) => requests.running)],
     ['Waiting', sum(models, ({ requests }) => requests.waiting)],
     ['Queue empty in', `${(Math.max(0, ...models.map(({ queue }) => queue.drainMs)) / 1000).toFixed(1)} s`],
-    ['KV blocks', total],
+    ['KV blocks', sum(models, ({ kv }) => kv.totalBlocks)],
     ['Found in cache', `${(100 * found).toFixed(0)}%`],
     ['Preempted', sum(models, ({ preemptions }) => preemptions)],
-  ]
-  const used = ({ kv }: ModelCounts) => kv.totalBlocks - kv.freeBlocks - kv.cachedBlocks
-  const two = (a: string, b: string) => [
-    { label: a, colour: '--one' as const },
-    { label: b, colour: '--two' as const },
   ]
   return (
     <>
@@ -97,58 +58,14 @@ function Views({ samples, last: { models, recent } }: { samples: Sample[]; last:
           </div>
         ))}
       </dl>
-      <div class="columns">
-        <Chart
-          {...{
-            title: 'Tokens',
-            unit: 'per second',
-            times,
-            lines: two('generated', 'prompts'),
-            values: [rate((m) => m.generatedTokens), rate((m) => m.promptTokens)],
-          }}
-        />
-        <Chart
-          {...{
-            title: 'Requests',
-            unit: 'at a time',
-            times,
-            lines: two('running', 'waiting'),
-            values: [of((m) => m.requests.running), of((m) => m.requests.waiting)],
-          }}
-        />
-        <Chart
-          {...{
-            title: 'First token',
-            unit: 'ms',
-            times,
-            lines: two('median', 'worst of 100'),
-            values: [latency(first, 0.5), latency(first, 0.99)],
-          }}
-        />
-        <Chart
-          {...{
-            title: 'Between tokens',
-            unit: 'ms',
-            times,
-            lines: two('median', 'worst of 100'),
-            values: [latency((r) => r.interTokenMs, 0.5), latency((r) => r.interTokenMs, 0.99)],
-          }}
-        />
-        <Chart
-          {...{
-            title: 'KV cache',
-            unit: 'blocks',
-            times,
-            lines: two('in use', 'kept for later'),
-            values: [of(used), of((m) => m.kv.cachedBlocks)],
-          }}
-        />
-      </div>
+      <Charts samples={samples} />
       <TenantTable models={models} />
       <Waterfall recent={recent} />
     </>
   )
 }
+
+const tenantColumns = ['Model', 'Tenant', 'Weight', 'Running', 'Waiting', 'Requests', 'Generated tokens', 'KV blocks']
 
 function TenantTable({ models }: { models: ModelCounts[] }) {
   const rows = models.flatMap(({ name, tenants }) =>
@@ -160,7 +77,7 @@ function TenantTable({ models }: { models: ModelCounts[] }) {
       <table>
         <thead>
           <tr>
-            {['Model', 'Tenant', 'Weight', 'Running', 'Waiting', 'Requests', 'Generated tokens'].map((name) => (
+            {tenantColumns.map((name) => (
               <th key={name} scope="col">
                 {name}
               </th>
@@ -168,11 +85,13 @@ function TenantTable({ models }: { models: ModelCounts[] }) {
           </tr>
         </thead>
         <tbody>
-          {rows.map(({ name, tenant, weight, running, waiting, requests, generatedTokens }) => (
+          {rows.map(({ name, tenant, weight, running, waiting, requests, generatedTokens, kvBlocks }) => (
             <tr key={`${name} ${tenant}`}>
-              {[name, tenant || 'everybody', weight, running, waiting, requests, generatedTokens].map((value, i) => (
-                <td key={i}>{value}</td>
-              ))}
+              {[name, tenant || 'everybody', weight, running, waiting, requests, generatedTokens, kvBlocks].map(
+                (value, i) => (
+                  <td key={i}>{value}</td>
+                ),
+              )}
             </tr>
           ))}
         </tbody>

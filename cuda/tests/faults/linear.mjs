@@ -247,7 +247,7 @@ export const faults = [
     class: 'tail',
     name: 'decode: quads behind the last are read',
     ...inDecode,
-    from: 'if (index < quads) load_quad',
+    from: 'if (index < quads)\n      load_quad',
     to: 'load_quad',
   },
   {

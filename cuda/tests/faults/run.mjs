@@ -4,7 +4,7 @@
  * several schedules, or `checked`, the checker of the emulator. A table of faults is a module of this folder; the first test of a
  * checker is that what it should find is found.
  *
- *   node cuda/tests/faults/run.mjs [--only REGEX] [--jobs N]
+ *   node cuda/tests/faults/run.mjs [--only REGEX] [--jobs N]      REGEX: of 'class, name'
  *
  * `node scripts/test-cuda.mjs --only shim` builds what the faulty kernels are linked with. Exit status 1 if a fault that changes
  * results was not noticed, one that does not was, or an edit found no place.
@@ -110,7 +110,7 @@ const tables = readdirSync(here).filter(
   (name) => name.endsWith('.mjs') && name !== basename(fileURLToPath(import.meta.url)),
 )
 const faults = (await Promise.all(tables.map((name) => import(join(here, name))))).flatMap((module) => module.faults)
-const wanted = faults.filter(({ name }) => new RegExp(values.only).test(name))
+const wanted = faults.filter((fault) => new RegExp(values.only).test(`${fault.class}, ${fault.name}`))
 const results = []
 let wrong = 0
 

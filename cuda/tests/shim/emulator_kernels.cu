@@ -42,7 +42,8 @@ OCTAVO_KERNEL(octavo_probe_product, ProbeParams, 32) {
   const unsigned a[4] = {in[0], in[1], in[2], in[3]}, b[2] = {in[4], in[5]};
   unsigned* const out = p.out + 4 * threadIdx.x;
   if (p.flag == 0) {
-    const int c[4] = {static_cast<int>(in[6]), static_cast<int>(in[7]), static_cast<int>(in[8]), static_cast<int>(in[9])};
+    const int c[4] = {static_cast<int>(in[6]), static_cast<int>(in[7]), static_cast<int>(in[8]),
+                      static_cast<int>(in[9])};
     int d[4];
     mma_s8(d, a, b, c);
     for (int i = 0; i < 4; ++i) out[i] = static_cast<unsigned>(d[i]);
@@ -64,17 +65,51 @@ OCTAVO_KERNEL(octavo_probe_fault, ProbeParams, 64) {
   other[t] = 0;
   __syncthreads();
   switch (p.flag) {
-    case 1: p.out[t] = p.in[p.count + t]; break;                         // reads behind its input
-    case 2: array[64 + (t == 0 ? 1 : 0)] = 1; break;                     // writes behind a shared array
-    case 3: if (t < 32) __syncthreads(); break;                          // half of the block comes to a barrier
-    case 4: if (t % 2 == 0) array[t] = __shfl_xor_sync(~0u, array[t], 2); break;  // half of the warp meets
-    case 5: p.out[0] = static_cast<unsigned>(t); break;                  // all threads write to one place
-    case 6: p.out[t] = p.out[t] + 1; break;                              // reads what nobody wrote
-    case 7: array[0] = *reinterpret_cast<const unsigned*>(reinterpret_cast<const char*>(p.in) + 2); break;  // misaligned
-    case 8: p.out[blockIdx.x * 63 + threadIdx.x] = 1; break;             // two blocks write to one place
-    case 9: p.out[t] = array[63 - t]; array[t] = 0; break;               // written while others may still read
-    case 10: __trap(); break;
-    case 11: p.out[t] = __shfl_sync(1u << (t % 32), array[t], (t + 1) % 32); break;  // from a lane outside of the mask
-    default: p.out[t] = array[63 - t] + other[t];
+    case 1:
+      p.out[t] = p.in[p.count + t];
+      break;  // reads behind its input
+    case 2:
+      array[64 + (t == 0 ? 1 : 0)] = 1;
+      break;  // writes behind a shared array
+    case 3:
+      if (t < 32) __syncthreads();
+      break;  // half of the block comes to a barrier
+    case 4:
+      if (t % 2 == 0) array[t] = __shfl_xor_sync(~0u, array[t], 2);
+      break;  // half of the warp meets
+    case 5:
+      p.out[0] = static_cast<unsigned>(t);
+      break;  // all threads write to one place
+    case 6:
+      p.out[t] = p.out[t] + 1;
+      break;  // reads what nobody wrote
+    case 7:
+      array[0] = *reinterpret_cast<const unsigned*>(reinterpret_cast<const char*>(p.in) + 2);
+      break;  // misaligned
+    case 8:
+      p.out[blockIdx.x * 63 + threadIdx.x] = 1;
+      break;  // two blocks write to one place
+    case 9:
+      p.out[t] = array[63 - t];
+      array[t] = 0;
+      break;  // written while others may still read
+    case 10:
+      __trap();
+      break;
+    case 11:
+      p.out[t] = __shfl_sync(1u << (t % 32), array[t], (t + 1) % 32);
+      break;  // from a lane outside of the mask
+    default:
+      p.out[t] = array[63 - t] + other[t];
   }
+}
+
+// Lane l reads word flag * l of its input and of a shared array, and writes word l.
+OCTAVO_KERNEL(octavo_probe_stride, ProbeParams, 32) {
+  SharedMemory memory;
+  unsigned* const array = memory.take<unsigned>(32 * 32);
+  for (int i = 0; i < 32; ++i) array[i * 32 + static_cast<int>(threadIdx.x)] = 0;
+  __syncwarp();
+  const int at = p.flag * static_cast<int>(threadIdx.x);
+  p.out[threadIdx.x] = p.in[at] + array[at];
 }

@@ -64,7 +64,8 @@ TEST_CASE("emulator: named barriers order the turns of warps") {
   octavo::testing::for_each_schedule([&] {
     const Result r = probe("octavo_probe_turns", in, 32, 128);
     CHECK(r.kinds.empty());
-    for (std::size_t l = 0; l < 32; ++l) CHECK(r.out[l] == ((in[l] * 3 + in[32 + l]) * 3 + in[64 + l]) * 3 + in[96 + l]);
+    for (std::size_t l = 0; l < 32; ++l)
+      CHECK(r.out[l] == ((in[l] * 3 + in[32 + l]) * 3 + in[64 + l]) * 3 + in[96 + l]);
   });
 }
 
@@ -119,9 +120,9 @@ TEST_CASE("emulator: each broken rule is found") {
     bool needs_checker;
     unsigned blocks = 1;
   };
-  const Case cases[] = {{1, "out-of-bounds", false}, {2, "out-of-bounds", false}, {3, "deadlock", false},
+  const Case cases[] = {{1, "out-of-bounds", false}, {2, "out-of-bounds", false},   {3, "deadlock", false},
                         {4, "deadlock", false},      {5, "race-write-write", true}, {6, "uninitialised", true},
-                        {7, "misaligned", true},     {8, "race-blocks", true, 2}, {9, "race-write-read", true},
+                        {7, "misaligned", true},     {8, "race-blocks", true, 2},   {9, "race-write-read", true},
                         {10, "trap", false},         {11, "shuffle", false}};
   CHECK(probe("octavo_probe_fault", in, 127, 64, 0, 512).kinds.empty());
   for (const Case& c : cases) {
@@ -130,6 +131,28 @@ TEST_CASE("emulator: each broken rule is found") {
     const Result r = probe("octavo_probe_fault", in, 127, 64, c.flag, 512, c.blocks);
     CHECK(r.has(c.kind));
   }
+}
+
+TEST_CASE("emulator: sectors and wavefronts of accesses that are some words apart") {
+  if (!shim::checked()) return;  // only there accesses are seen
+  const auto in = random_words(32 * 32, 6);
+  shim::options().traffic = true;
+  struct Case {
+    int stride;
+    std::uint64_t sectors, wavefronts;
+  };
+  // The array is filled without conflicts, 32 wavefronts.
+  for (const Case& c : {Case{0, 1, 1}, Case{1, 4, 1}, Case{2, 8, 2}, Case{8, 32, 8}, Case{31, 32, 1}}) {
+    CAPTURE(c.stride);
+    shim::traffic() = {};
+    probe("octavo_probe_stride", in, 32, 32, c.stride, 4096);
+    CHECK(shim::traffic().loads.sectors == c.sectors);
+    CHECK(shim::traffic().loads.bytes == 128);
+    CHECK(shim::traffic().stores.sectors == 4);
+    CHECK(shim::traffic().shared.wavefronts == 32 + c.wavefronts);
+    CHECK(shim::traffic().shared.least_wavefronts == 33);
+  }
+  shim::options() = {};
 }
 
 TEST_CASE("emulator: launches that no device takes, and kernels that are not there") {

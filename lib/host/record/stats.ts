@@ -11,12 +11,13 @@ export function packStats(stats: EngineStats): StatsRow {
   const tenants: StatsRow['tenants'] = []
   for (const name in stats.tenants) {
     const t = stats.tenants[name]!
-    tenants.push(name, t.weight, t.running, t.waiting, t.requests, t.promptTokens, t.cachedTokens, t.generatedTokens)
+    tenants.push(name, t.weight, t.running, t.waiting, t.requests)
+    tenants.push(t.promptTokens, t.cachedTokens, t.generatedTokens, t.kvBlocks)
   }
   return { numbers, tenants }
 }
 
-const tenantStride = 8
+const tenantStride = 9
 
 export function unpackStats(row: StatsRow): EngineStats {
   const [totalBlocks, freeBlocks, cachedBlocks, running, waiting, paused, ...rest] = row.numbers as Fields
@@ -41,10 +42,10 @@ function unpackTenants(row: StatsRow['tenants']): Record<string, TenantStats> {
   const tenants: Record<string, TenantStats> = Object.create(null)
   for (let at = 0; at < row.length; at += tenantStride) {
     const [weight, running, waiting, requests, ...tokens] = row.slice(at + 1, at + tenantStride) as TenantFields
-    const [promptTokens, cachedTokens, generatedTokens] = tokens
-    tenants[row[at]!] = { weight, running, waiting, requests, promptTokens, cachedTokens, generatedTokens }
+    const [promptTokens, cachedTokens, generatedTokens, kvBlocks] = tokens
+    tenants[row[at]!] = { weight, running, waiting, requests, promptTokens, cachedTokens, generatedTokens, kvBlocks }
   }
   return tenants
 }
 
-type TenantFields = [...Three, ...Three, number]
+type TenantFields = [...Three, ...Three, number, number]

@@ -37,11 +37,14 @@ export class Tenants {
     this.#weights = new Map(Object.entries(weights))
   }
 
-  stats(): Record<string, TenantStats> {
+  /** `held`: blocks of the KV cache, of those that hold any. */
+  stats(held: ReadonlyMap<Tenant<HostRequest>, number> = new Map()): Record<string, TenantStats> {
     // A name may be anything, '__proto__' too.
     const stats: Record<string, TenantStats> = Object.create(null)
-    for (const { name, weight, running, waiting, counts } of this.#byName.values())
-      stats[name] = { weight, running, waiting, ...counts }
+    for (const tenant of this.#byName.values()) {
+      const { name, weight, running, waiting, counts } = tenant
+      stats[name] = { weight, running, waiting, ...counts, kvBlocks: held.get(tenant) ?? 0 }
+    }
     return stats
   }
 

@@ -273,6 +273,8 @@ export interface TenantStats {
   promptTokens: number
   cachedTokens: number
   generatedTokens: number
+  /** Blocks of the KV cache that its running requests hold; what several of them share counts once, and no two tenants share any. */
+  kvBlocks: number
 }
 
 export interface EngineStats {

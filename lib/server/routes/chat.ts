@@ -67,7 +67,7 @@ export async function chat(service: Service, request: FastifyRequest, reply: Fas
   return answer(service, request, reply, {
     ...{ operation: 'chat', model, stream: fields.stream, options, n: fields.n, warnings, nameOf },
     start: () => (fields.n === 1 ? [engine.generate(options)] : engine.samples(options, fields.n)),
-    format: new ChatFormat(model, fields),
+    format: () => new ChatFormat(model, fields),
   })
 }
 
@@ -142,26 +142,29 @@ class ChatFormat implements AnswerFormat {
   open(): string {
     const delta = { role: 'assistant', content: '' }
     return Array.from({ length: this.#fields.n }, (_, index) =>
-      this.#event({ index, delta, finish_reason: null }),
+      this.#event(JSON.stringify({ index, delta, finish_reason: null })),
     ).join('')
   }
 
-  part(index: number, { text, reasoning, toolCall, logprobs }: GenerationPart): string {
+  part(index: number, { text, reasoning = '', toolCall, logprobs }: GenerationPart): string {
+    // What a token is, as a rule.
+    if (text !== '' && reasoning === '' && toolCall === undefined && logprobs === undefined)
+      return this.#event(`{"index":${index},"delta":{"content":${JSON.stringify(text)}},"finish_reason":null}`)
     const delta = {
       ...(text !== '' && { content: text }),
-      ...(reasoning !== undefined && reasoning !== '' && { reasoning_content: reasoning }),
+      ...(reasoning !== '' && { reasoning_content: reasoning }),
       ...(toolCall !== undefined && this.#callDelta(index, toolCall)),
     }
     const hasLogprobs = logprobs !== undefined && logprobs.length > 0
     if (Object.keys(delta).length === 0 && !hasLogprobs) return ''
-    return this.#event({
-      ...{ index, delta, ...(hasLogprobs && { logprobs: this.#logprobs(logprobs) }), finish_reason: null },
-    })
+    const choice = { index, delta, ...(hasLogprobs && { logprobs: this.#logprobs(logprobs) }), finish_reason: null }
+    return this.#event(JSON.stringify(choice))
   }
 
   end(index: number, result: GenerationResult): string {
     const finish_reason = finishReasons[result.finishReason]
-    return this.#event({ index, delta: {}, finish_reason, stop_reason: stopReason(result), seed: result.seed })
+    const choice = { index, delta: {}, finish_reason, stop_reason: stopReason(result), seed: result.seed }
+    return this.#event(JSON.stringify(choice))
   }
 
   close(results: GenerationResult[]): string {
@@ -177,8 +180,9 @@ class ChatFormat implements AnswerFormat {
     return event({ ...this.#head, object: 'chat.completion.chunk', choices: [], usage: usageBody(usage) })
   }
 
-  #event(choice: object): string {
-    return `${this.#chunk}${JSON.stringify(choice)}]${this.#usage}}\n\n`
+  /** `choice`: as JSON. */
+  #event(choice: string): string {
+    return `${this.#chunk}${choice}]${this.#usage}}\n\n`
   }
 
   #message({ text, reasoning, toolCalls = [] }: GenerationResult): object {

@@ -70,7 +70,7 @@ export async function completions(service: Service, request: FastifyRequest, rep
     ...{ operation: 'text_completion', model, stream: fields.stream, options: told, n: fields.n, warnings, nameOf },
     prompts: prompts.length,
     start: () => startAll(prompts, start),
-    format: new CompletionFormat(model, fields, prompts),
+    format: () => new CompletionFormat(model, fields, prompts),
   })
 }
 
@@ -149,8 +149,11 @@ class CompletionFormat implements AnswerFormat {
     return `${errorEvent(error)}data: [DONE]\n\n`
   }
 
-  #event(index: number, text: string, logprobs: object | null, end: object = { finish_reason: null }): string {
-    return `${this.#chunk}${JSON.stringify({ index, text, logprobs, ...end })}]${this.#usage}}\n\n`
+  #event(index: number, text: string, logprobs: object | null, end?: object): string {
+    const ending = end === undefined ? ',"finish_reason":null}' : `,${JSON.stringify(end).slice(1)}`
+    const logs = logprobs === null ? 'null' : JSON.stringify(logprobs)
+    const choice = `{"index":${index},"text":${JSON.stringify(text)},"logprobs":${logs}${ending}`
+    return `${this.#chunk}${choice}]${this.#usage}}\n\n`
   }
 
   #echoed(index: number): string {

@@ -115,27 +115,49 @@ export interface Body<F> {
 const mostNamed = 8
 
 /** Of errors, whose stack nobody sees. */
-const site = new CallSite(schemaFor)
+const site = new CallSite(readBody)
 
-/** Made once: zod compiles a schema when it is first used. */
-const schemas = new WeakMap<object, z.ZodType>()
+type Shape = Record<string, z.ZodType>
 
-function schemaFor<S extends Record<string, z.ZodType>>(shape: S): z.ZodObject<S> {
-  const known = schemas.get(shape) ?? z.strictObject(shape)
-  schemas.set(shape, known)
-  return known as z.ZodObject<S>
+/** What a body has where it says nothing: defaults, and the fields that it may not leave out. */
+interface Unsaid {
+  defaults: Record<string, unknown>
+  required: string[]
 }
 
-export function readBody<S extends Record<string, z.ZodType>>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
+const unsaid = new WeakMap<Shape, Unsaid>()
+
+function unsaidOf(shape: Shape): Unsaid {
+  const known = unsaid.get(shape)
+  if (known !== undefined) return known
+  const made: Unsaid = { defaults: {}, required: [] }
+  for (const [name, schema] of Object.entries(shape)) {
+    const { success, data } = schema.safeParse(undefined)
+    if (!success) made.required.push(name)
+    else if (data !== undefined) made.defaults[name] = data
+  }
+  unsaid.set(shape, made)
+  return made
+}
+
+/** Only what a body says is looked at: a shape has dozens of fields, a body a handful. */
+export function readBody<S extends Shape>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HttpError(400, 'invalid_request_error', 'The body is no JSON object.', { code: 'invalid_type' })
-  const given = Object.entries(body).filter(([, value]) => value !== null)
-  const known = given.filter(([name]) => Object.hasOwn(shape, name))
-  const unknown = given.filter(([name]) => !Object.hasOwn(shape, name)).map(([name]) => name)
-  const fields = parse(schemaFor(shape), Object.fromEntries(known), 'options', site)
+  const { defaults, required } = unsaidOf(shape)
+  const given = body as Record<string, unknown>
+  const fields: Record<string, unknown> = { ...defaults }
+  const unknown: string[] = []
+  for (const name of Object.keys(given)) {
+    const value = given[name]
+    if (value === null) continue
+    if (Object.hasOwn(shape, name)) fields[name] = parse(shape[name]!, value, name, site)
+    else unknown.push(name)
+  }
+  for (const name of required) if (fields[name] === undefined) parse(shape[name]!, undefined, name, site)
   const warnings = unknown.slice(0, mostNamed).map((name) => `${printable(name)} is not known and was ignored`)
   if (unknown.length > mostNamed) warnings.push(`${unknown.length - mostNamed} more fields are not known`)
-  return { fields, warnings, nameOf: (option) => nameIn(body, option) }
+  return { fields: fields as z.output<z.ZodObject<S>>, warnings, nameOf: (option) => nameIn(body, option) }
 }
 
 /** What a header may hold. */

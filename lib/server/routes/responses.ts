@@ -67,7 +67,7 @@ export async function responses(service: Service, request: FastifyRequest, reply
   return answer(service, request, reply, {
     ...{ operation: 'chat', model, stream: fields.stream, options, n: 1, warnings, nameOf },
     start: () => [model.engine.generate(options)],
-    format: new ResponseFormat(model, fields),
+    format: () => new ResponseFormat(model, fields),
   })
 }
 

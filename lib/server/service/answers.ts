@@ -5,7 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Generation, GenerationResult } from '../../index.ts'
-import { type Asked, usageOf } from './asked.ts'
+import { type AnswerFormat, type Asked, usageOf } from './asked.ts'
 import { errorBody, HttpError, httpError } from './errors.ts'
 import { EventStream } from './event-stream.ts'
 import type { Service } from './service.ts'
@@ -16,17 +16,21 @@ export async function answer(
   reply: FastifyReply,
   asked: Asked,
 ): Promise<unknown> {
-  const { model, format, nameOf, warnings } = asked
+  const { model, nameOf, warnings } = asked
   const { tenant, outcome } = service.of(request)
   outcome.model = model.name
   if (warnings.length > 0) reply.header('x-octavo-warning', warnings.join('; '))
-  const finish = tenant.begin(model.engine.stats().queue.drainMs)
-  reply.headers(tenant.headers())
-  const span = service.tracing?.start(request.headers, asked)
+  const finish = tenant.begin(() => model.engine.stats().queue.drainMs)
+  const startedMs = performance.now()
   const events = asked.stream ? new EventStream(reply, service.slowMs) : undefined
   const run = new Run(service, asked, reply, events)
+  const pending = run.results()
+  // The engine has its work: what need not be done before is done while it computes.
+  reply.headers(tenant.headers())
+  const span = service.tracing?.start(request.headers, asked, startedMs)
+  events?.prepare()
   try {
-    const results = await run.results()
+    const results = await pending
     const usage = usageOf(results, asked.prompts)
     Object.assign(outcome, { ...usage, firstTokenMs: results[0]!.timings.firstTokenMs })
     outcome.finishReasons = results.map(({ finishReason }) => finishReason)
@@ -34,8 +38,8 @@ export async function answer(
     if (service.logContent) Object.assign(outcome, contentOf(asked, results))
     finish(usage.promptTokens + usage.completionTokens)
     span?.end(results, usage)
-    if (events === undefined) return reply.headers(tenant.headers()).send(format.whole(results))
-    events.end(format.close(results))
+    if (events === undefined) return reply.headers(tenant.headers()).send(run.format.whole(results))
+    events.end(run.format.close(results))
     return reply
   } catch (error) {
     const told = httpError(error, nameOf)
@@ -45,7 +49,7 @@ export async function answer(
     outcome.error = told.code ?? told.type
     events?.leave()
     if (events?.isOpen !== true) throw told
-    events.end(format.failed(told))
+    events.end(run.format.failed(told))
     return reply
   }
 }
@@ -57,8 +61,10 @@ class Run {
   readonly #reply: FastifyReply
   readonly #events: EventStream | undefined
   #generations: Generation[] = []
-  /** Events before everything, until they were sent; undefined: not made yet. */
-  #head: string | undefined
+  /** Made when all were started. */
+  format!: AnswerFormat
+  /** Events before everything, until they were sent. */
+  #head = ''
   /** Tokens that were given out. */
   tokens = 0
 
@@ -69,7 +75,7 @@ class Run {
     this.#events = events
   }
 
-  /** Resolves when all have ended. The first that fails ends the others. */
+  /** Starts them, before it returns; resolves when all have ended. The first that fails ends the others. */
   async results(): Promise<GenerationResult[]> {
     const { model, n, options } = this.#asked
     const response = this.#reply.raw
@@ -79,6 +85,8 @@ class Run {
     response.once('close', cancel)
     try {
       this.#generations = this.#asked.start()
+      this.format = this.#asked.format()
+      if (this.#events !== undefined) this.#head = this.format.open()
       for (const { result } of this.#generations) result.catch(() => this.#abandonBlocked())
       const results = await Promise.all(this.#generations.map((_, index) => this.#read(index)))
       if (response.destroyed) throw gone()
@@ -94,8 +102,8 @@ class Run {
 
   async #read(index: number): Promise<GenerationResult> {
     const generation = this.#generations[index]!
-    const { model, format } = this.#asked
-    const timer = this.#service.metrics?.timer(model.name)
+    const { format } = this
+    const timer = this.#service.metrics?.timer(this.#asked.model.name)
     for await (const part of generation) {
       if (this.#reply.raw.destroyed) throw gone()
       const count = part.tokens.length + (part.reasoningTokens?.length ?? 0)
@@ -103,8 +111,8 @@ class Run {
       timer?.tokens(count)
       const events = this.#events
       if (events === undefined) continue
-      const text = this.#withHead(() => format.part(index, part))
-      const slow = text === '' ? undefined : events.send(text)
+      const text = format.part(index, part)
+      const slow = text === '' ? undefined : this.#send(events, text)
       if (slow !== undefined) await slow
     }
     const result = await generation.result
@@ -116,17 +124,14 @@ class Run {
   #sendEnd(index: number, result: GenerationResult): Promise<void> | undefined {
     const events = this.#events
     if (events === undefined || result.finishReason === 'cancelled') return undefined
-    return events.send(this.#withHead(() => this.#asked.format.end(index, result)))
+    return this.#send(events, this.format.end(index, result))
   }
 
-  /** Events with those before everything, if these are the first. */
-  #withHead(make: () => string): string {
-    this.#head ??= this.#asked.format.open()
-    const events = make()
-    if (events === '') return ''
-    const all = this.#head + events
+  /** Events behind those before everything, if these are the first. */
+  #send(events: EventStream, text: string): Promise<void> | undefined {
+    const all = this.#head + text
     this.#head = ''
-    return all
+    return events.send(all)
   }
 
   /** One that failed because its client does not read will not tell it so. */

@@ -28,7 +28,7 @@ export interface Asked {
   n: number
   /** Default 1. */
   prompts?: number
-  format: AnswerFormat
+  format: () => AnswerFormat
   warnings: string[]
   nameOf: NameOf
 }

@@ -14,6 +14,8 @@ export class EventStream {
   readonly #response: ServerResponse
   /** Milliseconds without progress after which the client is given up. */
   readonly #slowMs: number
+  /** Of the response, and what every stream has. */
+  #headers: Record<string, string> | undefined
   #isOpen = false
   #isQuiet = true
   #timer: NodeJS.Timeout
@@ -30,6 +32,17 @@ export class EventStream {
 
   get isOpen(): boolean {
     return this.#isOpen
+  }
+
+  /** The reply has all of its headers. */
+  prepare(): void {
+    this.#headers ??= {
+      ...(this.#reply.getHeaders() as Record<string, string>),
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      // nginx would collect events otherwise.
+      'x-accel-buffering': 'no',
+    }
   }
 
   /** Undefined: go on. */
@@ -78,14 +91,8 @@ export class EventStream {
     if (this.#isOpen) return
     this.#isOpen = true
     this.#reply.hijack()
-    const headers = this.#reply.getHeaders() as Record<string, string>
-    this.#response.writeHead(200, {
-      ...headers,
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
-      // nginx would collect events otherwise.
-      'x-accel-buffering': 'no',
-    })
+    this.prepare()
+    this.#response.writeHead(200, this.#headers)
     // A write, or progress of one, begins the time anew.
     this.#response.socket?.setTimeout(this.#slowMs)
   }

@@ -2,8 +2,9 @@
  * What Prometheus is told, by the names, labels and buckets of vLLM, so that dashboards and gateways made for it work; what it has no name
  * for begins with `octavo_`. Counts of an engine are read when they are asked for; times are observed when tokens come and requests end.
  */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import type { Engine, EngineStats, GenerationResult } from '../../index.ts'
+import { Histogram, type Observe } from './histogram.ts'
 import type { Models } from './models.ts'
 
 const labels = (model: string) => ({ model_name: model, engine: '0' })
@@ -78,11 +79,14 @@ const tenantCounters = [
   ['octavo_tenant_generation_tokens_total', 'Generated tokens of a tenant.', 'generatedTokens'],
 ] as const
 
+const tenantGauges = [
+  ['octavo_tenant_weight', 'Weight of a tenant.', 'weight'],
+  ['octavo_tenant_kv_blocks', 'Blocks of the KV cache that running requests of a tenant hold.', 'kvBlocks'],
+] as const
+
 function kvUsage({ kv }: EngineStats): number {
   return kv.totalBlocks === 0 ? 0 : 1 - (kv.freeBlocks + kv.cachedBlocks) / kv.totalBlocks
 }
-
-type Observe = (value: number) => void
 
 export class Metrics {
   readonly #registry = new Registry()
@@ -95,7 +99,7 @@ export class Metrics {
     const registers = [this.#registry]
     const all = { ...timeHistograms, ...countHistograms }
     for (const [name, [help, buckets]] of Object.entries(all))
-      this.#histograms.set(name, new Histogram({ name, help, buckets: [...buckets], labelNames: names, registers }))
+      this.#histograms.set(name, new Histogram(name, help, buckets, this.#registry))
     const forEach = (tell: (engine: Engine, name: string) => void) => {
       for (const { engine, name } of models.all) if (engine !== undefined) tell(engine, name)
     }
@@ -125,15 +129,17 @@ export class Metrics {
           })
         },
       })
-    new Gauge({
-      ...{ name: 'octavo_tenant_weight', help: 'Weight of a tenant.', labelNames: [...names, 'tenant'], registers },
-      collect() {
-        forEach((engine, model) => {
-          for (const [tenant, { weight }] of Object.entries(engine.stats().tenants))
-            this.set({ ...labels(model), tenant }, weight)
-        })
-      },
-    })
+    for (const [name, help, key] of tenantGauges)
+      new Gauge({
+        ...{ name, help, labelNames: [...names, 'tenant'], registers },
+        collect() {
+          this.reset()
+          forEach((engine, model) => {
+            for (const [tenant, about] of Object.entries(engine.stats().tenants))
+              this.set({ ...labels(model), tenant }, about[key])
+          })
+        },
+      })
     const reason = { labelNames: [...names, 'finished_reason'], registers }
     this.#success = new Counter({ name: 'vllm:request_success_total', help: 'Requests that were answered.', ...reason })
     const route = { labelNames: ['route', 'status'], registers }
@@ -154,16 +160,13 @@ export class Metrics {
 
   /** Times between the tokens of one generation. */
   timer(model: string): { tokens: (count: number) => void } {
-    const observers = this.#of(model)
+    const between = this.#of(model)['vllm:inter_token_latency_seconds']
     let lastMs = 0
     return {
       tokens: (count) => {
         const nowMs = performance.now()
         // Those of one part came one after the other in the time since the last part.
-        if (lastMs > 0 && count > 0) {
-          const seconds = (nowMs - lastMs) / 1000 / count
-          for (let i = 0; i < count; i++) observers['vllm:inter_token_latency_seconds'](seconds)
-        }
+        if (lastMs > 0 && count > 0) between((nowMs - lastMs) / 1000 / count, count)
         if (count > 0) lastMs = nowMs
       },
     }
@@ -195,15 +198,12 @@ export class Metrics {
     }
   }
 
-  /** One object a model: looking labels up costs more than observing. */
   #of(model: string): Record<HistogramName, Observe> {
     const known = this.#observers.get(model)
     if (known !== undefined) return known
-    const of = (histogram: Histogram): Observe => {
-      const labelled = histogram.labels(labels(model))
-      return (value) => labelled.observe(value)
-    }
-    const made = Object.fromEntries([...this.#histograms].map(([name, histogram]) => [name, of(histogram)]))
+    const made = Object.fromEntries(
+      [...this.#histograms].map(([name, histogram]) => [name, histogram.observer(labels(model))]),
+    )
     this.#observers.set(model, made as Record<HistogramName, Observe>)
     return made as Record<HistogramName, Observe>
   }

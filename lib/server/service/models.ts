@@ -116,6 +116,8 @@ export class Models {
           ? option
           : await Engine.load({ ...shared, ...loadOptions(option), signal: this.#off.signal })
         const { name, engine } = entry
+        // A conversation begins: the thread for templates is there before the first request comes.
+        if (engine.model.chatTemplate) engine.session()
         entry.served = { name, engine, fingerprint: fingerprint(engine), token: tokensOf(engine) }
       } catch (error) {
         entry.error = this.#off.signal.aborted ? error : toOctavoError(error)
@@ -150,16 +152,11 @@ function ownAliases(option: ModelOption): string[] {
 /** Of whatever copy of octavo. */
 export const isEngine = (value: unknown): value is Engine => typeof (value as Partial<Engine>)?.generate === 'function'
 
-/** A table that fills as ids are asked for. */
+/** Nothing is kept: what others were told of would tell by its time. */
 function tokensOf(engine: Engine): ServedModel['token'] {
-  const known = new Map<number, ReturnType<ServedModel['token']>>()
   return (id) => {
-    const entry = known.get(id)
-    if (entry !== undefined) return entry
     const { text, bytes } = engine.token(id)
-    const made = { text, bytes: [...bytes] }
-    known.set(id, made)
-    return made
+    return { text, bytes: [...bytes] }
   }
 }
 

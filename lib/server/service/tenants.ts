@@ -11,8 +11,8 @@ const minuteMs = 60_000
 export interface Tenant {
   readonly name: string
   readonly limits: CheckedTenant
-  /** Begins a request, or throws a 429. `waitMs`: when one of those that run may be done. Gives the function that ends it. */
-  begin(waitMs: number): (tokens: number) => void
+  /** Begins a request, or throws a 429. `waitMs` says when one of those that run may be done. Gives the function that ends it. */
+  begin(waitMs: () => number): (tokens: number) => void
   mayUse(model: string): boolean
   /** Headers as OpenAI's API has them. */
   headers(): Record<string, string>
@@ -81,10 +81,10 @@ class LimitedTenant implements Tenant {
     return this.limits.models?.includes(model) ?? true
   }
 
-  begin(waitMs: number): (tokens: number) => void {
+  begin(waitMs: () => number): (tokens: number) => void {
     const { maxRequests = Number.POSITIVE_INFINITY, tokensPerMinute: rate } = this.limits
     if (this.#running >= maxRequests)
-      throw limited(`At most ${maxRequests} requests may run at a time.`, Math.max(waitMs, 100))
+      throw limited(`At most ${maxRequests} requests may run at a time.`, Math.max(waitMs(), 100))
     this.#fill()
     if (rate !== undefined && this.#tokens <= 0)
       throw limited(`At most ${rate} tokens a minute may be used.`, ((1 - this.#tokens) * minuteMs) / rate)

@@ -53,7 +53,8 @@ export class Tracing {
     })
   }
 
-  start(headers: IncomingHttpHeaders, { operation, model, options, n }: Asked): RequestSpan {
+  /** `startedMs`: of `performance.now()`. */
+  start(headers: IncomingHttpHeaders, { operation, model, options, n }: Asked, startedMs: number): RequestSpan {
     const { context, propagation, SpanKind, SpanStatusCode } = this.#api
     const parent = propagation.extract(context.active(), headers)
     const about = {
@@ -62,10 +63,11 @@ export class Tracing {
       'gen_ai.request.model': model.name,
     }
     const attributes = { ...about, ...requestAttributes(options), ...(n > 1 && { 'gen_ai.request.choice.count': n }) }
-    const span = this.#tracer.startSpan(`${operation} ${model.name}`, { kind: SpanKind.SERVER, attributes }, parent)
-    const startedMs = performance.now()
+    const spanOptions = { kind: SpanKind.SERVER, attributes, startTime: performance.timeOrigin + startedMs }
+    const span = this.#tracer.startSpan(`${operation} ${model.name}`, spanOptions, parent)
     const seconds = () => (performance.now() - startedMs) / 1000
-    const end = () => span.end()
+    // By the clock that began it.
+    const end = () => span.end(performance.timeOrigin + performance.now())
     return {
       end: (results, usage) => {
         span.setAttributes(responseAttributes(model.name, results, usage))
