@@ -77,6 +77,7 @@ TEST_CASE("device: attention of many sequences in one step") {
   std::vector<std::pair<int, int>> plan;
   for (int i = 0; i < 7; ++i) plan.push_back({rng.between(1, 60), 1});
   plan.push_back({600, 1});
+  plan.push_back({769, 3});
   plan.push_back({40, 23});
   for (const KvDtype dtype : kv_dtypes) check_scene(make_scene(dtype, 64, 2, 3, 0, plan, rng), rng, few_and_many);
 }
