@@ -2,7 +2,8 @@
 /**
  * What a form costs: compiling schemas, making masks with the model's vocabulary, and decoding with and without a grammar, by turns.
  *
- *   node bench/grammar.mjs [--model model.gguf] [--rounds 5] [--tokens 96] [--ranks o200k_base.tiktoken [--vocabulary 128000]]
+ *   node bench/grammar.mjs [--model model.gguf] [--rounds 5] [--tokens 96] [--schemas all.jsonl]
+ *     [--ranks o200k_base.tiktoken [--vocabulary 128000]]
  *
  * Masks: `new` is the first time that a state is met, `known` the second time; times are of native code alone. With --ranks
  * also with the first tokens of another vocabulary, in which the texts are cut into the longest tokens.
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '96' },
     ranks: { type: 'string' },
     vocabulary: { type: 'string', default: '128000' },
+    schemas: { type: 'string' },
   },
 })
 const rounds = Number(values.rounds)
@@ -114,6 +116,22 @@ const row = (name, list, unit, scale) =>
     `${name.padEnd(26)} ${[0.5, 0.9, 0.99, 1].map((p) => (quantile(list, p) * scale).toFixed(2).padStart(9)).join('')} ${unit}  (n ${list.length})`,
   )
 
+/** Of schemas in a file, a JSON Schema a line: each once, refused ones too. */
+function compileAll(file) {
+  const times = []
+  let refused = 0
+  for (const text of readFileSync(file, 'utf8').trim().split('\n')) {
+    const start = performance.now()
+    try {
+      compileGrammar({ kind: 'schema', text })
+    } catch {
+      refused++
+    }
+    times.push(performance.now() - start)
+  }
+  row(`compile, ${refused} refused`, times, 'ms', 1)
+}
+
 function compileTimes() {
   const first = []
   const again = []
@@ -192,7 +210,8 @@ function maskTimes(written, { vocabulary, tokensOf }) {
 async function decodeCost(engine, clients) {
   const perToken = { free: [], grammar: [] }
   for (let round = 0; round <= rounds; round++) {
-    for (const kind of ['free', 'grammar']) {
+    // Neither is always first.
+    for (const kind of round % 2 === 0 ? ['free', 'grammar'] : ['grammar', 'free']) {
       const start = performance.now()
       const results = await Promise.all(
         Array.from({ length: clients }, (_, i) => {
@@ -211,13 +230,17 @@ async function decodeCost(engine, clients) {
     }
   }
   const [without, with_] = [median(perToken.free), median(perToken.grammar)]
+  const percent = (ratio) => `${(100 * (ratio - 1)).toFixed(1)}%`
+  const best = Math.min(...perToken.grammar) / Math.min(...perToken.free)
+  const paired = median(perToken.grammar.map((ms, i) => ms / perToken.free[i]))
   console.log(
-    `${String(clients).padStart(3)} requests: ${without.toFixed(3)} ms a token without, ${with_.toFixed(3)} with a grammar: ${(100 * (with_ / without - 1)).toFixed(1)}%`,
+    `${String(clients).padStart(3)} requests: ${without.toFixed(3)} ms a token without, ${with_.toFixed(3)} with a grammar: ${percent(with_ / without)}; median of pairs ${percent(paired)}, best of each ${percent(best)}`,
   )
 }
 
 console.log(`${''.padEnd(26)} ${['p50', 'p90', 'p99', 'max'].map((name) => name.padStart(9)).join('')}`)
 compileTimes()
+if (values.schemas !== undefined) compileAll(values.schemas)
 // Texts differ in how well they are guessed, so nothing is.
 const engine = await Engine.load({ model: values.model, contextTokens: 1024, speculation: 'off' })
 const written = await texts(engine)

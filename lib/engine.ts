@@ -3,6 +3,9 @@
  * tokens on the text worker (prompts.ts); this class only checks options and connects requests to streams.
  */
 import { randomBytes, randomInt } from 'node:crypto'
+import { answerForm } from './answers/answer-form.ts'
+import type { DeepPartial } from './answers/partial-json.ts'
+import { Grammars } from './answers/structured.ts'
 import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './base/call-site.ts'
 import type { ErrorData } from './base/errors.ts'
@@ -47,26 +50,17 @@ import {
   textSchema,
   tokenizeSchema,
 } from './options.ts'
-import type { DeepPartial } from './partial-json.ts'
 import { type Prompt, type PromptSource, Prompts, splitOptions, tokenIds } from './prompts.ts'
+import { samplingSpec } from './sampling-spec.ts'
 import { type Score, ScoreStream } from './score.ts'
 import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts'
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
 import { abortReason, onAbort } from './signals.ts'
-import { Grammars } from './structured.ts'
-import {
-  controlOf,
-  endsInReasoning,
-  type ReasoningMarkers,
-  reasoningMarkers,
-  reasoningPieces,
-  usualMarkers,
-} from './text/reasoning-markers.ts'
+import { controlOf, endsInReasoning, type ReasoningMarkers, reasoningMarkers } from './text/reasoning-markers.ts'
 import { TextService, type TokenInfo } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
 import { CallReader, callId } from './tools/call-reader.ts'
-import { constraint, heldCalls, wholeCalls } from './tools/constraint.ts'
 import { callFormat, type KnownFormat } from './tools/formats.ts'
 import type { AnyCall, CallOf, ToolChoice, ToolsOf } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
@@ -134,7 +128,7 @@ export class Engine {
     const { contextTokens, model } = loaded
     this.model = Object.freeze({ ...model, contextTokens, chatTemplate: hasChatTemplate, bosId, addsBos, eosIds })
     this.#prompts = new Prompts(text, this.model)
-    this.#grammars = new Grammars((source) => text.compileGrammar(source))
+    this.#grammars = new Grammars((source, tenant) => text.compileGrammar(source, tenant))
   }
 
   /**
@@ -207,6 +201,10 @@ export class Engine {
    * Starts n generations of one prompt, which is tokenised and computed once for all of them. Sample i is drawn with seed + i when
    * a seed is given, else with a random one (in its result): `generate` with that seed gives the same tokens.
    */
+  samples<P extends Record<string, unknown>, T extends ZodLike>(
+    options: WithTools<GenerateOptions, P> & { schema: T },
+    n: number,
+  ): Generation<OutputOf<T>, CallOf<P>, DeepPartial<InputOf<T>>>[]
   samples<P extends Record<string, unknown>>(
     options: WithTools<GenerateOptions, P>,
     n: number,
@@ -463,22 +461,15 @@ export class Engine {
     const seed = options.seed ?? randomSeed()
     const sampling = this.#samplingSpec(options, seed, site)
     const stopTokens = this.#stopTokens(options, site)
-    const choice = calls && constraint(calls.format, calls.toolbox, options.toolChoice)
-    const instead = calls && options.schema !== undefined ? wholeCalls(calls.format, calls.toolbox) : undefined
-    const form =
-      choice === undefined ? this.#grammars.form(options, site, instead) : this.#grammars.calls(choice.source)
-    // An answer with a form begins at once.
-    const wanted = (reasoning ?? options.reasoning) === 'split' && form === undefined
-    const markers = wanted ? (known ?? usualMarkers) : undefined
+    const isSplit = (reasoning ?? options.reasoning) === 'split'
+    const form = answerForm(this.#grammars, options, site, calls, { isSplit, markers: known })
+    const { choice, grammar, read, markers } = form
     const prompt = choice === undefined ? make() : this.#begun(make(), choice.prefix, known)
-    const held = form === undefined && calls !== undefined ? heldCalls(calls.format, calls.toolbox) : undefined
-    const grammar = form ?? (held && this.#grammars.held(held, markers && reasoningPieces(markers)))
     const pending = grammar === undefined ? prompt : grammar.after(prompt)
     const { signal, stop, ignoreEos, priority, tenant, speculation } = options
     const { askedAtMs = now(), isFirst = true, dropPrefixSpace, salt = tenant } = round
     const deadlines = isFirst ? options.deadlines : leftOf(options.deadlines, now() - askedAtMs)
     const trace = RequestTrace.start(this.model.name, 'generate')
-    const read = choice === undefined ? form?.read : undefined
     const setup = { site, seed, askedAtMs, now, signal, trace, queue, read, ...(onEnd && { onEnd }) }
     const generation = new RunningGeneration(setup)
     this.#whenReady(pending, generation, ({ tokens, text = '' }) => {
@@ -586,25 +577,6 @@ function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): Pars
 
 /** Cached prefixes are shared within a tenant; a session with a cacheId shares its own with nobody. */
 const saltOf = (tenant: string, cacheId: string): string => (cacheId === '' ? tenant : `${tenant}\0${cacheId}`)
-
-function samplingSpec(
-  options: ParsedSampling,
-  { seed, vocabulary, modelVocabulary }: { seed: number; vocabulary: number; modelVocabulary: number },
-  site: CallSite,
-): SamplingSpec {
-  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = options
-  const bias = Object.entries(options.logitBias)
-  const biasTokens = tokenIds(
-    bias.map(([id]) => Number(id)),
-    modelVocabulary,
-    'logitBias',
-    site,
-  )
-  const biasValues = Float32Array.from(bias, ([, value]) => value)
-  const logprobs = options.logprobs === false ? -1 : Math.min(options.logprobs, modelVocabulary)
-  const numbers = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty }
-  return { ...numbers, seed, logprobs, vocabulary, biasTokens, biasValues }
-}
 
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise

@@ -3,6 +3,8 @@
  * or none. A reader who reads slower than the model writes pauses this generation (not the engine): part-queue.ts. Without an iterator
  * the generation runs to its end.
  */
+
+import { type DeepPartial, PartialReader, partialOf } from './answers/partial-json.ts'
 import type { CallSite } from './base/call-site.ts'
 import { type ErrorData, toErrorData } from './base/errors.ts'
 import type { AnswerEnd, RequestTrace, Usage } from './diagnostics.ts'
@@ -10,7 +12,6 @@ import { tokenRole } from './host/output/token-text.ts'
 import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import type { ChatMessage } from './messages.ts'
 import { PartQueue } from './part-queue.ts'
-import { type DeepPartial, PartialReader, partialOf } from './partial-json.ts'
 import { abortReason, onAbort } from './signals.ts'
 import type { CallReader } from './tools/call-reader.ts'
 import type { AnyCall, ToolCallDelta } from './tools/tool-call.ts'

@@ -2,6 +2,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** octavo: large language models inside a Node.js process. */
 
+export type { DeepPartial } from './answers/partial-json.ts'
+export type { GrammarOption, Schema } from './answers/structured.ts'
 export type { ErrorCode, ErrorDetails } from './base/errors.ts'
 export { errorCodes, OctavoError } from './base/errors.ts'
 export type { AnswerEnd as FinishReason, LoadEvent, LogEvent, RequestEvent, Usage } from './diagnostics.ts'
@@ -42,11 +44,9 @@ export type {
   ToolUseOptions,
   TurnOptions,
 } from './options.ts'
-export type { DeepPartial } from './partial-json.ts'
 export type { Score } from './score.ts'
 export type { SavedSession, TurnMessage } from './session.ts'
 export { Session } from './session.ts'
-export type { GrammarOption, Schema } from './structured.ts'
 export type { TokenInfo } from './text/text-service.ts'
 export type {
   AnyCall,

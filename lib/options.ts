@@ -3,6 +3,7 @@
  * are checked by arguments.ts.
  */
 import { types } from 'node:util'
+import { checkStructured, type GrammarOption, type Schema, structuredShape } from './answers/structured.ts'
 import { type KvDtype, kvDtypes } from './base/native.ts'
 import { absolutePath, pathOf } from './base/paths.ts'
 import * as z from './base/zod.ts'
@@ -18,7 +19,6 @@ import {
   templateOptionsSchema,
 } from './messages.ts'
 import { isAbortSignal } from './signals.ts'
-import { checkStructured, type GrammarOption, type Schema, structuredShape } from './structured.ts'
 import type { ToolChoice } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
 

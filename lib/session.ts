@@ -8,6 +8,8 @@
  * partial answer. One that rejects (an abort, an overflow, a failure) leaves the history as it was. With overflow 'dropOldest' a turn
  * that counts may have cost the oldest ones (context-fit.ts).
  */
+
+import type { DeepPartial } from './answers/partial-json.ts'
 import { invalidArgument, parse } from './arguments.ts'
 import { CallSite } from './base/call-site.ts'
 import type { Generation, GenerationResult } from './generation.ts'
@@ -23,7 +25,6 @@ import type {
 import { endMismatch, turnMessagesSchema, withoutIds } from './messages.ts'
 import type { ParsedSampling, ParsedSession, TurnOptions } from './options.ts'
 import { choiceMismatch, pathSchema, toldOf, turnSchema } from './options.ts'
-import type { DeepPartial } from './partial-json.ts'
 import type { AnyCall } from './tools/tool-call.ts'
 import type { InputOf, OutputOf, ZodLike } from './tools/value-schema.ts'
 

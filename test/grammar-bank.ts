@@ -491,6 +491,51 @@ export const bank: Case[] = [
 
 /** Of each format texts that are one and texts that are not. */
 export const formatTexts: Record<string, string[]> = {
+  duration: [
+    ...['P3Y', 'P3Y6M4DT12H30M5S', 'P4D', 'P1M', 'PT1M', 'PT0S', 'P2W', 'P1M2DT3H', 'PT36H', 'P12M10DT1M1S'],
+    ...['', 'P', 'PT', '3D', 'P3', 'P1YT', 'P2D1Y', 'PT1D', 'P1W2D', 'P-1D', 'p3d', 'P1S', 'P४Y', ' P1D'],
+  ],
+  'json-pointer': [
+    ...['', '/', '/foo', '/foo/0', '/a~1b', '/m~0n', '/ ', '//', '/\u00e9/\u{1d11e}', '/k"l', '/a/b/'],
+    ...['foo', '#', '/~', '/~2', '/a~', 'a/b', '/foo/bar~'],
+  ],
+  'relative-json-pointer': [
+    '0',
+    '1',
+    '10',
+    '0#',
+    '2/foo/0',
+    '1/',
+    '3/a~1b',
+    '',
+    '#',
+    '/foo',
+    '01',
+    '+1',
+    '1##',
+    '0/~',
+    '-1',
+    '1a',
+  ],
+  'uri-reference': [
+    ...[
+      '',
+      '/',
+      'a',
+      'a/b',
+      '../a',
+      '?q=1',
+      '#f',
+      '//host/a',
+      'http://a.b/c?d#e',
+      'mailto:a@b',
+      './a:b',
+      'a%20b',
+      '/a//b',
+      'a?x#y',
+    ],
+    ...['\\\\host', 'a b', 'a%2', '#a#b', '<a>', 'ä', '{a}', 'a|b', '[a]'],
+  ],
   date: [
     '2024-02-29',
     '2023-02-29',
@@ -574,7 +619,21 @@ export const formatTexts: Record<string, string[]> = {
     ':a',
     '1a:b',
   ],
-  hostname: ['a', 'a.b', 'a-b.c', '-a', 'a-', 'a..b', 'a_b', `${'a'.repeat(63)}.b`, `${'a'.repeat(64)}.b`, '', 'a b'],
+  hostname: [
+    `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`,
+    ...['a'.repeat(63), 'a'.repeat(64), 'a-b', 'a--b', 'ab-c', 'ab', 'a1-', '-a', 'a-b-c-d.e--f'],
+    'a',
+    'a.b',
+    'a-b.c',
+    '-a',
+    'a-',
+    'a..b',
+    'a_b',
+    `${'a'.repeat(63)}.b`,
+    `${'a'.repeat(64)}.b`,
+    '',
+    'a b',
+  ],
 }
 
 /** What is refused: schema, keyword, path. */

@@ -70,6 +70,13 @@ const patterns: Record<string, unknown> = {
     range(400, (i) => `[${String.fromCodePoint(0x400 + i)}-${String.fromCodePoint(0x900 + i)}]`).join('|'),
   ),
   'properties in counts': string('^[\\p{L}\\p{N}]{1,300}[\\p{Lu}\\p{Nd}]{1,300}$'),
+  'many properties': string(
+    `[${[...'Latn Grek Cyrl Armn Hebr Arab Syrc Thaa Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Thai'.split(' ')]
+      .map((name) => `\\p{Script=${name}}\\p{scx=${name}}`)
+      .join('')}]`,
+  ),
+  'a property without an end': string('\\pxLx\\_'),
+  'no property': string('\\p{Nothing}\\_'),
   'deep groups': string(`${'('.repeat(2000)}a${')'.repeat(2000)}`),
   'a long pattern': string('a'.repeat(100_000)),
   'patterns together': { type: 'string', allOf: range(12, (i) => ({ pattern: `a.{${i + 3}}b` })) },

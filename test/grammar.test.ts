@@ -1,6 +1,7 @@
 /** Schemas and grammars as sets of texts: what they allow is what ajv, RegExp and a list say. */
 import { describe, expect, it } from 'vitest'
 import { OctavoError } from '../lib/base/errors.ts'
+import { propertySet } from '../lib/grammar/automata/unicode-properties.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
 import { bank, formatTexts, refusals } from './grammar-bank.ts'
 import { accepts, byteGrammar, ofSchema, randomBelow, validator } from './grammar-tools.ts'
@@ -59,6 +60,28 @@ describe('a schema allows what ajv allows', () => {
 
   it('an unknown format is an annotation', () => {
     expect(accepts(ofSchema({ type: 'string', format: 'isbn' }), '"x"')).toBe(true)
+  })
+})
+
+describe('properties of Unicode', () => {
+  it.each(['L', 'Nd', 'Cn', 'Co', 'Noncharacter_Code_Point', 'Script=Greek', 'Emoji'])('%s', (name) => {
+    const set = propertySet(name)
+    const one = new RegExp(`\\p{${name}}`, 'u')
+    const wrong: number[] = []
+    for (let c = 0, at = 0; c <= 0x10ffff; c++) {
+      if (c === 0xd800) c = 0xe000
+      while (at < set.length && c > set[at + 1]!) at += 2
+      if ((at < set.length && c >= set[at]!) !== one.test(String.fromCodePoint(c))) wrong.push(c)
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('a backslash and a p that begin no property are a p', () => {
+    const grammar = ofSchema({ type: 'string', pattern: '^\\pxLx\\_$' })
+    expect(['"pxLx_"', '"Lx_"', '"x"'].map((text) => accepts(grammar, text))).toEqual([true, false, false])
+    expect(refusal(() => ofSchema({ type: 'string', pattern: '\\p{Nothing}\\_' })).details).toMatchObject({
+      ...{ keyword: 'pattern', path: '/pattern' },
+    })
   })
 })
 

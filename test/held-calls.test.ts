@@ -4,15 +4,15 @@
  */
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { Grammars } from '../lib/answers/structured.ts'
 import type { Piece } from '../lib/base/control-bytes.ts'
 import { native } from '../lib/base/native.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
-import { Grammars } from '../lib/structured.ts'
 import { unitOf } from '../lib/tools/call-format.ts'
 import { CallReader, callId } from '../lib/tools/call-reader.ts'
 import { heldCalls, pieces } from '../lib/tools/constraint.ts'
 import { type Toolbox, toolsSchema } from '../lib/tools/toolbox.ts'
-import { randomBelow } from './grammar-tools.ts'
+import { byteVocabulary, randomBelow } from './grammar-tools.ts'
 import { families, formatOf } from './tool-families.ts'
 
 const toolbox = toolsSchema.parse({
@@ -32,7 +32,7 @@ async function grammarOf(family: string) {
   const held = heldCalls(formatOf(family, firstControl), toolbox)
   if (held === undefined) return undefined
   const thinking = { open: ['<think>'], close: [['</think>']] }
-  const form = new Grammars(async (source) => compileGrammar(source)).held(held, thinking)
+  const form = new Grammars(async (source) => compileGrammar(source)).held(held, thinking, '')
   await form.after(undefined)
   const grammar = (reasoning: boolean) => new (native().Grammar)(form.source(false, reasoning)!, vocabulary)
   return { held, grammar }
@@ -45,8 +45,7 @@ const isFree = (mask: Uint32Array) => mask.every((word) => word === 0xffffffff)
 describe.each(Object.keys(families))('%s', (family) => {
   it('holds calls to their tools from their marks on', async () => {
     const made = await grammarOf(family)
-    const isFreeAlways = ['qwen-xml', 'json'].includes(family)
-    expect(made === undefined).toBe(isFreeAlways)
+    expect(made === undefined).toBe(family === 'json')
     if (made === undefined) return
     const { format, control } = formatOf(family, firstControl)
     const grammar = made.grammar(false)
@@ -87,14 +86,18 @@ describe.each(Object.keys(families))('%s', (family) => {
 
   it('holds each of several calls', async () => {
     const made = await grammarOf(family)
-    if (made === undefined) return expect(['qwen-xml', 'json']).toContain(family)
+    if (made === undefined) return expect(family).toBe('json')
     const { format, control } = formatOf(family, firstControl)
     const mark = tokensOf(made.held.marks[0]!)
     const named = format.force.named !== undefined && format.body === 'named'
     const key = format.force.key ?? 'arguments'
-    const call = named
-      ? tokensOf(pieces(`now${format.force.named!.split('{name}')[1]}{}`, control))
-      : tokensOf([`{"name":"now","${key}":{}}`])
+    const xml = ['\n<function=now>\n</function>']
+    const call =
+      family === 'qwen-xml'
+        ? tokensOf(xml)
+        : named
+          ? tokensOf(pieces(`now${format.force.named!.split('{name}')[1]}{}`, control))
+          : tokensOf([`{"name":"now","${key}":{}}`])
     const grammar = made.grammar(false)
     const freeAfter = (tokens: number[]) => isFree(grammar.mask(Int32Array.from(tokens))!)
     const tokens: number[] = []
@@ -108,7 +111,7 @@ describe.each(Object.keys(families))('%s', (family) => {
 
   it('holds nothing in reasoning, and nothing that only looks like a mark', async () => {
     const made = await grammarOf(family)
-    if (made === undefined) return expect(['qwen-xml', 'json']).toContain(family)
+    if (made === undefined) return expect(family).toBe('json')
     const mark = tokensOf(made.held.marks[0]!)
     const free = (reasoning: boolean, ...tokens: number[]) =>
       isFree(made.grammar(reasoning).mask(Int32Array.from(tokens))!)
@@ -118,6 +121,71 @@ describe.each(Object.keys(families))('%s', (family) => {
     expect(free(true, ...mark, ...tokensOf(['</think>']), ...mark)).toBe(false)
     expect(free(false, ...mark.slice(1))).toBe(true)
     expect(free(false, ...mark.slice(0, -1), ...tokensOf(['~']))).toBe(true)
+  })
+})
+
+describe('Qwen3-Coder, whose arguments stand one by one', () => {
+  const schemas: Record<string, unknown> = {
+    kinds: {
+      type: 'object',
+      properties: {
+        text: { type: 'string', minLength: 2, maxLength: 12 },
+        code: { type: 'string', pattern: '^[A-Z]{2}-\\d{3}$' },
+        day: { type: 'string', format: 'date' },
+        mood: { type: 'string', enum: ['calm', 'a\nb', '</parameter>', '"quoted"'] },
+        size: { $ref: '#/$defs/size' },
+        list: { type: 'array', items: { enum: ['x', 1, null] }, maxItems: 2 },
+        flag: { type: ['boolean', 'null'] },
+      },
+      required: ['code', 'mood', 'size'],
+      $defs: { size: { type: 'integer', minimum: 5, maximum: 7 } },
+    },
+  }
+  const boxOf = (parameters: unknown) =>
+    toolsSchema.parse([{ type: 'function', function: { name: 'kinds', parameters } }]) as Toolbox
+  const heldOf = (parameters: unknown) => heldCalls(formatOf('qwen-xml', firstControl), boxOf(parameters))
+  const reading = (toolbox: Toolbox, answer: string) => {
+    const { format, control } = formatOf('qwen-xml', firstControl)
+    const reader = new CallReader({ ...format, control, tools: toolbox.names }, toolbox, (i) => callId(1, 2, i))
+    reader.push(answer)
+    reader.end()
+    return reader.calls
+  }
+
+  it('a call under masks fits its parameters, whatever they are', async () => {
+    const held = heldOf(schemas.kinds)!
+    const toolbox = boxOf(schemas.kinds)
+    const form = new Grammars(async (source) => compileGrammar(source)).held(held, undefined, '')
+    await form.after(undefined)
+    const grammar = new (native().Grammar)(form.source(false)!, byteVocabulary)
+    const seen = new Set<string>()
+    for (let seed = 0; seed < 150; seed++) {
+      const random = randomBelow(seed)
+      const tokens = [...Buffer.from('<tool_call>')]
+      for (let mask = grammar.mask(Int32Array.from(tokens))!; !isFree(mask); ) {
+        const allowed = Array.from({ length: 256 }, (_, t) => t).filter((t) => (mask[t >> 5]! >>> (t & 31)) & 1)
+        const plain = allowed.filter((t) => t < 127)
+        const list = plain.length > 0 && random(8) > 0 ? plain : allowed
+        tokens.push(list[random(list.length)]!)
+        mask = grammar.mask(Int32Array.from(tokens))!
+      }
+      const answer = Buffer.from(tokens).toString()
+      const [one, ...more] = reading(toolbox, `${answer}\n</tool_call>`)
+      expect([answer, one?.invalid, more]).toEqual([answer, undefined, []])
+      for (const key of Object.keys(one!.arguments as object)) seen.add(key)
+      seen.add((one!.arguments as { mood: string }).mood)
+    }
+    const keys = ['text', 'code', 'day', 'mood', 'size', 'list', 'flag']
+    expect([...seen].sort()).toEqual([...keys, 'calm', 'a\nb', '"quoted"'].sort())
+  })
+
+  it.each<[string, unknown]>([
+    ['more than a list of them', { type: 'object', properties: {}, minProperties: 1 }],
+    ['of any name', { type: 'object' }],
+    ['with a name that ends a mark', { type: 'object', properties: { 'a>b': {} } }],
+    ['that need one which is not listed', { type: 'object', properties: { a: {} }, required: ['b'] }],
+  ])('parameters that are %s are free', (_, parameters) => {
+    expect(heldOf(parameters)).toBeUndefined()
   })
 })
 

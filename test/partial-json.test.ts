@@ -4,7 +4,7 @@
  */
 import type { DeepPartial } from 'octavo'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { PartialReader, partialOf } from '../lib/partial-json.ts'
+import { PartialReader, partialOf } from '../lib/answers/partial-json.ts'
 import { randomBelow } from './grammar-tools.ts'
 
 const some = <T>(random: (below: number) => number, list: readonly T[]): T => list[random(list.length)]!

@@ -30,6 +30,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['server/service', 'lib/server/service/'],
       ['adapters', 'lib/adapters/', 'lib/adapters/ai-sdk/', 'lib/adapters/langchain/'],
       ['api', 'lib/'],
+      ['answers', 'lib/answers/'],
       ['host', 'lib/host/'],
       ['host/record', 'lib/host/record/'],
       ['host/schedule', 'lib/host/schedule/'],
@@ -43,6 +44,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['host/output', 'lib/host/output/'],
       ['tools', 'lib/tools/'],
       ['grammar', 'lib/grammar/'],
+      ['grammar/automata', 'lib/grammar/automata/'],
       ['base', 'lib/base/'],
     ],
     references: (file, text) =>

@@ -337,7 +337,33 @@ describe('a session with tools', () => {
 })
 
 it('wrong use does not compile', () => {
+  const schema = z.object({ mood: z.enum(['calm', 'cheerful']) })
+  const tools = { weather: { parameters }, now: {} }
+  type Ends<T> = T extends { result: Promise<infer R extends { object?: unknown; toolCalls?: unknown }> } ? R : never
+  type Name<R> = R extends { toolCalls?: (infer One)[] | undefined }
+    ? One extends { invalid?: undefined; name: infer N }
+      ? N
+      : never
+    : never
+  const both = {
+    generate: () => engine.generate({ messages, tools, schema }),
+    samples: () => engine.samples({ messages, tools, schema }, 2)[0]!,
+    session: () => engine.session({ tools }).generate('Well?', { schema }),
+  }
+  type Both = (typeof both)[keyof typeof both]
+  expectTypeOf<Ends<ReturnType<Both>>['object']>().toEqualTypeOf<z.output<typeof schema> | undefined>()
+  expectTypeOf<Name<Ends<ReturnType<(typeof both)['generate']>>>>().toEqualTypeOf<'weather' | 'now'>()
+  expectTypeOf<Name<Ends<ReturnType<(typeof both)['samples']>>>>().toEqualTypeOf<'weather' | 'now'>()
+  expectTypeOf<Name<Ends<ReturnType<(typeof both)['session']>>>>().toEqualTypeOf<'weather' | 'now'>()
   const check = () => {
+    const turn = engine.session({ tools }).generate('Well?', { schema })
+    // @ts-expect-error a session's answers are of the turn's schema
+    turn.result.then(({ object }) => object?.colour)
+    // @ts-expect-error a turn's tools are those of its session
+    engine.session({ tools }).generate('Well?', { schema, tools })
+    const [sample] = engine.samples({ messages, tools, schema }, 2)
+    // @ts-expect-error so are samples
+    sample!.result.then(({ object }) => object?.colour)
     // @ts-expect-error of a city there is no length in metres
     engine.generate({ messages, tools: { weather: { parameters, execute: ({ city }) => city.metres } } })
   }

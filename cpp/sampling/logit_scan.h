@@ -27,15 +27,6 @@ inline F32x4 load4(const float* p) {
   return v;
 }
 
-// Lanes whose bit of `kept` is not set become -infinity.
-inline void select4(float* p, std::uint32_t kept) {
-  const std::int32_t bits = static_cast<std::int32_t>(kept);
-  const I32x4 keep = ((I32x4{bits, bits, bits, bits} & I32x4{1, 2, 4, 8}) != 0);
-  constexpr float low = -std::numeric_limits<float>::infinity();
-  const F32x4 v = keep ? load4(p) : F32x4{low, low, low, low};
-  std::memcpy(p, &v, sizeof(v));
-}
-
 // group_max[ceil(vocab / 64)]; NaN counts as -infinity. Returns the highest.
 inline float scan_maxima(const float* logits, int vocab, float* group_max) {
   constexpr float low = -std::numeric_limits<float>::infinity();
@@ -64,6 +55,65 @@ inline float scan_maxima(const float* logits, int vocab, float* group_max) {
     highest = best > highest ? best : highest;
   }
   return highest;
+}
+
+// scan_maxima of what a mask allows (bits, two words a group), in the same pass: other logits become -infinity, but those
+// of groups of which none is allowed stay unread as they are: their maximum is -infinity, and nobody looks into them.
+// finite: whether a finite logit was read, allowed or not.
+struct AllowedMaxima {
+  float highest;
+  bool finite;
+};
+inline AllowedMaxima scan_allowed(float* logits, int vocab, const std::uint32_t* mask, float* group_max) {
+  constexpr float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+  constexpr F32x4 lows = {low, low, low, low};
+  float highest = low;
+  F32x4 most = lows;  // of finite logits in groups of which some are allowed
+  bool finite = false;
+  int group = 0, i = 0;
+  for (; i + scan_group <= vocab; i += scan_group, ++group) {
+    const std::uint32_t words[2] = {mask[i / 32], mask[i / 32 + 1]};
+    group_max[group] = low;
+    if ((words[0] | words[1]) == 0) continue;
+    F32x4 m[2] = {lows, lows};
+    if ((words[0] & words[1]) == 0xffffffffu) {
+      for (int j = 0; j < scan_group; j += 8) {
+        for (int a = 0; a < 2; ++a) {
+          const F32x4 x = load4(logits + i + j + 4 * a);
+          m[a] = x > m[a] ? x : m[a];
+        }
+      }
+    } else {
+      for (int half = 0; half < 2; ++half) {
+        const std::int32_t bits = static_cast<std::int32_t>(words[half]);
+        const I32x4 word = {bits, bits, bits, bits};
+        I32x4 bit = {1, 2, 4, 8};
+        for (int j = 0; j < 32; j += 4, bit <<= 4) {
+          float* const p = logits + i + 32 * half + j;
+          const F32x4 x = load4(p), kept = (word & bit) != 0 ? x : lows, number = x < high ? x : lows;
+          most = number > most ? number : most;
+          m[half] = kept > m[half] ? kept : m[half];
+          std::memcpy(p, &kept, sizeof(kept));
+        }
+      }
+    }
+    m[0] = m[0] > m[1] ? m[0] : m[1];
+    float best = m[0][0];
+    for (int a = 1; a < 4; ++a) best = m[0][a] > best ? m[0][a] : best;
+    group_max[group] = best;
+    highest = best > highest ? best : highest;
+  }
+  if (i < vocab) {
+    group_max[group] = low;
+    for (; i < vocab; ++i) {
+      finite = finite || (logits[i] > low && logits[i] < high);
+      if (((mask[i / 32] >> (i % 32)) & 1) == 0) logits[i] = low;
+      group_max[group] = logits[i] > group_max[group] ? logits[i] : group_max[group];
+    }
+    highest = group_max[group] > highest ? group_max[group] : highest;
+  }
+  for (int a = 0; a < 4; ++a) finite = finite || most[a] > low;
+  return {highest, finite};
 }
 
 // Below this (l - highest) / T a weight is 0: exp(-28.5) < 2^-41.

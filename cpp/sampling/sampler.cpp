@@ -108,21 +108,22 @@ Row scan(float* logits, int vocab, SamplerScratch& scratch) {
   return row;
 }
 
-// Tokens that the mask does not allow become -infinity.
-void apply_mask(float* logits, int vocab, const std::uint32_t* mask) {
-  for (int i = 0; i < vocab; i += 32) {
-    const std::uint32_t allowed = mask[i / 32];
-    if (allowed == 0xffffffffu) continue;
-    const int end = std::min(vocab, i + 32);
-    if (allowed == 0) {
-      std::fill(logits + i, logits + end, -infinity);
-    } else if (end - i == 32) {
-      for (int j = 0; j < 32; j += 4) select4(logits + i + j, (allowed >> j) & 15);
-    } else {
-      for (int j = i; j < end; ++j)
-        if (((allowed >> (j - i)) & 1) == 0) logits[j] = -infinity;
-    }
+// The same of what a mask allows; finite becomes true where the row has a finite logit at all.
+Row scan_masked(float* logits, int vocab, const std::uint32_t* mask, SamplerScratch& scratch, bool& finite) {
+  const int groups = (vocab + scan_group - 1) / scan_group;
+  const std::size_t size = static_cast<std::size_t>(groups);
+  if (scratch.group_max.size() < size) scratch.group_max.resize(size);
+  const AllowedMaxima found = scan_allowed(logits, vocab, mask, scratch.group_max.data());
+  Row row{logits, scratch.group_max.data(), vocab, groups, found.highest};
+  finite = finite || std::isfinite(found.highest) || found.finite ||
+           std::any_of(logits, logits + vocab, [](float l) { return std::isfinite(l); });
+  if (!finite) {
+    row.highest = -infinity;
+  } else if (row.highest == infinity) {
+    std::replace(logits, logits + vocab, infinity, largest);
+    row.highest = scan_allowed(logits, vocab, mask, scratch.group_max.data()).highest;
   }
+  return row;
 }
 
 // ---- bias and penalties --------------------------------------------------------------------------------------------
@@ -380,8 +381,15 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
   const bool raw_wanted = row.target >= 0 || n_top >= 0;
   const int drawable = row.target < 0 && row.params->vocabulary > 0 ? std::min(row.params->vocabulary, vocab) : vocab;
 
-  Row scanned = scan(logits, raw_wanted ? vocab : drawable, scratch);
-  if (scanned.highest == -infinity) return;
+  const bool changes = row.target < 0 && (!row.params->bias.empty() || has_penalties(*row.params));
+  // A row that has a mask and nothing else to be read for is read once, under its mask.
+  const bool unmasked = row.mask == nullptr || raw_wanted || changes;
+
+  Row scanned{};
+  if (unmasked) {
+    scanned = scan(logits, raw_wanted ? vocab : drawable, scratch);
+    if (scanned.highest == -infinity) return;
+  }
   double raw_highest = 0, log_total = 0;
   const auto logprob = [&](float raw) {
     return std::isnan(raw) ? -infinity : static_cast<float>((static_cast<double>(raw) - raw_highest) - log_total);
@@ -401,15 +409,15 @@ void sample_row(float* logits, int vocab, SampleRow& row, SamplerScratch& scratc
     row.logprob = logprob(logits[row.target]);
     return;
   }
-  if (row.mask != nullptr) apply_mask(logits, drawable, row.mask);
-  if (row.mask != nullptr || !row.params->bias.empty() || has_penalties(*row.params) || scanned.vocab != drawable) {
-    apply_bias_and_penalties(logits, vocab, row, scratch);
+  if (changes) apply_bias_and_penalties(logits, vocab, row, scratch);
+  if (row.mask != nullptr) {
+    bool finite = unmasked;
+    scanned = scan_masked(logits, drawable, row.mask, scratch, finite);
+    if (scanned.highest == -infinity && finite) row.token = -2;
+  } else if (changes || scanned.vocab != drawable) {
     scanned = scan(logits, drawable, scratch);
-    if (scanned.highest == -infinity) {
-      if (row.mask != nullptr) row.token = -2;
-      return;
-    }
   }
+  if (scanned.highest == -infinity) return;
   row.token = draw(scanned, *row.params, static_cast<std::uint32_t>(row.history_length), scratch);
   if (n_top < 0) return;
   const auto original = std::find_if(scratch.changed.begin(), scratch.changed.end(),

@@ -360,6 +360,68 @@ TEST_CASE("sampler: selection and pruned draw equal the naive form on random row
   CHECK(several > rounds / 4);  // the draws did choose among tokens
 }
 
+TEST_CASE("sampler: a mask is one more filter") {
+  std::mt19937_64 random(11);
+  SamplerScratch scratch;
+  const int rounds = std::getenv("OCTAVO_DEEP") ? 100000 : 4000;
+  std::map<int, int> seen;
+  long different = 0, other_logprobs = 0;
+  for (int round = 0; round < rounds; ++round) {
+    const int vocab = round % 50 == 0 ? 20000 : 1 + static_cast<int>(random() % 700);
+    Logits l = random_row(vocab, random);
+    if (round % 9 == 0) l[random() % l.size()] = inf;
+    if (round % 13 == 0) {  // few numbers or none
+      for (float& x : l) x = random() % 2 ? nan_logit : random() % 3 ? -inf : inf;
+      if (round % 2) l[random() % l.size()] = 1;
+    }
+    std::vector<std::uint32_t> mask(static_cast<std::size_t>(vocab + 31) / 32);
+    const bool few = random() % 3 == 0;
+    for (std::uint32_t& word : mask) {
+      const std::uint64_t kind = random() % 5;
+      word = kind < 2 || (few && random() % 8) ? 0 : kind == 2 ? 0xffffffffu : static_cast<std::uint32_t>(random());
+    }
+    std::vector<std::int32_t> history(10);
+    for (std::int32_t& t : history) t = static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab));
+    SamplerParams p = with(round % 4 == 0 ? 0.0f : 1.3f, round % 3 == 0 ? 7 : 0, round % 5 == 0 ? 0.8f : 1.0f);
+    p.seed = random();
+    p.vocabulary = round % 11 == 0 ? 1 + static_cast<int>(random() % static_cast<unsigned>(vocab)) : 0;
+    if (random() % 2) p.logprobs = 3;
+    if (random() % 2) {
+      p.repetition_penalty = 1.2f;
+      p.presence_penalty = 0.5f;
+      p.bias = {{0, 1.5f}};
+    }
+    // The same as a bias of -infinity on everything else, which comes last.
+    SamplerParams banned = p;
+    for (int t = 0; t < vocab; ++t)
+      if (((mask[static_cast<std::size_t>(t / 32)] >> (t % 32)) & 1) == 0) banned.bias.emplace_back(t, -inf);
+    const auto draw = [&](const SamplerParams& params, const std::uint32_t* bits) {
+      Logits copy = l;
+      SampleRow row{};
+      row.params = &params;
+      row.history = history.data();
+      row.history_length = static_cast<int>(history.size());
+      row.mask = bits;
+      octavo::sample_row(copy.data(), vocab, row, scratch);
+      return row;
+    };
+    const SampleRow masked = draw(p, mask.data()), wanted = draw(banned, nullptr);
+    // A row without a finite logit is broken, whatever the mask; one that has some, of which none is left, is not.
+    const int seen_by_scan = p.logprobs < 0 && p.vocabulary > 0 ? std::min(p.vocabulary, vocab) : vocab;
+    const bool broken = std::none_of(l.begin(), l.begin() + seen_by_scan, [](float x) { return std::isfinite(x); });
+    different += masked.token != (wanted.token >= 0 ? wanted.token : broken ? -1 : -2);
+    const auto same = [](float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b); };
+    other_logprobs += !same(masked.logprob, wanted.logprob) || masked.top.size() != wanted.top.size();
+    for (std::size_t i = 0; i < std::min(masked.top.size(), wanted.top.size()); ++i)
+      other_logprobs +=
+          masked.top[i].token != wanted.top[i].token || !same(masked.top[i].logprob, wanted.top[i].logprob);
+    ++seen[std::min(masked.token, 0)];
+  }
+  CHECK(different == 0);
+  CHECK(other_logprobs == 0);
+  for (const int outcome : {-2, -1, 0}) CHECK(seen[outcome] > rounds / 100);
+}
+
 TEST_CASE("sampler: the tokens that are ever drawn are exactly those that the filters keep") {
   Logits l(150);
   for (std::size_t i = 0; i < l.size(); ++i) l[i] = static_cast<float>((i * 37) % 150 / 3) * 0.04f;  // ties of three

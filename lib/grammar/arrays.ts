@@ -2,10 +2,10 @@
  * Arrays: elements by their place, counted. Where that is not enough (contains, uniqueItems) the elements run through an automaton
  * whose states say how many there were, how many of them counted, and which values are used up.
  */
-import { endless } from './automaton.ts'
+import { endless } from './automata/automaton.ts'
+import { unsupported } from './automata/refusal.ts'
 import type { Branch } from './branches.ts'
 import type { ListState, Node } from './program.ts'
-import { unsupported } from './refusal.ts'
 import { not, type Term } from './schemas.ts'
 import type { ValueMaker } from './value-maker.ts'
 

@@ -3,8 +3,8 @@
  * atoms (keywords.ts); a branch takes atoms until one contradicts, alternatives split it. What a branch says of parts of a value
  * (properties, elements) are terms again, so a schema is only ever expanded one level deep, and recursion costs nothing.
  */
-import { endless } from './automaton.ts'
-import type { Budget } from './refusal.ts'
+import { endless } from './automata/automaton.ts'
+import type { Budget } from './automata/refusal.ts'
 import { not, type Term } from './schemas.ts'
 
 export const types = {
@@ -38,6 +38,13 @@ export interface ContainsSpec {
   from: number
   path: string
 }
+
+/** A value is one of `in` (undefined: may be any) and none of `out`. */
+export interface Listed {
+  in: readonly Scalar[] | undefined
+  out: readonly Scalar[]
+}
+export type Scalar = string | number | boolean | null
 
 export interface PropertiesSpec {
   properties: Map<string, Term>
@@ -87,6 +94,10 @@ export class Branch {
     max: endless,
     specs: [] as PropertiesSpec[],
     required: [] as string[],
+    /** Names that cannot be there, as far as is seen at once. */
+    absent: [] as string[],
+    /** Of properties that are one of a few scalars: which. */
+    listed: new Map() as ReadonlyMap<string, Listed>,
     /** Of minProperties. */
     minPath: '',
     names: [] as Term[],
@@ -115,6 +126,8 @@ export class Branch {
     if (string.in?.length === 0 || string.min > string.max) this.types &= ~types.string
     if (array.min > array.max) this.types &= ~types.array
     if (object.min > object.max || object.required.length > object.max) this.types &= ~types.object
+    if (object.absent.length > 0 && object.required.some((name) => object.absent.includes(name)))
+      this.types &= ~types.object
   }
 }
 
@@ -123,45 +136,90 @@ interface Choice {
   parts: readonly Formula[]
 }
 
-export type Formula =
-  | { op: 'and'; parts: readonly Formula[] }
-  | Choice
-  | { op: 'term'; term: Term }
-  | { op: 'atom'; apply: (branch: Branch) => void }
+interface Atom {
+  op: 'atom'
+  apply: (branch: Branch) => void
+  /** Whether a branch says it already (true) or says the opposite (false), as far as is seen at once. */
+  in?: (branch: Branch) => boolean | undefined
+}
+
+export type Formula = { op: 'and'; parts: readonly Formula[] } | Choice | { op: 'term'; term: Term } | Atom
 
 export const and = (...parts: Formula[]): Formula => ({ op: 'and', parts })
 export const or = (...parts: Formula[]): Formula => ({ op: 'or', parts })
 export const holds = (term: Term): Formula => ({ op: 'term', term })
-export const atom = (apply: (branch: Branch) => void): Formula => ({ op: 'atom', apply })
+export const atom = (apply: Atom['apply'], known?: Atom['in']): Formula =>
+  known === undefined ? { op: 'atom', apply } : { op: 'atom', apply, in: known }
 export const always: Formula = { op: 'and', parts: [] }
 export const never: Formula = { op: 'or', parts: [] }
 export const ofTypes = (mask: number): Formula =>
-  atom((branch) => {
-    branch.types &= mask
-  })
+  atom(
+    (branch) => {
+      branch.types &= mask
+    },
+    (branch) => ((branch.types & ~mask) === 0 ? true : (branch.types & mask) === 0 ? false : undefined),
+  )
+
+/** Whether a formula holds in a branch (true) or cannot (false), without a look into terms. */
+function known(formula: Formula, branch: Branch): boolean | undefined {
+  if (formula.op === 'atom') return formula.in?.(branch)
+  if (formula.op === 'term')
+    return branch.terms.has(formula.term) ? true : branch.terms.has(not(formula.term)) ? false : undefined
+  // All parts of `and` must say true, one that says false is enough; the other way round with `or`.
+  const enough = formula.op === 'or'
+  let all = true
+  for (const part of formula.parts) {
+    const one = known(part, branch)
+    if (one === enough) return enough
+    all &&= one !== undefined
+  }
+  return all ? !enough : undefined
+}
 
 /** The branches in which all formulas hold; `formula` gives that of a term. */
 export function branches(start: readonly Formula[], formula: (term: Term) => Formula, budget: Budget): Branch[] {
   const found: Branch[] = []
-  const run = (branch: Branch, todo: Formula[], choices: Choice[]): void => {
-    for (let next = todo.shift(); next !== undefined; next = todo.shift()) {
+  /** False: the branch has ended. */
+  const take = (branch: Branch, todo: Formula[], choices: Choice[]): boolean => {
+    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
       budget.spend(2)
-      if (next.op === 'and') todo.unshift(...next.parts)
+      if (next.op === 'and') pushAll(todo, next.parts)
       else if (next.op === 'or') {
-        if (next.parts.length === 1) todo.unshift(next.parts[0]!)
+        if (next.parts.length === 1) todo.push(next.parts[0]!)
         else choices.push(next)
       } else if (next.op === 'term') {
         if (branch.terms.has(next.term)) continue
-        if (branch.terms.has(not(next.term))) return
+        if (branch.terms.has(not(next.term))) return false
         branch.terms.add(next.term)
-        todo.unshift(formula(next.term))
+        todo.push(formula(next.term))
       } else {
         next.apply(branch)
         branch.settle()
-        if (branch.types === 0) return
+        if (branch.types === 0) return false
       }
     }
-    // The choice with the fewest ways first: one with none ends the branch.
+    return true
+  }
+  /** Takes what choices leave no choice of; those that are left, less the ways that cannot be. Undefined: the branch has ended. */
+  const narrow = (branch: Branch, choices: readonly Choice[]): Choice[] | undefined => {
+    const open: Choice[] = []
+    const taken: Formula[] = []
+    for (const choice of choices) {
+      budget.spend(1 + (choice.parts.length >> 2))
+      const says = choice.parts.map((part) => known(part, branch))
+      if (says.includes(true)) continue
+      const parts = choice.parts.filter((_, i) => says[i] === undefined)
+      if (parts.length === 0) return undefined
+      if (parts.length === 1) taken.push(parts[0]!)
+      else open.push(parts.length === choice.parts.length ? choice : { op: 'or', parts })
+    }
+    if (taken.length === 0) return open
+    return take(branch, taken.reverse(), open) ? narrow(branch, open) : undefined
+  }
+  const run = (branch: Branch, todo: Formula[], waiting: Choice[]): void => {
+    const choices = take(branch, todo, waiting) ? narrow(branch, waiting) : undefined
+    if (choices === undefined) return
+    // The choice with the fewest ways first.
     const choice = choices.reduce<Choice | undefined>(
       (least, one) => (least === undefined || one.parts.length < least.parts.length ? one : least),
       undefined,
@@ -176,6 +234,11 @@ export function branches(start: readonly Formula[], formula: (term: Term) => For
       run(branch.clone(), [part], [...rest])
     }
   }
-  run(new Branch(), [...start], [])
+  run(new Branch(), [...start].reverse(), [])
   return found
+}
+
+/** So that the first one is the next to be popped. */
+function pushAll(list: Formula[], parts: readonly Formula[]): void {
+  for (let i = parts.length - 1; i >= 0; i--) list.push(parts[i]!)
 }

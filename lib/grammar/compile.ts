@@ -1,12 +1,12 @@
 /** A schema or a grammar -> the program that cpp/grammar/ runs. Pure: the same text gives the same program, or the same refusal. */
 import { createHash } from 'node:crypto'
-import { explore, lengths, tabulate } from './automaton.ts'
+import { explore, lengths, tabulate } from './automata/automaton.ts'
+import { byteClassifier, classifier } from './automata/classifier.ts'
+import { Budget, unsupported } from './automata/refusal.ts'
+import { patternConditions } from './automata/regex-machine.ts'
 import { type CallsSource, callsNode, schemaNode } from './calls.ts'
-import { byteClassifier, classifier } from './classifier.ts'
 import { ebnfNode } from './ebnf.ts'
 import { type Node, ProgramBuilder } from './program.ts'
-import { Budget, unsupported } from './refusal.ts'
-import { patternConditions } from './regex-machine.ts'
 
 export interface CompiledGrammar {
   /** Names the program: the same key, the same program. */
@@ -33,9 +33,9 @@ function whiteSpace(budget: Budget) {
 const whiteSpaceClassifier = byteClassifier([32, 10, 9])
 
 /** Of a JSON Schema as text. */
-export function compileSchema(text: string): CompiledGrammar {
+export function compileSchema(text: string, tenant = ''): CompiledGrammar {
   if (text.length > mostSchemaBytes) throw unsupported('schema', '', `it has more than ${mostSchemaBytes} characters`)
-  const budget = new Budget()
+  const budget = new Budget(tenant)
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
   const program = builder.build(schemaNode(text, builder, budget))
   if (program === undefined) throw unsupported('schema', '', 'no value meets it')
@@ -53,9 +53,10 @@ export type GrammarSource =
   | { kind: 'ebnf'; text: string }
   | CallsSource
 
-export function compileGrammar(source: GrammarSource): CompiledGrammar {
-  if (source.kind === 'schema') return compileSchema(source.text)
-  const budget = new Budget()
+/** `tenant`: what is remembered of patterns and numbers is found again by its grammars alone. */
+export function compileGrammar(source: GrammarSource, tenant = ''): CompiledGrammar {
+  if (source.kind === 'schema') return compileSchema(source.text, tenant)
+  const budget = new Budget(tenant)
   budget.at(source.kind === 'calls' ? 'schema' : source.kind, '')
   const builder = new ProgramBuilder(budget, whiteSpace(budget))
   const start =

@@ -4,11 +4,11 @@
  * or {n,m} behind it; escapes are \n \r \t \\ \" \[ \] \- \xHH \uHHHH \UHHHHHHHH; # begins a comment. A rule that may begin with
  * itself is refused: its texts have no first byte to decide by.
  */
-import { endless, lengths } from './automaton.ts'
-import { type CharSet, charSet, complement, partition } from './characters.ts'
-import { classifier } from './classifier.ts'
+import { endless, lengths } from './automata/automaton.ts'
+import { type CharSet, charSet, complement, partition } from './automata/characters.ts'
+import { classifier } from './automata/classifier.ts'
+import { type Budget, unsupported } from './automata/refusal.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import { type Budget, unsupported } from './refusal.ts'
 
 type Expression =
   | { kind: 'text'; text: string }

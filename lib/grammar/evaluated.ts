@@ -3,7 +3,7 @@
  * That is known beforehand where they hold in any case (allOf, $ref). Of those that may or may not hold it is only known that they
  * speak of nothing.
  */
-import { unsupported } from './refusal.ts'
+import { unsupported } from './automata/refusal.ts'
 import type { SchemaObject, Schemas, Term } from './schemas.ts'
 
 export interface Evaluated {

@@ -2,7 +2,8 @@
  * What each keyword of JSON Schema (2020-12, and what older drafts called otherwise) says, and what its opposite says, as formulas.
  * A keyword that is not in the tables is an annotation; one whose opposite is asked for and cannot be said is refused.
  */
-import { endless } from './automaton.ts'
+import { endless } from './automata/automaton.ts'
+import { unsupported } from './automata/refusal.ts'
 import {
   allTypes,
   always,
@@ -11,23 +12,24 @@ import {
   type Branch,
   type Formula,
   holds,
+  type Listed,
   never,
   numberTypes,
   ofTypes,
   or,
   type PropertiesSpec,
+  type Scalar,
   types,
 } from './branches.ts'
 import { evaluated } from './evaluated.ts'
 import { formatPattern } from './formats.ts'
-import { unsupported } from './refusal.ts'
 import { escapePointer, type Json, not, type SchemaObject, type Schemas, type Term } from './schemas.ts'
 
 /** What keywords need to know. */
 export interface Context {
   schemas: Schemas
-  /** Whether no value meets all terms, as far as is seen without looking deep. */
-  disjoint(terms: Term[]): boolean
+  /** Whether no value (of some types) meets all terms, as far as is seen without looking deep. */
+  disjoint(terms: Term[], mask?: number): boolean
 }
 
 interface Place {
@@ -107,16 +109,76 @@ const most = (part: Counted, value: number, path: string): Formula =>
         branch[part].path = path
       })
 const required = (names: readonly string[], path: string): Formula =>
-  atom(({ object }) => {
-    object.required = [...new Set([...object.required, ...names])]
-    object.path = path
-  })
-const properties = (spec: Partial<PropertiesSpec>, path: string): Formula =>
-  atom(({ object }) => {
-    object.specs = [...object.specs, { properties: new Map(), patterns: [], others: 0, ...spec }]
-    object.path = path
-  })
-const property = (name: string, term: Term, path: string) => properties({ properties: new Map([[name, term]]) }, path)
+  atom(
+    ({ object }) => {
+      object.required = [...new Set([...object.required, ...names])]
+      object.path = path
+    },
+    ({ types: mask, object }) => {
+      if ((mask & types.object) === 0 || names.every((name) => object.required.includes(name))) return true
+      return mask === types.object && names.some((name) => object.absent.includes(name)) ? false : undefined
+    },
+  )
+/** What is seen at once of properties that are one of a few scalars: those of which no value is left cannot be there. */
+const properties = (
+  spec: Partial<PropertiesSpec>,
+  path: string,
+  listed: readonly (readonly [string, Listed])[] = [],
+): Formula =>
+  atom(
+    ({ object }) => {
+      object.specs = [...object.specs, { properties: new Map(), patterns: [], others: 0, ...spec }]
+      object.path = path
+      if (listed.length === 0) return
+      const both = listed.map(([name, one]) => [name, together(object.listed.get(name), one)] as const)
+      object.listed = new Map([...object.listed, ...both])
+      object.absent = [...object.absent, ...both.filter(([, { in: left }]) => left?.length === 0).map(([name]) => name)]
+    },
+    listed.length === 0
+      ? undefined
+      : ({ types: mask, object }) => {
+          if ((mask & types.object) === 0) return true
+          const gone = ([name, one]: readonly [string, Listed]) =>
+            object.required.includes(name) && together(object.listed.get(name), one).in?.length === 0
+          return mask === types.object && listed.some(gone) ? false : undefined
+        },
+  )
+const together = (a: Listed | undefined, b: Listed): Listed => {
+  const out = a === undefined ? b.out : [...a.out, ...b.out]
+  const left = a?.in === undefined ? b.in : b.in === undefined ? a.in : a.in.filter((value) => b.in!.includes(value))
+  return { in: left?.filter((value) => !out.includes(value)), out }
+}
+const property = (name: string, term: Term, schemas: Schemas, path: string) => {
+  const listed = listedValues(term, schemas)
+  return properties({ properties: new Map([[name, term]]) }, path, listed === undefined ? [] : [[name, listed]])
+}
+/** Of const and enum. */
+function listedValues(term: Term, schemas: Schemas): Listed | undefined {
+  const schema = schemas.schema(term)
+  if (typeof schema !== 'object') return undefined
+  const { const: one, enum: several } = schema as SchemaObject
+  const values = one !== undefined ? [one] : Array.isArray(several) ? several : undefined
+  if (values === undefined || values.length > 64 || values.some((value) => value !== null && typeof value === 'object'))
+    return undefined
+  if ((term & 1) === 0) return { in: values as Scalar[], out: [] }
+  // The opposite leaves them out where nothing else is said.
+  const alone = Object.keys(schema as SchemaObject).every(
+    (name) => name === 'const' || name === 'enum' || name === 'title' || name === 'description',
+  )
+  return alone && (one === undefined || several === undefined) ? { in: undefined, out: values as Scalar[] } : undefined
+}
+const absent = (name: string, { none }: Schemas, path: string): Formula =>
+  atom(
+    ({ object }) => {
+      object.specs = [...object.specs, { properties: new Map([[name, none]]), patterns: [], others: 0 }]
+      object.absent = [...object.absent, name]
+      object.path = path
+    },
+    ({ types: mask, object }) => {
+      if ((mask & types.object) === 0 || object.absent.includes(name)) return true
+      return mask === types.object && object.required.includes(name) ? false : undefined
+    },
+  )
 const elements = (prefix: Term[], rest: Term, path: string): Formula =>
   atom(({ array }) => {
     array.items = [...array.items, { prefix, rest }]
@@ -269,14 +331,15 @@ const negation: Keyword = (value, { path, context }) => {
 const oneOf: Keyword = (value, place) => {
   const terms = schemaList(value, 'oneOf', place)
   const { context } = place
-  const meets = (i: number, j: number) => !context.disjoint([terms[i]!, terms[j]!])
+  /** What of the other is left to say beside one: often nothing of objects, which a property tells apart. */
+  const butNot = (i: number, j: number): Formula[] => {
+    const pair = [terms[i]!, terms[j]!]
+    if (i === j || context.disjoint(pair)) return []
+    const other = holds(not(terms[j]!))
+    return [context.disjoint(pair, types.object) ? or(ofTypes(types.object), other) : other]
+  }
   return {
-    yes: () =>
-      or(
-        ...terms.map((term, i) =>
-          and(holds(term), ...terms.filter((_, j) => j !== i && meets(i, j)).map((other) => holds(not(other)))),
-        ),
-      ),
+    yes: () => or(...terms.map((term, i) => and(holds(term), ...terms.flatMap((_, j) => butNot(i, j))))),
     no: () =>
       or(
         and(...terms.map((term) => holds(not(term)))),
@@ -311,8 +374,10 @@ const has = (name: string, path: string): Formula => only(types.object, required
 
 const requires: Keyword = (value, { path, context }) => {
   const names = texts(value, 'required', path)
-  const absent = (name: string) => only(types.object, property(name, context.schemas.none, path))
-  return { yes: () => required(names, path), no: () => or(...names.map(absent)) }
+  return {
+    yes: () => required(names, path),
+    no: () => or(...names.map((name) => only(types.object, absent(name, context.schemas, path)))),
+  }
 }
 
 /** properties, patternProperties and additionalProperties are one statement. */
@@ -333,14 +398,21 @@ const propertyGroup: Keyword = (_, { schema, path, context }) => {
     schema.additionalProperties === undefined ? schemas.all : schemas.term(schema.additionalProperties, closing)
   return {
     yes: () =>
-      properties({ properties: new Map(listed.map(({ name, term }) => [name, term])), patterns, others }, path),
+      properties(
+        { properties: new Map(listed.map(({ name, term }) => [name, term])), patterns, others },
+        path,
+        listed.flatMap(({ name, term }) => {
+          const values = listedValues(term, schemas)
+          return values === undefined ? [] : [[name, values] as const]
+        }),
+      ),
     no: () => {
       if (patterns.length > 0) throw unsupported('patternProperties', `${base}/patternProperties`, opposite)
       const extra = atom(({ object }) => {
         const names = new Set(listed.map(({ name }) => name))
         object.extras = [...object.extras, { names, term: not(others), path: closing }]
       })
-      const violated = listed.map(({ name, term }) => and(has(name, path), property(name, not(term), path)))
+      const violated = listed.map(({ name, term }) => and(has(name, path), property(name, not(term), schemas, path)))
       return or(...violated, ...(others === schemas.all ? [] : [only(types.object, extra)]))
     },
   }
@@ -399,7 +471,7 @@ const dependencies =
         and(
           ...entries.map(({ name, at, names, term }) =>
             or(
-              property(name, schemas.none, at),
+              absent(name, schemas, at),
               and(has(name, at), ...(term === undefined ? [required(names, at)] : [holds(term)])),
             ),
           ),
@@ -409,7 +481,7 @@ const dependencies =
           ...entries.map(({ name, at, names, term }) =>
             and(
               has(name, at),
-              term === undefined ? or(...names.map((other) => property(other, schemas.none, at))) : holds(not(term)),
+              term === undefined ? or(...names.map((other) => absent(other, schemas, at))) : holds(not(term)),
             ),
           ),
         ),

@@ -5,8 +5,8 @@
  * Spelling: integers up to 2^53 - 1 without fraction and exponent; numbers with a condition without an exponent; others in any way
  * that JSON allows, with as many digits as a double may need.
  */
-import { type Table, tabulate } from './automaton.ts'
-import type { Budget } from './refusal.ts'
+import { type Table, tabulate } from './automata/automaton.ts'
+import type { Budget } from './automata/refusal.ts'
 
 export const numberBytes = [...'0123456789-.eE+'].map((c) => c.charCodeAt(0))
 const [minus, point, smallE, bigE, plus] = [10, 11, 12, 13, 14]
@@ -233,7 +233,8 @@ function boundedNumber(plan: Plan, budget: Budget): Table | undefined {
       return !orders.includes(undefined) && !hold.by(orders as number[])
     })
   const step = (state: Digits, symbol: number): Digits | undefined => {
-    budget.spend(constants.length + moduli.length)
+    // Two bounds are paid for with the cell.
+    budget.spend(2 * Math.max(0, constants.length + moduli.length - 2))
     const next = advance(plan, state, symbol)
     return next === undefined || hopeless(next) ? undefined : next
   }
@@ -268,7 +269,9 @@ function boundedNumber(plan: Plan, budget: Budget): Table | undefined {
     for (const [i, rest] of rests.entries()) value = value * (moduli[i]!.modulus + 1) + rest + 1
     return value
   }
-  return tabulate({ start, classes: numberBytes.length, budget, key }, step, (state) => (accepts(state) ? 0 : -1))
+  return tabulate({ start, classes: numberBytes.length, budget, work: 1, key }, step, (state) =>
+    accepts(state) ? 0 : -1,
+  )
 }
 
 function advance(

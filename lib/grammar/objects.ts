@@ -2,10 +2,10 @@
  * Objects: listed properties in the order in which they are written, then any others. What a name's value must be is known from the
  * name: what lists it, every pattern that it matches, or what is said of all others.
  */
-import { explore, type Machine, type Role } from './automaton.ts'
+import { explore, type Machine, type Role } from './automata/automaton.ts'
+import { unsupported } from './automata/refusal.ts'
 import { type Branch, type ExtraSpec, type Pattern, types } from './branches.ts'
 import type { Node, ObjectNode } from './program.ts'
-import { unsupported } from './refusal.ts'
 import type { Term } from './schemas.ts'
 import { anyPartition } from './strings.ts'
 import type { ValueMaker } from './value-maker.ts'

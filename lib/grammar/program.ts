@@ -3,9 +3,9 @@
  * Nodes may refer to nodes that are defined later (`reserve`, `define`), which is how rules are recursive. Nodes of which no text
  * exists are found (the least fixed point of "a text exists") and left out of everything that offers a choice.
  */
-import { endless, type Lengths, lengths, relabel, type Table } from './automaton.ts'
-import type { Classifier } from './classifier.ts'
-import type { Budget } from './refusal.ts'
+import { endless, type Lengths, lengths, relabel, type Table } from './automata/automaton.ts'
+import type { Classifier } from './automata/classifier.ts'
+import type { Budget } from './automata/refusal.ts'
 
 const programVersion = 1
 const kinds = ['bytes', 'seq', 'alt', 'text', 'trie', 'star', 'array', 'list', 'object'] as const
@@ -54,6 +54,7 @@ export class ProgramBuilder {
   readonly #classifiers: Classifier[] = []
   readonly #automata: { classifier: number; table: Table; lengths: Lengths }[] = []
   readonly #tries: TrieState[][] = []
+  readonly #namesTries = new Map<string, number>()
 
   constructor(budget: Budget, whiteSpace: { table: Table; lengths: Lengths; classifier: Classifier }) {
     this.#budget = budget
@@ -130,10 +131,21 @@ export class ProgramBuilder {
 
   object(object: ObjectNode): Node {
     const names = object.properties.map(({ name }) => JSON.stringify(name).slice(1, -1))
-    const trie = names.length === 0 ? -1 : this.#trie(names, (i) => i)
+    const trie = names.length === 0 ? -1 : this.#namesTrie(names)
     const node = this.reserve()
     this.#nodes[node] = { kind: 'object', names: trie, ...object }
     return node
+  }
+
+  /** Branches of a schema often have the same names. */
+  #namesTrie(names: readonly string[]): number {
+    const key = JSON.stringify(names)
+    let trie = this.#namesTries.get(key)
+    if (trie === undefined) {
+      trie = this.#trie(names, (i) => i)
+      this.#namesTries.set(key, trie)
+    }
+    return trie
   }
 
   classifier(classifier: Classifier): number {

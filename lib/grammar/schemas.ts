@@ -2,7 +2,7 @@
  * The schemas within a document: each has a number and a path, references are resolved within the document. A term is a schema that
  * must hold (2 * number) or must not (2 * number + 1).
  */
-import { type Budget, unsupported } from './refusal.ts'
+import { type Budget, unsupported } from './automata/refusal.ts'
 
 export type Term = number
 /** What always holds, and what never does. */

@@ -13,13 +13,13 @@ import {
   type Role,
   type Stepper,
   type TextTable,
-} from './automaton.ts'
+} from './automata/automaton.ts'
+import { anyCharacter, classOf, type Partition, partition } from './automata/characters.ts'
+import { type Classifier, classifier, type Spelling } from './automata/classifier.ts'
+import { type Budget, Remembered } from './automata/refusal.ts'
+import { patternConditions } from './automata/regex-machine.ts'
 import type { Branch, Pattern } from './branches.ts'
-import { anyCharacter, classOf, type Partition, partition } from './characters.ts'
-import { type Classifier, classifier, type Spelling } from './classifier.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import { type Budget, Remembered } from './refusal.ts'
-import { patternConditions } from './regex-machine.ts'
 
 type Conditions = Branch['string']
 
@@ -74,8 +74,18 @@ export class Strings {
     return this.#builder.seq(quote, this.#builder.text(automaton, min, max), quote)
   }
 
-  #table(conditions: Conditions): Made | undefined {
+  /** The node of what stands without quotes and escapes, and does not hold `end`. */
+  bare(conditions: Conditions, end: string): Node | undefined {
+    const holding = patternConditions(end.replace(/[^a-zA-Z0-9]/g, '\\$&'), this.#budget, { counted: false })
+    const made = this.#table(conditions, holding.conditions[0]!.machine)
+    if (made === undefined || made.min > made.max) return undefined
+    const automaton = this.#builder.automaton(made.table, made.span, this.classifier(made.table.partition, 'raw'))
+    return this.#builder.text(automaton, made.min, made.max)
+  }
+
+  #table(conditions: Conditions, without?: Machine): Made | undefined {
     const { machines, min, max } = this.machines(conditions)
+    if (without !== undefined) machines.push({ machine: without, role: 'mustNot' })
     this.#budget.at(max < endless ? 'maxLength' : min > 0 ? 'minLength' : 'pattern', conditions.path)
     const table = explore(machines, this.#budget)
     if (table === undefined) return undefined

@@ -1,7 +1,8 @@
 /** What arrays and objects need of the one who makes nodes of terms (values.ts). */
+
+import type { Budget } from './automata/refusal.ts'
 import type { Branch } from './branches.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import type { Budget } from './refusal.ts'
 import type { Json, Schemas, Term } from './schemas.ts'
 import type { Strings } from './strings.ts'
 

@@ -4,14 +4,14 @@
  */
 
 import { Arrays } from './arrays.ts'
-import { endless, type Table } from './automaton.ts'
-import { type Branch, branches, type Formula, holds, numberTypes, ofTypes, types } from './branches.ts'
-import { byteClassifier } from './classifier.ts'
+import { endless, type Table } from './automata/automaton.ts'
+import { byteClassifier } from './automata/classifier.ts'
+import { type Budget, Remembered } from './automata/refusal.ts'
+import { allTypes, type Branch, branches, type Formula, holds, numberTypes, ofTypes, types } from './branches.ts'
 import { type Context, formulaOf } from './keywords.ts'
 import { holdsNumber, type NumberConditions, numberBytes, numberTable } from './numbers.ts'
 import { Objects } from './objects.ts'
 import type { Node, ProgramBuilder } from './program.ts'
-import { type Budget, Remembered } from './refusal.ts'
 import type { Json, Schemas, Term } from './schemas.ts'
 import { Strings } from './strings.ts'
 import type { ValueMaker } from './value-maker.ts'
@@ -56,6 +56,16 @@ export class Values implements Context, ValueMaker {
       this.#queue.push({ node, terms })
     }
     return node
+  }
+
+  /** The texts that meet a term, without quotes, as far as they do not hold `end`. */
+  bareText(term: Term, end: string): Node {
+    const nodes = this.branches([term], types.string).flatMap((branch) => {
+      if (branch.string.in === undefined) return this.strings.bare(branch.string, end) ?? []
+      const texts = this.#stringsIn(branch).filter((text) => !text.includes(end))
+      return texts.length === 0 ? [] : this.builder.texts(texts)
+    })
+    return this.builder.alt(nodes)
   }
 
   finish(): void {
@@ -182,11 +192,11 @@ export class Values implements Context, ValueMaker {
     return [...values]
   }
 
-  disjoint(terms: readonly Term[]): boolean {
+  disjoint(terms: readonly Term[], mask = allTypes): boolean {
     const before = this.#looking
     this.#looking = true
     try {
-      return this.#empty(terms, disjointDepth)
+      return this.#empty(terms, disjointDepth, mask)
     } catch (error) {
       if (error === unknown) return false
       throw error
@@ -195,8 +205,8 @@ export class Values implements Context, ValueMaker {
     }
   }
 
-  #empty(terms: readonly Term[], depth: number): boolean {
-    return this.branches(terms).every((branch) => {
+  #empty(terms: readonly Term[], depth: number, among: number): boolean {
+    return this.branches(terms, among).every((branch) => {
       const { types: mask, array, object } = branch
       if ((mask & (types.null | types.true | types.false)) !== 0) return false
       if ((mask & numberTypes) !== 0 && (branch.number.in === undefined || this.#numbersIn(branch).length > 0))
@@ -204,7 +214,7 @@ export class Values implements Context, ValueMaker {
       if ((mask & types.string) !== 0 && (branch.string.in === undefined || this.#stringsIn(branch).length > 0))
         return false
       const part = (part: readonly Term[]) =>
-        part.includes(this.schemas.none) || (depth > 0 && this.#empty(part, depth - 1))
+        part.includes(this.schemas.none) || (depth > 0 && this.#empty(part, depth - 1, allTypes))
       if ((mask & types.array) !== 0) {
         const needed = Math.min(array.min, Math.max(0, ...array.items.map(({ prefix }) => prefix.length)) + 1)
         if (!Array.from({ length: needed }, (_, i) => this.#arrays.element(array, i)).some(part)) return false

@@ -205,8 +205,8 @@ export class TextService {
   }
 
   /** Rejects with SCHEMA_UNSUPPORTED. */
-  compileGrammar(source: GrammarSource): Promise<CompiledGrammar> {
-    return this.#client.call('grammar', source)
+  compileGrammar(source: GrammarSource, tenant: string): Promise<CompiledGrammar> {
+    return this.#client.call('grammar', { source, tenant })
   }
 
   /** Ends all workers; calls that are pending reject with ENGINE_CLOSED. */

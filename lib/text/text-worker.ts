@@ -46,8 +46,10 @@ function* start({ op, args }: Call): Job {
       const { ids, options } = args as { ids: Int32Array; options: DecodeOptions }
       return tokenizer.decode(ids, options)
     }
-    case 'grammar':
-      return compileGrammar(args as GrammarSource)
+    case 'grammar': {
+      const { source, tenant } = args as { source: GrammarSource; tenant: string }
+      return compileGrammar(source, tenant)
+    }
     default:
       throw new Error(`unknown operation ${op}`)
   }

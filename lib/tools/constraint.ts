@@ -12,6 +12,7 @@ import type { CallSpec } from './call-format.ts'
 import type { KnownFormat } from './formats.ts'
 import type { ToolChoice } from './tool-call.ts'
 import type { Toolbox } from './toolbox.ts'
+import { isXmlName, marks as xmlMarks } from './xml-call.ts'
 
 export interface CallConstraint {
   /** What the prompt goes on with. */
@@ -51,12 +52,18 @@ export interface HeldCalls {
   source: CallsSource
 }
 
-/** Of an answer that may call or not; undefined: its calls begin with nothing that is certain, or are no JSON. */
-export function heldCalls({ format, control }: KnownFormat, { tools }: Toolbox): HeldCalls | undefined {
+/** Of an answer that may call or not; undefined: its calls begin with nothing that is certain, or a tool's parameters are no list. */
+export function heldCalls({ format, control }: KnownFormat, toolbox: Toolbox): HeldCalls | undefined {
   const { body, open, prefix, force } = format
-  if (open.length === 0 || body === 'xml' || tools.size === 0) return undefined
+  const list = [...toolbox.tools.values()]
+  if (open.length === 0 || list.length === 0) return undefined
   const marks = open.map((text) => pieces(text + prefix, control))
-  const list = [...tools.values()]
+  if (body === 'xml') {
+    const calls = list.map((tool) => xmlCall(tool.name, tool.parameters, (key) => toolbox.isText(tool.name, key)))
+    return calls.includes(undefined)
+      ? undefined
+      : { marks, source: { kind: 'calls', first: [], calls: calls as XmlCall[], between: [], free: false } }
+  }
   if (body === 'json' || force.named === undefined) {
     const calls = list.map(({ name, parameters }) => ({ before: [], schema: callSchema(name, parameters, force.key) }))
     return { marks, source: { kind: 'calls', first: [], calls, between: [], free: true } }
@@ -103,6 +110,32 @@ export function pieces(text: string, control: readonly [name: string, token: num
     }
   }
   return plain === '' ? out : [...out, plain]
+}
+
+type XmlCall = CallsSource['calls'][number]
+
+/** What a list of parameters may say of itself, beside the parameters. */
+const listKeywords = new Set([
+  ...['type', 'properties', 'required', 'additionalProperties', 'title', 'description'],
+  ...['$schema', '$id', '$comment', '$defs', 'definitions'],
+])
+
+/** A call of which each argument stands on lines of its own (xml-call.ts reads it); undefined: they are no list of parameters. */
+function xmlCall(name: string, parameters: Plain, isText: (key: string) => boolean): XmlCall | undefined {
+  const schema = schemaOf(parameters)
+  const { properties, required = [] } = schema as { properties?: object; required?: unknown }
+  if (!Object.keys(schema).every((keyword) => listKeywords.has(keyword)) || schema.type !== 'object') return undefined
+  if (typeof properties !== 'object' || properties === null || !Array.isArray(required)) return undefined
+  const keys = Object.keys(properties)
+  if (!required.every((key) => keys.includes(key)) || ![name, ...keys].every(isXmlName)) return undefined
+  const list = keys.map((key) => ({
+    name: key,
+    before: `${xmlMarks.parameter}${key}>\n`,
+    required: required.includes(key),
+    isText: isText(key),
+  }))
+  const fields = { list, end: `\n${xmlMarks.value}\n`, after: [xmlMarks.end] }
+  return { before: [`\n${xmlMarks.function}${name}>\n`], schema: JSON.stringify(schema), fields }
 }
 
 /** Of a name and arguments in one object. */

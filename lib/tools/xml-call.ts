@@ -11,9 +11,13 @@ import { type CallBody, isUnit } from './json-call.ts'
 /** Whether a parameter of a tool is a text. */
 export type IsText = (tool: string, key: string) => boolean
 
-const marks = { function: '<function=', parameter: '<parameter=', value: '</parameter>', end: '</function>' }
+export const marks = { function: '<function=', parameter: '<parameter=', value: '</parameter>', end: '</function>' }
 /** Characters of a name at most. */
 const mostName = 256
+
+/** Whether a name is read as it is written. */
+export const isXmlName = (name: string): boolean =>
+  name !== '' && name.length < mostName && name === name.trim() && !name.includes('>')
 
 export class XmlCall implements CallBody {
   state: CallBody['state'] = 'open'

@@ -89,7 +89,15 @@ export function tabulate<State>(
     classes,
     budget,
     key,
-  }: { start: State; classes: number; budget: Budget; key: (state: State) => number | string },
+    work = 2,
+  }: {
+    start: State
+    classes: number
+    budget: Budget
+    key: (state: State) => number | string
+    /** Of each cell. */
+    work?: number
+  },
   step: (state: State, symbol: number) => State | undefined,
   label: (state: State) => number,
 ): Table | undefined {
@@ -97,7 +105,7 @@ export function tabulate<State>(
   const found: State[] = [start]
   const rows: number[] = []
   for (let i = 0; i < found.length; i++) {
-    budget.spend(2 * classes)
+    budget.spend(work * classes)
     if (found.length * classes > mostCells) throw budget.refuse('it needs too many states')
     for (let c = 0; c < classes; c++) {
       const to = step(found[i]!, c)

@@ -31,9 +31,8 @@ export function patternConditions(
   budget: Budget,
   { whole = false, counted = true }: { whole?: boolean; counted?: boolean } = {},
 ): PatternConditions {
-  const refuse = (reason: string) => budget.refuse(reason)
   budget.spend(source.length * 4)
-  const parsed = parseRegex(source, refuse)
+  const parsed = parseRegex(source, budget)
   const regex: Regex = whole ? { kind: 'seq', parts: [{ kind: 'start' }, parsed, { kind: 'end' }] } : parsed
   const parts = flat(regex)
   while (parts.length > 1 && parts[0]!.kind === 'start' && parts[1]!.kind === 'start') parts.shift()

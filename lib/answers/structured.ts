@@ -3,15 +3,16 @@
  * an answer is read back as a value.
  */
 import { types } from 'node:util'
-import type { CallSite } from './base/call-site.ts'
-import { bytesOf, type Piece } from './base/control-bytes.ts'
-import { OctavoError } from './base/errors.ts'
-import type { NativeGrammarSource, NativeMark } from './base/native.ts'
-import * as z from './base/zod.ts'
-import type { CallsSource } from './grammar/calls.ts'
-import type { CompiledGrammar, GrammarSource } from './grammar/compile.ts'
-import type { HeldCalls } from './tools/constraint.ts'
-import { isZod, jsonSchemaOf, type ZodLike } from './tools/value-schema.ts'
+import type { CallSite } from '../base/call-site.ts'
+import { bytesOf, type Piece } from '../base/control-bytes.ts'
+import { OctavoError } from '../base/errors.ts'
+import type { NativeGrammarSource, NativeMark } from '../base/native.ts'
+import * as z from '../base/zod.ts'
+import type { CallsSource } from '../grammar/calls.ts'
+import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
+import type { HeldCalls } from '../tools/constraint.ts'
+import { isZod, jsonSchemaOf, type ZodLike } from '../tools/value-schema.ts'
+import { type Compile, Programs } from './programs.ts'
 
 /** A zod type of any copy and version of zod 4, or a JSON Schema: an object or a boolean. */
 export type Schema = ZodLike | { [keyword: string]: unknown } | boolean
@@ -76,25 +77,19 @@ export interface Form {
   read: ((text: string) => { object: unknown } | undefined) | undefined
 }
 
-/** Programs of the last schemas and grammars, up to so many numbers together. */
-const mostWords = 8 << 20
-
-/** The grammars of an engine. */
+/** The grammars of an engine. A tenant shares its own with nobody: how long a schema takes would tell who else uses it. */
 export class Grammars {
-  readonly #compile: (source: GrammarSource) => Promise<CompiledGrammar>
-  /** By source text; the last used one last. */
-  readonly #known = new Map<string, Promise<CompiledGrammar>>()
-  readonly #sizes = new Map<string, number>()
+  readonly #programs: Programs
   /** JSON Schemas of zod types. */
   readonly #texts = new WeakMap<object, string>()
 
-  constructor(compile: (source: GrammarSource) => Promise<CompiledGrammar>) {
-    this.#compile = compile
+  constructor(compile: Compile, mostWords?: number) {
+    this.#programs = new Programs(compile, mostWords)
   }
 
   /** Undefined for an answer of any form. Throws INVALID_ARGUMENT for a schema that is no data. `calls`: what may be there instead. */
   form(
-    { schema, grammar }: { schema?: Schema | undefined; grammar?: GrammarOption | undefined },
+    { schema, grammar, tenant }: { schema?: Schema | undefined; grammar?: GrammarOption | undefined; tenant: string },
     site: CallSite,
     calls?: CallsSource,
   ): Form | undefined {
@@ -105,39 +100,39 @@ export class Grammars {
         : calls === undefined
           ? { kind: 'schema', text: this.#schemaText(schema, site) }
           : { ...calls, otherwise: this.#schemaText(schema, site) }
-    return this.#form(source, schema === undefined ? undefined : (text) => read(text, schema))
+    return this.#form(source, tenant, schema === undefined ? undefined : (text) => read(text, schema))
   }
 
   /** Of an answer that is calls of tools and nothing else. */
-  calls(source: GrammarSource): Form {
-    return this.#form(source, undefined)
+  calls(source: GrammarSource, tenant: string): Form {
+    return this.#form(source, tenant, undefined)
   }
 
-  #form(source: GrammarSource, read: Form['read']): Form {
+  #form(source: GrammarSource, tenant: string, read: Form['read']): Form {
     let compiled: CompiledGrammar | undefined
     return {
       after: async (pending) => {
-        const [result, program] = await Promise.all([pending, this.#program(source)])
+        const [result, program] = await Promise.all([pending, this.#programs.of(source, tenant)])
         compiled = program
         return result
       },
-      source: (dropSpace = false) => ({ ...compiled!, dropSpace }),
+      source: (dropSpace = false) => ({ ...compiled!, key: `${compiled!.key} ${tenant}`, dropSpace }),
       read,
     }
   }
 
   /** Of an answer that is free but for its calls. Where a schema cannot be enforced, calls are free, too: they are checked all the same. */
-  held({ marks, source }: HeldCalls, reasoning: { open: Piece[]; close: Piece[][] } | undefined): Form {
+  held({ marks, source }: HeldCalls, reasoning: { open: Piece[]; close: Piece[][] } | undefined, tenant: string): Form {
     const all: NativeMark[] = [
       ...marks.map((pieces) => ({ kind: 'begin' as const, bytes: bytesOf(pieces) })),
       ...(reasoning === undefined ? [] : [{ kind: 'open' as const, bytes: bytesOf(reasoning.open) }]),
       ...(reasoning?.close ?? []).map((pieces) => ({ kind: 'close' as const, bytes: bytesOf(pieces) })),
     ]
-    const names = JSON.stringify([marks, reasoning])
+    const names = JSON.stringify([marks, reasoning, tenant])
     let compiled: CompiledGrammar | undefined
     return {
       after: async (pending) => {
-        const program = this.#program(source).catch(() => undefined)
+        const program = this.#programs.of(source, tenant).catch(() => undefined)
         const [result, found] = await Promise.all([pending, program])
         compiled = found
         return result
@@ -165,29 +160,6 @@ export class Grammars {
     } catch (error) {
       const message = `Option schema: it has no JSON Schema: ${(error as Error).message}`
       throw site.error({ code: 'INVALID_ARGUMENT', message, details: { option: 'schema' } })
-    }
-  }
-
-  #program(source: GrammarSource): Promise<CompiledGrammar> {
-    const key = JSON.stringify(source)
-    const known = this.#known.get(key) ?? this.#compile(source)
-    this.#known.delete(key)
-    this.#known.set(key, known)
-    known.then(
-      ({ program }) => this.#trim(key, program.length + key.length),
-      () => this.#known.delete(key),
-    )
-    return known
-  }
-
-  #trim(key: string, size: number): void {
-    this.#sizes.set(key, size)
-    let sum = [...this.#sizes.values()].reduce((a, b) => a + b, 0)
-    for (const old of this.#known.keys()) {
-      if (sum <= mostWords || old === key) return
-      sum -= this.#sizes.get(old) ?? 0
-      this.#sizes.delete(old)
-      this.#known.delete(old)
     }
   }
 }

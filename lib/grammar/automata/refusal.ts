@@ -2,7 +2,7 @@
  * What a grammar cannot enforce exactly is refused by name: SCHEMA_UNSUPPORTED with the keyword, the place as a JSON pointer and
  * the reason. Limits are counted work, not time: the same schema is refused on every machine, or on none.
  */
-import { OctavoError } from '../base/errors.ts'
+import { OctavoError } from '../../base/errors.ts'
 
 export function unsupported(keyword: string, path: string, reason: string): OctavoError {
   const place = path === '' ? 'the root' : path
@@ -16,9 +16,15 @@ const mostWork = 250_000
 
 /** Work that is left, and what is being worked on: named when none is left. */
 export class Budget {
+  /** For whom the work is done. */
+  readonly tenant: string
   #left = mostWork
   #keyword = 'schema'
   #path = ''
+
+  constructor(tenant = '') {
+    this.tenant = tenant
+  }
 
   at(keyword: string, path: string): void {
     this.#keyword = keyword
@@ -40,7 +46,7 @@ export class Budget {
   }
 }
 
-/** Things made of a text, the last ones kept. Using one costs the work that making it did: what is refused does not depend on it. */
+/** Things made of a text for one tenant, the last ones kept. Using one costs the work that making it did: what is refused does not depend on it. */
 export class Remembered<T> {
   readonly #known = new Map<string, { value: T; work: number }>()
   readonly #most: number
@@ -49,7 +55,8 @@ export class Remembered<T> {
     this.#most = most
   }
 
-  get(key: string, budget: Budget, make: () => T): T {
+  get(text: string, budget: Budget, make: () => T): T {
+    const key = `${budget.tenant}\0${text}`
     let known = this.#known.get(key)
     if (known === undefined) {
       const before = budget.spent

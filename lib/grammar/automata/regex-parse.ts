@@ -4,6 +4,8 @@
  * back-references, word boundaries, lookbehind, and lookahead anywhere but at the beginning (`^(?=...)`, where it is an intersection).
  */
 import { type CharSet, charSet, complement, pairs, union } from './characters.ts'
+import type { Budget } from './refusal.ts'
+import { propertySet } from './unicode-properties.ts'
 
 export type Regex =
   | { kind: 'set'; set: CharSet }
@@ -13,6 +15,8 @@ export type Regex =
   | { kind: 'look'; inner: Regex; negative: boolean }
 
 const longestPattern = 20_000
+/** Of each property that a pattern names: some milliseconds where it is the first of its process. */
+const propertyWork = 12_000
 const deepestPattern = 100
 const endless = Number.POSITIVE_INFINITY
 
@@ -49,11 +53,10 @@ const counts = /^\{\d+(,\d*)?\}/
 
 const one = (character: number): CharSet => [character, character]
 
-/** `refuse` makes the error for a reason. */
-export function parseRegex(source: string, refuse: (reason: string) => Error): Regex {
-  if (source.length > longestPattern) throw refuse('the pattern is too long')
-  if (!isRegex(source, 'u') && !isRegex(source, '')) throw refuse('it is no regular expression')
-  return new Parser(source, refuse).parse()
+export function parseRegex(source: string, budget: Budget): Regex {
+  if (source.length > longestPattern) throw budget.refuse('the pattern is too long')
+  if (!isRegex(source, 'u') && !isRegex(source, '')) throw budget.refuse('it is no regular expression')
+  return new Parser(source, budget).parse()
 }
 
 function isRegex(source: string, flags: string): boolean {
@@ -67,13 +70,14 @@ function isRegex(source: string, flags: string): boolean {
 
 class Parser {
   readonly #text: string[]
-  readonly #refuse: (reason: string) => Error
+  readonly #budget: Budget
+  readonly #properties = new Set<string>()
   #at = 0
   #depth = 0
 
-  constructor(source: string, refuse: (reason: string) => Error) {
+  constructor(source: string, budget: Budget) {
     this.#text = [...source]
-    this.#refuse = refuse
+    this.#budget = budget
   }
 
   parse(): Regex {
@@ -97,7 +101,7 @@ class Parser {
   }
 
   #alternatives(): Regex {
-    if (++this.#depth > deepestPattern) throw this.#refuse('groups nest too deep')
+    if (++this.#depth > deepestPattern) throw this.#budget.refuse('groups nest too deep')
     const parts = [this.#sequence()]
     while (this.#take('|')) parts.push(this.#sequence())
     this.#depth--
@@ -145,7 +149,7 @@ class Parser {
     if (c === '[') return { kind: 'set', set: this.#class() }
     if (c === '(') return this.#group()
     if (c === '\\') {
-      if (this.#next === 'b' || this.#next === 'B') throw this.#refuse('word boundaries')
+      if (this.#next === 'b' || this.#next === 'B') throw this.#budget.refuse('word boundaries')
       return { kind: 'set', set: this.#escape() }
     }
     return { kind: 'set', set: one(c.codePointAt(0)!) }
@@ -156,9 +160,9 @@ class Parser {
     if (this.#take('?:')) look = undefined
     else if (this.#take('?=')) look = 'ahead'
     else if (this.#take('?!')) look = 'not'
-    else if (this.#take('?<=') || this.#take('?<!')) throw this.#refuse('lookbehind')
+    else if (this.#take('?<=') || this.#take('?<!')) throw this.#budget.refuse('lookbehind')
     else if (this.#take('?<')) this.#at = this.#text.indexOf('>', this.#at) + 1
-    else if (this.#take('?')) throw this.#refuse('flags within a pattern')
+    else if (this.#take('?')) throw this.#budget.refuse('flags within a pattern')
     const inner = this.#alternatives()
     this.#at++
     return look === undefined ? inner : { kind: 'look', inner, negative: look === 'not' }
@@ -205,7 +209,7 @@ class Parser {
       case 'P':
         return this.#property(c === 'P')
     }
-    if (/[1-9k]/.test(c)) throw this.#refuse('back-references')
+    if (/[1-9k]/.test(c)) throw this.#budget.refuse('back-references')
     return one(c.codePointAt(0)!)
   }
 
@@ -232,40 +236,13 @@ class Parser {
 
   #property(negative: boolean): CharSet {
     const end = this.#text.indexOf('}', this.#at)
+    if (this.#next !== '{' || end < 0) return one((negative ? 'P' : 'p').charCodeAt(0))
     const name = this.#text.slice(this.#at + 1, end).join('')
+    if (!isRegex(`\\p{${name}}`, 'u')) throw this.#budget.refuse(`\\p{${name.slice(0, 80)}}, which is no property`)
+    if (!this.#properties.has(name)) this.#budget.spend(propertyWork)
+    this.#properties.add(name)
     this.#at = end + 1
     const set = propertySet(name)
     return negative ? complement(set) : set
   }
-}
-
-const properties = new Map<string, CharSet>()
-
-/** Every character but surrogates, in order; made when the first property is asked for. */
-let everyCharacter: string | undefined
-
-/** The characters of a Unicode property, as this version of Node knows them. */
-function propertySet(name: string): CharSet {
-  const known = properties.get(name)
-  if (known !== undefined) return known
-  if (everyCharacter === undefined) {
-    const codes: number[] = []
-    for (let c = 0; c < 0x110000; c += c === 0xd7ff ? 0x801 : 1) codes.push(c)
-    const pieces: string[] = []
-    for (let i = 0; i < codes.length; i += 4096) pieces.push(String.fromCodePoint(...codes.slice(i, i + 4096)))
-    everyCharacter = pieces.join('')
-  }
-  const ranges: [number, number][] = []
-  for (const { 0: run } of everyCharacter.matchAll(new RegExp(`\\p{${name}}+`, 'gu'))) {
-    const last = run.codePointAt(
-      run.length - (run.charCodeAt(run.length - 1) >= 0xdc00 && run.charCodeAt(run.length - 1) <= 0xdfff ? 2 : 1),
-    )!
-    const first = run.codePointAt(0)!
-    // A run goes on past the place where the surrogates would be.
-    if (first < 0xd800 && last >= 0xe000) ranges.push([first, 0xd7ff], [0xe000, last])
-    else ranges.push([first, last])
-  }
-  const set = charSet(ranges)
-  properties.set(name, set)
-  return set
 }
