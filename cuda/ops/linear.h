@@ -17,7 +17,7 @@ enum class LinearInputKind { plain, normed, gated };
 struct Linear {
   Format format;
   int n, k, m;
-  const unsigned char* weight;  // ops/repack.h
+  const unsigned char* weight;  // ops/repack.h; aligned to 256
   LinearInputKind kind = LinearInputKind::plain;
   const float* x;  // [m, ld_x]; gated: [m, 2 k]
   int ld_x;
