@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * What nvcc makes of the kernels (cuda/kernels/*.cu): registers, spills, stack and static shared memory of each on each
+ * What nvcc makes of the kernels (cuda/kernels): registers, spills, stack and static shared memory of each on each
  * architecture, as JSON on the standard output. Exit status 1 if a kernel spills or ptxas warns (C75xx: asynchronous products
  * that it had to put one behind the other).
  *
@@ -9,9 +9,9 @@
  *   --jobs N                                           compilers at once (as many as there are CPUs)
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -38,7 +38,7 @@ function findCompiler() {
 function compile(compiler, name, arch) {
   const args = ['-std=c++17', `-arch=sm_${arch}`, '-O3', '--fmad=false', '-Xptxas', '-v', '-Icuda', '-Icpp', '-c']
   return new Promise((resolve) => {
-    const child = spawn(compiler, [...args, `cuda/kernels/${name}.cu`, '-o', '/dev/null'], { cwd: root })
+    const child = spawn(compiler, [...args, files.get(name), '-o', '/dev/null'], { cwd: root })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
     child.on('close', (code) => resolve({ code, output }))
@@ -63,12 +63,16 @@ function parse(output, arch) {
 }
 
 const compiler = findCompiler()
-const all = readdirSync(join(root, 'cuda/kernels'))
-  .filter((name) => name.endsWith('.cu'))
-  .map((name) => name.slice(0, -3))
+/** By name: the file. */
+const files = new Map(
+  readdirSync(join(root, 'cuda/kernels'), { recursive: true })
+    .filter((name) => name.endsWith('.cu'))
+    .map((name) => [basename(name, '.cu'), join(root, 'cuda/kernels', name)]),
+)
+const all = [...files.keys()]
 const names = values.only?.split(',') ?? all
 for (const name of names)
-  if (!existsSync(join(root, `cuda/kernels/${name}.cu`))) {
+  if (!files.has(name)) {
     console.error(`cuda-kernels: --only: expected some of ${all.join(', ')}, got ${name}`)
     process.exit(2)
   }

@@ -1,12 +1,12 @@
 // Rows to draw as the device is given them: numbers and offsets into arrays that all rows of a step share
-// (cuda/kernels/params_sample.h).
+// (cuda/kernels/sampling/params_sample.h).
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "../../cuda/kernels/params_sample.h"
+#include "../../cuda/kernels/sampling/params_sample.h"
 #include "../../cuda/ops/sample.h"
 #include "error.h"
 #include "sampling/sampler.h"

@@ -10,4 +10,4 @@
 // A comment at each pointer gives its shape. No kernel keeps what a pointer leads to from one launch to the next.
 #pragma once
 
-#include "kernels/params_linear.h"
+#include "kernels/linear/params_linear.h"

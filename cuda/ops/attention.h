@@ -1,12 +1,12 @@
 // Attention as launches. What a step's attention consists of depends on the lengths of its sequences alone, so it is
 // planned once a step, on the host, and carried out in every layer: tiles of query rows, and items, which are what a
-// block of threads does (kernels/params_kv.h). A tile is one item that walks all its chunks of keys, or an item a
+// block of threads does (kernels/attention/params_kv.h). A tile is one item that walks all its chunks of keys, or an item a
 // chunk with a merge behind, where there are too few tiles to keep the device busy. Results do not depend on it.
 #pragma once
 #include <vector>
 
-#include "kernels/kv_layout.h"
-#include "kernels/params_kv.h"
+#include "kernels/attention/kv_layout.h"
+#include "kernels/attention/params_kv.h"
 #include "ops/launch.h"
 
 namespace octavo::cuda {

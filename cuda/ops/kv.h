@@ -1,8 +1,8 @@
-// Operations on the KV cache as launches (kernels/kv_layout.h says how it lies): writing new keys and values, blocks to
+// Operations on the KV cache as launches (kernels/attention/kv_layout.h says how it lies): writing new keys and values, blocks to
 // and from the bytes that backends exchange, and a block onto another.
 #pragma once
-#include "kernels/kv_layout.h"
-#include "kernels/params_kv.h"
+#include "kernels/attention/kv_layout.h"
+#include "kernels/attention/params_kv.h"
 #include "ops/launch.h"
 
 namespace octavo::cuda {

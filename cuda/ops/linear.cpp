@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "kernels/linear_shapes.h"
+#include "kernels/linear/linear_shapes.h"
 #include "ops/repack.h"
 
 namespace octavo::cuda {

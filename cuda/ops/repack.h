@@ -1,10 +1,10 @@
-// Weights from the file's layout (cpp/files/quant.h) to the device's (kernels/weight_layout.h), on the host.
+// Weights from the file's layout (cpp/files/quant.h) to the device's (kernels/linear/weight_layout.h), on the host.
 #pragma once
 #include <cstddef>
 
 #include "files/quant.h"
-#include "kernels/params_linear.h"
-#include "kernels/weight_layout.h"
+#include "kernels/linear/params_linear.h"
+#include "kernels/linear/weight_layout.h"
 
 namespace octavo::cuda {
 

@@ -1,6 +1,6 @@
-// Drawing tokens from rows of logits as launches (kernels/params_sample.h says what they are given).
+// Drawing tokens from rows of logits as launches (kernels/sampling/params_sample.h says what they are given).
 #pragma once
-#include "kernels/params_sample.h"
+#include "kernels/sampling/params_sample.h"
 #include "ops/launch.h"
 
 namespace octavo::cuda {

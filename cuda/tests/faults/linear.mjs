@@ -1,18 +1,23 @@
 /** Faults in the kernels of linear. `equivalent`: why nothing can notice it. */
 const decode = (...packings) => ({
-  path: 'kernels/linear_decode.cu',
-  text: `#include "kernels/linear_decode.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_DECODE(${name})\n`).join('')}`,
+  path: 'kernels/linear/linear_decode.cu',
+  text: `#include "kernels/linear/linear_decode.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_DECODE(${name})\n`).join('')}`,
 })
 const tile = (form, ...packings) => ({
   path: `kernels/linear_tile_${form}.cu`,
-  text: `#include "kernels/linear_tile.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_TILE(${name}, ${form}, 1)\n`).join('')}`,
+  text: `#include "kernels/linear/linear_tile.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_TILE(${name}, ${form}, 1)\n`).join('')}`,
 })
 const tests = 'linear equals*'
-const inDecode = { file: 'kernels/linear_decode.cuh', unit: decode('q4_0'), formats: 'q4_0', tests }
-const inTile = { file: 'kernels/linear_tile.cuh', unit: tile('s8', 'q4_0'), formats: 'q4_0', tests }
+const inDecode = { file: 'kernels/linear/linear_decode.cuh', unit: decode('q4_0'), formats: 'q4_0', tests }
+const inTile = { file: 'kernels/linear/linear_tile.cuh', unit: tile('s8', 'q4_0'), formats: 'q4_0', tests }
 const inHalves = { ...inTile, unit: tile('f16', 'q4_0') }
-const inUnpack = { file: 'kernels/unpack.cuh', tests }
-const inQuantise = { file: 'kernels/quantise.cu', unit: { path: 'kernels/quantise.cu' }, formats: 'q4_0', tests }
+const inUnpack = { file: 'kernels/linear/unpack.cuh', tests }
+const inQuantise = {
+  file: 'kernels/linear/quantise.cu',
+  unit: { path: 'kernels/linear/quantise.cu' },
+  formats: 'q4_0',
+  tests,
+}
 
 export const faults = [
   // ---- fragments and layouts
@@ -20,7 +25,7 @@ export const faults = [
     class: 'layout',
     name: 'decode: rows of the output 4 apart',
     ...inDecode,
-    file: 'kernels/store_linear.cuh',
+    file: 'kernels/linear/store_linear.cuh',
     from: '+ 8 * (e / 2), token',
     to: '+ 4 * (e / 2), token',
   },
@@ -76,7 +81,7 @@ export const faults = [
     class: 'layout',
     name: 'quantise: the order of bytes in a fragment',
     ...inQuantise,
-    file: 'kernels/fragments.h',
+    file: 'kernels/linear/fragments.h',
     from: 'return {token * 4 + element % 16 / 4, element / 16, element % 4};',
     to: 'return {token * 4 + element % 16 / 4, element / 16, 3 - element % 4};',
   },
@@ -129,7 +134,7 @@ export const faults = [
     class: 'order',
     name: 'norm: the mean square by a product',
     ...inQuantise,
-    file: 'kernels/linear_input.cuh',
+    file: 'kernels/linear/linear_input.cuh',
     from: '__fdiv_rn(sum, __int2float_rn(k))',
     to: '__fmul_rn(sum, __fdiv_rn(1.0f, __int2float_rn(k)))',
   },
@@ -137,15 +142,15 @@ export const faults = [
     class: 'order',
     name: 'store: the bias is where the sum begins',
     ...inDecode,
-    file: 'kernels/store_linear.cuh',
+    file: 'kernels/linear/store_linear.cuh',
     from: '*out = add != 0 ? __fadd_rn(*out, y) : y;',
     to: '*out = add != 0 ? __fadd_rn(__fadd_rn(*out, acc), bias != nullptr ? bias[n] : 0.0f) : y;',
   },
   {
     class: 'order',
     name: 'float weights: two chains',
-    file: 'kernels/linear_float.cu',
-    unit: { path: 'kernels/linear_float.cu' },
+    file: 'kernels/linear/linear_float.cu',
+    unit: { path: 'kernels/linear/linear_float.cu' },
     formats: 'bf16',
     tests,
     from: 'acc[t] = __fmaf_rn(w, x[(c * chunk + i) * tokens + t], acc[t]);',
@@ -214,15 +219,15 @@ export const faults = [
     class: 'barrier',
     name: 'norm: no barrier behind the sum',
     ...inQuantise,
-    file: 'kernels/linear_input.cuh',
+    file: 'kernels/linear/linear_input.cuh',
     from: '  __syncthreads();\n  return result[0];',
     to: '  return result[0];',
   },
   {
     class: 'barrier',
     name: 'float weights: values overwritten while they are read',
-    file: 'kernels/linear_float.cu',
-    unit: { path: 'kernels/linear_float.cu' },
+    file: 'kernels/linear/linear_float.cu',
+    unit: { path: 'kernels/linear/linear_float.cu' },
     formats: 'bf16',
     tests,
     from: '    __syncthreads();  // the values before are no longer read\n',
@@ -254,7 +259,7 @@ export const faults = [
     class: 'tail',
     name: 'store: rows that are not there',
     ...inDecode,
-    file: 'kernels/store_linear.cuh',
+    file: 'kernels/linear/store_linear.cuh',
     from: 'if (n < p.weight.n && token < p.m)',
     to: 'if (token < p.m)',
   },
@@ -262,7 +267,7 @@ export const faults = [
     class: 'tail',
     name: 'store: tokens that are not there',
     ...inDecode,
-    file: 'kernels/store_linear.cuh',
+    file: 'kernels/linear/store_linear.cuh',
     from: 'if (n < p.weight.n && token < p.m)',
     to: 'if (n < p.weight.n)',
   },

@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "kernels/kv_layout.h"
+#include "kernels/attention/kv_layout.h"
 #include "ops_backend.h"
 #include "tests/attention_scene.h"
 

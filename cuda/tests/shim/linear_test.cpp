@@ -7,7 +7,7 @@
 
 #include "emulator/device_array.h"
 #include "emulator/matrix.h"
-#include "kernels/linear_shapes.h"
+#include "kernels/linear/linear_shapes.h"
 #include "ops/linear.h"
 #include "ops/repack.h"
 #include "schedules.h"

@@ -3,9 +3,9 @@
 //
 // A lane is a row of W, a warp 32 of them, which it reads 512 bytes at a time (weight_layout.h); it keeps the sums of 8
 // tokens. The tokens' values come through shared memory, the same for all lanes.
-#include "kernels/linear_input.cuh"
-#include "kernels/store_linear.cuh"
-#include "kernels/weight_layout.h"
+#include "kernels/linear/linear_input.cuh"
+#include "kernels/linear/store_linear.cuh"
+#include "kernels/linear/weight_layout.h"
 
 namespace octavo::gpu {
 

@@ -3,9 +3,9 @@
 // warp have the key and the value of one head. Few bytes; bound by latency, fp8 by its search for a scale (eight
 // roundings of every number) and by the four turns of a key's codes.
 #include "kernels/device.cuh"
-#include "kernels/kv_layout.h"
+#include "kernels/attention/kv_layout.h"
 #include "kernels/lanes.cuh"
-#include "kernels/params_kv.h"
+#include "kernels/attention/params_kv.h"
 
 namespace octavo::gpu {
 namespace {

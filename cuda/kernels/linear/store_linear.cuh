@@ -1,8 +1,8 @@
 // The end of a linear: bias and epilogue of docs/numerics.md, from a matrix product's fragment to rows of the output.
 #pragma once
 #include "kernels/device.cuh"
-#include "kernels/fragments.h"
-#include "kernels/params_linear.h"
+#include "kernels/linear/fragments.h"
+#include "kernels/linear/params_linear.h"
 
 namespace octavo::gpu {
 

@@ -2,7 +2,7 @@
 // in double precision.
 #pragma once
 #include "kernels/device.cuh"
-#include "kernels/params_sample.h"
+#include "kernels/sampling/params_sample.h"
 
 namespace octavo::gpu {
 

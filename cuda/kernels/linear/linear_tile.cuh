@@ -7,10 +7,10 @@
 // below 2^20, where every whole number is exact in any order: no conversion, but twice the products. Which is faster
 // depends on how many more products of s8 than of f16 a device does.
 #pragma once
-#include "kernels/linear_shapes.h"
-#include "kernels/magic.cuh"
-#include "kernels/store_linear.cuh"
-#include "kernels/unpack.cuh"
+#include "kernels/linear/linear_shapes.h"
+#include "kernels/linear/magic.cuh"
+#include "kernels/linear/store_linear.cuh"
+#include "kernels/linear/unpack.cuh"
 
 namespace octavo::gpu {
 

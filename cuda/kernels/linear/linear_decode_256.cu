@@ -1,5 +1,5 @@
 // linear_decode.cuh for the formats whose blocks of 256 weights have scales of scales.
-#include "kernels/linear_decode.cuh"
+#include "kernels/linear/linear_decode.cuh"
 
 OCTAVO_LINEAR_DECODE(q4_k)
 OCTAVO_LINEAR_DECODE(q5_k)

@@ -18,7 +18,7 @@
 #pragma once
 #include <cstddef>
 
-#include "kernels/fragments.h"
+#include "kernels/linear/fragments.h"
 
 namespace octavo::gpu {
 

@@ -5,8 +5,8 @@
 //   octavo_sample       a block a row: log-probabilities, changes, filters (select.cuh), and the draw, which looks only
 //                       at groups whose noise could lift their maximum over the best so far. Bound by latency: some
 //                       thousand maxima without filters, up to five passes over the row for each filter.
-#include "kernels/noise.cuh"
-#include "kernels/sample_changes.cuh"
+#include "kernels/sampling/noise.cuh"
+#include "kernels/sampling/sample_changes.cuh"
 
 namespace octavo::gpu {
 namespace {

@@ -5,7 +5,7 @@
 //   values   a thread two dimensions of four rows: chains over keys
 // A chunk's result joins those before it, in order; an item that is one of a tile's many leaves it to
 // octavo_attention_merge instead. Bound by memory with few query rows a kv head, by fma with many.
-#include "kernels/attention.cuh"
+#include "kernels/attention/attention.cuh"
 #include "kernels/lanes.cuh"
 
 namespace octavo::gpu {

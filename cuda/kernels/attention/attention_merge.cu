@@ -1,6 +1,6 @@
 // Chunks of attention that were computed apart join, in order (docs/numerics.md, "attention"): a block a row of a tile
 // and kv head, a thread a dimension; every thread makes the factors anew. Bound by reading the partials.
-#include "kernels/attention.cuh"
+#include "kernels/attention/attention.cuh"
 
 namespace octavo::gpu {
 namespace {

@@ -2,7 +2,7 @@
 // the repetition penalty, presence and frequency penalties (cpp/sampling/sampler.cpp). Tokens are counted by atomics in
 // a row of zeros, which is left as zeros; of a token that occurs more than once, one thread makes the change.
 #pragma once
-#include "kernels/sample_block.cuh"
+#include "kernels/sampling/sample_block.cuh"
 
 namespace octavo::gpu {
 

@@ -7,10 +7,10 @@
 // predecessor, adds its four groups, and arrives at that of its successor. So the chain is as long as it has to be, and
 // loading, unpacking and products of all other warps go on beside it.
 #pragma once
-#include "kernels/linear_shapes.h"
-#include "kernels/magic.cuh"
-#include "kernels/store_linear.cuh"
-#include "kernels/unpack.cuh"
+#include "kernels/linear/linear_shapes.h"
+#include "kernels/linear/magic.cuh"
+#include "kernels/linear/store_linear.cuh"
+#include "kernels/linear/unpack.cuh"
 
 namespace octavo::gpu {
 

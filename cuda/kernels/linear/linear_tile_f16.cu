@@ -1,5 +1,5 @@
 // linear_tile.cuh on halves. The last number: blocks that share a multiprocessor, where their registers suffice.
-#include "kernels/linear_tile.cuh"
+#include "kernels/linear/linear_tile.cuh"
 
 OCTAVO_LINEAR_TILE(q4_0, f16, 1)
 OCTAVO_LINEAR_TILE(q4_1, f16, 1)

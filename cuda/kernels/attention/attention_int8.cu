@@ -12,7 +12,7 @@
 // Two forms: heads of a size known to the compiler hold their queries in registers and join results in shared memory;
 // any other head, and a soft cap, reads queries from shared memory and joins results in `out`. Bound by memory in
 // decoding, by issue in prompts.
-#include "kernels/attention.cuh"
+#include "kernels/attention/attention.cuh"
 
 namespace octavo::gpu {
 namespace {

@@ -1,5 +1,5 @@
 // linear_decode.cuh for the formats with a scale, or a scale and a minimum, of their own for each 32 weights.
-#include "kernels/linear_decode.cuh"
+#include "kernels/linear/linear_decode.cuh"
 
 OCTAVO_LINEAR_DECODE(q4_0)
 OCTAVO_LINEAR_DECODE(q4_1)

@@ -3,8 +3,8 @@
 // saves an instruction: the dot is then 2^code_shift times the whole number.
 #pragma once
 #include "kernels/device.cuh"
-#include "kernels/params_linear.h"
-#include "kernels/weight_layout.h"
+#include "kernels/linear/params_linear.h"
+#include "kernels/linear/weight_layout.h"
 
 namespace octavo::gpu {
 

@@ -3,9 +3,9 @@
 //
 // A warp is a group: lane = element. A block has one token and some of its groups; the normalised form computes the
 // row's norm again in each block, 16 chains of k / 16 steps by half a warp.
-#include "kernels/fragments.h"
-#include "kernels/linear_input.cuh"
-#include "kernels/params_linear.h"
+#include "kernels/linear/fragments.h"
+#include "kernels/linear/linear_input.cuh"
+#include "kernels/linear/params_linear.h"
 
 namespace octavo::gpu {
 

@@ -5,7 +5,7 @@
 // every order. Groups whose maximum lies behind the digits found so far are passed over.
 #pragma once
 #include "kernels/device.cuh"
-#include "kernels/params_sample.h"
+#include "kernels/sampling/params_sample.h"
 
 namespace octavo::gpu {
 

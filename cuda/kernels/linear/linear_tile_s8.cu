@@ -1,5 +1,5 @@
 // linear_tile.cuh on whole numbers. The last number: blocks that share a multiprocessor, where their registers suffice.
-#include "kernels/linear_tile.cuh"
+#include "kernels/linear/linear_tile.cuh"
 
 OCTAVO_LINEAR_TILE(q4_0, s8, 1)
 OCTAVO_LINEAR_TILE(q4_1, s8, 1)

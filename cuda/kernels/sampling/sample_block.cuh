@@ -1,7 +1,7 @@
 // What a block of threads that draws a row does together: largest and sum of all threads' numbers, the maxima of a
 // row's groups, and its highest logit.
 #pragma once
-#include "kernels/select.cuh"
+#include "kernels/sampling/select.cuh"
 
 namespace octavo::gpu {
 

@@ -1,7 +1,7 @@
 // How the kernels of a linear cut their work, and the shared memory they ask for: constants of a packing that the
 // kernels and the host's launches both need.
 #pragma once
-#include "kernels/weight_layout.h"
+#include "kernels/linear/weight_layout.h"
 
 namespace octavo::gpu {
 

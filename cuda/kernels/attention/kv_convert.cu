@@ -2,8 +2,8 @@
 // from one block to another. A thread a number, of all layers and heads of the block. For sessions that are saved and
 // prefixes that move: bound by the way to the host.
 #include "kernels/device.cuh"
-#include "kernels/kv_layout.h"
-#include "kernels/params_kv.h"
+#include "kernels/attention/kv_layout.h"
+#include "kernels/attention/params_kv.h"
 
 namespace octavo::gpu {
 namespace {

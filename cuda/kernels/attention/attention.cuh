@@ -3,8 +3,8 @@
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/exp.cuh"
-#include "kernels/kv_layout.h"
-#include "kernels/params_kv.h"
+#include "kernels/attention/kv_layout.h"
+#include "kernels/attention/params_kv.h"
 
 namespace octavo::gpu {
 
