@@ -9,7 +9,7 @@
  *   --deep                                more cases, seeds and schedules
  *   -- ...                                the rest goes to each test binary (`-- -tc='linear*'`)
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -54,6 +54,21 @@ function run(command, args, options = {}) {
   return status ?? 1
 }
 
+/** Runs a test binary and prints what it said when it is done. */
+function collect(command, args, env) {
+  return new Promise((resolve) => {
+    const chunks = []
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => chunks.push(chunk))
+    child.on('error', ({ message }) => fail(`cannot run ${command}: ${message}`))
+    child.on('close', (code, signal) => {
+      process.stdout.write(Buffer.concat(chunks))
+      if (signal !== null) console.log(`test-cuda: ${command} ended by ${signal}`)
+      resolve(code ?? 1)
+    })
+  })
+}
+
 function build(targets) {
   mkdirSync(folder, { recursive: true })
   const configure = [
@@ -78,8 +93,16 @@ const start = performance.now()
 build(wanted.flatMap(({ targets }) => targets))
 const env = { ...process.env, ...(deep ? { OCTAVO_DEEP: '1' } : {}) }
 let status = 0
-for (const { name, targets } of wanted)
-  for (const target of targets) status = run(join(folder, 'cuda/tests', name, target), rest, { env }) || status
+// Each binary uses one CPU; the longest ones first.
+const binaries = wanted.flatMap(({ name, targets }) =>
+  targets.map((target) => join(folder, 'cuda/tests', name, target)),
+)
+await Promise.all(
+  Array.from({ length: availableParallelism() }, async () => {
+    for (let next = binaries.pop(); next !== undefined; next = binaries.pop())
+      status = (await collect(next, rest, env)) || status
+  }),
+)
 for (const { name, vitest } of wanted) {
   if (vitest === undefined || rest.length > 0) continue
   const plugin = existsSync(join(folder, 'cuda/tests', name, 'octavo_cuda.so'))
