@@ -1,7 +1,5 @@
 #include "cuda_loader.h"
 
-#include <cstdlib>
-
 #include "os/os.h"
 
 namespace octavo {
@@ -17,7 +15,7 @@ struct Plugin {
 };
 
 Plugin load() {
-  const char* const named = std::getenv("OCTAVO_CUDA_PLUGIN");
+  const char* const named = os::environment("OCTAVO_CUDA_PLUGIN");
   const std::string folder = os::module_folder();
   if (named == nullptr && folder.empty()) return {nullptr, "the folder of the addon is not known"};
   std::string reason;

@@ -127,7 +127,7 @@ describe('rejected, naming option, expected and found', () => {
     [{ model: '' }, 'model', "a file's path or file: URL, 'stories' or 'synthetic:<preset>'", '""'],
     [{ model: new URL('https://example.org/m.gguf') }, 'model', expect.stringContaining('file: URL'), 'a URL'],
     [{ chatTemplate: '' }, 'chatTemplate', 'a non-empty string', '""'],
-    [{ device: 'tpu' }, 'device', '"auto" or "cpu" or "reference"', '"tpu"'],
+    [{ device: 'tpu' }, 'device', "'auto', 'cpu', 'cuda', 'cuda:N' or 'reference'", '"tpu"'],
     [{ threads: 0 }, 'threads', 'a number, at least 1', '0'],
     [{ threads: 'all' }, 'threads', "'auto' or an integer from 1 to 1024", '"all"'],
     [{ contextTokens: 1 }, 'contextTokens', 'a number, at least 2', '1'],

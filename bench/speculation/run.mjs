@@ -6,7 +6,7 @@
 //   node bench/speculation/run.mjs --model FILE [--modes off,auto,ngram,shared,fixed4,draft] [--draft FILE] [--batch 1,4] [--sets all]
 //                                  [--rounds 3] [--tokens 128] [--temperature 0] [--svg FILE] [--json FILE]
 //
-// fixedN: the own text and the tenant's, always N guesses. shared: the tenant has asked for another answer to the same prompts before.
+// off2: the plain run once more, whose distance to off is what a measurement is worth. fixedN: the own text and the tenant's, always N guesses. shared: the tenant has asked for another answer to the same prompts before.
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -45,7 +45,8 @@ function speculationOf(mode) {
   if (fixed) return { drafters: ['ngram', 'shared'], drafts: Number(fixed[1]) }
   if (mode === 'draft') return { drafters: [{ model: values.draft }] }
   if (mode === 'ngram+draft') return { drafters: ['ngram', { model: values.draft }] }
-  return mode === 'off' || mode === 'auto' ? mode : { drafters: [mode] }
+  if (/^off\d?$/.test(mode)) return 'off'
+  return mode === 'auto' ? mode : { drafters: [mode] }
 }
 
 const memory = kvBytes(openCheckpoint(values.model).desc, (Math.max(...batches) + 1) * contextTokens, 'f16')

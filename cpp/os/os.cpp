@@ -22,6 +22,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <sstream>
 #include <system_error>
@@ -561,6 +562,8 @@ bool leave_cpus(int like, const int* taken, int count) {
     if (taken[i] >= 0) CPU_CLR_S(static_cast<std::size_t>(taken[i]), cpus.bytes, cpus.set.get());
   return CPU_COUNT_S(cpus.bytes, cpus.set.get()) > 0 && ::sched_setaffinity(0, cpus.bytes, cpus.set.get()) == 0;
 }
+
+const char* environment(const char* name) { return std::getenv(name); }
 
 std::string module_folder() {
   Dl_info info;
