@@ -42,18 +42,21 @@ function bySet(result) {
 
 function neverSlower() {
   const rows = []
-  for (const name of ['one', 'free', 'stories', 'stories-sampled', 'stories-q8_0']) {
+  for (const name of ['one', 'free', 'stories', 'stories-sampled', 'stories-q8_0', 'again-free', 'again-stories']) {
     const result = results[name]
     if (result === undefined) continue
     for (const batch of [1, 4, 16, 64]) {
-      const ratios = ratiosOf(result, 'auto', (run) => run.batch === batch && ['free', 'stories'].includes(run.set))
+      const plain = (run) => run.batch === batch && ['free', 'stories'].includes(run.set)
+      const ratios = ratiosOf(result, 'auto', plain)
       if (ratios.length === 0) continue
+      const again = ratiosOf(result, 'off2', plain)
       const [low, high] = quartiles(ratios)
       rows.push([
         result.model,
         result.temperature,
         batch,
         times(median(ratios), 3),
+        again.length > 0 ? times(median(again), 3) : '-',
         `${low.toFixed(3)}-${high.toFixed(3)}`,
         ratios.length,
         result.commit,
@@ -62,7 +65,17 @@ function neverSlower() {
     }
   }
   return table(
-    ['model', 'temperature', 'requests at once', 'auto to off', 'middle half of the runs', 'runs', 'commit', '0.98x'],
+    [
+      'model',
+      'temperature',
+      'requests at once',
+      'auto to off',
+      'off to off',
+      'middle half of the runs',
+      'runs',
+      'commit',
+      '0.98x',
+    ],
     rows,
   )
 }
