@@ -13,6 +13,7 @@
 #include "../../cuda/ops/repack.h"
 #include "../../cuda/ops/rows.h"
 #include "../../cuda/ops/sample.h"
+#include "cuda/attention_inputs.h"
 #include "cuda/device.h"
 #include "cuda/sample_inputs.h"
 #include "error.h"
@@ -271,20 +272,13 @@ class CudaBackend final : public Backend {
     begin();
     const int D = kv.shape.head_size, H = params.heads;
     const cuda::AttentionShape shape{kind_of(kv.shape), H, kv.shape.kv_heads, D, params.window, params.sinks};
-    std::vector<std::int32_t> tables;
-    std::vector<cuda::Segment> segments;
-    int rows = 0;
-    for (int i = 0; i < plan.n_segments; ++i) {
-      const AttentionSegment& s = plan.segments[i];
-      segments.push_back({s.row, s.count, s.position, static_cast<int>(tables.size())});
-      tables.insert(tables.end(), s.table, s.table + (s.position + s.count + kv_block_tokens - 1) / kv_block_tokens);
-      rows = std::max(rows, s.row + s.count);
-    }
+    const cuda::AttentionInputs inputs(plan);
+    const int rows = inputs.rows;
     const cuda::AttentionPlan planned =
-        cuda::plan_attention(shape, segments, device_.properties().multiprocessors, most_partials);
+        cuda::plan_attention(shape, inputs.segments, device_.properties().multiprocessors, most_partials);
     const Buffer<gpu::AttentionTile> tiles(device_, planned.tiles);
     const Buffer<gpu::AttentionItem> items(device_, planned.items);
-    const Buffer<std::int32_t> table(device_, tables);
+    const Buffer<std::int32_t> table(device_, inputs.tables);
     const Buffer<float> queries(device_, q, span(rows, q_ld, H * D)), results(device_, out, span(rows, H * D, H * D));
     const Buffer<float> sinks(device_, params.sink_logits, params.sink_logits ? static_cast<std::size_t>(H) : 0);
     const auto partials = static_cast<std::size_t>(planned.partials);

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "cuda/attention_inputs.h"
+#include "cuda/sample_inputs.h"
 #include "emulator/device_array.h"
 #include "ops/attention.h"
 #include "ops/kv.h"
@@ -62,43 +64,6 @@ std::size_t span(int rows, int ld, int width) {
 DeviceArray<float> uploaded_rows(const float* values, int rows, int ld, int width, const char* name) {
   return uploaded(values, span(rows, ld, width), name);
 }
-
-// The rows to draw as the device is given them.
-struct SampleInputs {
-  std::vector<gpu::SampleRow> rows;
-  std::vector<std::int32_t> history, bias_tokens;
-  std::vector<float> bias_values;
-  std::vector<std::uint32_t> masks;
-  int counted = 0, most_top = 1;
-
-  void add(const SampleRow& from, int V) {
-    static const SamplerParams none;
-    const SamplerParams& params = from.params == nullptr ? none : *from.params;
-    const bool draws = from.target < 0;
-    gpu::SampleRow row{};
-    row.seed = params.seed;
-    row.temperature = params.temperature, row.top_p = params.top_p, row.min_p = params.min_p, row.top_k = params.top_k;
-    row.repetition_penalty = params.repetition_penalty, row.presence_penalty = params.presence_penalty;
-    row.frequency_penalty = params.frequency_penalty;
-    row.logprobs = std::min(params.logprobs, V), row.target = from.target;
-    row.drawable = draws && params.vocabulary > 0 ? std::min(params.vocabulary, V) : V;
-    row.scanned = row.logprobs >= 0 || !draws ? V : row.drawable;
-    row.position = from.history_length, row.prompt_length = params.prompt_length;
-    row.bias = static_cast<int>(bias_tokens.size()), row.bias_length = static_cast<int>(params.bias.size());
-    for (const auto& [token, value] : params.bias) bias_tokens.push_back(token), bias_values.push_back(value);
-    row.history = static_cast<int>(history.size()), row.counts = -1, row.mask = -1;
-    if (draws && has_penalties(params)) {
-      row.history_length = from.history_length, row.counts = counted++;
-      history.insert(history.end(), from.history, from.history + from.history_length);
-    }
-    if (from.mask != nullptr) {
-      row.mask = static_cast<int>(masks.size());
-      masks.insert(masks.end(), from.mask, from.mask + (V + 31) / 32);
-    }
-    most_top = std::max(most_top, row.logprobs);
-    rows.push_back(row);
-  }
-};
 
 class OpsBackend final : public ForwardingBackend {
  public:
@@ -221,19 +186,12 @@ class OpsBackend final : public ForwardingBackend {
                  const AttentionParams& params) override {
     const int D = kv.shape.head_size, H = params.heads;
     const cuda::AttentionShape shape{kind_of(kv.shape), H, kv.shape.kv_heads, D, params.window, params.sinks};
-    std::vector<std::int32_t> tables;
-    std::vector<cuda::Segment> segments;
-    int rows = 0;
-    for (int i = 0; i < plan.n_segments; ++i) {
-      const AttentionSegment& s = plan.segments[i];
-      segments.push_back({s.row, s.count, s.position, static_cast<int>(tables.size())});
-      tables.insert(tables.end(), s.table, s.table + (s.position + s.count + kv_block_tokens - 1) / kv_block_tokens);
-      rows = std::max(rows, s.row + s.count);
-    }
-    const cuda::AttentionPlan planned = cuda::plan_attention(shape, segments, multiprocessors_, most_partials);
+    const cuda::AttentionInputs inputs(plan);
+    const int rows = inputs.rows;
+    const cuda::AttentionPlan planned = cuda::plan_attention(shape, inputs.segments, multiprocessors_, most_partials);
     const DeviceArray<gpu::AttentionTile> tiles(planned.tiles, "tiles");
     const DeviceArray<gpu::AttentionItem> items(planned.items, "items");
-    const DeviceArray<std::int32_t> table(tables, "tables");
+    const DeviceArray<std::int32_t> table(inputs.tables, "tables");
     const auto queries = uploaded_rows(q, rows, q_ld, H * D, "q");
     const auto results = uploaded_rows(out, rows, H * D, H * D, "out");
     const auto sinks =
@@ -255,7 +213,7 @@ class OpsBackend final : public ForwardingBackend {
   }
   void sample(float* logits, int V, SampleRow* rows, int B) override {
     const std::size_t vocab = static_cast<std::size_t>(V), all = static_cast<std::size_t>(B);
-    SampleInputs in;
+    cuda::SampleInputs in;
     for (int b = 0; b < B; ++b) in.add(rows[b], V);
     const auto given = uploaded_rows(logits, B, V, V, "logits");
     const DeviceArray<gpu::SampleRow> wanted(in.rows, "rows");
