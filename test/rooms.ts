@@ -72,6 +72,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['sampling', 'cpp/sampling/'],
       ['grammar', 'cpp/grammar/'],
       ['files', 'cpp/files/'],
+      ['text', 'cpp/text/'],
       ['os', 'cpp/os/'],
       ['base', 'cpp/error.h', 'cpp/error.cpp', 'cpp/exact_math.h', 'cpp/splitmix.h'],
     ],

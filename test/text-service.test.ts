@@ -89,7 +89,7 @@ describe('the text service', () => {
   it('puts BOS in front once: by itself, or by the template', async () => {
     const metadata = {
       'tokenizer.ggml.model': 'gpt2',
-      'tokenizer.ggml.tokens': local.vocabulary.tokens,
+      'tokenizer.ggml.tokens': [...local.vocabulary.tokens],
       'tokenizer.ggml.token_type': Array.from(local.vocabulary.types),
       'tokenizer.ggml.merges': (JSON.parse(readFileSync(path, 'utf8')).model.merges as string[][]).map((pair) =>
         pair.join(' '),

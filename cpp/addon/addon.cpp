@@ -8,6 +8,7 @@
 
 #include "cpu/limits.h"
 #include "cuda_loader.h"
+#include "byte_pairs_class.h"
 #include "descriptions.h"
 #include "draft_model.h"
 #include "engine.h"
@@ -544,6 +545,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Model", JsModel::define(env));
   exports.Set("Engine", JsEngine::define(env));
   exports.Set("Grammar", define_grammar(env));
+  exports.Set("BytePairs", define_byte_pairs(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
   exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {

@@ -1,5 +1,7 @@
 #include "gguf_functions.h"
 
+#include <algorithm>
+
 #include "files/gguf.h"
 #include "files/synthetic.h"
 #include "values.h"
@@ -20,14 +22,40 @@ Napi::Value integer_value(Napi::Env env, std::int64_t v) {
 // Arrays that are longer have something for each token, not for each layer.
 constexpr std::size_t most_layers = 4096;
 
-// texts: false leaves the places of texts empty, and those of whatever else belongs to the vocabulary.
-Napi::Value gguf_array(Napi::Env env, const GgufArray& a, bool texts) {
+// How arrays that belong to a vocabulary arrive.
+enum class Long : std::uint8_t { plain, packed, empty };
+
+// {bytes, offsets}: text i is bytes[offsets[i] .. offsets[i + 1]].
+Napi::Value packed_texts(Napi::Env env, const std::vector<std::string>& texts) {
+  Napi::Uint32Array offsets = Napi::Uint32Array::New(env, texts.size() + 1);
+  offsets[0] = 0;
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    offsets[i + 1] = offsets[i] + static_cast<std::uint32_t>(texts[i].size());  // a header has at most 64 MiB
+  Napi::Uint8Array bytes = Napi::Uint8Array::New(env, offsets[texts.size()]);
+  for (std::size_t i = 0; i < texts.size(); ++i) std::copy(texts[i].begin(), texts[i].end(), bytes.Data() + offsets[i]);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("bytes", bytes);
+  out.Set("offsets", offsets);
+  return out;
+}
+
+template <typename Numbers>
+Napi::Value packed_numbers(Napi::Env env, const Numbers& numbers) {
+  Napi::Float64Array out = Napi::Float64Array::New(env, numbers.size());
+  std::transform(numbers.begin(), numbers.end(), out.Data(), [](auto v) { return static_cast<double>(v); });
+  return out;
+}
+
+Napi::Value gguf_array(Napi::Env env, const GgufArray& a, Long mode) {
   using Kind = GgufArray::Kind;
   const std::size_t n = a.kind == Kind::strings   ? a.strings.size()
                         : a.kind == Kind::numbers ? a.numbers.size()
                                                   : a.integers.size();
+  if (mode == Long::packed && a.kind == Kind::strings) return packed_texts(env, a.strings);
+  if (mode == Long::packed && n > most_layers && a.kind == Kind::numbers) return packed_numbers(env, a.numbers);
+  if (mode == Long::packed && n > most_layers && a.kind == Kind::integers) return packed_numbers(env, a.integers);
   Napi::Array out = Napi::Array::New(env, n);
-  if (!texts && (a.kind == Kind::strings || n > most_layers)) return out;
+  if (mode == Long::empty && (a.kind == Kind::strings || n > most_layers)) return out;
   for (std::size_t i = 0; i < n; ++i) {
     const Napi::HandleScope scope(env);  // a vocabulary has 150,000 strings
     Napi::Value value;
@@ -44,7 +72,7 @@ Napi::Value gguf_array(Napi::Env env, const GgufArray& a, bool texts) {
 
 struct GgufValueToJs {
   Napi::Env env;
-  bool texts;
+  Long mode;
   Napi::Value operator()(bool v) const { return Napi::Boolean::New(env, v); }
   Napi::Value operator()(std::uint64_t v) const {
     if (v > static_cast<std::uint64_t>(largest_exact_integer)) return Napi::BigInt::New(env, v);
@@ -53,7 +81,7 @@ struct GgufValueToJs {
   Napi::Value operator()(std::int64_t v) const { return integer_value(env, v); }
   Napi::Value operator()(double v) const { return Napi::Number::New(env, v); }
   Napi::Value operator()(const std::string& v) const { return Napi::String::New(env, v); }
-  Napi::Value operator()(const GgufArray& v) const { return gguf_array(env, v, texts); }
+  Napi::Value operator()(const GgufArray& v) const { return gguf_array(env, v, mode); }
 };
 
 }  // namespace
@@ -62,8 +90,8 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const os::File file(text(info[0], "path"));
-    const bool texts = !info[1].IsBoolean() || info[1].As<Napi::Boolean>().Value();
-    const GgufFile gguf = octavo::gguf_read(file);
+    const Long mode = info[1].IsString() ? Long::packed : !info[1].IsBoolean() || info[1].ToBoolean() ? Long::plain : Long::empty;
+    const GgufFile gguf = octavo::gguf_read(file, mode != Long::empty);
     Napi::Object out = Napi::Object::New(env);
     out.Set("version", Napi::Number::New(env, gguf.version));
     out.Set("alignment", Napi::Number::New(env, static_cast<double>(gguf.alignment)));
@@ -73,7 +101,7 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
     constexpr auto plain = static_cast<napi_property_attributes>(napi_writable | napi_enumerable | napi_configurable);
     for (const auto& [key, value] : gguf.metadata)
       metadata.DefineProperty(Napi::PropertyDescriptor::Value(Napi::String::New(env, key),
-                                                              std::visit(GgufValueToJs{env, texts}, value), plain));
+                                                              std::visit(GgufValueToJs{env, mode}, value), plain));
     out.Set("metadata", metadata);
     Napi::Array tensors = Napi::Array::New(env, gguf.tensors.size());
     for (std::size_t i = 0; i < gguf.tensors.size(); ++i) {

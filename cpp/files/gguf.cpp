@@ -193,7 +193,7 @@ void widen(GgufArray& out) {
   out.integers = {};
 }
 
-GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& head) {
+GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& head, bool texts) {
   const auto [type, count] = head;
   GgufArray out;
   using Kind = GgufArray::Kind;
@@ -203,8 +203,10 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
                                           : Kind::integers;
   const std::size_t n = static_cast<std::size_t>(count);
   if (out.kind == Kind::strings) {
-    out.strings.reserve(n);
-    for (std::size_t i = 0; i < n; ++i) out.strings.push_back(in.text(subject, UINT64_MAX));
+    out.strings.resize(n);
+    for (std::string& s : out.strings)
+      if (texts) s = in.text(subject, UINT64_MAX);
+      else in.skip(in.number<std::uint64_t>(subject), subject);
   } else if (out.kind == Kind::numbers) {
     out.numbers.reserve(n);
     for (std::size_t i = 0; i < n; ++i)
@@ -218,7 +220,7 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
 }
 
 // Nothing for an array of arrays.
-std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left) {
+std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left, bool texts) {
   const auto type = in.number<std::uint32_t>(subject);
   switch (type) {
     case u8:
@@ -235,7 +237,7 @@ std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std:
     case string: return in.text(subject, UINT64_MAX);
     case array: {
       const ArrayHead head = read_array_head(in, subject, elements_left);
-      if (head.type != array) return read_array(in, subject, head);
+      if (head.type != array) return read_array(in, subject, head, texts);
       skip_elements(in, subject, head, elements_left, 1);
       return std::nullopt;
     }
@@ -253,14 +255,14 @@ void reject_duplicates(const Cursor& in, const std::vector<Item>& items, const c
     if (*names[i - 1] == *names[i]) in.invalid(std::string(what) + " " + printable(*names[i]), "it once", "it twice");
 }
 
-void read_metadata(Cursor& in, GgufFile& out, std::uint64_t count) {
+void read_metadata(Cursor& in, GgufFile& out, std::uint64_t count, bool texts) {
   in.need(count, 8 + 1 + 4 + 1, "number of metadata keys");
   in.at_most(count, max_keys, "number of metadata keys");
   std::uint64_t elements_left = max_array_elements;
   for (std::uint64_t i = 0; i < count; ++i) {
     std::string key = in.text("metadata key " + std::to_string(i), max_key_bytes);
     if (key.empty()) in.invalid("metadata key " + std::to_string(i), "a name", "an empty string");
-    std::optional<GgufValue> value = read_value(in, "metadata key " + printable(key), elements_left);
+    std::optional<GgufValue> value = read_value(in, "metadata key " + printable(key), elements_left, texts);
     if (value) out.metadata.emplace_back(std::move(key), std::move(*value));
   }
   reject_duplicates(in, out.metadata, "metadata key", [](const auto& m) -> const std::string& { return m.first; });
@@ -353,7 +355,7 @@ const char* ggml_type_name(std::uint32_t type) {
   return t ? t->name : nullptr;
 }
 
-GgufFile gguf_read(const os::File& file) {
+GgufFile gguf_read(const os::File& file, bool texts) {
   Cursor in(file);
   char magic[4];
   in.bytes(magic, sizeof magic, "magic");
@@ -368,7 +370,7 @@ GgufFile gguf_read(const os::File& file) {
     in.fail(Code::model_unsupported, "version", "2 or 3", std::to_string(out.version));
   const auto tensors = in.number<std::uint64_t>("number of tensors");
   const auto keys = in.number<std::uint64_t>("number of metadata keys");
-  read_metadata(in, out, keys);
+  read_metadata(in, out, keys, texts);
   read_tensors(in, out, tensors);
   place_tensors(in, out);
   return out;

@@ -43,7 +43,8 @@ struct GgufFile {
 // name or null.
 const char* ggml_type_name(std::uint32_t type);
 
-GgufFile gguf_read(const os::File& file);
+// Without `texts`, the texts of arrays are passed over: as many empty ones stand for them.
+GgufFile gguf_read(const os::File& file, bool texts = true);
 
 // ---- writing -------------------------------------------------------------------------------------------------------
 // Writes header and metadata; the caller then writes each tensor's bytes in order through write_tensor().

@@ -9,6 +9,15 @@ import { packageRoot } from './package-files.ts'
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
 export type GgufValue = boolean | number | bigint | string | GgufValue[]
 
+/** Texts in one piece, UTF-8: text i is bytes[offsets[i] .. offsets[i + 1]]. */
+export interface PackedTexts {
+  bytes: Uint8Array
+  offsets: Uint32Array
+}
+
+/** A metadata value as `ggufRead` gives it when asked for packed ones. */
+export type GgufPacked = GgufValue | PackedTexts | Float64Array
+
 export interface GgufTensor {
   name: string
   /** ggml type id, and its name ('q4_0', 'f32', ...; null when unknown to the reader). */
@@ -384,6 +393,19 @@ export interface MachineLimits {
   barrierSeconds: number
 }
 
+/** Merges of byte-level BPE (cpp/text/byte_pairs.h). */
+export interface NativeBytePairs {
+  /** The first merge that has no two parts; -1: none. */
+  readonly fault: number
+  /** How many merges are not of tokens or make none, and the first of them. */
+  readonly strange: number
+  readonly firstStrange: number
+  /** The token that a text becomes as a whole, or -1. */
+  find(text: string): number
+  /** The tokens of words, between which a space stands. `whole`: a word that is a token is not merged from its characters. */
+  encode(words: string, whole: boolean): Int32Array
+}
+
 export interface Native {
   cpu(): CpuInfo
   cuda(): CudaStatus
@@ -395,6 +417,8 @@ export interface Native {
    * them, which spares most of the time.
    */
   ggufRead(path: string, texts?: boolean): GgufFile
+  /** `packed`: arrays of texts come in one piece, those of more than 4096 numbers as a typed array. */
+  ggufRead(path: string, texts: 'packed'): Omit<GgufFile, 'metadata'> & { metadata: Record<string, GgufPacked> }
   /** Writes a GGUF file: metadata, then each tensor from the synthetic generator. `onTensor` is called before each one. */
   ggufSynthesize(
     path: string,
@@ -414,6 +438,12 @@ export interface Native {
     model: NativeModel,
     options: NativeEngineOptions,
   ) => NativeEngine
+  /** `usable`: 1 for each token that text may become; merges are "left right". */
+  BytePairs: new (
+    tokens: PackedTexts,
+    usable: Uint8Array,
+    merges: PackedTexts,
+  ) => NativeBytePairs
   Grammar: new (source: NativeGrammarSource, vocabulary: NativeVocabulary) => NativeGrammar
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void

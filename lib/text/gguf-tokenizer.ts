@@ -5,15 +5,15 @@
  * no token, merges that make none): it is put right where there is no doubt, and a note says so.
  */
 import { OctavoError } from '../base/errors.ts'
-import type { GgufValue } from '../base/native.ts'
+import { type GgufPacked, type GgufValue, type NativeBytePairs, native, type PackedTexts } from '../base/native.ts'
 import { claimMarkers, endTokens } from './markers.ts'
 import { type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
+import { Texts } from './texts.ts'
 import { type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
 
-type Metadata = Record<string, GgufValue>
-type Merge = [left: string, right: string]
+type Metadata = Record<string, GgufPacked>
 
-const get = (metadata: Metadata, key: string): GgufValue | undefined =>
+const get = (metadata: Metadata, key: string): GgufPacked | undefined =>
   Object.hasOwn(metadata, key) ? metadata[key] : undefined
 
 /** Four times the largest vocabularies in use (262,144 tokens): beyond it, tables that cost far more than the file. */
@@ -29,7 +29,8 @@ const unsupported = (message: string, details: Record<string, unknown> = {}) =>
 
 /** A value of the file, for messages. */
 function short(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (Array.isArray(value) || value instanceof Float64Array) return `an array of ${value.length}`
+  if (isPacked(value)) return `an array of ${value.offsets.length - 1}`
   return typeof value === 'string'
     ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value)
     : String(value)
@@ -38,19 +39,30 @@ function short(value: unknown): string {
 const invalid = (message: string, details: Record<string, unknown> = {}) =>
   new OctavoError('MODEL_INVALID', message, details)
 
-/** tokenizer.ggml.<name> as an array of one type, or undefined when there is none. */
-function list<T>(metadata: Metadata, name: string, type: 'string' | 'number'): T[] | undefined {
-  const value = get(metadata, `tokenizer.ggml.${name}`)
-  if (value === undefined) return undefined
+const isPacked = (value: unknown): value is PackedTexts =>
+  typeof value === 'object' && value !== null && 'offsets' in value
+
+/** A value as an array of one type. */
+function list<T extends GgufValue>(value: GgufPacked, name: string, type: 'string' | 'number'): T[] {
   if (!Array.isArray(value) || value.some((item) => typeof item !== type)) {
     throw invalid(`tokenizer.ggml.${name}: expected an array of ${type}s.`, { key: `tokenizer.ggml.${name}` })
   }
   return value as T[]
 }
 
-function listPerToken(metadata: Metadata, name: string, count: number): number[] | undefined {
-  const values = list<number>(metadata, name, 'number')
-  if (values && values.length !== count) {
+/** tokenizer.ggml.<name>, or undefined when there is none. */
+function texts(metadata: Metadata, name: string): Texts | undefined {
+  const value = get(metadata, `tokenizer.ggml.${name}`)
+  if (value === undefined) return undefined
+  // An empty list has no type.
+  return isPacked(value) ? Texts.from(value) : Texts.of(list<string>(value, name, 'string'))
+}
+
+function listPerToken(metadata: Metadata, name: string, count: number): ArrayLike<number> | undefined {
+  const value = get(metadata, `tokenizer.ggml.${name}`)
+  if (value === undefined) return undefined
+  const values = value instanceof Float64Array ? value : list<number>(value, name, 'number')
+  if (values.length !== count) {
     throw invalid(`tokenizer.ggml.${name}: expected ${count} entries, one per token, found ${values.length}.`)
   }
   return values
@@ -97,75 +109,60 @@ function endIds(metadata: Metadata, ids: NamedIds, control: SpecialToken[], coun
   return found
 }
 
-function tokenTypes(metadata: Metadata, tokens: string[]): Uint8Array {
-  const given = listPerToken(metadata, 'token_type', tokens.length) ?? tokens.map(() => tokenType.normal)
-  const values = given.map((type) => (type === undefinedType ? tokenType.normal : type))
-  values.forEach((type, id) => {
+function tokenTypes(metadata: Metadata, tokens: Texts): Uint8Array {
+  const types = new Uint8Array(tokens.length).fill(tokenType.normal)
+  const given = listPerToken(metadata, 'token_type', tokens.length)
+  if (given === undefined) return types
+  for (let id = 0; id < types.length; id++) {
+    const type = given[id]!
+    if (type === undefinedType) continue
     if (!Number.isInteger(type) || type < tokenType.normal || type > tokenType.byte) {
       throw invalid(`tokenizer.ggml.token_type: token ${id} has type ${type}, expected 1 to 6.`, { token: id, type })
     }
-    if (type === tokenType.byte && !/^<0x[0-9A-Fa-f]{2}>$/.test(tokens[id]!)) {
-      throw invalid(`tokenizer.ggml.tokens: byte token ${id} is ${short(tokens[id])}, expected <0x00> to <0xFF>.`)
+    if (type === tokenType.byte && !/^<0x[0-9A-Fa-f]{2}>$/.test(tokens.at(id))) {
+      throw invalid(`tokenizer.ggml.tokens: byte token ${id} is ${short(tokens.at(id))}, expected <0x00> to <0xFF>.`)
     }
-  })
-  return Uint8Array.from(values)
+    types[id] = type
+  }
+  return types
 }
 
-/**
- * The vocabulary that the merge model knows: what text may become. The object has no prototype, so that a token may be
- * called `__proto__`.
- */
-function textVocabulary(tokens: string[], types: Uint8Array): Record<string, number> {
-  const vocabulary: Record<string, number> = Object.create(null)
-  tokens.forEach((text, id) => {
-    const type = types[id]
-    if (type !== tokenType.control && type !== tokenType.unused && text !== '') vocabulary[text] = id
-  })
-  return vocabulary
-}
+/** 1 for each token that text may become. */
+const usableTokens = (tokens: Texts, types: Uint8Array): Uint8Array =>
+  types.map((type, id) => Number(type !== tokenType.control && type !== tokenType.unused && !tokens.isEmpty(id)))
 
 /**
  * "left right" strings, checked: no part is empty (which would make a merge a cycle). Those that make what no text may become are
  * left out, as are those of no tokens, with a note, and the line that a merges.txt begins with.
  */
-function parseMerges(lines: string[], tokens: string[], vocabulary: Record<string, number>, notes: string[]): Merge[] {
-  /** Whether text may become the token. One lookup for each of a hundred thousand texts: a Map, not the vocabulary's object. */
-  const wanted = new Map(tokens.map((text) => [text, false]))
-  for (const text of Object.keys(vocabulary)) wanted.set(text, true)
-  const merges: Merge[] = []
-  const strange: string[] = []
-  lines.forEach((line, index) => {
-    if (index === 0 && line.startsWith('#version')) return
-    const space = line.indexOf(' ', 1)
-    const merge: Merge = [line.slice(0, Math.max(space, 0)), line.slice(space + 1)]
-    const [left, right] = merge
-    if (space < 0 || right === '') {
-      throw invalid(`tokenizer.ggml.merges: entry ${index} is ${short(line)}, expected two tokens.`, {
-        ...{ index, merge: line.slice(0, 80) },
-      })
-    }
-    const result = wanted.get(left + right)
-    if (result === undefined || !wanted.has(left) || !wanted.has(right)) strange.push(line)
-    else if (result) merges.push(merge)
-  })
-  if (strange.length > 0) {
-    const number = `${strange.length} of ${lines.length} merges`
-    notes.push(
-      `tokenizer.ggml.merges: ${number}, first ${short(strange[0])}, are not of tokens or make none; they are left out.`,
-    )
+function bytePairsOf(tokens: Texts, types: Uint8Array, merges: Texts, notes: string[]): NativeBytePairs {
+  const pairs = new (native().BytePairs)(tokens, usableTokens(tokens, types), merges)
+  const { fault, strange, firstStrange } = pairs
+  if (fault >= 0) {
+    const merge = merges.at(fault)
+    throw invalid(`tokenizer.ggml.merges: entry ${fault} is ${short(merge)}, expected two tokens.`, {
+      ...{ index: fault, merge: merge.slice(0, 80) },
+    })
   }
-  return merges
+  if (strange > 0) {
+    const number = `${strange} of ${merges.length} merges, first ${short(merges.at(firstStrange))}`
+    notes.push(`tokenizer.ggml.merges: ${number}, are not of tokens or make none; they are left out.`)
+  }
+  return pairs
 }
 
-function specials(tokens: string[], types: Uint8Array, wanted: number): SpecialToken[] {
+function specials(tokens: Texts, types: Uint8Array, wanted: number): SpecialToken[] {
   const found: SpecialToken[] = []
-  tokens.forEach((text, id) => {
-    if (types[id] === wanted && text !== '') found.push({ id, text, stripLeft: false, stripRight: false })
-  })
+  for (let id = types.indexOf(wanted); id >= 0; id = types.indexOf(wanted, id + 1)) {
+    if (!tokens.isEmpty(id)) found.push({ id, text: tokens.at(id), stripLeft: false, stripRight: false })
+  }
   return found
 }
 
-type Spelled = Pick<Vocabulary, 'spelling' | 'model' | 'scores' | 'prefixSpace' | 'cutsAtWords' | 'addBos'>
+type Spelled = Pick<
+  Vocabulary,
+  'spelling' | 'model' | 'ranks' | 'knows' | 'scores' | 'prefixSpace' | 'cutsAtWords' | 'addBos'
+>
 
 function preTokenizer(metadata: Metadata, notes: string[]): PreTokenizer {
   const name = get(metadata, 'tokenizer.ggml.pre')
@@ -186,14 +183,14 @@ function preTokenizer(metadata: Metadata, notes: string[]): PreTokenizer {
   return pre
 }
 
-function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array, notes: string[]): Spelled {
+function bytePairs(metadata: Metadata, tokens: Texts, types: Uint8Array, notes: string[]): Spelled {
   const pre = preTokenizer(metadata, notes)
-  const lines = list<string>(metadata, 'merges', 'string')
-  if (!lines) throw invalid('tokenizer.ggml.merges: missing; a gpt2 vocabulary needs its merges.')
-  if (lines.length > maxMerges) {
-    throw unsupported(`tokenizer.ggml.merges: expected at most ${maxMerges}, found ${lines.length}.`)
+  const merges = texts(metadata, 'merges')
+  if (!merges) throw invalid('tokenizer.ggml.merges: missing; a gpt2 vocabulary needs its merges.')
+  if (merges.length > maxMerges) {
+    throw unsupported(`tokenizer.ggml.merges: expected at most ${maxMerges}, found ${merges.length}.`)
   }
-  const vocab = textVocabulary(tokens, types)
+  const pairs = bytePairsOf(tokens, types, merges, notes)
   const split = pre.split.map((regex) => ({
     type: 'Split',
     pattern: { Regex: regex },
@@ -203,30 +200,29 @@ function bytePairs(metadata: Metadata, tokens: string[], types: Uint8Array, note
   return {
     spelling: 'bytes',
     model: {
-      model: {
-        type: 'BPE',
-        vocab,
-        merges: parseMerges(lines, tokens, vocab, notes),
-        ignore_merges: pre.ignoreMerges ?? false,
-      },
+      model: { type: 'BPE', vocab: {}, merges: [] },
       normalizer: pre.nfc ? { type: 'NFC' } : null,
       pre_tokenizer: {
         type: 'Sequence',
         pretokenizers: [...split, { type: 'ByteLevel', add_prefix_space: false, use_regex: false }],
       },
     },
+    ranks: { pairs, whole: pre.ignoreMerges ?? false },
+    knows: (name) => pairs.find(name) >= 0,
     prefixSpace: 'never',
     cutsAtWords: !pre.acrossWords,
     addBos: pre.addBos ?? false,
   }
 }
 
-function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array): Spelled {
-  const scores = listPerToken(metadata, 'scores', tokens.length)
-  if (!scores) throw invalid('tokenizer.ggml.scores: missing; a llama vocabulary needs its scores.')
+function sentencePieces(metadata: Metadata, tokens: Texts, types: Uint8Array): Spelled {
+  const given = listPerToken(metadata, 'scores', tokens.length)
+  if (!given) throw invalid('tokenizer.ggml.scores: missing; a llama vocabulary needs its scores.')
+  const scores = Float64Array.from(given)
   const wrong = scores.findIndex((score) => Number.isNaN(score))
   if (wrong >= 0) throw invalid(`tokenizer.ggml.scores: the score of token ${wrong} is not a number.`, { token: wrong })
-  const longest = tokens.reduce((most, text) => Math.max(most, text.length), 0)
+  const strings = [...tokens]
+  const longest = strings.reduce((most, text) => Math.max(most, text.length), 0)
   if (longest > maxPieceChars) {
     throw unsupported(
       `tokenizer.ggml.tokens: expected tokens of up to ${maxPieceChars} characters, found ${longest}.`,
@@ -235,26 +231,26 @@ function sentencePieces(metadata: Metadata, tokens: string[], types: Uint8Array)
       },
     )
   }
-  const vocab = textVocabulary(tokens, types)
-  const unknown = tokens[types.indexOf(tokenType.unknown)]
+  const usable = usableTokens(tokens, types)
+  const known = new Set(strings.filter((_, id) => usable[id] !== 0))
+  const unknown = strings[types.indexOf(tokenType.unknown)]
   return {
     spelling: 'spaces',
     model: {
       model: {
-        type: 'BPE',
-        vocab,
-        merges: [],
+        ...{ type: 'BPE', vocab: {}, merges: [] },
         byte_fallback: types.includes(tokenType.byte),
         fuse_unk: true,
-        unk_token: unknown !== undefined && unknown in vocab ? unknown : null,
+        unk_token: unknown !== undefined && known.has(unknown) ? unknown : null,
       },
       normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
       pre_tokenizer: null,
     },
-    scores: Float64Array.from(scores),
+    scores,
+    knows: (name) => known.has(name),
     prefixSpace: (flag(metadata, 'add_space_prefix') ?? true) ? 'always' : 'never',
     // No token goes on over the beginning of a word, so words can be merged apart.
-    cutsAtWords: !tokens.some(
+    cutsAtWords: !strings.some(
       (text, id) => (types[id] === tokenType.normal || types[id] === tokenType.userDefined) && /[^▁]▁/.test(text),
     ),
     addBos: true,
@@ -270,8 +266,8 @@ export function vocabularyFromGguf(metadata: Metadata): Vocabulary {
       found: short(kind),
     })
   }
-  const tokens = list<string>(metadata, 'tokens', 'string') ?? []
-  if (tokens.length === 0) throw invalid('tokenizer.ggml.tokens: the vocabulary is empty.')
+  const tokens = texts(metadata, 'tokens')
+  if (tokens === undefined || tokens.length === 0) throw invalid('tokenizer.ggml.tokens: the vocabulary is empty.')
   if (tokens.length > maxTokens) {
     throw unsupported(`tokenizer.ggml.tokens: expected at most ${maxTokens} tokens, found ${tokens.length}.`)
   }
@@ -283,7 +279,7 @@ export function vocabularyFromGguf(metadata: Metadata): Vocabulary {
   const spelled = kind === 'gpt2' ? bytePairs(metadata, tokens, types, notes) : sentencePieces(metadata, tokens, types)
   const named: Record<string, string> = {}
   for (const [name, id] of Object.entries({ bos: ids.bos, eos: ids.eos, unk: ids.unknown, pad: ids.padding }))
-    if (id !== undefined) named[`${name}_token`] = tokens[id]!
+    if (id !== undefined) named[`${name}_token`] = tokens.at(id)
   const control = specials(tokens, types, tokenType.control)
   const userDefined = specials(tokens, types, tokenType.userDefined)
   return {

@@ -7,6 +7,7 @@
 import { OctavoError } from '../base/errors.ts'
 import { claimMarkers, endTokens } from './markers.ts'
 import { gpt2Split, preTokenizers, wordExpressions } from './pre-tokenizers.ts'
+import { Texts } from './texts.ts'
 import { type SpecialToken, tokenType, type Vocabulary } from './vocabulary.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a foreign file, looked at field by field
@@ -275,7 +276,8 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
   }
   const [bosId, eosId] = [ids.get(named.bos_token ?? ''), ids.get(named.eos_token ?? '')]
   const chatTemplate = chatTemplateOf(config, templateFile)
-  const notes = claimMarkers(tokens, types, { chatTemplate, namedIds: [bosId, eosId] })
+  const texts = Texts.of(tokens)
+  const notes = claimMarkers(texts, types, { chatTemplate, namedIds: [bosId, eosId] })
   const control = specials(tokens, types, tokenType.control, added)
   const pre = steps(file.pre_tokenizer)
   const byteLevel = [...pre, ...steps(file.decoder)].some((step) => step.type === 'ByteLevel')
@@ -287,15 +289,17 @@ function readVocabulary(file: Json, config: Json, templateFile: string | undefin
     checkSteps(pre, preTokenizerChecks),
   )
   const expressions = split.flatMap(unicodeStep)
+  const merged = withoutControl(model, control)
   return {
-    tokens,
+    tokens: texts,
     types,
     spelling: byteLevel ? 'bytes' : 'spaces',
     model: {
-      model: withoutControl(model, control),
+      model: merged,
       normalizer: normalizers.length > 0 ? { type: 'Sequence', normalizers } : null,
       pre_tokenizer: expressions.length > 0 ? { type: 'Sequence', pretokenizers: expressions } : null,
     },
+    knows: (text) => Object.hasOwn(merged.vocab, text),
     control,
     userDefined: specials(tokens, types, tokenType.userDefined, added),
     ...prefix,

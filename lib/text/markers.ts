@@ -6,6 +6,7 @@
  * Names that no text has by chance count always. Others are words of HTML or of plain text too (`</s>` strikes out, `[INST]` was
  * text before it was a token): they count where the model itself uses them, by its template or by the ids that its file names.
  */
+import type { Texts } from './texts.ts'
 import { type SpecialToken, tokenType } from './vocabulary.ts'
 
 interface Marker {
@@ -57,16 +58,16 @@ export interface MarkerUse {
 }
 
 /** Gives the markers among the tokens the type control; a line for the log says which had another. */
-export function claimMarkers(tokens: readonly string[], types: Uint8Array, use: MarkerUse): string[] {
+export function claimMarkers(tokens: Texts, types: Uint8Array, use: MarkerUse): string[] {
   const claimed: string[] = []
-  tokens.forEach((text, id) => {
-    const marker = markers.get(text)
+  for (const { id, text } of tokens.among(markers.keys())) {
+    const marker = markers.get(text)!
     const type = mistaken.get(types[id]!)
-    if (marker === undefined || type === undefined) return
-    if (marker.ordinary && !use.namedIds.includes(id) && !use.chatTemplate?.includes(text)) return
+    if (type === undefined) continue
+    if (marker.ordinary && !use.namedIds.includes(id) && !use.chatTemplate?.includes(text)) continue
     types[id] = tokenType.control
     claimed.push(`${id} ${JSON.stringify(text)} (${type}${marker.ends ? ', ends a turn' : ''})`)
-  })
+  }
   if (claimed.length === 0) return []
   const more = claimed.length > mostNamed ? ` and ${claimed.length - mostNamed} more` : ''
   return [

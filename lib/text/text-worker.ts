@@ -18,7 +18,7 @@ function load(): Started {
   if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
   else
     tokenizer = Tokenizer.fromMetadata(
-      source.kind === 'gguf' ? native().ggufRead(source.path).metadata : source.metadata,
+      source.kind === 'gguf' ? native().ggufRead(source.path, 'packed').metadata : source.metadata,
     )
   const { control, named } = tokenizer.vocabulary
   const chatTemplate = given ?? tokenizer.vocabulary.chatTemplate

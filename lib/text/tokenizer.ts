@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { OctavoError } from '../base/errors.ts'
-import type { GgufValue } from '../base/native.ts'
+import type { GgufPacked } from '../base/native.ts'
 import { type TokenBytes, TokenTable } from '../host/output/detokenizer.ts'
 import { type Placement, placeAnswers } from './answer-ids.ts'
 import { vocabularyFromGguf } from './gguf-tokenizer.ts'
@@ -88,7 +88,7 @@ export class Tokenizer {
     }
   }
 
-  static fromMetadata(metadata: Record<string, GgufValue>): Tokenizer {
+  static fromMetadata(metadata: Record<string, GgufPacked>): Tokenizer {
     return new Tokenizer(vocabularyFromGguf(metadata))
   }
 
@@ -258,15 +258,30 @@ export class Tokenizer {
 }
 
 interface Merges {
-  encode(text: string): readonly number[]
+  encode(text: string): Iterable<number>
   /** Drops the words that it remembers. */
   forget(): void
 }
 
-function byRanks({ model }: Vocabulary): Merges {
+/** What @huggingface/tokenizers does to a text before its words are merged. */
+interface Words {
+  normalizer: ((text: string) => string) | null
+  pre_tokenizer: (text: string) => string[]
+}
+
+function byRanks({ model, ranks }: Vocabulary): Merges {
   try {
     const source = { post_processor: null, decoder: null, added_tokens: [], ...model }
     const merges = new MergeModel(source, { clean_up_tokenization_spaces: false })
+    if (ranks !== undefined) {
+      const { pairs, whole } = ranks
+      const { normalizer, pre_tokenizer: words } = merges as unknown as Words
+      // A space is spelled otherwise in GPT-2's alphabet. Native code remembers no words.
+      return {
+        encode: (text) => pairs.encode(words(normalizer ? normalizer(text) : text).join(' '), whole),
+        forget: () => {},
+      }
+    }
     const { model: words } = merges as unknown as { model: { clear_cache?(): void } }
     return {
       encode: (text) => merges.encode(text, { add_special_tokens: false }).ids,
@@ -285,7 +300,7 @@ function byRanks({ model }: Vocabulary): Merges {
 function byScores({ tokens, types }: Vocabulary, scores: Float64Array): Merges {
   const unknownId = types.indexOf(tokenType.unknown)
   const merges = new ScoreMerges({
-    ...{ tokens, types, scores, byteFallback: types.includes(tokenType.byte) },
+    ...{ tokens: [...tokens], types, scores, byteFallback: types.includes(tokenType.byte) },
     unknownId: unknownId < 0 ? undefined : unknownId,
   })
   return { encode: (text) => merges.encode(text.replaceAll(' ', '▁')), forget: () => {} }

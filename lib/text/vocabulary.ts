@@ -5,7 +5,9 @@
  * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
  * <0x0A>).
  */
+import type { NativeBytePairs } from '../base/native.ts'
 import type { TokenBytes } from '../host/output/detokenizer.ts'
+import type { Texts } from './texts.ts'
 
 /** Token types as GGUF numbers them. */
 export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
@@ -21,11 +23,15 @@ export interface SpecialToken {
 
 export interface Vocabulary {
   /** Text of each id. */
-  tokens: string[]
+  tokens: Texts
   types: Uint8Array
   spelling: 'bytes' | 'spaces'
   /** For @huggingface/tokenizers: model, normalizer and pre-tokenizer; no added tokens, no post-processor. */
   model: object
+  /** Merges by rank in native code, where that model has none. `whole`: a word that is a token is not merged. */
+  ranks?: { pairs: NativeBytePairs; whole: boolean }
+  /** Whether some text becomes the token of this name. */
+  knows: (name: string) => boolean
   /** Of each token, where they decide what is merged (score-merges.ts); the model above then only says what it is made of. */
   scores?: Float64Array
   /** Control tokens, found only where the caller allows them. */
@@ -67,41 +73,53 @@ const byteOfCodeUnit = Int16Array.from(
   (_, unit) => byteOfCharacter.get(String.fromCharCode(unit)) ?? -1,
 )
 
-const encoder = new TextEncoder()
-
-/** Writes the bytes that `text` spells in GPT-2's alphabet, and says how many; -1 when a character is none of it. */
-function spellBytes(text: string, out: Uint8Array, at: number): number {
-  for (let i = 0; i < text.length; i++) {
-    const byte = byteOfCodeUnit[text.charCodeAt(i)] ?? -1
+/** Writes what UTF-8 spells in GPT-2's alphabet, and says where it ends; -1 when a character is none of it. */
+function spellBytes(text: Uint8Array, from: number, to: number, out: Uint8Array, start: number): number {
+  let at = start
+  for (let i = from; i < to; i++) {
+    const first = text[i]!
+    // The alphabet's characters have one byte or two.
+    if (first >= 0xe0) return -1
+    const byte = byteOfCodeUnit[first < 0x80 ? first : ((first & 0x1f) << 6) | (text[++i]! & 0x3f)] ?? -1
     if (byte < 0) return -1
-    out[at + i] = byte
+    out[at++] = byte
   }
-  return text.length
+  return at
 }
 
-/** Writes a token's bytes to `out`, which has three for each code unit, and says how many there are. */
-function writeBytes(text: string, type: number, spelling: Vocabulary['spelling'], out: Uint8Array, at: number): number {
-  if (type === tokenType.control || type === tokenType.unknown) return 0
-  if (type === tokenType.byte) {
-    out[at] = Number.parseInt(text.slice(3, 5), 16)
-    return 1
+/** Writes UTF-8 with a space for each `▁`, and says where it ends. */
+function spellSpaces(text: Uint8Array, from: number, to: number, out: Uint8Array, start: number): number {
+  let at = start
+  for (let i = from; i < to; i++) {
+    const isSpace = text[i] === 0xe2 && text[i + 1] === 0x96 && text[i + 2] === 0x81
+    out[at++] = isSpace ? 0x20 : text[i]!
+    if (isSpace) i += 2
   }
-  if (type !== tokenType.userDefined && spelling === 'bytes') {
-    const length = spellBytes(text, out, at)
-    if (length >= 0) return length
-  }
-  const written = type !== tokenType.userDefined && spelling === 'spaces' ? text.replaceAll('▁', ' ') : text
-  return encoder.encodeInto(written, out.subarray(at)).written
+  return at
 }
 
 /** Control and unknown tokens have no bytes. */
 export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
   const { tokens, types, spelling } = vocabulary
   const offsets = new Uint32Array(new SharedArrayBuffer(4 * (tokens.length + 1)))
-  const all = new Uint8Array(3 * tokens.reduce((sum, text) => sum + text.length, 0))
-  tokens.forEach((text, id) => {
-    offsets[id + 1] = offsets[id]! + writeBytes(text, types[id]!, spelling, all, offsets[id]!)
-  })
+  const all = new Uint8Array(tokens.bytes.length)
+  const texts = tokens.bytes
+  let at = 0
+  for (let id = 0; id < tokens.length; id++) {
+    const [type, from, to] = [types[id]!, tokens.offsets[id]!, tokens.offsets[id + 1]!]
+    const spelled = type !== tokenType.userDefined
+    if (type === tokenType.byte) all[at++] = Number.parseInt(tokens.at(id).slice(3, 5), 16)
+    else if (type !== tokenType.control && type !== tokenType.unknown) {
+      const end = spelled && spelling === 'bytes' ? spellBytes(texts, from, to, all, at) : -1
+      if (end >= 0) at = end
+      else if (spelled && spelling === 'spaces') at = spellSpaces(texts, from, to, all, at)
+      else {
+        all.set(texts.subarray(from, to), at)
+        at += to - from
+      }
+    }
+    offsets[id + 1] = at
+  }
   const length = offsets[tokens.length]!
   const bytes = new Uint8Array(new SharedArrayBuffer(length))
   bytes.set(all.subarray(0, length))
@@ -124,11 +142,11 @@ const neverBytes = new Set([0xc0, 0xc1, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb
  * space that it is written for.
  */
 export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBounds {
-  const { spelling, control, userDefined } = vocabulary
+  const { spelling, control, userDefined, knows } = vocabulary
   const { model, normalizer } = vocabulary.model as MergeModelSource
   const lostBytes = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => {
     const name = spelling === 'bytes' ? characterOfByte[byte]! : byteName(byte)
-    return !neverBytes.has(byte) && !Object.hasOwn(model.vocab, name)
+    return !neverBytes.has(byte) && !knows(name)
   })
   const strips = [...control, ...userDefined].some((token) => token.stripLeft || token.stripRight)
   const steps = normalizer?.normalizers ?? (normalizer ? [normalizer] : [])
@@ -147,7 +165,7 @@ export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBound
 }
 
 interface MergeModelSource {
-  model: { vocab: Record<string, number>; byte_fallback?: boolean; unk_token?: string | null }
+  model: { byte_fallback?: boolean; unk_token?: string | null }
   normalizer: { type: string; content?: string; normalizers?: { type: string; content?: string }[] } | null
 }
 

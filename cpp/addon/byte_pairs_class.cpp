@@ -1,0 +1,72 @@
+#include "byte_pairs_class.h"
+
+#include <optional>
+
+#include "text/byte_pairs.h"
+#include "values.h"
+
+namespace octavo::addon {
+
+namespace {
+
+text::Texts texts(const Napi::Value& value, const std::string& name) {
+  const Napi::Object packed = object(value, name);
+  const auto bytes = typed<Napi::Uint8Array>(packed.Get("bytes"), napi_uint8_array, name + ".bytes", "a Uint8Array");
+  const auto offsets =
+      typed<Napi::Uint32Array>(packed.Get("offsets"), napi_uint32_array, name + ".offsets", "a Uint32Array");
+  return {{reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()},
+          {offsets.Data(), offsets.ElementLength()}};
+}
+
+class JsBytePairs : public Napi::ObjectWrap<JsBytePairs> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "BytePairs",
+                       {InstanceMethod<&JsBytePairs::find>("find"), InstanceMethod<&JsBytePairs::encode>("encode")});
+  }
+
+  // (tokens, usable, merges); fault, strange and firstStrange are plain properties.
+  explicit JsBytePairs(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsBytePairs>(info) {
+    guarded(info.Env(), [&] {
+      const auto usable = typed<Napi::Uint8Array>(info[1], napi_uint8_array, "usable", "a Uint8Array");
+      pairs_.emplace(texts(info[0], "tokens"), std::span<const std::uint8_t>{usable.Data(), usable.ElementLength()},
+                     texts(info[2], "merges"));
+      Napi::Object self = info.This().As<Napi::Object>();
+      self.Set("fault", static_cast<double>(pairs_->fault()));
+      self.Set("strange", static_cast<double>(pairs_->strange()));
+      self.Set("firstStrange", static_cast<double>(pairs_->first_strange()));
+    });
+  }
+
+ private:
+  Napi::Value find(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), pairs_->find(addon::text(info[0], "text")));
+    });
+  }
+
+  // (words with a space between them, whole) -> ids
+  Napi::Value encode(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+      const std::string words = addon::text(info[0], "words");
+      const bool whole = info[1].ToBoolean();
+      std::vector<std::int32_t> ids;
+      for (std::size_t at = 0; at < words.size();) {
+        const std::size_t end = std::min(words.find(' ', at), words.size());
+        pairs_->encode(std::string_view(words).substr(at, end - at), whole, ids);
+        at = end + 1;
+      }
+      Napi::Int32Array out = Napi::Int32Array::New(info.Env(), ids.size());
+      std::copy(ids.begin(), ids.end(), out.Data());
+      return out;
+    });
+  }
+
+  std::optional<text::BytePairs> pairs_;
+};
+
+}  // namespace
+
+Napi::Function define_byte_pairs(Napi::Env env) { return JsBytePairs::define(env); }
+
+}  // namespace octavo::addon

@@ -1,0 +1,174 @@
+#include "text/byte_pairs.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <queue>
+#include <random>
+
+#include "error.h"
+#include "splitmix.h"
+
+namespace octavo::text {
+
+namespace {
+
+std::uint64_t process_key() {
+  static const std::uint64_t key = [] {
+    std::random_device device;
+    return (std::uint64_t{device()} << 32) | device();
+  }();
+  return key;
+}
+
+std::uint64_t hash_of(std::string_view text) {
+  std::uint64_t state = process_key() ^ (text.size() * splitmix_step);
+  for (std::size_t at = 0; at < text.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, std::min<std::size_t>(8, text.size() - at));
+    state = splitmix_finalise(state ^ word) + splitmix_step;
+  }
+  return splitmix_finalise(state);
+}
+
+std::uint64_t hash_of(std::int32_t left, std::int32_t right) {
+  const std::uint64_t pair = (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
+  return splitmix_finalise(process_key() ^ splitmix_finalise(pair + process_key()));
+}
+
+// Offsets ascend from 0 to the number of bytes.
+void check(const Texts& texts, const char* name) {
+  const auto& at = texts.offsets;
+  const bool sound = !at.empty() && at.front() == 0 && at.back() == texts.bytes.size() && std::is_sorted(at.begin(), at.end());
+  if (!sound) throw Error(Code::invalid_argument, std::string(name) + ": expected ascending offsets of all bytes", {});
+}
+
+bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
+// A neighbour pair to merge; the one with the earliest merge, then the leftmost, comes first.
+struct Pair {
+  std::int32_t rank, at, left, right, result;
+  bool operator<(const Pair& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+};
+
+}  // namespace
+
+BytePairs::BytePairs(Texts tokens, std::span<const std::uint8_t> usable, Texts merges) {
+  check(tokens, "tokens");
+  check(merges, "merges");
+  if (usable.size() != tokens.size()) throw Error(Code::invalid_argument, "usable: expected one entry for each token", {});
+  bytes_.assign(tokens.bytes.begin(), tokens.bytes.end());
+  offsets_.assign(tokens.offsets.begin(), tokens.offsets.end());
+  ids_.assign(tokens.size(), -1);
+  entries_.assign(std::bit_ceil(2 * tokens.size() + 2), Entry{0, -1});
+  const std::size_t mask = entries_.size() - 1;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const std::string_view token = tokens[i];
+    const std::uint64_t hash = hash_of(token);
+    const auto tag = static_cast<std::uint32_t>(hash >> 32);
+    std::size_t place = hash & mask;
+    while (entries_[place].text >= 0 && (entries_[place].tag != tag || text(entries_[place].text) != token))
+      place = (place + 1) & mask;
+    if (entries_[place].text < 0) entries_[place] = {tag, static_cast<std::int32_t>(i)};
+    if (usable[i] != 0 && !token.empty())
+      ids_[static_cast<std::size_t>(entries_[place].text)] = static_cast<std::int32_t>(i);
+  }
+  add_merges(merges);
+}
+
+void BytePairs::add_merges(const Texts& merges) {
+  merges_.assign(std::bit_ceil(2 * merges.size() + 2), Merge{-1, -1, 0, 0});
+  std::string both;
+  for (std::size_t i = 0; i < merges.size(); ++i) {
+    const std::string_view line = merges[i];
+    if (i == 0 && line.starts_with("#version")) continue;
+    const std::size_t space = line.find(' ', 1);
+    if (space == std::string_view::npos || space + 1 == line.size()) {
+      fault_ = static_cast<std::int64_t>(i);
+      return;
+    }
+    const std::string_view left = line.substr(0, space), right = line.substr(space + 1);
+    both.assign(left).append(right);
+    const std::int32_t l = find_text(left), r = find_text(right), result = find_text(both);
+    if (l < 0 || r < 0 || result < 0) {
+      if (strange_++ == 0) first_strange_ = static_cast<std::int64_t>(i);
+      continue;
+    }
+    if (ids_[static_cast<std::size_t>(result)] < 0) continue;
+    // Of two merges of one pair the later one counts.
+    merges_[merge_place(l, r)] = {l, r, static_cast<std::int32_t>(i), result};
+  }
+}
+
+std::int32_t BytePairs::find_text(std::string_view wanted) const {
+  const std::uint64_t hash = hash_of(wanted);
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
+  const std::size_t mask = entries_.size() - 1;
+  for (std::size_t place = hash & mask;; place = (place + 1) & mask) {
+    const Entry& entry = entries_[place];
+    if (entry.text < 0 || (entry.tag == tag && text(entry.text) == wanted)) return entry.text;
+  }
+}
+
+std::int32_t BytePairs::find(std::string_view wanted) const {
+  const std::int32_t found = find_text(wanted);
+  return found < 0 ? -1 : ids_[static_cast<std::size_t>(found)];
+}
+
+// Where the pair is, or where it would be.
+std::size_t BytePairs::merge_place(std::int32_t left, std::int32_t right) const {
+  const std::size_t mask = merges_.size() - 1;
+  std::size_t place = hash_of(left, right) & mask;
+  while (merges_[place].left >= 0 && (merges_[place].left != left || merges_[place].right != right))
+    place = (place + 1) & mask;
+  return place;
+}
+
+const BytePairs::Merge* BytePairs::find_merge(std::int32_t left, std::int32_t right) const {
+  if (left < 0 || right < 0) return nullptr;
+  const Merge& found = merges_[merge_place(left, right)];
+  return found.left < 0 ? nullptr : &found;
+}
+
+void BytePairs::encode(std::string_view word, bool whole, std::vector<std::int32_t>& out) const {
+  if (whole)
+    if (const std::int32_t id = find(word); id >= 0) return out.push_back(id);
+  // Piece i is a text, -1 for a character that is none; merged into its left neighbour it is -2, and its links are stale.
+  constexpr std::int32_t gone = -2;
+  std::vector<std::int32_t> pieces, next, previous;
+  for (std::size_t at = 0; at < word.size();) {
+    std::size_t end = at + 1;
+    while (end < word.size() && continues(word[end])) ++end;
+    pieces.push_back(find_text(word.substr(at, end - at)));
+    at = end;
+  }
+  const auto count = static_cast<std::int32_t>(pieces.size());
+  const auto piece = [&](std::int32_t i) -> std::int32_t& { return pieces[static_cast<std::size_t>(i)]; };
+  for (std::int32_t i = 0; i < count; ++i) next.push_back(i + 1), previous.push_back(i - 1);
+  const auto following = [&](std::int32_t i) -> std::int32_t& { return next[static_cast<std::size_t>(i)]; };
+  const auto preceding = [&](std::int32_t i) -> std::int32_t& { return previous[static_cast<std::size_t>(i)]; };
+  std::priority_queue<Pair> pairs;
+  const auto consider = [&](std::int32_t i) {
+    if (i < 0 || following(i) >= count) return;
+    if (const Merge* m = find_merge(piece(i), piece(following(i))))
+      pairs.push({m->rank, i, m->left, m->right, m->result});
+  };
+  for (std::int32_t i = 0; i < count; ++i) consider(i);
+  while (!pairs.empty()) {
+    const Pair pair = pairs.top();
+    pairs.pop();
+    const std::int32_t right = following(pair.at);
+    if (piece(pair.at) != pair.left || right >= count || piece(right) != pair.right) continue;
+    piece(pair.at) = pair.result;
+    piece(right) = gone;
+    following(pair.at) = following(right);
+    if (following(pair.at) < count) preceding(following(pair.at)) = pair.at;
+    consider(preceding(pair.at));
+    consider(pair.at);
+  }
+  for (std::int32_t i = 0; i < count; i = following(i))
+    if (piece(i) >= 0)
+      if (const std::int32_t id = ids_[static_cast<std::size_t>(piece(i))]; id >= 0) out.push_back(id);
+}
+
+}  // namespace octavo::text
