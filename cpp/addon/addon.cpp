@@ -8,7 +8,6 @@
 
 #include "cpu/limits.h"
 #include "cuda_loader.h"
-#include "byte_pairs_class.h"
 #include "descriptions.h"
 #include "draft_model.h"
 #include "engine.h"
@@ -18,6 +17,7 @@
 #include "model/shared_models.h"
 #include "step_replay.h"
 #include "values.h"
+#include "vocabulary_functions.h"
 
 namespace octavo::addon {
 
@@ -558,6 +558,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("ggufSynthesize", Napi::Function::New<gguf_synthesize>(env));
   exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));
   exports.Set("replaySteps", Napi::Function::New<replay>(env));
+  exports.Set("spellTokens", Napi::Function::New<spell_tokens>(env));
   exports.Set("dequantise", Napi::Function::New<dequantise>(env));
   exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });

@@ -21,6 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 // A pass streams so much from memory; less than the smaller one stays in caches, where prefetching makes no difference.
 constexpr std::size_t most_bytes = std::size_t{48} << 20, least_bytes = std::size_t{24} << 20;
+// Matrix registers wait for computation, not for memory: less tells as much of them.
+constexpr std::size_t matrix_bytes = std::size_t{8} << 20;
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
@@ -64,8 +66,12 @@ struct Sample {
     const Tuning all{.prefetch_from_tokens = 1}, none{.prefetch_from_tokens = never};
     return prefers(tokens, usual ? none : all, usual ? all : none) ? !usual : usual;
   }
-  // From how many tokens on to use matrix registers.
+  // From how many tokens on to use matrix registers. Keeps no more weights than that takes.
   int matrix_from(const Tuning& usual) {
+    std::size_t bytes = 0;
+    const auto last = std::find_if(weights.begin(), weights.end(),
+                                   [&](const CpuWeight* w) { return (bytes += w->resident_bytes()) >= matrix_bytes; });
+    if (last != weights.end()) weights.erase(last + 1, weights.end());
     const auto from = [&](int tokens) {
       Tuning tuning = usual;
       tuning.matrix_from_tokens = tokens;

@@ -36,13 +36,6 @@ std::uint64_t hash_of(std::int32_t left, std::int32_t right) {
   return splitmix_finalise(process_key() ^ splitmix_finalise(pair + process_key()));
 }
 
-// Offsets ascend from 0 to the number of bytes.
-void check(const Texts& texts, const char* name) {
-  const auto& at = texts.offsets;
-  const bool sound = !at.empty() && at.front() == 0 && at.back() == texts.bytes.size() && std::is_sorted(at.begin(), at.end());
-  if (!sound) throw Error(Code::invalid_argument, std::string(name) + ": expected ascending offsets of all bytes", {});
-}
-
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 // A neighbour pair to merge; the one with the earliest merge, then the leftmost, comes first.
@@ -54,8 +47,8 @@ struct Pair {
 }  // namespace
 
 BytePairs::BytePairs(Texts tokens, std::span<const std::uint8_t> usable, Texts merges) {
-  check(tokens, "tokens");
-  check(merges, "merges");
+  tokens.check("tokens");
+  merges.check("merges");
   if (usable.size() != tokens.size()) throw Error(Code::invalid_argument, "usable: expected one entry for each token", {});
   bytes_.assign(tokens.bytes.begin(), tokens.bytes.end());
   offsets_.assign(tokens.offsets.begin(), tokens.offsets.end());

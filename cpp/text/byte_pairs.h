@@ -9,15 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace octavo::text {
+#include "text/texts.h"
 
-// Text i is bytes[offsets[i] .. offsets[i + 1]].
-struct Texts {
-  std::span<const char> bytes;
-  std::span<const std::uint32_t> offsets;
-  std::size_t size() const { return offsets.empty() ? 0 : offsets.size() - 1; }
-  std::string_view operator[](std::size_t i) const { return {bytes.data() + offsets[i], offsets[i + 1] - offsets[i]}; }
-};
+namespace octavo::text {
 
 class BytePairs {
  public:

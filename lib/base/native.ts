@@ -444,6 +444,8 @@ export interface Native {
     usable: Uint8Array,
     merges: PackedTexts,
   ) => NativeBytePairs
+  /** The bytes that tokens spell. `types` as GGUF numbers them; control and unknown tokens have none. */
+  spellTokens(tokens: PackedTexts, types: Uint8Array, spelling: 'bytes' | 'spaces'): PackedTexts
   Grammar: new (source: NativeGrammarSource, vocabulary: NativeVocabulary) => NativeGrammar
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void

@@ -5,7 +5,7 @@
  * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
  * <0x0A>).
  */
-import type { NativeBytePairs } from '../base/native.ts'
+import { type NativeBytePairs, native } from '../base/native.ts'
 import type { TokenBytes } from '../host/output/detokenizer.ts'
 import type { Texts } from './texts.ts'
 
@@ -67,62 +67,13 @@ export const byteOfCharacter: ReadonlyMap<string, number> = new Map(
   characterOfByte.map((character, byte) => [character, byte]),
 )
 
-/** The byte that a character of GPT-2's alphabet stands for, by its code unit; -1 for others. */
-const byteOfCodeUnit = Int16Array.from(
-  { length: 0x144 },
-  (_, unit) => byteOfCharacter.get(String.fromCharCode(unit)) ?? -1,
-)
-
-/** Writes what UTF-8 spells in GPT-2's alphabet, and says where it ends; -1 when a character is none of it. */
-function spellBytes(text: Uint8Array, from: number, to: number, out: Uint8Array, start: number): number {
-  let at = start
-  for (let i = from; i < to; i++) {
-    const first = text[i]!
-    // The alphabet's characters have one byte or two.
-    if (first >= 0xe0) return -1
-    const byte = byteOfCodeUnit[first < 0x80 ? first : ((first & 0x1f) << 6) | (text[++i]! & 0x3f)] ?? -1
-    if (byte < 0) return -1
-    out[at++] = byte
-  }
-  return at
-}
-
-/** Writes UTF-8 with a space for each `▁`, and says where it ends. */
-function spellSpaces(text: Uint8Array, from: number, to: number, out: Uint8Array, start: number): number {
-  let at = start
-  for (let i = from; i < to; i++) {
-    const isSpace = text[i] === 0xe2 && text[i + 1] === 0x96 && text[i + 2] === 0x81
-    out[at++] = isSpace ? 0x20 : text[i]!
-    if (isSpace) i += 2
-  }
-  return at
-}
-
 /** Control and unknown tokens have no bytes. */
-export function tokenBytes(vocabulary: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
-  const { tokens, types, spelling } = vocabulary
-  const offsets = new Uint32Array(new SharedArrayBuffer(4 * (tokens.length + 1)))
-  const all = new Uint8Array(tokens.bytes.length)
-  const texts = tokens.bytes
-  let at = 0
-  for (let id = 0; id < tokens.length; id++) {
-    const [type, from, to] = [types[id]!, tokens.offsets[id]!, tokens.offsets[id + 1]!]
-    const spelled = type !== tokenType.userDefined
-    if (type === tokenType.byte) all[at++] = Number.parseInt(tokens.at(id).slice(3, 5), 16)
-    else if (type !== tokenType.control && type !== tokenType.unknown) {
-      const end = spelled && spelling === 'bytes' ? spellBytes(texts, from, to, all, at) : -1
-      if (end >= 0) at = end
-      else if (spelled && spelling === 'spaces') at = spellSpaces(texts, from, to, all, at)
-      else {
-        all.set(texts.subarray(from, to), at)
-        at += to - from
-      }
-    }
-    offsets[id + 1] = at
-  }
-  const length = offsets[tokens.length]!
-  const bytes = new Uint8Array(new SharedArrayBuffer(length))
-  bytes.set(all.subarray(0, length))
+export function tokenBytes({ tokens, types, spelling }: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
+  const spelled = native().spellTokens(tokens, types, spelling)
+  const bytes = new Uint8Array(new SharedArrayBuffer(spelled.bytes.byteLength))
+  bytes.set(spelled.bytes)
+  const offsets = new Uint32Array(new SharedArrayBuffer(spelled.offsets.byteLength))
+  offsets.set(spelled.offsets)
   return { bytes, offsets }
 }
 

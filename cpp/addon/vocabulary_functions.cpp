@@ -1,8 +1,9 @@
-#include "byte_pairs_class.h"
+#include "vocabulary_functions.h"
 
 #include <optional>
 
 #include "text/byte_pairs.h"
+#include "text/spelling.h"
 #include "values.h"
 
 namespace octavo::addon {
@@ -68,5 +69,24 @@ class JsBytePairs : public Napi::ObjectWrap<JsBytePairs> {
 }  // namespace
 
 Napi::Function define_byte_pairs(Napi::Env env) { return JsBytePairs::define(env); }
+
+Napi::Value spell_tokens(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const text::Texts tokens = texts(info[0], "tokens");
+    const auto types = typed<Napi::Uint8Array>(info[1], napi_uint8_array, "types", "a Uint8Array");
+    const auto spelling = text(info[2], "spelling") == "bytes" ? text::Spelling::bytes : text::Spelling::spaces;
+    tokens.check("tokens");
+    std::vector<std::uint8_t> bytes(tokens.bytes.size());
+    Napi::Uint32Array offsets = Napi::Uint32Array::New(env, tokens.offsets.size());
+    text::spell(tokens, {types.Data(), types.ElementLength()}, spelling, bytes.data(), offsets.Data());
+    Napi::Uint8Array all = Napi::Uint8Array::New(env, offsets[tokens.size()]);
+    std::copy_n(bytes.data(), all.ElementLength(), all.Data());
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("bytes", all);
+    out.Set("offsets", offsets);
+    return out;
+  });
+}
 
 }  // namespace octavo::addon
