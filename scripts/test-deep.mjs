@@ -81,6 +81,15 @@ const checks = [
     ],
   },
   {
+    name: 'sampled',
+    deep: true,
+    what: 'what npm test takes a sample of: mixes of the scheduler, combinations of the controller of guesses, schemas against ajv, full counts',
+    run: () => [
+      ...['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/scheduler.test.ts', 'test/scheduler-mix.test.ts'],
+      ...['test/draft-controller.test.ts', 'test/schema-check.test.ts'],
+    ],
+  },
+  {
     name: 'jinja',
     what: '20,000 random templates with random data against Jinja2, every string marked and none',
     skip: () => (hasJinja() ? '' : `${python} has no jinja2 3.1.6`),

@@ -9,10 +9,8 @@ import { shapes } from './conversations/shapes.ts'
 import { byEngine, jinja2 } from './conversations/truth.ts'
 import { vocabularyNames } from './conversations/vocabularies.ts'
 
-/** Each shape with two vocabularies. */
-const numbers = [0, 1].flatMap((round) =>
-  shapes.map((_, i) => i + shapes.length * ((i + round) % vocabularyNames.length)),
-)
+/** Each shape with one of the vocabularies, each vocabulary with some of the shapes. */
+const numbers = shapes.map((_, i) => i + shapes.length * (i % vocabularyNames.length))
 const known = jinja2()
 const truth = typeof known === 'string' ? `renderPrompt (${known})` : 'Jinja2'
 

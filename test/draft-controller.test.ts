@@ -16,6 +16,9 @@ import { spec } from './scheduler-bench.ts'
 
 const auto: DraftingOptions = { own: true, shared: true, model: undefined, maxModelDrafts: 0, fixed: undefined }
 
+/** Every combination, or half of them: no value of any misses all values of another. */
+const isDeep = process.env.OCTAVO_DEEP === '1'
+
 type Curve = (rows: number) => number
 /** On the line between points measured: rows, milliseconds. */
 const curve =
@@ -156,9 +159,10 @@ describe('the controller', () => {
   })
 
   it('is never much worse than none, nor than the best fixed number, whatever rows cost and guesses are worth', () => {
-    for (const [name, curve] of Object.entries(curves))
-      for (const sequences of [1, 4, 16])
-        for (const percent of [10, 40, 70, 95]) {
+    for (const [i, [name, curve]] of Object.entries(curves).entries())
+      for (const [j, sequences] of [1, 4, 16].entries())
+        for (const [k, percent] of [10, 40, 70, 95].entries()) {
+          if (!isDeep && (i + j + k) % 2 === 1) continue
           const run = rate(simulate({ curve, sequences }, chances(4, 2, percent), 1500))
           const plain = plainRate({ curve, sequences }, 1500)
           const fixedRates = [1, 2, 3, 4, 6, 8, 11, 15].map((n) =>

@@ -74,7 +74,7 @@ const changed = (change: (file: Json) => void): Json => {
 }
 const withModel = (fields: Json) => changed((file) => Object.assign(file.model, fields))
 
-const rounds = process.env.OCTAVO_DEEP ? 5000 : 300
+const rounds = process.env.OCTAVO_DEEP ? 5000 : 150
 const patient = 600_000
 
 describe('tokenizer.json: what could go wrong if', () => {

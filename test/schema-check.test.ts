@@ -96,10 +96,11 @@ function verdict(validate: (data: unknown) => unknown, data: unknown): unknown {
 }
 
 describe('a check of a JSON Schema', () => {
-  it('says what ajv says, of 1500 random schemas and 20 values each', () => {
+  const rounds = process.env.OCTAVO_DEEP ? 1500 : 500
+  it(`says what ajv says, of ${rounds} random schemas and 20 values each`, () => {
     const random = generator(1)
     let [fine, wrong, broken] = [0, 0, 0]
-    for (let round = 0; round < 1500; round++) {
+    for (let round = 0; round < rounds; round++) {
       const inner = schema(random)
       const root =
         typeof inner === 'boolean'
@@ -119,8 +120,8 @@ describe('a check of a JSON Schema', () => {
         else wrong++
       }
     }
-    expect(Math.min(fine, wrong)).toBeGreaterThan(5000)
-    expect(broken).toBeLessThan(100)
+    expect(Math.min(fine, wrong)).toBeGreaterThan((10 / 3) * rounds)
+    expect(broken).toBeLessThan(rounds / 15)
   })
 
   it('says where it is wrong', () => {

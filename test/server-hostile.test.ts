@@ -12,7 +12,7 @@ import { random as generator } from './random.ts'
 import { eventsOf, type Json, post, serve, until } from './server-tools.ts'
 
 const isDeep = process.env.OCTAVO_DEEP === '1'
-const count = isDeep ? 10_000 : 250
+const count = isDeep ? 10_000 : 120
 const atOnce = 8
 
 /** Of requests that cannot be answered, and of what is said to them. 503: more than may wait. */

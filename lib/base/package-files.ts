@@ -15,10 +15,10 @@ import { version } from './version.ts'
 const here: string | undefined = import.meta.url
 const extension = /\/(?:base\/package-files|chunks\/\w+)\.([jt]s)$/.exec(here ?? '')?.[1]
 
-/** A module, by its path in the folder of the code, without extension. Throws BUNDLED. */
-export function codeFile(module: string): URL {
-  const beside = extension && existing(new URL(`../${module}.${extension}`, here))
-  return beside || inPackage(`dist/${module}.js`)
+/** The entry of a thread or process, by its path in the folder of the code, without extension. Throws BUNDLED. */
+export function codeFile(entry: string): URL {
+  const beside = extension && existing(new URL(`../${entry}.${extension === 'js' ? 'cjs' : 'ts'}`, here))
+  return beside || inPackage(`dist/${entry}.cjs`)
 }
 
 /** The package's folder. Throws BUNDLED. */
