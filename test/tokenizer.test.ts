@@ -2,10 +2,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { describe, expect, it } from 'vitest'
-import type { GgufValue } from '../lib/base/native.ts'
+import { type GgufValue, native } from '../lib/base/native.ts'
 import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
 import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { preTokenizers, wordExpressions } from '../lib/text/pre-tokenizers.ts'
+import { Texts } from '../lib/text/texts.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
 import { characterOfByte } from '../lib/text/vocabulary.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
@@ -61,6 +62,40 @@ describe("ids equal Hugging Face's", () => {
     const golden = read('tokenizer-stories')
     expect(texts.length).toBe(300)
     expect(differing(stories, texts, golden.ids)).toEqual([])
+  })
+
+  it('as metadata or in one piece, a vocabulary is the same', () => {
+    const path = at('../models/octavo-stories-q4_0.gguf')
+    const [plain, packed] = [ggufMetadata(path), native().ggufRead(path, 'packed').metadata].map((metadata) =>
+      Tokenizer.fromMetadata(metadata),
+    )
+    expect(packed!.info).toEqual(plain!.info)
+    expect(packed!.control).toEqual(plain!.control)
+    expect(texts.filter((text) => packed!.encode(text).join() !== plain!.encode(text).join())).toEqual([])
+  })
+
+  it('texts in one piece are those of a list, whatever bytes they have', () => {
+    const rows = ['', 'a', '\u00e9', '\ufeff\u2581x', '\u{1f600}'].map((text) => Buffer.from(text))
+    rows.push(
+      Buffer.from([0xff]),
+      Buffer.from([0xe2, 0x96]),
+      Buffer.from([0x81]),
+      Buffer.from([0x61, 0xc3]),
+      Buffer.from([0xa9]),
+    )
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    for (let count = 0; count <= rows.length; count++) {
+      const some = rows.slice(0, count)
+      const offsets = Uint32Array.from([0, ...some], (_, i) =>
+        some.slice(0, i).reduce((sum, row) => sum + row.length, 0),
+      )
+      const found = Texts.from({ bytes: Buffer.concat(some), offsets })
+      expect([...found]).toEqual(some.map((row) => decoder.decode(row)))
+      expect([...Texts.of([...found])]).toEqual([...found])
+      expect(found.among(['a', '\u2581x', '\u{1f600}', 'b'])).toEqual(
+        [...found].flatMap((text, id) => (['a', '\u{1f600}'].includes(text) ? [{ id, text }] : [])),
+      )
+    }
   })
 
   it('stories, from GGUF metadata', () => {

@@ -26,8 +26,9 @@ export class Texts implements PackedTexts, Iterable<string> {
   /** Bytes that are no UTF-8 become U+FFFD. */
   static from({ bytes, offsets }: PackedTexts): Texts {
     const texts = new Texts(bytes, offsets)
+    let sound = isUtf8(bytes)
     // A character that reaches from one text into the next is none in either.
-    const sound = isUtf8(bytes) && offsets.every((at) => at === bytes.length || (bytes[at]! & 0xc0) !== 0x80)
+    for (let i = 1; sound && i < offsets.length; i++) sound = (bytes[offsets[i]!]! & 0xc0) !== 0x80
     return sound ? texts : Texts.of([...texts])
   }
 
@@ -47,19 +48,22 @@ export class Texts implements PackedTexts, Iterable<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i)
   }
 
-  /** The numbers of those that are one of the names, ascending. Few are looked at: those with the ends and the length of one. */
+  /** The numbers of those that are one of the names, ascending. Few are looked at: those with the ends of some name. */
   among(names: Iterable<string>): { id: number; text: string }[] {
     const wanted = new Set(names)
-    const [ends, lengths] = [new Set<number>(), new Set<number>()]
+    const [firsts, lasts] = [new Uint8Array(256), new Uint8Array(256)]
+    let longest = 0
     for (const name of wanted) {
       const bytes = Buffer.from(name)
-      ends.add(256 * bytes[0]! + bytes.at(-1)!)
-      lengths.add(bytes.length)
+      firsts[bytes[0]!] = 1
+      lasts[bytes.at(-1)!] = 1
+      longest = Math.max(longest, bytes.length)
     }
     const found: { id: number; text: string }[] = []
-    for (let id = 0; id < this.length; id++) {
-      const [from, to] = [this.offsets[id]!, this.offsets[id + 1]!]
-      if (!lengths.has(to - from) || !ends.has(256 * this.bytes[from]! + this.bytes[to - 1]!)) continue
+    const { bytes, offsets } = this
+    for (let id = 0, from = 0, to = 0; id + 1 < offsets.length; id++, from = to) {
+      to = offsets[id + 1]!
+      if (from === to || firsts[bytes[from]!] === 0 || lasts[bytes[to - 1]!] === 0 || to - from > longest) continue
       const text = this.at(id)
       if (wanted.has(text)) found.push({ id, text })
     }
