@@ -144,7 +144,7 @@ inline Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, cons
 
 // Lengths and query counts for one plan, within a budget of multiply-adds.
 inline std::vector<std::pair<int, int>> random_plan(int n, double work_per_key, Rng& rng) {
-  double budget = (deep() ? 4e7 : 1.2e6) / work_per_key;
+  double budget = (deep() ? 4e7 : 6e5) / work_per_key;
   std::vector<std::pair<int, int>> plan;
   for (int i = 0; i < n; ++i) {
     const int length = rng.chance(2) ? rng.pick(edge_lengths) : rng.between(1, 1030);

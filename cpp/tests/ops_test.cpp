@@ -45,14 +45,14 @@ std::vector<LinearShape> linear_shapes(Rng& rng) {
     all.insert(all.end(), prompt_shapes.begin(), prompt_shapes.end());
     return all;
   }
-  // Two cases for each value of each dimension; small ones, so that the sample is quick under a sanitizer too.
+  // A case for each value of each dimension, of each format; small ones, so that the sample is quick under a sanitizer too.
   constexpr double largest = 1e6;
   std::vector<LinearShape> sample;
   const auto take = [&](int LinearShape::*dimension, int value) {
     shuffle(all, rng);
     int taken = 0;
     for (const LinearShape& shape : all)
-      if (shape.*dimension == value && shape.size() <= largest && taken < 2) sample.push_back(shape), ++taken;
+      if (shape.*dimension == value && shape.size() <= largest && taken < 1) sample.push_back(shape), ++taken;
   };
   for (const int m : table_M) take(&LinearShape::m, m);
   for (const int n : table_N) take(&LinearShape::n, n);
@@ -231,6 +231,7 @@ TEST_CASE("feed_forward equals its two linears: formats of both, biases, every n
   Rng rng(150);
   for (const Format format : all_formats) {
     for (const int M : deep() ? table_M : std::vector<int>{1, 2, 5, 8, 9, 33, 70}) {
+      if (!deep() && rng.chance(2)) continue;  // over the formats each is met
       const Format after =
           rng.chance(2) ? format : rng.pick(std::vector<Format>(std::begin(all_formats), std::end(all_formats)));
       const int E = fitting(format, 96), F = fitting(after, 32 * rng.between(1, 9)), N = rng.between(1, 100);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <queue>
 #include <random>
 
 #include "error.h"
@@ -140,16 +139,19 @@ void BytePairs::encode(std::string_view word, bool whole, std::vector<std::int32
   for (std::int32_t i = 0; i < count; ++i) next.push_back(i + 1), previous.push_back(i - 1);
   const auto following = [&](std::int32_t i) -> std::int32_t& { return next[static_cast<std::size_t>(i)]; };
   const auto preceding = [&](std::int32_t i) -> std::int32_t& { return previous[static_cast<std::size_t>(i)]; };
-  std::priority_queue<Pair> pairs;
+  std::vector<Pair> pairs;  // a heap: the next one to merge is in front
   const auto consider = [&](std::int32_t i) {
     if (i < 0 || following(i) >= count) return;
-    if (const Merge* m = find_merge(piece(i), piece(following(i))))
-      pairs.push({m->rank, i, m->left, m->right, m->result});
+    const Merge* const m = find_merge(piece(i), piece(following(i)));
+    if (m == nullptr) return;
+    pairs.push_back({m->rank, i, m->left, m->right, m->result});
+    std::push_heap(pairs.begin(), pairs.end());
   };
   for (std::int32_t i = 0; i < count; ++i) consider(i);
   while (!pairs.empty()) {
-    const Pair pair = pairs.top();
-    pairs.pop();
+    std::pop_heap(pairs.begin(), pairs.end());
+    const Pair pair = pairs.back();
+    pairs.pop_back();
     const std::int32_t right = following(pair.at);
     if (piece(pair.at) != pair.left || right >= count || piece(right) != pair.right) continue;
     piece(pair.at) = pair.result;
