@@ -156,11 +156,14 @@ const bytesMetadata = (pre: string): Record<string, GgufValue> => ({
   'tokenizer.ggml.merges': [],
 })
 
-/** Cuts a text into words. */
-function cutter(pre: string): (text: string) => string[] {
+/** Cuts a text into words: spelled in GPT-2's alphabet, or as they are, which is ten times as fast. */
+function cutter(pre: string, isSpelled = true): (text: string) => string[] {
   const source = { post_processor: null, decoder: null, added_tokens: [] }
-  const { model } = vocabularyFromGguf(bytesMetadata(pre))
-  return new MergeModel({ ...source, ...model }, {}).pre_tokenizer as unknown as (text: string) => string[]
+  const model = vocabularyFromGguf(bytesMetadata(pre)).model as { pre_tokenizer: { pretokenizers: object[] } }
+  const { pretokenizers, ...rest } = model.pre_tokenizer
+  const steps = { ...rest, pretokenizers: isSpelled ? pretokenizers : pretokenizers.slice(0, -1) }
+  const all = { ...source, ...model, pre_tokenizer: steps }
+  return new MergeModel(all, {}).pre_tokenizer as unknown as (text: string) => string[]
 }
 
 /** One name for each way of cutting. */
@@ -191,10 +194,10 @@ describe('pre-tokenizers of the field', () => {
   // Long runs that expressions with a choice of ways would try them all for: quadratic time would run into the test's limit.
   const runs = ['aA', ' ', ' \t', ' \n', '12', "'s", '.', 'e\u0301', '漢']
   it.each(ways)('%s takes no time to speak of for any long run', (name) => {
-    const cut = cutter(name)
+    const cut = cutter(name, false)
     for (const run of runs) {
       const text = `${run.repeat(2 ** 16 / run.length)}漢`
-      expect(cut(text).reduce((sum, word) => sum + word.length, 0)).toBe(Buffer.byteLength(text))
+      expect(cut(text).reduce((sum, word) => sum + word.length, 0)).toBe(text.length)
     }
   })
 
