@@ -55,7 +55,8 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
          accessor<JsModel, &JsModel::isa>("isa"), accessor<JsModel, &JsModel::content_hash>("contentHash"),
          accessor<JsModel, &JsModel::origin>("origin"), accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"),
          InstanceMethod<&JsModel::claim>("claim"), InstanceMethod<&JsModel::load_tensor>("loadTensor"),
-         InstanceMethod<&JsModel::finish_load>("finishLoad"), InstanceMethod<&JsModel::close>("close")});
+         InstanceMethod<&JsModel::finish_load>("finishLoad"), InstanceMethod<&JsModel::tune>("tune"),
+         InstanceMethod<&JsModel::close>("close")});
   }
 
   explicit JsModel(const Napi::CallbackInfo& info) : Napi::ObjectWrap<JsModel>(info) {
@@ -82,6 +83,9 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   template <typename Body>
   Napi::Value property(const Napi::CallbackInfo& info, Body body) {
     return guarded(info.Env(), [&]() -> Napi::Value { return Napi::Value::From(info.Env(), body()); });
+  }
+  void tune(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get()->tune(small(info[0], "threads")); });
   }
   Napi::Value shared(const Napi::CallbackInfo& info) {
     return property(info, [&] { return shared_; });

@@ -25,10 +25,9 @@ constexpr int operation_passes = 40;
 constexpr int barriers = 2001;
 
 double measure_read(ThreadPool& pool, const cpu::Kernels& kernels, int threads) {
-  // Kept for the next measurement: getting it from the system takes longer than reading it. Never destroyed: see shared_models.cpp.
-  static const auto* const kept = new os::Memory(read_bytes);
-  const os::Memory& memory = *kept;
-  const char* const data = static_cast<const char*>(memory.data());
+  // Kept for the next measurement: to get it from the system takes longer than to read it.
+  static const auto* const memory = new os::Memory(read_bytes);
+  const char* const data = static_cast<const char*>(memory->data());
   std::atomic<std::uint32_t> sink{0};
   double best = 0;
   for (int pass = 0; pass < read_passes; ++pass) {

@@ -256,6 +256,8 @@ export interface NativeModel {
    */
   loadTensor(index: number): number
   finishLoad(): void
+  /** Measures how this CPU wants to be worked: as `tune` of an engine, and for all engines of the model. */
+  tune(threads: number): void
   close(): void
 }
 

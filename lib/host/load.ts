@@ -64,7 +64,7 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     if (read) {
       progress('cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
-      const poolOptions = { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype, tune: true }
+      const poolOptions = { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype }
       engine = new (native().Engine)(model, poolOptions)
       if (draft !== undefined) engine.setDraftModel(draft, poolOptions)
       if (options.recordFile !== undefined) engine = recorded(engine, options.recordFile)
@@ -79,7 +79,10 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     for (const message of report(checkpoint, options, model, engine, memory, threads, durationMs, device.why))
       port.post({ type: 'log', message })
     if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
-    return start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
+    const loop = start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
+    // While the other threads go on with the news: results do not depend on it, and steps are right without it.
+    for (const one of draft === undefined ? [model] : [model, draft]) tune(one, threads)
+    return loop
   } catch (error) {
     engine?.close()
     closeModels()
@@ -169,6 +172,15 @@ function start(
 /** What keys and values depend on beside the weights: the specification (docs/numerics.md) and how the cache stores them. */
 function numerics({ layers, kvHeads, headSize }: ModelDesc, kvDtype: KvDtype): string {
   return `cpu numerics ${numericsVersion}, kv ${kvDtype}, ${layers} layers, ${kvHeads} heads of ${headSize}, blocks of ${kvBlockTokens}`
+}
+
+/** For want of memory it stays as usual. */
+function tune(model: NativeModel, threads: number): void {
+  try {
+    model.tune(threads)
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'OUT_OF_MEMORY') throw error
+  }
 }
 
 /** False when it was called off. */

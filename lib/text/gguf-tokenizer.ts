@@ -54,7 +54,6 @@ function list<T extends GgufValue>(value: GgufPacked, name: string, type: 'strin
 function texts(metadata: Metadata, name: string): Texts | undefined {
   const value = get(metadata, `tokenizer.ggml.${name}`)
   if (value === undefined) return undefined
-  // An empty list has no type.
   return isPacked(value) ? Texts.from(value) : Texts.of(list<string>(value, name, 'string'))
 }
 
