@@ -90,7 +90,8 @@ Napi::Value gguf_read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const os::File file(text(info[0], "path"));
-    const Long mode = info[1].IsString() ? Long::packed : !info[1].IsBoolean() || info[1].ToBoolean() ? Long::plain : Long::empty;
+    const bool texts = !info[1].IsBoolean() || info[1].ToBoolean();
+    const Long mode = info[1].IsString() ? Long::packed : texts ? Long::plain : Long::empty;
     const GgufFile gguf = octavo::gguf_read(file, mode != Long::empty);
     Napi::Object out = Napi::Object::New(env);
     out.Set("version", Napi::Number::New(env, gguf.version));

@@ -220,7 +220,8 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
 }
 
 // Nothing for an array of arrays.
-std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left, bool texts) {
+std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left,
+                                    bool texts) {
   const auto type = in.number<std::uint32_t>(subject);
   switch (type) {
     case u8:

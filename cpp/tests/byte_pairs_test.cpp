@@ -1,5 +1,5 @@
-// Byte pairs against merging that is spelled out: at each turn all neighbours are looked at and the first of the best merges is
-// made. Spellings by hand.
+// Byte pairs against merging that is spelled out: at each turn all neighbours are looked at and the first of the best
+// merges is made. Spellings by hand.
 #include "text/byte_pairs.h"
 
 #include <doctest.h>
@@ -46,7 +46,9 @@ std::vector<std::int32_t> spelled_out(const std::vector<std::string>& tokens, co
       if (usable[i] && tokens[i] == text) return static_cast<std::int32_t>(i);
     return -1;
   };
-  const auto known = [&](const std::string& text) { return std::find(tokens.begin(), tokens.end(), text) != tokens.end(); };
+  const auto known = [&](const std::string& text) {
+    return std::find(tokens.begin(), tokens.end(), text) != tokens.end();
+  };
   std::vector<std::string> pieces;
   for (const char c : word) pieces.emplace_back(1, c);
   for (;;) {
@@ -131,8 +133,8 @@ TEST_CASE("byte pairs: a word of 65,536 characters takes no time to speak of") {
 
 TEST_CASE("offsets of texts that are none are refused") {
   const std::string bytes = "ab";
-  for (const std::vector<std::uint32_t>& offsets : std::vector<std::vector<std::uint32_t>>{
-           {}, {1, 2}, {0, 1}, {0, 3}, {0, 2, 1, 2}, {0, 0xFFFFFFFF, 2}})
+  for (const std::vector<std::uint32_t>& offsets :
+       std::vector<std::vector<std::uint32_t>>{{}, {1, 2}, {0, 1}, {0, 3}, {0, 2, 1, 2}, {0, 0xFFFFFFFF, 2}})
     CHECK_THROWS_AS(BytePairs({bytes, offsets}, std::vector<std::uint8_t>(offsets.empty() ? 0 : offsets.size() - 1, 1),
                               Packed({"a b"})),
                     Error);
@@ -141,7 +143,8 @@ TEST_CASE("offsets of texts that are none are refused") {
 
 TEST_CASE("tokens spell their bytes") {
   // Types: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
-  const auto spelled = [](const std::vector<std::string>& texts, const std::vector<std::uint8_t>& types, Spelling spelling) {
+  const auto spelled = [](const std::vector<std::string>& texts, const std::vector<std::uint8_t>& types,
+                          Spelling spelling) {
     const Packed tokens(texts);
     std::string bytes(tokens.bytes.size(), '\0');
     std::vector<std::uint32_t> offsets(texts.size() + 1);
@@ -154,7 +157,6 @@ TEST_CASE("tokens spell their bytes") {
   CHECK(spelled({"Ġa", "Ċ", "Ġa", "<s>", "<unk>", "a b", "\u2581x", "Ã©"}, types, Spelling::bytes) ==
         std::vector<std::string>{" a", "\n", "Ġa", "", "", "a b", "\u2581x", "\xC3\xA9"});
   CHECK(spelled({"\u2581a\u2581", "<0x0A>", "<0xfF>", "\u2581", "é", "", "\u2582", "<s>"}, {1, 6, 6, 4, 1, 1, 1, 3},
-                Spelling::spaces) ==
-        std::vector<std::string>{" a ", "\n", "\xFF", "\u2581", "é", "", "\u2582", ""});
+                Spelling::spaces) == std::vector<std::string>{" a ", "\n", "\xFF", "\u2581", "é", "", "\u2582", ""});
   CHECK_THROWS_AS(spelled({"a"}, {}, Spelling::bytes), Error);
 }

@@ -31,7 +31,8 @@ std::uint64_t hash_of(std::string_view text) {
 }
 
 std::uint64_t hash_of(std::int32_t left, std::int32_t right) {
-  const std::uint64_t pair = (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
+  const std::uint64_t pair =
+      (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) | static_cast<std::uint32_t>(right);
   return splitmix_finalise(process_key() ^ splitmix_finalise(pair + process_key()));
 }
 
@@ -48,7 +49,8 @@ struct Pair {
 BytePairs::BytePairs(Texts tokens, std::span<const std::uint8_t> usable, Texts merges) {
   tokens.check("tokens");
   merges.check("merges");
-  if (usable.size() != tokens.size()) throw Error(Code::invalid_argument, "usable: expected one entry for each token", {});
+  if (usable.size() != tokens.size())
+    throw Error(Code::invalid_argument, "usable: expected one entry for each token", {});
   bytes_.assign(tokens.bytes.begin(), tokens.bytes.end());
   offsets_.assign(tokens.offsets.begin(), tokens.offsets.end());
   ids_.assign(tokens.size(), -1);
@@ -125,7 +127,7 @@ const BytePairs::Merge* BytePairs::find_merge(std::int32_t left, std::int32_t ri
 void BytePairs::encode(std::string_view word, bool whole, std::vector<std::int32_t>& out) const {
   if (whole)
     if (const std::int32_t id = find(word); id >= 0) return out.push_back(id);
-  // Piece i is a text, -1 for a character that is none; merged into its left neighbour it is -2, and its links are stale.
+  // Piece i is a text, -1 for a character that is none; one that was merged into its left neighbour is gone.
   constexpr std::int32_t gone = -2;
   std::vector<std::int32_t> pieces, next, previous;
   for (std::size_t at = 0; at < word.size();) {

@@ -1,7 +1,8 @@
-// Byte-level BPE (Sennrich et al. 2016, GPT-2's alphabet): a word begins as its characters, and of all neighbours that a merge
-// names, the pair of the earliest merge becomes one token, of equal ones the leftmost, until there is none. Texts, which are
-// UTF-8, are looked up in one table of ids, merges in another of pairs of ids: a vocabulary of 50,000 tokens takes 4 MB and some
-// ten milliseconds. Where entries lie depends on a key of the process, so no file can choose its collisions.
+// Byte-level BPE (Sennrich et al. 2016, GPT-2's alphabet): a word begins as its characters, and of all neighbours that
+// a merge names, the pair of the earliest merge becomes one token, of equal ones the leftmost, until there is none.
+// Texts, which are UTF-8, are looked up in one table of ids, merges in another of pairs of ids: a vocabulary of 50,000
+// tokens takes 4 MB and some ten milliseconds. Where entries lie depends on a key of the process, so no file can choose
+// its collisions.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -15,8 +16,8 @@ namespace octavo::text {
 
 class BytePairs {
  public:
-  // usable[i] != 0: text may become token i. Merges are "left right"; those that make what no text may become are left out,
-  // as is the line that a merges.txt begins with. Throws invalid_argument for offsets that are none.
+  // usable[i] != 0: text may become token i. Merges are "left right"; those that make what no text may become are left
+  // out, as is the line that a merges.txt begins with. Throws invalid_argument for offsets that are none.
   BytePairs(Texts tokens, std::span<const std::uint8_t> usable, Texts merges);
 
   // The first merge that has no two parts, or -1: then nothing can be encoded.
@@ -27,7 +28,8 @@ class BytePairs {
 
   // The token that a text becomes as a whole (of several with one text the last), or -1.
   std::int32_t find(std::string_view text) const;
-  // Appends the tokens of a word; what is in no token vanishes. whole: a word that is a token is not merged from its characters.
+  // Appends the tokens of a word; what is in no token vanishes. whole: a word that is a token is not merged from its
+  // characters.
   void encode(std::string_view word, bool whole, std::vector<std::int32_t>& out) const;
 
  private:

@@ -9,8 +9,8 @@ namespace {
 
 enum Type : std::uint8_t { normal = 1, unknown, control, user_defined, unused, byte };
 
-// The byte of each character of GPT-2's alphabet, by its number; -1 for others. Printable Latin-1 stands for itself, the 68
-// other bytes for U+0100 onwards.
+// The byte of each character of GPT-2's alphabet, by its number; -1 for others. Printable Latin-1 stands for itself,
+// the 68 other bytes for U+0100 onwards.
 constexpr auto alphabet = [] {
   std::array<std::int16_t, 0x100 + 68> bytes{};
   for (std::int16_t& b : bytes) b = -1;
@@ -49,7 +49,9 @@ std::int64_t spell_spaces(std::string_view text, std::uint8_t* out) {
 }
 
 std::uint8_t digit(char c) {
-  return static_cast<std::uint8_t>(c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : 0);
+  return static_cast<std::uint8_t>(c >= '0' && c <= '9'                     ? c - '0'
+                                   : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                                            : 0);
 }
 
 std::int64_t spell_one(std::string_view text, std::uint8_t type, Spelling spelling, std::uint8_t* out) {
