@@ -136,6 +136,18 @@ const mixedModes = mixed.rows
   .filter(({ set }) => set === 'mixed')
   .map(({ mode, ratio }) => `${mode} ${times(ratio)}`)
   .join(', ')
+const switching =
+  results.switching === undefined
+    ? ''
+    : `**Texts that switch** between copying the prompt and saying what nobody could guess, word for word as given (\`bench/speculation/switching.mjs\`, ${results.switching.model},
+commit ${results.switching.commit}): tokens a second with so many guesses at most, and with \`auto\`, whose goal is 0.95x of the best fixed setting on either kind of part:
+
+${table(
+  ['part', ...Object.keys(results.switching.rows[0].speeds), 'auto to the best fixed'],
+  results.switching.rows.map(({ kind, speeds, ratio }) => [kind, ...Object.values(speeds).map(speed), times(ratio, 3)]),
+)}
+
+`
 const section = `## Speculation
 
 What guesses bring on plain text and code, with the tokens of \`speculation: 'off'\` in every run (the programs compare them). ${machine(one)}
@@ -154,7 +166,7 @@ Where nothing copies, \`auto\` is to lose nothing (0.98x):
 
 ${neverSlower()}
 
-**Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
+${switching}**Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
 replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}, four requests ${results['planted-4'].commit}):
 
 ${table(

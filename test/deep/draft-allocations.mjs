@@ -1,7 +1,8 @@
 // What guesses allocate: bytes of JavaScript heap that the engine thread's loop makes for a token, with `auto` and with none. Index, search and
 // check are native; what TypeScript has of them (the controller, its estimates) is numbers in place. Each mode is a process of its own in which
 // no collection comes in between, so that the heap grows by all that is made; a token's bytes are the difference of a long and a short answer
-// over the tokens between them, once code is compiled. Exits 1 where `auto` makes more than --limit bytes a token more than none.
+// over the tokens between them, once code is compiled (a function that V8 still interprets makes an object of every fraction, so the best of some
+// processes counts). Exits 1 where `auto` makes more than --limit bytes a token more than none.
 //
 //   node test/deep/draft-allocations.mjs [--model FILE] [--limit 16]
 import { execFileSync } from 'node:child_process'
@@ -19,7 +20,7 @@ const { values } = parseArgs({
   },
 })
 const [short, long] = [64, 448]
-const [warmUp, rounds] = [60, 25]
+const [warmUp, rounds, processes] = [60, 25, 3]
 const vocabulary = 1 << 16
 
 function open(drafting) {
@@ -95,7 +96,10 @@ else {
     Number(
       execFileSync(process.execPath, [...flags, script, '--model', values.model, '--mode', mode], { encoding: 'utf8' }),
     )
-  const [off, auto] = [bytes('off'), bytes('auto')]
+  const least = { off: Number.POSITIVE_INFINITY, auto: Number.POSITIVE_INFINITY }
+  for (let process = 0; process < processes; process++)
+    for (const mode of Object.keys(least)) least[mode] = Math.min(least[mode], bytes(mode))
+  const { off, auto } = least
   const more = auto - off
   console.log(`bytes a token: ${off.toFixed(1)} without guesses, ${auto.toFixed(1)} with: ${more.toFixed(1)} more`)
   if (more > Number(values.limit)) process.exit(1)
