@@ -39,8 +39,9 @@ export class EventStream {
     this.#response.once('close', () => clearInterval(this.#timer))
   }
 
+  /** Something was sent, or is about to be. */
   get isOpen(): boolean {
-    return this.#isOpen
+    return this.#isOpen || this.#pending !== ''
   }
 
   /** The reply has all of its headers. */
