@@ -89,13 +89,8 @@ const spread = (values) => {
 const rounded = (value) =>
   JSON.parse(JSON.stringify(value, (_, item) => (typeof item === 'number' ? Number(item.toFixed(3)) : item)))
 
-/** CPU seconds that this process's main thread has taken, which is where HTTP is; the engine computes on others. */
-function mainThreadSeconds() {
-  const fields = readFileSync(`/proc/self/task/${process.pid}/stat`, 'latin1')
-    .replace(/^.*\) /s, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
-}
+/** CPU microseconds that a process's main thread has taken: here is where HTTP is, while the engine computes on others; and all of a client. */
+const mainThread = (pid) => Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'latin1').split(' ')[0]) / 1000
 
 /** Answers of 32 to 95 tokens, so that clients do not stay in step. */
 const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
@@ -117,16 +112,18 @@ async function costWith(threads) {
   }
   const ways = Object.keys(begin)
   const speeds = byName(ways)
-  const microseconds = byName(ways)
+  const [microseconds, clients] = [byName(ways), byName(ways)]
   for (let round = 0; round < flags.rounds; round++)
     for (const way of turned(ways, round)) {
       const end = await begin[way]()
       await sleep(1.5)
-      const [before, startedMs, cpu] = [engine.stats().generatedTokens, performance.now(), mainThreadSeconds()]
+      const [before, startedMs] = [engine.stats().generatedTokens, performance.now()]
+      const [cpu, clientCpu] = [mainThread(process.pid), mainThread(client.pid)]
       await sleep(flags.seconds)
       const tokens = engine.stats().generatedTokens - before
       speeds[way].push((tokens * 1000) / (performance.now() - startedMs))
-      microseconds[way].push((1e6 * (mainThreadSeconds() - cpu)) / tokens)
+      microseconds[way].push((mainThread(process.pid) - cpu) / tokens)
+      clients[way].push((mainThread(client.pid) - clientCpu) / tokens)
       await end()
     }
   const [single] = requests(1, 4)
@@ -150,6 +147,7 @@ async function costWith(threads) {
   return {
     ...{ threads, streams: flags.streams, tokensPerSecond, firstMs },
     mainThreadMicrosecondsPerToken: medians(microseconds),
+    clientMicrosecondsPerToken: medians(clients),
     throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
     // Of neighbours in time.
     firstTokenCostMs: { plain: overInProcess('plain'), http: overInProcess('http') },

@@ -11,7 +11,7 @@ import type { AnswerEnd, RequestTrace, Usage } from './diagnostics.ts'
 import { tokenRole } from './host/output/token-text.ts'
 import type { RequestEnd, StepPart, StopMatch, Timings, TokenLogprob } from './host/wire/protocol.ts'
 import type { ChatMessage } from './messages.ts'
-import { PartQueue } from './part-queue.ts'
+import { PartQueue, type Take } from './part-queue.ts'
 import { abortReason, onAbort } from './signals.ts'
 import type { CallReader } from './tools/call-reader.ts'
 import type { AnyCall, ToolCallDelta } from './tools/tool-call.ts'
@@ -98,6 +98,12 @@ export interface Generation<T = unknown, C = AnyCall, P = DeepPartial<T>> extend
    * A reader that began to iterate and neither reads on nor leaves the loop holds its generation, and so this promise, up.
    */
   readonly result: Promise<GenerationResult<T, C, P>>
+  /**
+   * Instead of a loop: calls `take` with every part as it comes, without a promise for each, which counts where many are read at once. A
+   * promise that it gives is waited for before the next part, as in a loop. Resolves with the result; where `take` throws, the
+   * generation is cancelled, and this rejects with what it threw.
+   */
+  read(take: (part: GenerationPart<C, P>) => void | Promise<void>): Promise<GenerationResult<T, C, P>>
   /** What came so far; readable at any time. */
   readonly partial: { text: string; tokens: number[]; reasoning?: string }
   /** Ends the generation with what it has. */
@@ -250,6 +256,10 @@ export class RunningGeneration implements Generation, Stream {
     if (this.#setup.queue === undefined) this.#queue.fail(error)
   }
 
+  read(take: Take<GenerationPart>): Promise<GenerationResult> {
+    return takeAll(this, this.#queue, take)
+  }
+
   [Symbol.asyncIterator](): AsyncIterator<GenerationPart, undefined> {
     return this.#queue.iterator(async () => {
       this.cancel()
@@ -305,6 +315,21 @@ export class RunningGeneration implements Generation, Stream {
     this.#ignoreSignal?.()
     this.#setup.onEnd?.(result, this.#ids)
   }
+}
+
+/** `Generation.read` of one whose parts are in `queue`. */
+export async function takeAll(
+  generation: Generation,
+  queue: PartQueue<GenerationPart>,
+  take: Take<GenerationPart>,
+): Promise<GenerationResult> {
+  try {
+    await queue.giveTo(take)
+  } catch (error) {
+    generation.cancel()
+    throw error
+  }
+  return generation.result
 }
 
 const tokensOf = ({ tokens, reasoningTokens }: GenerationPart): number => tokens.length + (reasoningTokens?.length ?? 0)

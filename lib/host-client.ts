@@ -8,6 +8,7 @@ import type { ErrorData } from './base/errors.ts'
 import { fromErrorData } from './base/errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import { packStats, unpackStats } from './host/record/stats.ts'
+import { forEachPlain } from './host/wire/plain-parts.ts'
 import { processWire } from './host/wire/process-wire.ts'
 import type {
   EngineStats,
@@ -212,6 +213,7 @@ export class HostClient {
         return
       case 'step':
         this.#stats = message.stats ?? this.#stats
+        if (message.plain !== undefined) forEachPlain(message.plain, this.#routePart)
         for (const part of message.parts) this.#route(part)
         return
       case 'trace':
@@ -232,6 +234,8 @@ export class HostClient {
         return
     }
   }
+
+  readonly #routePart = (part: StepPart) => this.#route(part)
 
   #route(part: StepPart): void {
     const entry = this.#streams.get(part.id)

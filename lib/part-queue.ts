@@ -1,6 +1,7 @@
 /**
- * Parts on their way to a reader who iterates. Backpressure begins with the first `next()`: from then on, tokens that pile up unread
- * pause whoever produces them until they were read. It may outlive its producer: a generation of several rounds has one.
+ * Parts on their way to a reader: one who iterates, or a function that is called with each. Backpressure begins with the first `next()`,
+ * or with `giveTo`: from then on, tokens that pile up unread pause whoever produces them until they were read. It may outlive its
+ * producer: a generation of several rounds has one.
  */
 
 /** Unread tokens at which a generation is paused, and at which it goes on: enough to smooth out, too few to matter in memory. */
@@ -14,6 +15,17 @@ export interface Producer {
   resume(): void
 }
 
+/** Gets parts as they come; a promise holds up the next one. */
+export type Take<P> = (part: P) => void | Promise<void>
+
+interface Taker<P> {
+  take: Take<P>
+  /** No promise of it is waited for. */
+  isFree: boolean
+  resolve: () => void
+  reject: (error: unknown) => void
+}
+
 interface Waiter<P> {
   resolve: (result: IteratorResult<P, undefined>) => void
   reject: (error: unknown) => void
@@ -24,6 +36,7 @@ export class PartQueue<P> {
   /** Tokens in the queue. */
   #unread = 0
   #waiters: Waiter<P>[] = []
+  #taker: Taker<P> | undefined
   #producer: Producer | undefined
   #iterating = false
   #paused = false
@@ -42,6 +55,10 @@ export class PartQueue<P> {
 
   /** `read`: called when the reader gets the part, before he does; parts that nobody reads cost nothing more. */
   deliver(part: P, tokens: number, read?: (part: P) => void): void {
+    if (this.#taker?.isFree) {
+      this.#give(this.#taker, part, read)
+      return
+    }
     const waiter = this.#waiters.shift()
     if (waiter !== undefined) {
       read?.(part)
@@ -69,6 +86,7 @@ export class PartQueue<P> {
     this.#ended = true
     for (const waiter of this.#waiters) waiter.resolve({ done: true, value: undefined })
     this.#waiters = []
+    if (this.#taker?.isFree) this.#giveRest(this.#taker)
   }
 
   /** The same, with an error behind it. */
@@ -77,6 +95,54 @@ export class PartQueue<P> {
     if (waiter !== undefined) waiter.reject(error)
     else this.#failure = { error }
     this.end()
+  }
+
+  /** Resolves when `take` had all of them; where it throws or its promise rejects, the reader has left, and this rejects with that. */
+  giveTo(take: Take<P>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#iterating = true
+      this.#taker = { take, isFree: true, resolve, reject }
+      this.#giveRest(this.#taker)
+    })
+  }
+
+  #give(taker: Taker<P>, part: P, read: ((part: P) => void) | undefined): void {
+    try {
+      read?.(part)
+      const pending = taker.take(part)
+      // Arrow functions give all sorts of things.
+      if (!(pending instanceof Promise)) return
+      taker.isFree = false
+      pending.then(
+        () => {
+          taker.isFree = true
+          this.#giveRest(taker)
+        },
+        (error) => this.#leave(taker, error),
+      )
+    } catch (error) {
+      this.#leave(taker, error)
+    }
+  }
+
+  /** What waited, as far as the taker is free for it. */
+  #giveRest(taker: Taker<P>): void {
+    while (taker.isFree && this.#parts.length > 0) {
+      const { part, read } = this.#shift()
+      this.#give(taker, part, read)
+    }
+    if (!taker.isFree || !this.#ended) return
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure === undefined) taker.resolve()
+    else taker.reject(failure.error)
+  }
+
+  #leave(taker: Taker<P>, error: unknown): void {
+    taker.isFree = false
+    this.#left = true
+    this.drop()
+    taker.reject(error)
   }
 
   /** `leave`: called when the reader leaves; resolves when everything is over. */
@@ -95,15 +161,10 @@ export class PartQueue<P> {
 
   #next(): Promise<IteratorResult<P, undefined>> {
     this.#iterating = true
-    const first = this.#parts.shift()
-    if (first !== undefined) {
-      this.#unread -= first.tokens
-      if (this.#paused && this.#unread <= resumeTokens) {
-        this.#paused = false
-        if (!this.#ended) this.#producer?.resume()
-      }
-      first.read?.(first.part)
-      return Promise.resolve({ done: false, value: first.part })
+    if (this.#parts.length > 0) {
+      const { part, read } = this.#shift()
+      read?.(part)
+      return Promise.resolve({ done: false, value: part })
     }
     if (this.#failure !== undefined) {
       const { error } = this.#failure
@@ -112,5 +173,15 @@ export class PartQueue<P> {
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }))
+  }
+  /** The first that waits; who produces them goes on when few are left. */
+  #shift(): { part: P; read: ((part: P) => void) | undefined } {
+    const first = this.#parts.shift()!
+    this.#unread -= first.tokens
+    if (this.#paused && this.#unread <= resumeTokens) {
+      this.#paused = false
+      if (!this.#ended) this.#producer?.resume()
+    }
+    return first
   }
 }

@@ -5,10 +5,17 @@
  *
  * What goes wrong with a call is told to the model, as the call's result: it may do better in the next round.
  */
-import type { Generation, GenerationPart, GenerationResult, RunningGeneration, ToolResult } from './generation.ts'
+import {
+  type Generation,
+  type GenerationPart,
+  type GenerationResult,
+  type RunningGeneration,
+  type ToolResult,
+  takeAll,
+} from './generation.ts'
 import type { ChatMessage, VerbatimMessage } from './messages.ts'
 import { withoutIds } from './messages.ts'
-import { PartQueue } from './part-queue.ts'
+import { PartQueue, type Take } from './part-queue.ts'
 import { abortReason, onAbort } from './signals.ts'
 import type { AnyCall } from './tools/tool-call.ts'
 import type { Toolbox } from './tools/toolbox.ts'
@@ -64,6 +71,10 @@ export class ToolLoop implements Generation {
     this.#cancelled = true
     this.#round.cancel()
     this.#off.abort()
+  }
+
+  read(take: Take<GenerationPart>): Promise<GenerationResult> {
+    return takeAll(this, this.#queue, take)
   }
 
   [Symbol.asyncIterator](): AsyncIterator<GenerationPart, undefined> {

@@ -160,6 +160,11 @@ const checks = [
     run: () => ['node', ...keptOnly, 'test/deep/aborts.mjs', '--requests', '10000'],
   },
   {
+    name: 'draft-allocations',
+    what: 'bytes of JavaScript heap that a token takes with guesses and without: no more with them',
+    run: () => ['node', 'test/deep/draft-allocations.mjs'],
+  },
+  {
     name: 'load-memory',
     what: 'memory of a loaded engine against what inspect says (5%), and the peak while loading (1.15 times)',
     run: () => ['node', 'test/deep/load-memory.mjs', ...(existsSync(smol) ? [smol] : [])],

@@ -58,6 +58,11 @@ export function scripted(...scripts: Script[]): { engine: Engine; asked: Generat
     return {
       cancel: () => {},
       result: error === undefined ? Promise.resolve(whole) : refused(error),
+      async read(take: (part: GenerationPart) => void | Promise<void>) {
+        for (const part of parts) await take({ text: '', tokens: [], ...part })
+        if (error !== undefined) throw error
+        return whole
+      },
       async *[Symbol.asyncIterator]() {
         for (const part of parts) yield { text: '', tokens: [], ...part }
         if (error !== undefined) throw error

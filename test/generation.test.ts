@@ -61,6 +61,10 @@ async function collect(host: FakeHost): Promise<GenerationPart[]> {
   return parts
 }
 
+const thrower = (error: Error) => () => {
+  throw error
+}
+
 describe('endings', () => {
   expectNothingUnhandled()
 
@@ -128,6 +132,59 @@ describe('endings', () => {
     expect((await reading).length).toBe(2)
     host.generation.cancel()
     expect(host.asked).toEqual(['cancel'])
+  })
+
+  it('read() gives every part at once, then the result', async () => {
+    const host = new FakeHost()
+    const texts: string[] = []
+    host.send(1)
+    const reading = host.generation.read(({ text }) => void texts.push(text))
+    expect(texts).toEqual(['t0 '])
+    host.send(2)
+    expect(texts).toEqual(['t0 ', 't1 ', 't2 '])
+    host.end('length', 'tail')
+    expect(await reading).toBe(await host.generation.result)
+    expect(texts.at(-1)).toBe('tail')
+  })
+
+  it('read() waits for a promise before the next part; what piles up pauses, and is given in order', async () => {
+    const host = new FakeHost()
+    const texts: string[] = []
+    let go = () => {}
+    const reading = host.generation.read(({ text }) => {
+      texts.push(text)
+      return texts.length > 1 ? undefined : new Promise<void>((resolve) => (go = resolve))
+    })
+    host.send(pauseTokens + 2)
+    expect([texts, host.asked]).toEqual([['t0 '], ['pause']])
+    go()
+    await tick()
+    expect(host.asked).toEqual(['pause', 'resume'])
+    host.send(1)
+    host.end()
+    expect((await reading).text).toBe(texts.join(''))
+    expect(texts.length).toBe(pauseTokens + 3)
+  })
+
+  it('read() ends with what its function throws or rejects with, and cancels', async () => {
+    for (const fail of [() => Promise.reject(new Error('enough')), thrower(new Error('enough'))]) {
+      const host = new FakeHost()
+      const reading = host.generation.read(fail)
+      host.send(3)
+      await expect(reading).rejects.toThrow('enough')
+      expect((await host.generation.result).finishReason).toBe('cancelled')
+      expect(host.asked).toEqual(['cancel'])
+    }
+  })
+
+  it('read() rejects as the result does, behind the parts that came before', async () => {
+    const host = new FakeHost()
+    const texts: string[] = []
+    const reading = host.generation.read(({ text }) => void texts.push(text))
+    host.send(1)
+    host.part({ text: '', tokens: [], end: { error: { code: 'ENGINE_FAILED', message: 'broken', details: {} } } })
+    await expect(reading).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
+    expect(texts).toEqual(['t0 '])
   })
 
   it('cancel() before the request was posted ends it at once, and nothing is posted', async () => {

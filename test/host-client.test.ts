@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { ErrorData } from '../lib/base/errors.ts'
 import type { StreamControl } from '../lib/generation.ts'
 import { packStats } from '../lib/host/record/stats.ts'
+import { packParts } from '../lib/host/wire/plain-parts.ts'
 import type { FromHost, LoadedInfo, StepPart, ToHost } from '../lib/host/wire/protocol.ts'
 import { HostClient } from '../lib/host-client.ts'
 
@@ -75,8 +76,9 @@ class FakeHost {
     return { parts, errors, control, id: request.id }
   }
 
+  /** As the host sends them. */
   step(...parts: StepPart[]): void {
-    this.send({ type: 'step', parts, stats: packStats({ ...stats, steps: 7 }) })
+    this.send({ type: 'step', ...packParts(parts), stats: packStats({ ...stats, steps: 7 }) })
   }
 
   get types(): string[] {
@@ -87,6 +89,31 @@ class FakeHost {
 const end = { error: closed }
 
 describe('host client', () => {
+  it('parts arrive as they were sent, whatever they have', async () => {
+    const host = new FakeHost()
+    await host.client.loaded
+    const all = Array.from({ length: 6 }, () => host.open())
+    const sent: StepPart[] = all.map(({ id }, i) => ({
+      id,
+      text: ['', 'é', 'a b', '7'][i % 4]!,
+      tokens: [7, 8, 9].slice(0, i % 4),
+    }))
+    Object.assign(sent[1]!, { reasoning: 'r', roles: [0] })
+    Object.assign(sent[3]!, { logprobs: [] })
+    Object.assign(sent[4]!, { calls: '{' })
+    Object.assign(sent[5]!, { end })
+    host.step(...sent)
+    expect(all.flatMap(({ parts }) => parts)).toEqual(sent)
+  })
+
+  it('what came before the end comes first', async () => {
+    const host = new FakeHost()
+    await host.client.loaded
+    const { parts, id } = host.open()
+    host.step({ id, text: 'a', tokens: [1] }, { id, text: '', tokens: [], end })
+    expect(parts.map(({ text }) => text)).toEqual(['a', ''])
+  })
+
   it('routes parts by id and keeps the last statistics', async () => {
     const host = new FakeHost()
     await host.client.loaded

@@ -16,12 +16,13 @@ const prompts = JSON.parse(await text(process.stdin))
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error' })
 const contextSize = Math.max(...prompts.map((ids) => ids.length)) + most + 64
 
-async function contextOf(path) {
+async function contextOf(path, sequences = 1) {
   const model = await llama.loadModel({ modelPath: path })
-  return model.createContext({ contextSize, threads, batchSize: 512 })
+  return model.createContext({ contextSize, sequences, threads, batchSize: 512 })
 }
 const context = await contextOf(modelPath)
-const draft = predictor === 'draft' ? await contextOf(draftPath) : undefined
+// It still works on a guess when its prompt has ended: one sequence each.
+const draft = predictor === 'draft' ? await contextOf(draftPath, prompts.length) : undefined
 const rows = []
 for (const prompt of prompts) {
   const draftSequence = draft?.getSequence()
@@ -43,7 +44,6 @@ for (const prompt of prompts) {
   const { validated, refuted } = sequence.tokenPredictions
   rows.push({ tokensPerSecond: (1000 * (tokens.length - 1)) / (last - first), validated, refuted, tokens })
   sequence.dispose()
-  draftSequence?.dispose()
 }
 console.log(JSON.stringify(rows))
 await llama.dispose()

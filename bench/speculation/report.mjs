@@ -136,6 +136,18 @@ const mixedModes = mixed.rows
   .filter(({ set }) => set === 'mixed')
   .map(({ mode, ratio }) => `${mode} ${times(ratio)}`)
   .join(', ')
+const switching =
+  results.switching === undefined
+    ? ''
+    : `**Texts that switch** between copying the prompt and saying what nobody could guess, word for word as given (\`bench/speculation/switching.mjs\`, ${results.switching.model},
+commit ${results.switching.commit}): tokens a second with so many guesses at most, and with \`auto\`, whose goal is 0.95x of the best fixed setting on either kind of part:
+
+${table(
+  ['part', ...Object.keys(results.switching.rows[0].speeds), 'auto to the best fixed'],
+  results.switching.rows.map(({ kind, speeds, ratio }) => [kind, ...Object.values(speeds).map(speed), times(ratio, 3)]),
+)}
+
+`
 const section = `## Speculation
 
 What guesses bring on plain text and code, with the tokens of \`speculation: 'off'\` in every run (the programs compare them). ${machine(one)}
@@ -154,7 +166,7 @@ Where nothing copies, \`auto\` is to lose nothing (0.98x):
 
 ${neverSlower()}
 
-**Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
+${switching}**Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
 replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}, four requests ${results['planted-4'].commit}):
 
 ${table(
@@ -178,11 +190,13 @@ as nearly with a large model and one request, or on a GPU, a tree brings what th
 **Shared noise** (\`bench/speculation/acceptance.mjs\`, ${acceptance.model} and ${acceptance.draft}, temperature 1, ${acceptance.positions} positions): ${(100 * acceptance.sharedNoise).toFixed(1)}% of guesses right; rejection sampling would accept
 ${(100 * acceptance.rejectionSampling).toFixed(1)}% of the same pair, ${(100 * acceptance.atMostMore).toFixed(1)}% more at most for tokens beyond the 20 likeliest, and keep the distribution only, not the tokens. Greedy: ${(100 * acceptance.greedy).toFixed(1)}%.
 
-**Token predictors of node-llama-cpp** on the same prompts (\`bench/speculation/peers.mjs\`; its default options, each engine to its own speed without):
+**Token predictors of node-llama-cpp** on the same prompts (\`bench/speculation/peers.mjs\`; its default options, each engine to its own speed without). Its draft
+model predictor wants a second model with the same vocabulary: stories has one (\`--draft\`), for SmolLM2-135M none is at hand:
 
 ${table(['model', 'set', 'engine', 'tokens/s', 'to none'], peers)}
 
 **A proposal** (\`npm run bench:drafts\`): ${drafts.meanNs} ns on average, ${drafts.p99Ns} ns at p99 (goal: 3000), ${drafts.allocations} allocations in ${drafts.tokens} tokens (tables that double), ${drafts.bytesPerToken} bytes of index a token (goal: 16).
+In TypeScript a token makes no more garbage with guesses than without (\`test/deep/draft-allocations.mjs\`).
 `
 
 const page = at('../../docs/performance.md')

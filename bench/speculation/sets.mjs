@@ -78,6 +78,28 @@ export const sets = {
 
 export const copyHeavy = ['code', 'quotes', 'json', 'logs']
 
+const sentences = report.match(/[^.]+\. ?/g)
+const copied = (from, count) =>
+  sentences
+    .slice(from, from + count)
+    .join('')
+    .trim()
+const invented = [
+  'My grandmother kept bees behind the old school, and every spring she let me paint one of the boxes. Mine was always yellow. She said that bees cannot see red, and that they forgive children more easily than dogs. When it rained we sat under the plum tree with bread and honey, counted the drops on the roof and made up names for the queens.',
+  'Nobody in our street could say when the clockmaker slept. His lamp burned at midnight, and before the first tram he was already sweeping snow from his steps. People brought him toys, scales, a music box with a broken dancer; he charged whatever they thought was right. After he died we found forty letters, all of them unopened, on a shelf above the stove.',
+  'If you want to learn how to skate, begin on grass. Put on your boots, bend both knees and fall over a few times on purpose, so that your body knows it is allowed. On the ice, look at something far away, never at your feet. Push sideways rather than back, breathe out, and stop long before you are tired, because tired ankles teach bad habits.',
+]
+const switched = (...parts) => ({ ...user(`${report}\n\nTalk about this text and about other things.`), parts })
+const copy = (from, count) => ({ kind: 'copy', text: copied(from, count) })
+const free = (i) => ({ kind: 'free', text: invented[i] })
+
+/** Answers that are given word for word, in parts that copy the prompt and parts that nobody could guess. */
+export const switching = [
+  switched(copy(0, 4), free(0)),
+  switched(free(1), copy(3, 4)),
+  switched(copy(2, 3), free(2), copy(5, 3)),
+]
+
 /** Of the model of stories, which knows nothing else. */
 export const stories = {
   stories: ['a shy owl named Luna and a golden kite', 'a fox who lost his hat', 'two frogs and the moon'].map((what) =>

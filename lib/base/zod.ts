@@ -21,8 +21,11 @@ export {
   union,
   unknown,
   ZodArray,
+  ZodBoolean,
   ZodDefault,
+  ZodNumber,
   ZodObject,
   ZodOptional,
   ZodPrefault,
+  ZodString,
 } from 'zod'

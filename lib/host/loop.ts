@@ -20,6 +20,7 @@ import { HostRequest } from './schedule/request.ts'
 import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './schedule/scheduler.ts'
 import type { StepPlan } from './schedule/step-plan.ts'
 import type { Tenant } from './schedule/tenant.ts'
+import { packParts } from './wire/plain-parts.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './wire/protocol.ts'
 import { controlIndex } from './wire/protocol.ts'
 
@@ -197,18 +198,18 @@ export class HostLoop {
   #post(nowMs: number): void {
     this.#untold = true
     if (nowMs - this.#toldAtMs >= statsEveryMs || this.#outbox.some((part) => part.end !== undefined)) this.#tell(nowMs)
-    else if (this.#outbox.length > 0) this.#port.post({ type: 'step', parts: this.#taken() })
+    else if (this.#outbox.length > 0) this.#port.post({ type: 'step', ...this.#taken() })
   }
 
   /** All there is to tell, statistics too. */
   #tell(nowMs = this.#options.now()): void {
     this.#toldAtMs = nowMs
     this.#untold = false
-    this.#port.post({ type: 'step', parts: this.#taken(), stats: packStats(this.stats(nowMs)) })
+    this.#port.post({ type: 'step', ...this.#taken(), stats: packStats(this.stats(nowMs)) })
   }
 
-  #taken(): StepPart[] {
-    const parts = this.#outbox
+  #taken() {
+    const parts = packParts(this.#outbox)
     this.#outbox = []
     return parts
   }

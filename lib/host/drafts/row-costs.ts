@@ -30,6 +30,11 @@ const classOf = (rows: number) =>
     ? Math.round(rows)
     : Math.min(classes - 1, exact + 1 + Math.floor(perDoubling * Math.log2(rows / exact)))
 
+/** Places in `#asked`: a fraction that a large function takes or gives is an object for V8, one that lies in an array is not. */
+const askedRows = 0
+const askedMore = 1
+const answered = 2
+
 export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
   readonly #ms = new Float64Array(classes)
@@ -37,6 +42,8 @@ export class RowCosts {
   readonly #line: StepLine
   #factor = 1
   #largest = 0
+  /** Of the question that is being answered: rows, how many more, and the answer. */
+  readonly #asked = new Float64Array(3)
 
   constructor(line: StepLine) {
     this.#line = line
@@ -65,10 +72,19 @@ export class RowCosts {
    * it, none costs less than they did in the mean so far.
    */
   rise(rows: number, more: number): number {
+    this.#asked[askedRows] = rows
+    this.#asked[askedMore] = more
+    this.#findRise()
+    return this.#asked[answered]!
+  }
+
+  #findRise(): void {
+    const rows = this.#asked[askedRows]!
+    const more = this.#asked[askedMore]!
     const measured = Math.max(0, this.ms(rows + more) - this.ms(rows))
     let at = classOf(rows)
     while (at > exact && this.#ms[at] === 0) at--
-    return at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
+    this.#asked[answered] = at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
   }
 
   /** Milliseconds that each row added on the way from the smallest size that was measured to a large one. */
@@ -81,20 +97,29 @@ export class RowCosts {
 
   /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
   ms(rows: number): number {
+    this.#asked[askedRows] = rows
+    this.#find()
+    return this.#asked[answered]!
+  }
+
+  #find(): void {
+    const rows = this.#asked[askedRows]!
     const at = classOf(rows)
     let below = at
     while (below > 0 && (this.#ms[below] === 0 || this.#rows[below]! > rows)) below--
     let above = at
     while (above <= this.#largest && (this.#ms[above] === 0 || this.#rows[above]! < rows)) above++
-    if (below === 0 && above > this.#largest) return 0
-    if (below === 0) return this.#factor * this.#ms[above]!
-    if (above <= this.#largest) {
+    if (below === 0 && above > this.#largest) this.#asked[answered] = 0
+    else if (below === 0) this.#asked[answered] = this.#factor * this.#ms[above]!
+    else if (above <= this.#largest) {
       const span = this.#rows[above]! - this.#rows[below]!
       const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
-      return this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
+      this.#asked[answered] = this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
+    } else {
+      const known = this.#rows[below]!
+      const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(known, 0, 1)
+      this.#asked[answered] =
+        this.#factor * this.#ms[below]! + Math.max(0, rise, this.#meanRise(below) * (rows - known))
     }
-    const known = this.#rows[below]!
-    const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(known, 0, 1)
-    return this.#factor * this.#ms[below]! + Math.max(0, rise, this.#meanRise(below) * (rows - known))
   }
 }

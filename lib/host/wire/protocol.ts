@@ -263,6 +263,9 @@ export interface StepPart {
   end?: RequestEnd
 }
 
+/** Parts that have text and tokens only, as they travel: id, text, how many tokens, the tokens; and so on. */
+export type PlainParts = (number | string)[]
+
 /** One tenant, '' for requests that named none. Counts since load; a tenant long idle may be forgotten. */
 export interface TenantStats {
   weight: number
@@ -354,7 +357,7 @@ export type FromHost =
   | { type: 'log'; message: string }
   | { type: 'loaded'; info: LoadedInfo }
   /** Statistics come with every end, with the last message before the host idles, and now and then between. */
-  | { type: 'step'; parts: StepPart[]; stats?: StatsRow }
+  | { type: 'step'; parts: StepPart[]; plain?: PlainParts; stats?: StatsRow }
   /** Load failed, or the engine cannot go on; the host ends by itself after it. */
   | { type: 'failed'; error: ErrorData }
   | { type: 'trace'; records: StepRecords }

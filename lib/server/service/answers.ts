@@ -104,18 +104,17 @@ class Run {
     const generation = this.#generations[index]!
     const { format } = this
     const timer = this.#service.metrics?.timer(this.#asked.model.name)
-    for await (const part of generation) {
-      if (this.#reply.raw.destroyed) throw gone()
+    const response = this.#reply.raw
+    const events = this.#events
+    const result = await generation.read((part) => {
+      if (response.destroyed) throw gone()
       const count = part.tokens.length + (part.reasoningTokens?.length ?? 0)
       this.tokens += count
       timer?.tokens(count)
-      const events = this.#events
-      if (events === undefined) continue
+      if (events === undefined) return undefined
       const text = format.part(index, part)
-      const slow = text === '' ? undefined : this.#send(events, text)
-      if (slow !== undefined) await slow
-    }
-    const result = await generation.result
+      return text === '' ? undefined : this.#send(events, text)
+    })
     const slow = this.#sendEnd(index, result)
     if (slow !== undefined) await slow
     return result

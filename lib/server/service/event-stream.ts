@@ -2,8 +2,13 @@
  * Server-sent events on their way to one client. The head is sent with the first event, so that a request that comes to nothing is
  * answered with a status of its own; or when nothing came for a while, since proxies wait for no one. A client that reads too
  * slowly holds its generation up: `send` gives a promise then.
+ *
+ * What one turn of the event loop has for a client is one write, and behind the head it goes to the socket as the chunk that it is: by way of
+ * the response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
+ * compress it.
  */
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
 /** Silence after which a comment is sent: proxies give up after some 30 s to 60 s. */
@@ -18,6 +23,10 @@ export class EventStream {
   #headers: Record<string, string> | undefined
   #isOpen = false
   #isQuiet = true
+  /** Events of this turn. */
+  #pending = ''
+  /** Where chunks go. */
+  #socket: Socket | undefined
   #timer: NodeJS.Timeout
   #slow: Promise<void> | undefined
 
@@ -30,8 +39,9 @@ export class EventStream {
     this.#response.once('close', () => clearInterval(this.#timer))
   }
 
+  /** Something was sent, or is about to be. */
   get isOpen(): boolean {
-    return this.#isOpen
+    return this.#isOpen || this.#pending !== ''
   }
 
   /** The reply has all of its headers. */
@@ -47,17 +57,17 @@ export class EventStream {
 
   /** Undefined: go on. */
   send(events: string): Promise<void> | undefined {
-    this.#open()
-    this.#isQuiet = false
-    if (events === '' || this.#response.write(events) || this.#response.destroyed) return undefined
-    this.#slow ??= this.#untilRead()
+    if (this.#pending === '') this.#flushLater()
+    this.#pending += events
     return this.#slow
   }
 
   end(events: string): void {
     this.#open()
     clearInterval(this.#timer)
-    this.#response.end(events)
+    const all = this.#pending + events
+    this.#pending = ''
+    this.#response.end(all)
   }
 
   /** Nothing is sent after all: the reply is Fastify's again. */
@@ -75,15 +85,41 @@ export class EventStream {
     this.#response.destroy()
   }
 
+  /** With those of other streams. */
+  #flushLater(): void {
+    if (waiting.length === 0) setImmediate(flushAll)
+    waiting.push(this)
+  }
+
+  flush(): void {
+    const events = this.#pending
+    this.#pending = ''
+    if (events === '' || this.#response.destroyed) return
+    this.#isQuiet = false
+    if (!this.#write(events) && !this.#response.destroyed) this.#slow ??= this.#untilRead()
+  }
+
+  #write(events: string): boolean {
+    // The first of them go with the head.
+    const socket = this.#socket
+    this.#open()
+    if (socket === undefined) return this.#response.write(events)
+    const bytes = Buffer.byteLength(events)
+    const encoding = bytes === events.length ? 'latin1' : 'utf8'
+    return socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+  }
+
   #untilRead(): Promise<void> {
+    const drained = this.#socket?.writableNeedDrain ? this.#socket : this.#response
     return new Promise((resolve) => {
       const done = () => {
-        this.#response.off('drain', done).off('close', done)
+        drained.off('drain', done)
+        this.#response.off('close', done)
         this.#slow = undefined
         resolve()
       }
-      if (this.#response.destroyed) done()
-      else this.#response.on('drain', done).on('close', done)
+      drained.on('drain', done)
+      this.#response.on('close', done)
     })
   }
 
@@ -92,18 +128,28 @@ export class EventStream {
     this.#isOpen = true
     this.#reply.hijack()
     this.prepare()
-    this.#response.writeHead(200, this.#headers)
+    const response = this.#response
+    response.writeHead(200, this.#headers)
     // A write, or progress of one, begins the time anew.
-    this.#response.socket?.setTimeout(this.#slowMs)
+    response.socket?.setTimeout(this.#slowMs)
+    // One that waits for the end of another response has no socket yet.
+    if (response.chunkedEncoding && response.write === ServerResponse.prototype.write)
+      this.#socket = response.socket ?? undefined
   }
 
   #breakSilence(): void {
-    if (this.#isQuiet && !this.#response.writableNeedDrain) {
-      this.#open()
-      this.#response.write(': still at it\n\n')
-    }
+    if (this.#isQuiet && this.#slow === undefined) this.#write(': still at it\n\n')
     this.#isQuiet = true
   }
+}
+
+/** Streams that have events of this turn. */
+let waiting: EventStream[] = []
+
+function flushAll(): void {
+  const all = waiting
+  waiting = []
+  for (const stream of all) stream.flush()
 }
 
 export const event = (data: unknown): string => `data: ${JSON.stringify(data)}\n\n`
