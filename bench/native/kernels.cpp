@@ -3,7 +3,7 @@
 // model.
 //
 //   octavo_kernels [--threads N] [--isa NAME] [--only SUBSTRING] [--seconds S] [--best] [--prefetch-from TOKENS]
-//                  [--matrix-from TOKENS]
+//                  [--matrix-from TOKENS] [--tokens N]
 //
 // peak: share of the int8 (linear, quantised) operations per second of vectors; matrix: of matrix registers; bound: time
 // the bytes or the operations need at the limits, whichever is longer, over the measured time. A group of 32 fills half
@@ -35,6 +35,7 @@ struct Options {
   double seconds = 0.15;  // per row
   bool best = false;
   int prefetch_from = 0, matrix_from = 0;  // tokens; 0: as usual
+  int tokens = 0;                          // of linear; 0: a list of them
 };
 
 constexpr std::size_t rotation_bytes = std::size_t{192} << 20;  // several times the L3 of the machines in sight
@@ -128,7 +129,9 @@ void bench_linear(const Bench& bench, Format format, int n, int k) {
   const int largest = n > 30000 ? 32 : 512;
   const std::vector<float> x = noise(static_cast<std::size_t>(largest) * static_cast<std::size_t>(k), 7);
   std::vector<float> out(static_cast<std::size_t>(largest) * static_cast<std::size_t>(n));
-  for (const int m : {1, 2, 4, 8, 16, 32, 128, 512}) {
+  const std::vector<int> counts = bench.options.tokens > 0 ? std::vector<int>{bench.options.tokens}
+                                                           : std::vector<int>{1, 2, 4, 8, 16, 32, 128, 512};
+  for (const int m : counts) {
     if (m > largest) break;
     const double seconds = bench.seconds_of([&](int i) {
       backend.linear(out.data(), n, x.data(), *weights[static_cast<std::size_t>(i) % weights.size()], nullptr, m,
@@ -244,6 +247,7 @@ Options parse(int argc, char** argv) {
     else if (!std::strcmp(argv[i], "--only")) options.only = argv[i + 1];
     else if (!std::strcmp(argv[i], "--prefetch-from")) options.prefetch_from = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--matrix-from")) options.matrix_from = std::atoi(argv[i + 1]);
+    else if (!std::strcmp(argv[i], "--tokens")) options.tokens = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--seconds")) options.seconds = std::atof(argv[i + 1]);
   }
   return options;

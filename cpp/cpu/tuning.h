@@ -16,8 +16,8 @@ namespace octavo::cpu {
 // What holds where nothing is measured.
 inline Tuning usual_tuning(const Kernels& kernels) {
   Tuning tuning;
-  // Two panels of 16 tokens, the second nearly full: below, vectors are as fast.
-  tuning.matrix_from_tokens = kernels.matrix != nullptr ? 28 : std::numeric_limits<int>::max();
+  // More than two panels of vectors: up to that, they are as fast.
+  tuning.matrix_from_tokens = kernels.matrix != nullptr ? 13 : std::numeric_limits<int>::max();
   return tuning;
 }
 

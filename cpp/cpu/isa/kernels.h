@@ -33,26 +33,31 @@ inline constexpr std::size_t q4_0_block_bytes = q4_codes_bytes + tile_halves_byt
 inline constexpr std::size_t q4_1_block_bytes = q4_codes_bytes + 2 * tile_halves_bytes;
 inline constexpr std::size_t q8_0_block_bytes = q8_codes_bytes + tile_halves_bytes;
 inline constexpr std::size_t panel_token_bytes = 44;  // per group and token: 32 int8, correction, da, sa
-inline constexpr int matrix_panel = 16;  // tokens of a panel for MatrixKernels, always
+inline constexpr int matrix_panel = 16, least_matrix_panel = 8, matrix_panel_step = 2;  // tokens, for MatrixKernels
 inline constexpr int max_panel_tokens = 16;
 
-// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into full ones, the last
-// one with room that is not used. Always inlined: kernels of every instruction set call it.
+// Tokens cut into `count` panels whose sizes differ by at most one; or for matrix registers into panels with the same
+// room, some of which the last ones may not use. Always inlined: kernels of every instruction set call it.
 struct Panels {
   int tokens, count;
-  bool matrix = false;
+  int matrix_room = 0;  // 0: for vectors
+  __attribute__((always_inline)) bool matrix() const { return matrix_room > 0; }
   __attribute__((always_inline)) int begin(int i) const {
-    if (matrix) return i < count ? i * matrix_panel : tokens;
+    if (matrix()) return i < count ? i * matrix_room : tokens;
     return static_cast<int>(static_cast<std::int64_t>(tokens) * i / count);
   }
   __attribute__((always_inline)) int size(int i) const { return begin(i + 1) - begin(i); }
-  int largest() const { return matrix ? matrix_panel : (tokens + count - 1) / count; }
-  int room(int i) const { return matrix ? matrix_panel : size(i); }
-  int rooms() const { return matrix ? matrix_panel * count : tokens; }
+  int largest() const { return matrix() ? matrix_room : (tokens + count - 1) / count; }
+  int room(int i) const { return matrix() ? matrix_room : size(i); }
+  int rooms() const { return matrix() ? matrix_room * count : tokens; }
 };
 
 inline Panels cut_panels(int tokens, int largest) { return {tokens, (tokens + largest - 1) / largest}; }
-inline Panels matrix_panels(int tokens) { return {tokens, (tokens + matrix_panel - 1) / matrix_panel, true}; }
+inline Panels matrix_panels(int tokens) {
+  const int count = (tokens + matrix_panel - 1) / matrix_panel, each = (tokens + count - 1) / count,
+            room = (each + matrix_panel_step - 1) / matrix_panel_step * matrix_panel_step;
+  return {tokens, count, room < least_matrix_panel ? least_matrix_panel : room};
+}
 
 // Groups [begin, end) of a tile, begin at a whole run of packed.h, as bytes and f32 scales (linear_unpacked.inc). Every
 // byte is an operand as the kernel's dots take it, less `offset`.
@@ -78,6 +83,7 @@ struct LinearTile {
   const Panels* panels = nullptr;
   int first_panel = 0, end_panel = 0;
   Unpack unpack = nullptr;
+  int group_lines = 0;  // cache lines of a group of `weights`
   int operand_offset = 0;
   std::uint8_t* workspace = nullptr;
 };
@@ -125,7 +131,8 @@ struct NewKv {
 
 // linear on matrix registers (cpp/cpu/linear/linear_amx.inc), with all panels at once.
 struct MatrixKernels {
-  void (*begin)(int k);  // of a product, 16 or 32; a thread calls begin before linear and end afterwards
+  // Of a product: K, 16 or 32, and the tokens of a panel. A thread calls begin before linear and end afterwards.
+  void (*begin)(int k, int tokens);
   void (*end)();
   std::array<LinearKernel, format_count> linear;  // by Format; null for the float ones
   double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end

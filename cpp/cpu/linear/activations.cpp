@@ -39,7 +39,7 @@ void put_both(std::uint8_t* first, std::uint8_t* second, T a, T b) {
 }
 
 // Matrix registers may load, and not use, one group more than an odd number of them (linear_amx.inc).
-std::size_t loaded_beyond(const Panels& panels) { return panels.matrix ? matrix_panel * panel_token_bytes : 0; }
+std::size_t loaded_beyond(const Panels& panels) { return panels.matrix() ? matrix_panel * panel_token_bytes : 0; }
 
 }  // namespace
 
@@ -129,7 +129,7 @@ void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int beg
   const int offset_of_codes = operand_offset(kernels_, format_);
   kernels_.quantise(input, panel, begin, end, offset_of_codes);
   const auto split = [&](auto&& put) { split_halves(panel, input.room, begin, end, put); };
-  if (has_two_dots(format_) && !panels_.matrix)
+  if (has_two_dots(format_) && !panels_.matrix())
     split([&](std::uint8_t* first, std::uint8_t* second, float, const int (&sums)[2]) {
       put_both(first, second, -offset_of_codes * sums[0], -offset_of_codes * sums[1]);
     });
@@ -137,7 +137,7 @@ void Activations::quantise(const PanelInput& input, std::uint8_t* panel, int beg
     split([](std::uint8_t* first, std::uint8_t* second, float d, const int (&sums)[2]) {
       put_both(first, second, d * static_cast<float>(sums[0]), d * static_cast<float>(sums[1]));
     });
-  if (format_ == Format::q3_k && !panels_.matrix)
+  if (format_ == Format::q3_k && !panels_.matrix())
     split([](std::uint8_t*, std::uint8_t* second, float, const int (&sums)[2]) {
       const std::int16_t both[2] = {static_cast<std::int16_t>(-4 * sums[0]), static_cast<std::int16_t>(-4 * sums[1])};
       std::memcpy(second, both, 4);

@@ -36,7 +36,7 @@ struct Work {
 
 Work plan_work(Panels panels, int tiles, std::int64_t token_bytes, int threads) {
   const std::int64_t resident =
-      std::max<std::int64_t>(1, (panels.matrix ? resident_matrix_bytes : resident_panel_bytes) / token_bytes);
+      std::max<std::int64_t>(1, (panels.matrix() ? resident_matrix_bytes : resident_panel_bytes) / token_bytes);
   int blocks = static_cast<int>(std::min<std::int64_t>(panels.count, (panels.tokens + resident - 1) / resident));
   // A small N alone does not feed the threads.
   while (static_cast<std::int64_t>(tiles) * blocks < 8ll * threads && 2 * blocks <= panels.count && panels.tokens >= 64)
@@ -110,11 +110,12 @@ class Workspaces {
   std::uint8_t* memory_ = nullptr;
 };
 
-// A thread's matrix registers are in use as long as this lives; null: they are not.
+// A thread's matrix registers are in use as long as this lives, for panels that want them.
 class MatrixRegisters {
  public:
-  MatrixRegisters(const MatrixKernels* kernels, Format format) : kernels_(kernels) {
-    if (kernels_ != nullptr) kernels_->begin(has_two_dots(format) ? group_size / 2 : group_size);
+  MatrixRegisters(const Kernels& kernels, const Panels& panels, Format format)
+      : kernels_(panels.matrix() ? kernels.matrix : nullptr) {
+    if (kernels_ != nullptr) kernels_->begin(has_two_dots(format) ? group_size / 2 : group_size, panels.matrix_room);
   }
   ~MatrixRegisters() {
     if (kernels_ != nullptr) kernels_->end();
@@ -128,7 +129,7 @@ class MatrixRegisters {
 
 LinearKernel kernel_of(const Kernels& kernels, const Plan& plan, Format format) {
   const std::size_t i = static_cast<std::size_t>(format);
-  return plan.panels.matrix ? kernels.matrix->linear[i]
+  return plan.panels.matrix() ? kernels.matrix->linear[i]
          : plan.unpacked    ? kernels.unpacking[i].linear
                             : kernels.linear[i];
 }
@@ -149,6 +150,7 @@ class TileTimesPanels {
     job_.add = add;
     job_.stream = stream;
     job_.panels = &plan.panels;
+    job_.group_lines = group_lines_;
     job_.unpack = kernels.unpacking[static_cast<std::size_t>(weight.format)].unpack;
     job_.operand_offset = operand_offset(kernels, weight.format);
     job_.workspace = workspace;
@@ -236,7 +238,7 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
         const std::uint8_t* const quantised = activations.of(thread);
         const Ahead ahead(work, follower, team.threads, thread);
         TileTimesPanels job(kernels, weight, plan, call.bias, call.out_ld, call.add, stream, workspaces.of(thread));
-        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, weight.format);
+        const MatrixRegisters registers(kernels, panels, weight.format);
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
@@ -344,7 +346,7 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         const Ahead ahead(work, follower, team.threads, thread);
         TileTimesPanels gate(kernels, gate_up, plan, call.gate_up_bias, ld, false, false, workspaces.of(thread)),
             up = gate;
-        const MatrixRegisters registers(panels.matrix ? kernels.matrix : nullptr, gate_up.format);
+        const MatrixRegisters registers(kernels, panels, gate_up.format);
         const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;

@@ -1,7 +1,7 @@
 // Matrix registers of AMX, eight of up to 16 rows x 64 bytes, for cpp/cpu/linear/linear_amx.inc; tiles_plain.h is the
-// same in plain C++. Registers are numbered: 0 and 1 hold sums (16 x 16 int32), 2 and 3 a left operand (16 rows x K
-// int8), 4 and 5 a right one (K / 4 rows x 16 columns x 4 int8: row r, column c holds elements 4r .. 4r + 3 of column
-// c). K is 32 or 16.
+// same in plain C++. Registers are numbered: 0, 1, 6 and 7 hold sums (tokens x 16 int32), 2 and 3 a left operand (tokens x
+// K int8), 4 and 5 a right one (K / 4 rows x 16 columns x 4 int8: row r, column c holds elements 4r .. 4r + 3 of column
+// c). K is 32 or 16; tokens are 8, 10 .. 16.
 // The instructions are written out, so that the compiler needs to know nothing of them.
 #pragma once
 #include "cpu/isa/simd/simd.h"
@@ -10,14 +10,24 @@ namespace {
 
 struct alignas(64) TileShapes {
   std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  std::uint16_t row_bytes[16];
-  std::uint8_t rows[16];
+  std::uint16_t row_bytes[16] = {};
+  std::uint8_t rows[16] = {};
+  constexpr TileShapes(int k, int tokens) {
+    for (int r = 0; r < 8; ++r) {
+      const bool left = r == 2 || r == 3, right = r == 4 || r == 5;
+      row_bytes[r] = static_cast<std::uint16_t>(left ? k : 64);
+      rows[r] = static_cast<std::uint8_t>(right ? k / 4 : tokens);
+    }
+  }
 };
-constexpr TileShapes tile_shapes[2] = {{.row_bytes = {64, 64, 32, 32, 64, 64}, .rows = {16, 16, 16, 16, 8, 8}},
-                                       {.row_bytes = {64, 64, 16, 16, 64, 64}, .rows = {16, 16, 16, 16, 4, 4}}};
+constexpr TileShapes tile_shapes[2][5] = {{{16, 8}, {16, 10}, {16, 12}, {16, 14}, {16, 16}},
+                                          {{32, 8}, {32, 10}, {32, 12}, {32, 14}, {32, 16}}};
+constexpr int sum_tiles[4] = {0, 1, 6, 7};
 
 // A thread's registers hold something only between these two: what the system saves for a thread that waits is small.
-SIMD_FN void tiles_begin(int k) { __asm__ volatile("ldtilecfg %0" : : "m"(tile_shapes[k == 32 ? 0 : 1])); }
+SIMD_FN void tiles_begin(int k, int tokens) {
+  __asm__ volatile("ldtilecfg %0" : : "m"(tile_shapes[k / 16 - 1][tokens / 2 - 4]));
+}
 SIMD_FN void tiles_end() { __asm__ volatile("tilerelease"); }
 
 template <int r>
