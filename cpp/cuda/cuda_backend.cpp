@@ -3,27 +3,28 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <mutex>
 #include <vector>
 
 #include "../../cuda/ops/attention.h"
 #include "../../cuda/ops/kv.h"
 #include "../../cuda/ops/linear.h"
-#include "../../cuda/ops/repack.h"
 #include "../../cuda/ops/rows.h"
 #include "../../cuda/ops/sample.h"
 #include "cuda/attention_inputs.h"
+#include "cuda/cuda_kv.h"
+#include "cuda/cuda_weight.h"
 #include "cuda/device.h"
 #include "cuda/sample_inputs.h"
 #include "error.h"
-#include "kept_rows.h"
 
 namespace octavo {
 
 namespace {
 
 using cuda::Buffer;
+using cuda::CudaKv;
+using cuda::CudaWeight;
 using cuda::Device;
 using cuda::Launches;
 
@@ -43,102 +44,6 @@ std::size_t span(int rows, int ld, int width) {
 [[noreturn]] void unsupported(const std::string& what) {
   throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
 }
-
-// Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is
-// zero.
-class CudaWeight final : public Weight, public KeepsRows {
- public:
-  CudaWeight(Device& device, Format format, std::int64_t n, std::int64_t k, bool keeps_rows)
-      : Weight(format, n, k),
-        device_(device),
-        stride_(octavo::row_bytes(format, static_cast<std::size_t>(k))),
-        packed_(device, cuda::device_weight_bytes(format, n, k), OCTAVO_CUDA_WEIGHTS) {
-    if (keeps_rows) make_table();
-  }
-  std::size_t resident_bytes() const override { return packed_.bytes() + table_.bytes(); }
-  void keep_rows() override {
-    if (table_.size() == 0) make_table();
-  }
-
-  void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
-    check_scales(row, count, rows);
-    std::uint8_t* const host = begin_load();
-    cuda::pack_rows(format, n, k, row, count, rows, host);
-    const std::size_t bytes = stride_ * static_cast<std::size_t>(count);
-    if (table_.size() > 0) table_.upload(rows, stride_ * static_cast<std::size_t>(row), bytes);
-    const std::lock_guard guard(lock_);
-    if ((loaded_ += count) >= n) send();
-  }
-  const std::uint8_t* packed() const {
-    const std::lock_guard guard(lock_);
-    if (!sent_) send();
-    return packed_.get();
-  }
-  const std::uint8_t* table() const {
-    if (table_.size() == 0) throw Error(Code::internal, "embed of a weight whose rows were not kept");
-    return table_.get();
-  }
-  std::size_t stride() const { return stride_; }
-
- private:
-  void make_table() {
-    table_ = Buffer<std::uint8_t>(device_, stride_ * static_cast<std::size_t>(n), OCTAVO_CUDA_WEIGHTS);
-    table_.zero();
-  }
-  void check_scales(std::int64_t row, std::int64_t count, const std::uint8_t* rows) const {
-    if (!is_quantised(format)) return;
-    const std::size_t stored = traits(format).group_bytes;
-    for (std::size_t at = 0; at < stride_ * static_cast<std::size_t>(count); at += stored) {
-      if (scales_are_finite(format, rows + at)) continue;
-      const std::string where = std::to_string(row + static_cast<std::int64_t>(at / stride_));
-      throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
-                  {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});
-    }
-  }
-  // Rows that come after the weight was sent begin with what was sent.
-  std::uint8_t* begin_load() {
-    const std::lock_guard guard(lock_);
-    if (host_.empty()) {
-      host_.resize(packed_.size());
-      if (sent_) packed_.download(host_.data());
-    }
-    sent_ = false;
-    return host_.data();
-  }
-  void send() const {
-    if (host_.empty())
-      packed_.zero();
-    else
-      packed_.upload(host_.data());
-    if (loaded_ >= n) std::vector<std::uint8_t>().swap(host_);
-    sent_ = true;
-  }
-
-  Device& device_;
-  const std::size_t stride_;
-  mutable std::mutex lock_;
-  mutable Buffer<std::uint8_t> packed_;
-  Buffer<std::uint8_t> table_;              // rows as the file has them, for embed; empty: not kept
-  mutable std::vector<std::uint8_t> host_;  // while rows are loaded
-  std::int64_t loaded_ = 0;
-  mutable bool sent_ = false;
-};
-
-class CudaKv final : public KvStore {
- public:
-  CudaKv(Device& device, const KvShape& shape)
-      : KvStore(shape), codes_(device, kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks), OCTAVO_CUDA_KV) {
-    codes_.zero();
-  }
-  std::size_t bytes() const override { return codes_.bytes(); }
-  std::uint8_t* begin() const { return codes_.get(); }
-  long long block_bytes() const { return static_cast<long long>(kv_head_bytes(shape)) * shape.kv_heads; }
-  long long layer_bytes() const { return block_bytes() * shape.blocks; }
-  std::uint8_t* layer(int index) const { return codes_.get() + index * layer_bytes(); }
-
- private:
-  Buffer<std::uint8_t> codes_;
-};
 
 const CudaWeight& own(const Weight& w) { return static_cast<const CudaWeight&>(w); }
 const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
