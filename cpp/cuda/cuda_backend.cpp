@@ -16,6 +16,7 @@
 #include "cuda/cuda_weight.h"
 #include "cuda/device.h"
 #include "cuda/sample_inputs.h"
+#include "cuda/weight_memory.h"
 #include "error.h"
 
 namespace octavo {
@@ -27,6 +28,7 @@ using cuda::CudaKv;
 using cuda::CudaWeight;
 using cuda::Device;
 using cuda::Launches;
+using cuda::WeightMemory;
 
 static_assert(static_cast<int>(KvDtype::f16) == gpu::kv_f16 && static_cast<int>(KvDtype::bf16) == gpu::kv_bf16 &&
               static_cast<int>(KvDtype::fp8) == gpu::kv_fp8 && static_cast<int>(KvDtype::int8) == gpu::kv_int8);
@@ -50,7 +52,7 @@ const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, bool keeps_rows) : device_(device), keeps_rows_(keeps_rows) {}
+  explicit CudaBackend(int device) : device_(device) {}
   const char* name() const override { return "cuda"; }
   const char* isa() const override { return device_.isa().c_str(); }
 
@@ -62,9 +64,12 @@ class CudaBackend final : public Backend {
     return turn;
   }
 
+  std::optional<std::uint64_t> device_memory_free() const override { return device_.memory().free_bytes; }
+
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     check_width(format, k);
-    return std::make_unique<CudaWeight>(device_, format, n, k, keeps_rows_);
+    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_);
+    return std::make_unique<CudaWeight>(weights_, format, n, k);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CudaWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -99,8 +104,7 @@ class CudaBackend final : public Backend {
     const Buffer<float> made(device_, span(T, k, k));
     const Buffer<std::int32_t> wanted(device_, ids, static_cast<std::size_t>(T));
     Launches launches;
-    cuda::add_embed(launches, w.format,
-                    {made.get(), w.table(), wanted.get(), static_cast<long long>(w.stride()), T, k});
+    cuda::add_embed(launches, {w.format, w.n, w.k, w.packed(), wanted.get(), T, made.get()});
     device_.run(launches);
     made.download(out);
   }
@@ -279,15 +283,13 @@ class CudaBackend final : public Backend {
   }
 
   Device device_;
-  const bool keeps_rows_;
+  std::shared_ptr<WeightMemory> weights_;  // of weights that are made now
   std::mutex turn_;
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) {
-  return std::make_unique<CudaBackend>(device, keeps_rows);
-}
+std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<CudaBackend>(device); }
 
 }  // namespace octavo
