@@ -2,22 +2,12 @@
  * `device`: what can be asked for, what is said where it cannot be had, and the same tokens on a GPU. The GPU is the driver of
  * cuda/fake, which runs the plugin's kernels instruction by instruction; `npm run test:cuda` builds both, where there is nvcc.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Engine, type LoadOptions } from 'octavo'
 import { describe, expect, it } from 'vitest'
 import { OctavoError } from '../lib/base/errors.ts'
 import { type CudaStatus, native } from '../lib/base/native.ts'
 import { chooseDevice, type DeviceRequest, onFirstDevice } from '../lib/host/device.ts'
-
-const root = fileURLToPath(new URL('..', import.meta.url))
-const built = `${root}build/cuda-tests/cuda/tests/driver`
-const plugin = `${built}/octavo_cuda.so`
-const isBuilt = existsSync(plugin) && existsSync(`${built}/fake/libcuda.so.1`)
+import { isBuilt, onFakeDriver } from './fake-gpu.ts'
 
 const gpu = (index: number, name: string, unusable = '') => ({
   ...{ index, name, capability: unusable === '' ? '9.0' : '7.5', multiprocessors: 8, memoryBytes: 1e9, unusable },
@@ -124,25 +114,6 @@ describe('choosing a device', () => {
   })
 })
 
-/** A program's last line as JSON, in a process whose driver is the fake one. */
-async function onFakeDriver(source: string, settings = ''): Promise<unknown> {
-  const env = {
-    ...process.env,
-    OCTAVO_CUDA_PLUGIN: plugin,
-    LD_LIBRARY_PATH: `${built}/fake`,
-    OCTAVO_FAKE_CUDA: settings,
-  }
-  const args = ['--input-type=module', '-e', `import { Engine } from 'octavo'\n${source}`]
-  const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (chunk) => (stdout += chunk))
-  child.stderr.on('data', (chunk) => (stderr += chunk))
-  const [status] = await once(child, 'close')
-  if (status !== 0) throw new Error(`exit ${status}: ${stderr}`)
-  return JSON.parse(stdout.trim().split('\n').at(-1)!)
-}
-
 describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', () => {
   it("'stories' gives the CPU's tokens: greedy and sampled, together, with every type of the cache", async () => {
     const answers = (await onFakeDriver(`
@@ -178,60 +149,5 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     })
     expect(await onFakeDriver(load, 'driver=12040')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
     expect(await onFakeDriver(load, 'devices=0')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
-  })
-
-  it('gives everything back; a call that fails, of a load, an answer or a close, is an error with a code', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
-    const file = join(folder, 'report.json')
-    const run = async (settings = '') => {
-      const outcome = await onFakeDriver(
-        `
-        let outcome = 'answered'
-        let engine
-        try {
-          engine = await Engine.load({ model: 'stories', device: 'cuda', speculation: 'off' })
-          const { tokens } = await engine.generate({ prompt: 'Once', temperature: 0, maxTokens: 3, ignoreEos: true }).result
-          outcome = tokens.length === 3 ? 'answered' : 'wrong'
-        } catch ({ code, message }) {
-          outcome = code
-        }
-        await engine?.close().catch(() => {})
-        console.log(JSON.stringify(outcome))
-      `,
-        `report=${file} ${settings}`,
-      )
-      return { outcome, report: JSON.parse(readFileSync(file, 'utf8')) as Record<string, number> }
-    }
-    const nothing = { liveObjects: 0, liveDevice: 0, liveHost: 0, brokenRules: 0, inexactSums: 0 }
-    try {
-      const whole = await run()
-      expect(whole).toMatchObject({ outcome: 'answered', report: nothing })
-      const { calls } = whole.report
-      for (const [part, error] of [0.002, 0.02, 0.2, 0.5, 0.8, 0.999].map(
-        (part, i) => [part, [2, 719, 999][i % 3]!] as const,
-      )) {
-        const { outcome, report } = await run(`fail=${Math.ceil(part * calls!)}:${error}`)
-        expect(report).toMatchObject(nothing)
-        expect(['answered', 'ENGINE_FAILED', 'OUT_OF_MEMORY', 'DEVICE_UNAVAILABLE']).toContain(outcome)
-        if (part < 0.9) expect(outcome).not.toBe('answered')
-      }
-    } finally {
-      rmSync(folder, { recursive: true })
-    }
-  })
-
-  it('a GPU that is lost in the midst of answers ends them with ENGINE_FAILED', async () => {
-    const program = (calls: number) =>
-      onFakeDriver(
-        `
-        const engine = await Engine.load({ model: 'stories', device: 'cuda', speculation: 'off' })
-        const ask = () => engine.generate({ prompt: 'Once', maxTokens: 40, ignoreEos: true }).result.catch(({ code }) => code)
-        const codes = await Promise.all([ask(), ask()])
-        await engine.close().catch(() => {})
-        console.log(JSON.stringify(codes))
-      `,
-        `lost=${calls}`,
-      )
-    expect(await program(6000)).toEqual(['ENGINE_FAILED', 'ENGINE_FAILED'])
   })
 })
