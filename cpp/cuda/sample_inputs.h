@@ -13,6 +13,12 @@
 
 namespace octavo::cuda {
 
+inline void check_vocabulary(int V) {
+  if (V <= largest_vocabulary) return;
+  const std::string what = "a vocabulary of " + std::to_string(V) + " tokens";
+  throw Error(Code::model_unsupported, what + " is not computed on CUDA devices", {{"found", what}});
+}
+
 struct SampleInputs {
   std::vector<gpu::SampleRow> rows;
   std::vector<std::int32_t> history, bias_tokens;
@@ -64,6 +70,23 @@ struct SampleInputs {
     if (token >= 0 && token < V) return;
     throw Error(Code::invalid_argument, std::string("a token of ") + where + " is outside of the vocabulary",
                 {{"expected", "0 to " + std::to_string(V - 1)}, {"found", std::to_string(token)}});
+  }
+};
+
+// What rows brought, on the host.
+struct SampleResults {
+  const std::int32_t* tokens;
+  const float* logprobs;
+  const std::int32_t *top_counts, *top_tokens;
+  const float* top_logprobs;
+  int most_top;
+
+  void put(int index, SampleRow& row) const {
+    row.token = tokens[index], row.logprob = logprobs[index];
+    row.top.clear();
+    const std::ptrdiff_t first = std::ptrdiff_t{index} * most_top;
+    for (std::ptrdiff_t i = first; i < first + top_counts[index]; ++i)
+      row.top.push_back({top_tokens[i], top_logprobs[i]});
   }
 };
 
