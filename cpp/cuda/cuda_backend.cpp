@@ -11,6 +11,7 @@
 #include "../../cuda/ops/linear.h"
 #include "cuda/attention_inputs.h"
 #include "cuda/cuda_kv.h"
+#include "cuda/cuda_steps.h"
 #include "cuda/cuda_weight.h"
 #include "cuda/device.h"
 #include "cuda/recorder.h"
@@ -38,7 +39,7 @@ std::size_t span(int rows, int ld, int width) {
 
 const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public ComputesSteps {
  public:
   CudaBackend(int device, bool keeps_rows) : device_(device), keeps_rows_(keeps_rows) {}
   const char* name() const override { return "cuda"; }
@@ -80,6 +81,10 @@ class CudaBackend final : public Backend {
     cuda::add_kv_import(launches, kind_of(kv.shape), convert_params(kv, block, bytes));
     device_.run(launches);
     device_.wait();
+  }
+
+  std::unique_ptr<DeviceSteps> make_steps(const StepShape& shape, KvStore& kv) override {
+    return std::make_unique<cuda::CudaSteps>(device_, shape, kv);
   }
 
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {

@@ -361,8 +361,8 @@ void Model::place(const Step& step, int ahead, const KvCache& kv, Scratch& s) co
   }
 }
 
-// One row of results for each row that is wanted. `ahead` of the step's tokens no history is known.
-void Model::want(const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+// One row of results for each row that is wanted. Of steps that are fed no history is known here.
+void Model::want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
                  const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
                  std::vector<SampleRow>& rows) const {
   rows.clear();
@@ -376,7 +376,7 @@ void Model::want(const Step& step, int ahead, const std::vector<const SamplerPar
     const int start = kv.length(segment.sequence) + ahead;
     const int first = segment.count - segment.rows, end = segment.count - (segment.score && segment.next < 0 ? 1 : 0);
     const std::ptrdiff_t base = static_cast<std::ptrdiff_t>(s.history.size());
-    const bool history = ahead == 0 && !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
+    const bool history = fed == 0 && !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
     if (history) {
       const std::vector<std::int32_t>& computed = kv.tokens(segment.sequence);
       s.history.insert(s.history.end(), computed.begin(), computed.end());
@@ -399,11 +399,11 @@ void Model::want(const Step& step, int ahead, const std::vector<const SamplerPar
     rows[i].history = history_at[i] < 0 ? nullptr : s.history.data() + history_at[i];
 }
 
-StepInputs Model::prepare(const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+StepInputs Model::prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
                           const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
                           std::vector<SampleRow>& rows) const {
   place(step, ahead, kv, s);
-  want(step, ahead, samplers, masks, kv, s, rows);
+  want(step, ahead, fed, samplers, masks, kv, s, rows);
   const int T = static_cast<int>(step.tokens.size());
   return {T,
           step.tokens.data(),
@@ -418,7 +418,7 @@ StepInputs Model::prepare(const Step& step, int ahead, const std::vector<const S
 void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers,
                     const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s,
                     StepResult& result) const {
-  StepInputs in = prepare(step, 0, samplers, masks, kv, s, result.rows);
+  StepInputs in = prepare(step, 0, 0, samplers, masks, kv, s, result.rows);
   s.arrange(desc_, in.T);
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.cos_sin);
   in.cos_sin = s.cos_sin;
@@ -439,14 +439,14 @@ std::unique_ptr<DeviceSteps> Model::make_steps(int max_tokens, KvStore& store) c
       {d.layers, d.width, d.feed_forward, d.vocabulary, d.rope_dims, attention_params(), constants, max_tokens}, store);
 }
 
-bool Model::submit(DeviceSteps& to, const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
                    const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s) const {
   std::vector<SampleRow> rows;
-  StepInputs in = prepare(step, ahead, samplers, masks, kv, s, rows);
+  StepInputs in = prepare(step, ahead, fed, samplers, masks, kv, s, rows);
   s.turns.resize(static_cast<std::size_t>(in.T) * static_cast<std::size_t>(desc_.rope_dims));
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.turns.data());
   in.cos_sin = s.turns.data();
-  return to.submit(in, ahead, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
+  return to.submit(in, fed, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
     operations(recorder, given, room, store);
   });
 }

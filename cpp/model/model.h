@@ -132,9 +132,9 @@ class Model {
 
   // Steps on the backend's own device; null: it has none. `store` outlives them.
   std::unique_ptr<DeviceSteps> make_steps(int max_tokens, KvStore& store) const;
-  // Gives the step, or what its draws lead to after `ahead` such steps, to the device; its results are for as many rows
-  // as it has. False: no room for another one.
-  bool submit(DeviceSteps& to, const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+  // Gives the step, or what its draws lead to after `ahead` such steps, to the device. fed: see DeviceSteps::submit.
+  // False: no room for another one.
+  bool submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
               const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& scratch) const;
 
  private:
@@ -168,11 +168,11 @@ class Model {
   void load_along();
   const Weight& head() const { return output_ ? *output_ : *embed_; }
   AttentionParams attention_params() const;
-  StepInputs prepare(const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+  StepInputs prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
                      const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
                      std::vector<SampleRow>& rows) const;
   void place(const Step& step, int ahead, const KvCache& kv, Scratch& s) const;
-  void want(const Step& step, int ahead, const std::vector<const SamplerParams*>& samplers,
+  void want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
             const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, std::vector<SampleRow>& rows) const;
   void operations(Backend& to, const StepInputs& in, Activations room, KvStore& store) const;
   void project(Backend& to, float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
