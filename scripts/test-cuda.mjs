@@ -22,7 +22,7 @@ const folder = join(root, 'build/cuda-tests')
 /** Parts: what each builds and runs. A part whose folder is not there is none. */
 const parts = [
   { name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] },
-  { name: 'driver', targets: ['octavo_driver_tests'], vitest: 'test/cuda-device.test.ts' },
+  { name: 'driver', targets: ['octavo_driver_tests'], vitest: 'test/cuda-' },
 ]
 
 function fail(message) {
