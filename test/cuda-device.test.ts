@@ -4,13 +4,21 @@
  */
 import { Engine, type LoadOptions } from 'octavo'
 import { describe, expect, it } from 'vitest'
+import { OctavoError } from '../lib/base/errors.ts'
 import { type CudaStatus, native } from '../lib/base/native.ts'
-import { chooseDevice } from '../lib/host/device.ts'
+import { chooseDevice, type DeviceRequest, onFirstDevice } from '../lib/host/device.ts'
 import { isBuilt, onFakeDriver } from './fake-gpu.ts'
 
-const gpu = (index: number, name: string) => ({ index, name, capability: '9.0', multiprocessors: 8, memoryBytes: 1e9 })
-const none: CudaStatus = { available: false, devices: 0, info: [], reason: 'no NVIDIA driver' }
-const two: CudaStatus = { available: true, devices: 2, info: [gpu(0, 'One'), gpu(2, 'Two')], reason: '' }
+const gpu = (index: number, name: string, unusable = '') => ({
+  ...{ index, name, capability: unusable === '' ? '9.0' : '7.5', multiprocessors: 8, memoryBytes: 1e9, unusable },
+})
+const none: CudaStatus = { available: false, wholeSteps: true, driver: '', info: [], reason: 'no NVIDIA driver' }
+const old = gpu(1, 'Old', 'its compute capability is below 8.0')
+const three: CudaStatus = {
+  ...{ available: true, wholeSteps: true, driver: '13.0', info: [gpu(0, 'One'), old, gpu(2, 'Two')], reason: '' },
+}
+const backends = (wanted: DeviceRequest, status: CudaStatus) =>
+  chooseDevice(wanted, () => status).candidates.map(({ backend }) => backend)
 const codeOf = (act: () => unknown) => {
   try {
     act()
@@ -25,31 +33,68 @@ describe('choosing a device', () => {
     const ask = () => {
       throw new Error('asked')
     }
-    expect(chooseDevice('cpu', ask)).toEqual({ backend: 'cpu' })
-    expect(chooseDevice('reference', ask)).toEqual({ backend: 'reference' })
+    for (const wanted of ['cpu', 'reference'] as const) {
+      expect(chooseDevice(wanted, ask)).toEqual({ wanted, candidates: [{ backend: wanted }], passed: [] })
+      expect(onFirstDevice(chooseDevice(wanted, ask), ({ backend }, why) => [backend, why])).toEqual([wanted, ''])
+    }
   })
 
-  it('takes the CPU by itself and says why', () => {
-    expect(chooseDevice('auto', () => none)).toEqual({
-      backend: 'cpu',
-      why: "Device 'auto' is the CPU: no NVIDIA driver.",
-    })
-    expect(chooseDevice('auto', () => two)).toMatchObject({ backend: 'cpu', why: expect.stringContaining('One') })
+  it('by itself tries the GPUs that can be used, in order, then the CPU', () => {
+    expect(backends('auto', three)).toEqual(['cuda:0', 'cuda:2', 'cpu'])
+    expect(backends('auto', none)).toEqual(['cpu'])
+  })
+
+  it('by itself takes no GPU whose steps are no single piece of work', () => {
+    expect(backends('auto', { ...three, wholeSteps: false })).toEqual(['cpu'])
+    const choice = chooseDevice('auto', () => ({ ...three, wholeSteps: false }))
+    expect(choice.passed).toEqual([expect.stringMatching(/^One \(cuda:0\) is used only with device: 'cuda'/)])
   })
 
   it("takes the first GPU that can be used, or the one named; numbers are the driver's", () => {
-    expect(chooseDevice('cuda', () => two)).toMatchObject({ backend: 'cuda:0', memoryBytes: 0.94e9 })
-    expect(chooseDevice('cuda:2', () => two).backend).toBe('cuda:2')
+    expect(backends('cuda', three)).toEqual(['cuda:0', 'cuda:2'])
+    expect(backends('cuda:2', three)).toEqual(['cuda:2'])
   })
 
   it('says what there is where it is not what was asked for', () => {
-    const { code, details, message } = codeOf(() => chooseDevice('cuda:1', () => two))
+    const { code, details, message } = codeOf(() => chooseDevice('cuda:3', () => three))
     expect({ code, details }).toEqual({
       code: 'DEVICE_UNAVAILABLE',
-      details: { wanted: 'cuda:1', found: ['cuda:0 (One)', 'cuda:2 (Two)'], reason: '' },
+      details: { wanted: 'cuda:3', found: ['cuda:0 (One)', 'cuda:2 (Two)'], reason: '' },
     })
-    expect(message).toBe("Device 'cuda:1' cannot be used: there are cuda:0 (One), cuda:2 (Two).")
+    expect(message).toBe("Device 'cuda:3' cannot be used: there are cuda:0 (One), cuda:2 (Two).")
+    expect(codeOf(() => chooseDevice('cuda:1', () => three)).message).toBe(
+      "Device 'cuda:1' cannot be used: its compute capability is below 8.0.",
+    )
     expect(codeOf(() => chooseDevice('cuda', () => none)).message).toContain('no NVIDIA driver')
+  })
+
+  it('says why it is the one, and no other', () => {
+    const on = (status: CudaStatus, wanted: DeviceRequest, failures: Record<string, Error>) =>
+      onFirstDevice(
+        chooseDevice(wanted, () => status),
+        ({ backend }, why) => {
+          if (failures[backend]) throw failures[backend]
+          return { backend, why }
+        },
+      )
+    const lacks = new OctavoError('OUT_OF_MEMORY', 'too large', { totalBytes: 3 * 2 ** 20, availableBytes: 2 ** 20 })
+    const broken = new OctavoError('ENGINE_FAILED', 'cuCtxSetCurrent failed')
+    expect(on(three, 'auto', {})).toEqual({
+      backend: 'cuda:0',
+      why: "Device 'auto' is One (cuda:0, capability 9.0). Not taken: Old (cuda:1): its compute capability is below 8.0.",
+    })
+    expect(on(three, 'auto', { 'cuda:0': lacks, 'cuda:2': broken })).toEqual({
+      backend: 'cpu',
+      why: "Device 'auto' is the CPU: Old (cuda:1): its compute capability is below 8.0; One (cuda:0): 3.0 MiB are needed, it has 1.0 MiB; Two (cuda:2): cuCtxSetCurrent failed.",
+    })
+    expect(on(none, 'auto', {}).why).toBe("Device 'auto' is the CPU: no NVIDIA driver.")
+    expect(on(three, 'cuda', { 'cuda:0': lacks })).toMatchObject({ backend: 'cuda:2' })
+    // What the first one lacked; a named one has no other.
+    expect(codeOf(() => on(three, 'cuda', { 'cuda:0': lacks, 'cuda:2': broken })).message).toBe('too large')
+    expect(codeOf(() => on(three, 'cuda:2', { 'cuda:2': broken })).message).toBe('cuCtxSetCurrent failed')
+    // No other device reads a broken file.
+    const invalid = new OctavoError('MODEL_INVALID', 'a weight is not finite')
+    expect(codeOf(() => on(three, 'auto', { 'cuda:0': invalid })).code).toBe('MODEL_INVALID')
   })
 
   it('is checked as every option is', async () => {

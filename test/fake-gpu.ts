@@ -16,16 +16,17 @@ export const plugin = `${built}/octavo_cuda.so`
 export const isBuilt = existsSync(plugin) && existsSync(`${built}/fake/libcuda.so.1`)
 
 /** `settings`: OCTAVO_FAKE_CUDA, see cuda/fake/control.h. */
-export const fakeGpuEnvironment = (settings = ''): NodeJS.ProcessEnv => ({
+export const fakeGpuEnvironment = (settings = '', more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
   ...process.env,
   OCTAVO_CUDA_PLUGIN: plugin,
   LD_LIBRARY_PATH: `${built}/fake`,
   OCTAVO_FAKE_CUDA: settings,
+  ...more,
 })
 
 /** What a process with that driver prints on its last line, as JSON. */
-export async function lastLineOf(args: string[], settings = ''): Promise<unknown> {
-  const env = fakeGpuEnvironment(settings)
+export async function lastLineOf(args: string[], settings = '', more: NodeJS.ProcessEnv = {}): Promise<unknown> {
+  const env = fakeGpuEnvironment(settings, more)
   const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
@@ -37,8 +38,8 @@ export async function lastLineOf(args: string[], settings = ''): Promise<unknown
 }
 
 /** The same of a program, in which `Engine` is imported. */
-export const onFakeDriver = (source: string, settings = '') =>
-  lastLineOf(['--input-type=module', '-e', `import { Engine } from 'octavo'\n${source}`], settings)
+export const onFakeDriver = (source: string, settings = '', more: NodeJS.ProcessEnv = {}) =>
+  lastLineOf(['--input-type=module', '-e', `import { Engine } from 'octavo'\n${source}`], settings, more)
 
 /** The driver of this process, which follows what is left in a file. */
 export interface FakeDriver {

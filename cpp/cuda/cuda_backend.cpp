@@ -17,6 +17,7 @@
 #include "cuda/recorder.h"
 #include "cuda/sample_inputs.h"
 #include "cuda/step_memory.h"
+#include "cuda/weight_memory.h"
 #include "error.h"
 
 namespace octavo {
@@ -29,6 +30,7 @@ using cuda::CudaWeight;
 using cuda::Device;
 using cuda::kind_of;
 using cuda::Launches;
+using cuda::WeightMemory;
 
 // Elements from the first of `rows` rows to the end of the last.
 std::size_t span(int rows, int ld, int width) {
@@ -41,7 +43,7 @@ const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
 class CudaBackend final : public Backend, public ComputesSteps {
  public:
-  CudaBackend(int device, bool keeps_rows) : device_(device), keeps_rows_(keeps_rows) {}
+  explicit CudaBackend(int device) : device_(device) {}
   const char* name() const override { return "cuda"; }
   const char* isa() const override { return device_.isa().c_str(); }
 
@@ -53,9 +55,12 @@ class CudaBackend final : public Backend, public ComputesSteps {
     return turn;
   }
 
+  std::optional<std::uint64_t> device_memory_free() const override { return device_.memory().free_bytes; }
+
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     check_width(format, k);
-    return std::make_unique<CudaWeight>(device_, format, n, k, keeps_rows_);
+    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_);
+    return std::make_unique<CudaWeight>(weights_, format, n, k);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CudaWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -241,15 +246,13 @@ class CudaBackend final : public Backend, public ComputesSteps {
   }
 
   Device device_;
-  const bool keeps_rows_;
+  std::shared_ptr<WeightMemory> weights_;  // of weights that are made now
   std::mutex turn_;
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) {
-  return std::make_unique<CudaBackend>(device, keeps_rows);
-}
+std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<CudaBackend>(device); }
 
 }  // namespace octavo

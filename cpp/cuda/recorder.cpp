@@ -45,8 +45,7 @@ const float* Constants::on_device(const float* host, int count) {
 
 void Recorder::embed(float* out, const Weight& table, const std::int32_t* ids, int T) {
   const CudaWeight& w = own(table);
-  add_embed(launches, w.format,
-            {out, w.table(), ids, static_cast<long long>(w.stride()), T, static_cast<int>(w.k)});
+  add_embed(launches, {w.format, w.n, w.k, w.packed(), ids, T, out});
 }
 
 void Recorder::norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads,
