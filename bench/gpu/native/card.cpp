@@ -55,14 +55,6 @@ int Card::capability() const {
   return 10 * attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) +
          attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 }
-int Card::function_attribute(const char* kernel, int which) {
-  CUfunction function = nullptr;
-  OCTAVO_CU(cuModuleGetFunction, &function, module_, kernel);
-  int value = 0;
-  OCTAVO_CU(cuFuncGetAttribute, &value, which, function);
-  return value;
-}
-
 CUdeviceptr Card::allocate(std::size_t bytes) {
   CUdeviceptr address = 0;
   OCTAVO_CU(cuMemAlloc_v2, &address, bytes);

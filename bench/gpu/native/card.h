@@ -19,7 +19,6 @@ class Card {
   std::string name() const;
   int attribute(int which) const;
   int capability() const;
-  int function_attribute(const char* kernel, int which);
 
   CUdeviceptr allocate(std::size_t bytes);  // given back with the card
   void upload(CUdeviceptr to, const void* from, std::size_t bytes);

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <map>
 
-#include "../../../cuda/emulator/device_array.h"
+#include "emulator/device_array.h"
 #include "card.h"
 #include "commands.h"
 #include "kernels/linear/fragments.h"
@@ -30,7 +30,8 @@ cuda::Launch launch(const Shape& shape, unsigned* out, const unsigned* in, unsig
 }
 
 Words on_device(Card& card, const Shape& shape, const Words& in, unsigned seed) {
-  const CUdeviceptr out = card.allocate(4 * shape.out_words), given = card.allocate(4 * std::max<std::size_t>(in.size(), 1));
+  const CUdeviceptr out = card.allocate(4 * shape.out_words),
+                    given = card.allocate(4 * std::max<std::size_t>(in.size(), 1));
   card.upload(given, in.data(), 4 * in.size());
   card.run(launch(shape, reinterpret_cast<unsigned*>(out), reinterpret_cast<const unsigned*>(given), seed));
   Words words(shape.out_words);
@@ -58,11 +59,12 @@ void same(Card& card, const Shape& shape, const Words& in, unsigned seed) {
 
 // Random words, and among them zeros, ones, subnormals, infinities, NaN and the ends of ranges.
 Words some_words(std::size_t count, unsigned seed) {
-  static constexpr unsigned special[] = {0,          0x80000000u, 1,           0x7F800000u, 0xFF800000u, 0x7FC00000u, 0x00800000u,
-                                         0x007FFFFFu, 0x3F800000u, 0x7F7FFFFFu, 0xFFFFFFFFu, 0x7FFFFFFFu, 0x38800000u, 0x477FF000u};
+  static constexpr unsigned special[] = {0,           0x80000000u, 1,           0x7F800000u, 0xFF800000u,
+                                         0x7FC00000u, 0x00800000u, 0x007FFFFFu, 0x3F800000u, 0x7F7FFFFFu,
+                                         0xFFFFFFFFu, 0x7FFFFFFFu, 0x38800000u, 0x477FF000u};
   Words words(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint64_t bits = splitmix64(seed * 0x9E3779B97F4A7C15ull + i);
+    const std::uint64_t bits = splitmix_finalise((std::uint64_t{seed} << 40) + (i + 1) * splitmix_step);
     words[i] = bits % 16 == 0 ? special[(bits >> 8) % std::size(special)] : static_cast<unsigned>(bits >> 32);
   }
   return words;
@@ -73,7 +75,9 @@ void check_layout(Card& card) {
   const Shape shape{"octavo_probe_tile", options.tiny ? 4u : 64u, 32, 1, (options.tiny ? 4u : 64u) * 320};
   const Words words = on_device(card, shape, {}, 5);
   for (unsigned tile = 0; tile < shape.grid; ++tile) {
-    const auto word = [&](int reg, int lane) { return words[tile * 320 + 32u * static_cast<unsigned>(reg) + static_cast<unsigned>(lane)]; };
+    const auto word = [&](int reg, int lane) {
+      return words[tile * 320 + 32u * static_cast<unsigned>(reg) + static_cast<unsigned>(lane)];
+    };
     const auto byte = [&](gpu::FragmentPlace place, int first) {
       return static_cast<int>(static_cast<signed char>(word(first + place.reg, place.lane) >> (8 * place.byte) & 0xFF));
     };
@@ -117,7 +121,8 @@ int run_conformance() {
   same(card, {"octavo_probe_copies", 1, 32, 1, 256}, some_words(256, 1), 0);
   same(card, {"octavo_probe_turns", 1, 128, options.tiny ? 5 : 200, 32}, {}, 9);
   same(card, {"octavo_probe_warps", 4, 256, 1, 4096}, some_words(1024, 2), 0);
-  same(card, {"octavo_probe_bits", blocks(many), 256, many, static_cast<std::size_t>(11 * many)}, some_words(static_cast<std::size_t>(3 * many), 3), 0);
+  same(card, {"octavo_probe_bits", blocks(many), 256, many, static_cast<std::size_t>(11 * many)},
+       some_words(static_cast<std::size_t>(3 * many), 3), 0);
   same(card, {"octavo_probe_rounding", blocks(many), 256, many, static_cast<std::size_t>(12 * many)},
        some_words(static_cast<std::size_t>(3 * many), 4), 0);
   check_many_products(card);

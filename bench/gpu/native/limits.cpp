@@ -8,23 +8,20 @@
 
 namespace octavo::bench {
 
-namespace {
-constexpr int local_size_bytes = 3, registers = 4;  // CU_FUNC_ATTRIBUTE_...
-}
-
 int run_limits() {
   Card card(0);
   const int capability = card.capability();
   const cuda::Limits table = cuda::limits_of(capability);
   const auto shared = static_cast<unsigned>(card.attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   const auto threads = static_cast<unsigned>(card.attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK));
-  say(card.name() + ", capability " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) + ", driver " +
-      std::to_string(cuda::driver().version));
+  say(card.name() + ", capability " + std::to_string(capability / 10) + "." + std::to_string(capability % 10) +
+      ", driver " + std::to_string(cuda::driver().version));
   figure("device.capability", capability, "");
   figure("device.multiprocessors", card.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), "");
   if (shared < table.shared_bytes || threads < table.threads)
     fail("the table of limits promises " + std::to_string(table.shared_bytes) + " bytes of shared memory and " +
-         std::to_string(table.threads) + " threads, the device has " + std::to_string(shared) + " and " + std::to_string(threads));
+         std::to_string(table.threads) + " threads, the device has " + std::to_string(shared) + " and " +
+         std::to_string(threads));
   figure("device.sharedBytes", shared, "bytes a block");
 
   const std::size_t bytes = options.tiny ? std::size_t{1} << 16 : std::size_t{1} << 30;
@@ -34,9 +31,10 @@ int run_limits() {
   double best = 0;
   for (const unsigned blocks : {8u, 16u, 32u}) {
     const unsigned grid = blocks * static_cast<unsigned>(card.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
-    const cuda::Launch read = cuda::make_launch(
-        "octavo_probe_read", {grid}, {256}, 0,
-        ProbeParams{reinterpret_cast<unsigned*>(to), reinterpret_cast<const unsigned*>(from), static_cast<long long>(bytes / 16), 1});
+    const cuda::Launch read =
+        cuda::make_launch("octavo_probe_read", {grid}, {256}, 0,
+                          ProbeParams{reinterpret_cast<unsigned*>(to), reinterpret_cast<const unsigned*>(from),
+                                      static_cast<long long>(bytes / 16), 1});
     best = std::max(best, static_cast<double>(bytes) / card.seconds(read, options.tiny ? 1 : 4));
     if (options.tiny) break;
   }

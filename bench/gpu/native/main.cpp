@@ -44,10 +44,11 @@ int main(int argc, char** argv) {
     if (command == "equality") return bench::run_equality(static_cast<int>(rest.size()), rest.data());
     const auto found = commands.find(command);
     if (found == commands.end() || rest.size() > 1) {
-      std::fprintf(stderr,
-                   "octavo_gpu_bench: expected conformance, equality, shapes, limits, kernels, model or goals, then --tiny, "
-                   "--out FOLDER, got %s\n",
-                   rest.size() > 1 ? rest[1] : command.c_str());
+      std::fprintf(
+          stderr,
+          "octavo_gpu_bench: expected conformance, equality, shapes, limits, kernels, model or goals, then --tiny, "
+          "--out FOLDER, got %s\n",
+          rest.size() > 1 ? rest[1] : command.c_str());
       return 2;
     }
     return found->second();

@@ -4,6 +4,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <unistd.h>
 
 namespace octavo::bench {
@@ -31,6 +32,14 @@ void figure(const std::string& name, double value, const char* unit) {
   std::fclose(file);
   std::printf("  %-52s %12.5g %s\n", name.c_str(), value, unit);
   std::fflush(stdout);
+}
+double known_figure(const std::string& name) {
+  std::ifstream in(options.out + "/figures.tsv");
+  double value = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.compare(0, name.size() + 1, name + "\t") == 0) value = std::strtod(line.c_str() + name.size(), nullptr);
+  }
+  return value;
 }
 void say(const std::string& line) {
   std::puts(line.c_str());

@@ -19,6 +19,8 @@ extern Options options;
 std::string program_folder();
 
 void figure(const std::string& name, double value, const char* unit);
+// Of an earlier part of the run; 0: there is none.
+double known_figure(const std::string& name);
 // A line for people: "equal: ...".
 void say(const std::string& line);
 
