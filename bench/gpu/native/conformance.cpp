@@ -114,7 +114,7 @@ void check_many_products(Card& card) {
 
 int run_conformance() {
   Card card(0);
-  const long long many = options.tiny ? 512 : 1 << 20;
+  const long long many = options.tiny ? 512 : 1 << 18;
   const auto blocks = [](long long count) { return static_cast<unsigned>((count + 255) / 256); };
   check_layout(card);
   same(card, {"octavo_probe_products", 2, 256, 3, 1024}, {}, 3);

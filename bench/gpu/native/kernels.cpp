@@ -175,7 +175,7 @@ void attentions(Bench& bench) {
 void rows(Bench& bench) {
   const int T = options.tiny ? 2 : 4096, width = options.tiny ? 64 : 4096, rounds = 4;
   const std::size_t count = static_cast<std::size_t>(T) * static_cast<std::size_t>(width);
-  const Buffer<float> x = bench.floats(count), out(bench.device, count),
+  const Buffer<float> x = bench.floats(count), out = bench.floats(count),
                       weight = bench.floats(static_cast<std::size_t>(width)),
                       turns = bench.floats(static_cast<std::size_t>(T) * 64);
   const Buffer<std::uint8_t> scratch(bench.device, cuda::linear_scratch_bytes(T, width));

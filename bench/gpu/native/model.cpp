@@ -84,6 +84,7 @@ class Batch {
     if (!engine_.wait({steps, 1e9})) fail("a run was interrupted");
     std::vector<std::int32_t> drawn;
     for (const SampleRow& row : engine_.result().rows) drawn.push_back(row.token);
+    if (drawn.size() != step_.tokens.size() * static_cast<std::size_t>(steps)) fail("a run ended early");
     std::copy(drawn.end() - static_cast<std::ptrdiff_t>(step_.tokens.size()), drawn.end(), step_.tokens.begin());
     return drawn;
   }
