@@ -448,6 +448,15 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value cuda_plugin(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const std::string path = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+    cuda_plugin_is(path, info[1].As<Napi::String>().Utf8Value());
+    return env.Undefined();
+  });
+}
+
 Napi::Value cuda_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -545,6 +554,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", JsEngine::define(env));
   exports.Set("Grammar", define_grammar(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
+  exports.Set("cudaPlugin", Napi::Function::New<cuda_plugin>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
   exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return guarded(info.Env(), [&]() -> Napi::Value {
