@@ -96,17 +96,18 @@ CudaStatus cuda_status() {
       status.reason = message.text;
       return status;
     }
-    if (device.compute_major < least_compute_major) continue;
-    status.info.push_back(
-        {i, device.name, device.compute_major, device.compute_minor, device.multiprocessors, device.memory_bytes});
+    const bool usable = device.compute_major >= least_compute_major;
+    status.available = status.available || usable;
+    status.driver_version = device.driver_version;
+    status.info.push_back({i, device.name, device.compute_major, device.compute_minor, device.multiprocessors,
+                           device.memory_bytes,
+                           usable ? "" : "its compute capability is below " + std::to_string(least_compute_major) + ".0"});
   }
-  status.devices = static_cast<int>(status.info.size());
-  if (status.devices == 0) {
+  if (!status.available) {
     status.reason = count == 0
                         ? "the driver shows no CUDA device"
                         : "no CUDA device has compute capability " + std::to_string(least_compute_major) + ".0 or more";
   }
-  status.available = status.devices > 0;
   return status;
 }
 

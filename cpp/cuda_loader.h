@@ -15,13 +15,14 @@ struct CudaDevice {
   int compute_major, compute_minor;
   int multiprocessors;
   std::uint64_t memory_bytes;
+  std::string unusable;  // why it is not used; empty: it can be
 };
 
 struct CudaStatus {
   bool available = false;
-  int devices = 0;
-  std::string reason;  // why CUDA is not used; empty when it is
-  std::vector<CudaDevice> info;
+  int driver_version = 0;  // 13000: CUDA 13.0; 0: not known
+  std::string reason;      // why CUDA is not used; empty when it is
+  std::vector<CudaDevice> info;  // all that the driver shows
 };
 
 // Where the plugin is; empty: there is none, for this reason. Counts until it is loaded.

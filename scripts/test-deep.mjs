@@ -25,6 +25,9 @@ const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ an
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
 const hasNvcc = () => has('nvcc') || existsSync(join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc'))
 const needsNvcc = () => (hasNvcc() ? '' : 'nvcc is not installed')
+const fakeGpu = join(root, 'build/cuda-tests/cuda/tests/driver/octavo_cuda.so')
+const needsFakeGpu = () =>
+  existsSync(fakeGpu) ? '' : 'the CUDA plugin of the tests is not built: npm run test:cuda, with nvcc'
 const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
 
 const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vitest.mjs', 'run']
@@ -277,6 +280,18 @@ const checks = [
     name: 'server-clients',
     what: 'octavo/server under @langchain/openai, @ai-sdk/openai for ai 6 and 7, an OTLP collector, Prometheus',
     run: () => ['node', 'test/deep/server-clients.mjs'],
+  },
+  {
+    name: 'cuda-requests',
+    what: '50 random requests on the fake GPU, batched, in chunks, preempted, guessed for, and sessions carried over, against each on the CPU',
+    skip: needsFakeGpu,
+    run: () => ['node', '--import', 'tsx', 'test/deep/cuda-requests.ts', '--requests', '50', '--seed', '1'],
+  },
+  {
+    name: 'cuda-faults',
+    what: "each of the driver's calls fails once, from a load to a close, seen from Node: codes, nothing left over, others unharmed",
+    skip: needsFakeGpu,
+    run: () => ['node', '--import', 'tsx', 'test/deep/cuda-faults.ts'],
   },
   {
     name: 'stall',

@@ -3,29 +3,32 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <mutex>
 #include <vector>
 
 #include "../../cuda/ops/attention.h"
 #include "../../cuda/ops/kv.h"
 #include "../../cuda/ops/linear.h"
-#include "../../cuda/ops/repack.h"
 #include "../../cuda/ops/rows.h"
 #include "../../cuda/ops/sample.h"
 #include "cuda/attention_inputs.h"
+#include "cuda/cuda_kv.h"
+#include "cuda/cuda_weight.h"
 #include "cuda/device.h"
 #include "cuda/sample_inputs.h"
+#include "cuda/weight_memory.h"
 #include "error.h"
-#include "kept_rows.h"
 
 namespace octavo {
 
 namespace {
 
 using cuda::Buffer;
+using cuda::CudaKv;
+using cuda::CudaWeight;
 using cuda::Device;
 using cuda::Launches;
+using cuda::WeightMemory;
 
 static_assert(static_cast<int>(KvDtype::f16) == gpu::kv_f16 && static_cast<int>(KvDtype::bf16) == gpu::kv_bf16 &&
               static_cast<int>(KvDtype::fp8) == gpu::kv_fp8 && static_cast<int>(KvDtype::int8) == gpu::kv_int8);
@@ -44,108 +47,12 @@ std::size_t span(int rows, int ld, int width) {
   throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
 }
 
-// Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is
-// zero.
-class CudaWeight final : public Weight, public KeepsRows {
- public:
-  CudaWeight(Device& device, Format format, std::int64_t n, std::int64_t k, bool keeps_rows)
-      : Weight(format, n, k),
-        device_(device),
-        stride_(octavo::row_bytes(format, static_cast<std::size_t>(k))),
-        packed_(device, cuda::device_weight_bytes(format, n, k), OCTAVO_CUDA_WEIGHTS) {
-    if (keeps_rows) make_table();
-  }
-  std::size_t resident_bytes() const override { return packed_.bytes() + table_.bytes(); }
-  void keep_rows() override {
-    if (table_.size() == 0) make_table();
-  }
-
-  void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
-    check_scales(row, count, rows);
-    std::uint8_t* const host = begin_load();
-    cuda::pack_rows(format, n, k, row, count, rows, host);
-    const std::size_t bytes = stride_ * static_cast<std::size_t>(count);
-    if (table_.size() > 0) table_.upload(rows, stride_ * static_cast<std::size_t>(row), bytes);
-    const std::lock_guard guard(lock_);
-    if ((loaded_ += count) >= n) send();
-  }
-  const std::uint8_t* packed() const {
-    const std::lock_guard guard(lock_);
-    if (!sent_) send();
-    return packed_.get();
-  }
-  const std::uint8_t* table() const {
-    if (table_.size() == 0) throw Error(Code::internal, "embed of a weight whose rows were not kept");
-    return table_.get();
-  }
-  std::size_t stride() const { return stride_; }
-
- private:
-  void make_table() {
-    table_ = Buffer<std::uint8_t>(device_, stride_ * static_cast<std::size_t>(n), OCTAVO_CUDA_WEIGHTS);
-    table_.zero();
-  }
-  void check_scales(std::int64_t row, std::int64_t count, const std::uint8_t* rows) const {
-    if (!is_quantised(format)) return;
-    const std::size_t stored = traits(format).group_bytes;
-    for (std::size_t at = 0; at < stride_ * static_cast<std::size_t>(count); at += stored) {
-      if (scales_are_finite(format, rows + at)) continue;
-      const std::string where = std::to_string(row + static_cast<std::int64_t>(at / stride_));
-      throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
-                  {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});
-    }
-  }
-  // Rows that come after the weight was sent begin with what was sent.
-  std::uint8_t* begin_load() {
-    const std::lock_guard guard(lock_);
-    if (host_.empty()) {
-      host_.resize(packed_.size());
-      if (sent_) packed_.download(host_.data());
-    }
-    sent_ = false;
-    return host_.data();
-  }
-  void send() const {
-    if (host_.empty())
-      packed_.zero();
-    else
-      packed_.upload(host_.data());
-    if (loaded_ >= n) std::vector<std::uint8_t>().swap(host_);
-    sent_ = true;
-  }
-
-  Device& device_;
-  const std::size_t stride_;
-  mutable std::mutex lock_;
-  mutable Buffer<std::uint8_t> packed_;
-  Buffer<std::uint8_t> table_;              // rows as the file has them, for embed; empty: not kept
-  mutable std::vector<std::uint8_t> host_;  // while rows are loaded
-  std::int64_t loaded_ = 0;
-  mutable bool sent_ = false;
-};
-
-class CudaKv final : public KvStore {
- public:
-  CudaKv(Device& device, const KvShape& shape)
-      : KvStore(shape), codes_(device, kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks), OCTAVO_CUDA_KV) {
-    codes_.zero();
-  }
-  std::size_t bytes() const override { return codes_.bytes(); }
-  std::uint8_t* begin() const { return codes_.get(); }
-  long long block_bytes() const { return static_cast<long long>(kv_head_bytes(shape)) * shape.kv_heads; }
-  long long layer_bytes() const { return block_bytes() * shape.blocks; }
-  std::uint8_t* layer(int index) const { return codes_.get() + index * layer_bytes(); }
-
- private:
-  Buffer<std::uint8_t> codes_;
-};
-
 const CudaWeight& own(const Weight& w) { return static_cast<const CudaWeight&>(w); }
 const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, bool keeps_rows) : device_(device), keeps_rows_(keeps_rows) {}
+  explicit CudaBackend(int device) : device_(device) {}
   const char* name() const override { return "cuda"; }
   const char* isa() const override { return device_.isa().c_str(); }
 
@@ -157,9 +64,12 @@ class CudaBackend final : public Backend {
     return turn;
   }
 
+  std::optional<std::uint64_t> device_memory_free() const override { return device_.memory().free_bytes; }
+
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     check_width(format, k);
-    return std::make_unique<CudaWeight>(device_, format, n, k, keeps_rows_);
+    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_);
+    return std::make_unique<CudaWeight>(weights_, format, n, k);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CudaWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -194,8 +104,7 @@ class CudaBackend final : public Backend {
     const Buffer<float> made(device_, span(T, k, k));
     const Buffer<std::int32_t> wanted(device_, ids, static_cast<std::size_t>(T));
     Launches launches;
-    cuda::add_embed(launches, w.format,
-                    {made.get(), w.table(), wanted.get(), static_cast<long long>(w.stride()), T, k});
+    cuda::add_embed(launches, {w.format, w.n, w.k, w.packed(), wanted.get(), T, made.get()});
     device_.run(launches);
     made.download(out);
   }
@@ -374,15 +283,13 @@ class CudaBackend final : public Backend {
   }
 
   Device device_;
-  const bool keeps_rows_;
+  std::shared_ptr<WeightMemory> weights_;  // of weights that are made now
   std::mutex turn_;
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) {
-  return std::make_unique<CudaBackend>(device, keeps_rows);
-}
+std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<CudaBackend>(device); }
 
 }  // namespace octavo

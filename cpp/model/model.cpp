@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "error.h"
-#include "kept_rows.h"
 #include "kv/kv_cache.h"
 #include "model/rope.h"
 #include "sampling/sampler.h"
@@ -132,7 +131,6 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files,
 
   const TensorSource* embed = find("embed", d.vocabulary, d.width, true);
   embed_ = backend_->weight_create(embed->format, d.vocabulary, d.width);
-  if (auto* const table = dynamic_cast<KeepsRows*>(embed_.get())) table->keep_rows();
   add_task(embed, embed_.get(), 0, nullptr);
   layers_.resize(static_cast<std::size_t>(d.layers));
   for (int i = 0; i < d.layers; ++i) {

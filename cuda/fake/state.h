@@ -75,6 +75,11 @@ class State {
  public:
   State();
   void configure(const std::string& settings);
+  // Settings that were left in the control file.
+  void look_for_settings();
+  void reset();
+  octavo_fake_report counted() const;
+  void write_report() const;
 
   std::recursive_mutex lock;
   bool initialised = false;
@@ -91,7 +96,7 @@ class State {
   CUresult sticky = CUDA_SUCCESS;  // what every call returns from now on
   bool abort_on_rules = true;
   std::uint64_t seed = 0;
-  std::string report_file;
+  std::string report_file, control_file;
   std::uint64_t fail_at = 0, lost_at = 0;
   CUresult fail_with = CUDA_SUCCESS;
 
