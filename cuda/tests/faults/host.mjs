@@ -1,5 +1,5 @@
 /** Faults in the plugin's host side: calls of the driver, and the limits that launches are held against. */
-const host = (name, tests = 'plugin:*') => ({
+const host = (name, tests = 'plugin:*,steps:*') => ({
   file: `host/${name}`,
   unit: { path: `host/${name.replace(/\.h$/, '.cpp')}` },
   executions: ['ptx'],
@@ -65,6 +65,37 @@ export const faults = [
     from: 'Context::~Context() { driver().cuDevicePrimaryCtxRelease_v2(device_); }',
     to: 'Context::~Context() {}',
   },
+  {
+    ...api('steps.cpp'),
+    name: 'steps: graphs are kept',
+    from: '  for (const CUgraphExec graph : graphs_) driver().cuGraphExecDestroy(graph);\n',
+    to: '',
+  },
+  {
+    ...api('steps.cpp'),
+    name: 'steps: what a graph was made of is kept',
+    from: '  driver().cuGraphDestroy(graph);\n  check(result, "cuGraphInstantiate");',
+    to: '  check(result, "cuGraphInstantiate");',
+  },
+  {
+    ...api('steps.cpp'),
+    name: 'steps: pinned memory is kept',
+    from: '  for (void* const memory : pinned_) driver().cuMemFreeHost(memory);\n',
+    to: '',
+  },
+  // ---- what a capture allows
+  {
+    ...api('steps.cpp'),
+    name: 'steps: a capture in which a launch fails is not ended',
+    from: '    if (driver().cuStreamEndCapture(stream_, &graph) == CUDA_SUCCESS && graph) driver().cuGraphDestroy(graph);\n',
+    to: '',
+  },
+  {
+    ...api('device.cpp'),
+    name: 'steps: limits of kernels are set while a graph is captured',
+    from: '  prepare(launches, count);\n  return steps_.capture([&] {',
+    to: '  return steps_.capture([&] {\n    prepare(launches, count);',
+  },
   // ---- what is reported
   {
     ...api('device.cpp'),
@@ -89,8 +120,8 @@ export const faults = [
     ...limits('device.cpp'),
     name: 'more shared memory than by default is not asked for',
     tests: 'plugin: linear*',
-    from: 'if (launch.shared > kernel.dynamic_shared) {',
-    to: 'if (false) {',
+    from: 'if (launch.shared <= kernel.dynamic_shared) continue;',
+    to: 'continue;',
   },
   {
     ...limits('device.cpp'),

@@ -226,7 +226,7 @@ class OpsBackend final : public ForwardingBackend {
     cuda::add_sample(launches,
                      {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(),
                       masks.get(), counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(),
-                      top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
+                      top_counts.get(), top_tokens.get(), top_logprobs.get(), nullptr, V, in.most_top},
                      B);
     run(launches);
     CHECK_MESSAGE(counts.download() == std::vector<std::int32_t>(counts.size()), "counts are left over");
