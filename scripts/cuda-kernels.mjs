@@ -9,13 +9,14 @@
  *   --changed                                          those whose PTX is not the ratchet's, in the tests' build (build/cuda-tests):
  *                                                      of the same PTX ptxas makes the same code
  *   --write                                            renews the rows of the ratchet, and what PTX they are of
+ *   --images FOLDER                                    writes a fat binary of each file there: what the plugin carries
  *   --jobs N                                           compilers at once (1)
  *
- * What was compiled is kept in build/cuda-kernels until its source or a header changes.
+ * What was compiled is kept in build/cuda-kernels.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -34,7 +35,8 @@ function fail(message) {
 
 /** As cuda/CMakeLists.txt looks for it: { path, version }. */
 function findCompiler() {
-  for (const path of ['nvcc', join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc')]) {
+  const folders = [...process.env.PATH.split(':'), join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin')]
+  for (const path of folders.map((folder) => join(folder, 'nvcc')).filter(existsSync)) {
     const { status, stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' })
     if (status === 0) return { path, version: /V(\d+\.\d+\.\d+)/.exec(stdout)[1] }
   }
@@ -55,28 +57,48 @@ function withHeaders(source, seen = new Set()) {
 /** What the PTX of a kernel file is in the tests' build, as a hash; undefined: not built. */
 function ptxOf(name) {
   const image = join(images, `${name}.fatbin`)
-  return existsSync(image) ? createHash('sha256').update(readFileSync(image)).digest('hex').slice(0, 16) : undefined
+  return existsSync(image) ? hash(readFileSync(image, 'latin1')) : undefined
 }
 
-/** { elf, said } of a kernel file for an architecture. */
+const hash = (...texts) => createHash('sha256').update(texts.join()).digest('hex').slice(0, 16)
+
+function nvcc(compiler, source, ...args) {
+  return new Promise((resolve) => {
+    const child = spawn(compiler.path, [...flags, source, ...args], { cwd: root })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+    child.on('close', (code) => (code === 0 ? resolve(output) : fail(`${source}: ${output}`)))
+  })
+}
+
+/** { elf, said } of a kernel file for an architecture: its PTX is made where sources changed, machine code where the PTX did. */
 async function compile(compiler, source, arch) {
-  const key = createHash('sha256')
-    .update(`${compiler.version} ${flags} ${withHeaders(source)}`)
-    .digest('hex')
-  const object = join(kept, `${basename(source, '.cu')}.${arch}.${key.slice(0, 16)}.cubin`)
-  if (!existsSync(`${object}.txt`)) {
-    const args = [...flags, `-arch=sm_${arch}`, '-cubin', source, '-o', object]
-    const { code, output } = await new Promise((resolve) => {
-      const child = spawn(compiler.path, args, { cwd: root })
-      let output = ''
-      for (const stream of [child.stdout, child.stderr])
-        stream.setEncoding('utf8').on('data', (text) => (output += text))
-      child.on('close', (code) => resolve({ code, output }))
-    })
-    if (code !== 0) fail(`${source} for ${arch}: ${output}`)
-    writeFileSync(`${object}.txt`, output)
+  const at = (key, kind) => join(kept, `${basename(source, '.cu')}.${arch}.${key}.${kind}`)
+  const key = at(hash(compiler.version, flags, withHeaders(source)), 'key')
+  if (!existsSync(key)) {
+    const ptx = at('new', 'ptx')
+    await nvcc(compiler, source, '-ptx', `-arch=compute_${arch}`, '-o', ptx)
+    const of = hash(compiler.version, flags, readFileSync(ptx, 'utf8'))
+    if (!existsSync(at(of, 'txt'))) {
+      const said = await nvcc(compiler, ptx, '-cubin', `-arch=sm_${arch}`, '-o', at(of, 'cubin'))
+      writeFileSync(at(of, 'txt'), said)
+    }
+    renameSync(ptx, at(of, 'ptx'))
+    writeFileSync(key, of)
   }
-  return { elf: readFileSync(object), said: readFileSync(`${object}.txt`, 'utf8') }
+  const of = readFileSync(key, 'utf8')
+  const [cubin, ptx] = ['cubin', 'ptx'].map((kind) => at(of, kind))
+  return { cubin, ptx, elf: readFileSync(cubin), said: readFileSync(at(of, 'txt'), 'utf8') }
+}
+
+/** Machine code for all of `made`, and PTX of 90 for devices to come, compressed (docs/cuda.md, "What the plugin weighs"). */
+function writeImage(compiler, name, made) {
+  const parts = made.map(({ arch, cubin }) => `--image3=kind=elf,sm=${arch},file=${cubin}`)
+  const { ptx } = made.find(({ arch }) => arch === '90')
+  const args = ['-64', '--compress-mode=size', `--create=${join(values.images, `${name}.fatbin`)}`, ...parts]
+  const tool = join(dirname(compiler.path), 'fatbinary')
+  const { status, stderr } = spawnSync(tool, [...args, `--image3=kind=ptx,sm=90,file=${ptx}`], { encoding: 'utf8' })
+  if (status !== 0) fail(`fatbinary: ${stderr}`)
 }
 
 const { values } = parseArgs({
@@ -85,6 +107,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     jobs: { type: 'string', default: '1' },
     changed: { type: 'boolean', default: false },
+    images: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
 })
@@ -110,9 +133,11 @@ mkdirSync(kept, { recursive: true })
 const queue = values.arch.split(',').flatMap((arch) => names.map((name) => ({ name, arch })))
 const rows = {}
 const problems = []
+const made = new Map(names.map((name) => [name, []]))
 async function lane() {
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-    const { elf, said } = await compile(compiler, files.get(next.name), next.arch)
+    const { elf, said, cubin, ptx } = await compile(compiler, files.get(next.name), next.arch)
+    made.get(next.name).push({ arch: next.arch, cubin, ptx })
     const warnings = said.split('\n').filter((line) => /warning|C75\d\d/.test(line))
     if (warnings.length > 0) problems.push(`${next.name} for ${next.arch}: ${warnings.slice(0, 3).join('; ')}`)
     const found = codeRows(elf, next.arch)
@@ -121,6 +146,10 @@ async function lane() {
   }
 }
 await Promise.all(Array.from({ length: Number(values.jobs) }, lane))
+if (values.images !== undefined) {
+  mkdirSync(values.images, { recursive: true })
+  for (const [name, parts] of made) writeImage(compiler, name, parts)
+}
 
 const count = Object.keys(rows).length
 if (values.write) {
