@@ -163,7 +163,7 @@ describe('octavo inspect --device', () => {
     expect(deviceTable(small, 512)).toContain('It does not fit at all.')
     const unknown = deviceMemory({ name: 'a', reason: 'no NVIDIA driver' }, { ...wanted, desc: stories })
     expect(unknown.fits).toBeUndefined()
-    expect(deviceTable(unknown, 512)).toContain('not known here (no NVIDIA driver)')
+    expect(deviceTable(unknown, 512)).toContain('not known here: no NVIDIA driver.')
   })
 })
 

@@ -9,11 +9,14 @@ namespace {
 constexpr int most_lanes = 8;  // as many threads as load at most (cpp/model/model_loading.cpp)
 }
 
-// A device that failed has nothing under way.
+// Copies may be under way after a wait that failed, but not with a device that fails again.
 LoadLanes::~LoadLanes() {
-  try {
-    device_.wait();
-  } catch (const Error&) {
+  for (int tries = 0; tries < 2; ++tries) {
+    try {
+      device_.wait();
+      return;
+    } catch (const Error&) {
+    }
   }
 }
 
@@ -36,25 +39,25 @@ std::unique_ptr<LoadLanes::Lane> LoadLanes::take(std::size_t bytes) {
     if (!lane) {
       lane = std::make_unique<Lane>();
       lane->done = std::make_unique<Owned<octavo_cuda_event>>(device_, device_.make_event());
+    } else {
+      device_.wait(lane->done->get());
     }
-    if (lane->under_way) device_.wait(lane->done->get());
-    lane->under_way = false;
+    lane->is_whole = false;
     if (!lane->pinned || lane->pinned->bytes() < bytes) {
       lane->pinned.reset();
       lane->pinned = std::make_unique<Pinned>(device_, bytes);
     }
     return lane;
   } catch (...) {
-    lane.reset();
-    give_back(nullptr);
+    if (lane) lane->is_whole = false;
+    give_back(std::move(lane));
     throw;
   }
 }
 
-// Null: it was never made.
 void LoadLanes::give_back(std::unique_ptr<Lane> lane) {
   const std::lock_guard guard(lock_);
-  if (lane && lane->under_way) {
+  if (lane && lane->is_whole) {
     lanes_.push_back(std::move(lane));
   } else {
     --made_;
@@ -70,7 +73,7 @@ std::uint8_t* LoadLanes::Turn::arrived(std::size_t bytes) {
 
 void LoadLanes::Turn::finish() {
   lanes_.device_.record(lane_->done->get());
-  lane_->under_way = true;
+  lane_->is_whole = true;
 }
 
 }  // namespace octavo::cuda

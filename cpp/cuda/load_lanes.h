@@ -24,7 +24,7 @@ class LoadLanes {
     std::unique_ptr<Pinned> pinned;
     Buffer<std::uint8_t> arrived;  // on the device, where rows are packed there
     std::unique_ptr<Owned<octavo_cuda_event>> done;
-    bool under_way = false;
+    bool is_whole = false;  // what was begun with it has an event behind it
   };
 
   // A lane in one thread's hands. Not finished, it is taken no more: what is under way may still read it.
