@@ -56,6 +56,7 @@ export interface FakeReport {
   brokenRules: number
   launches: number
   inexactSums: number
+  failedKernels: number
 }
 
 /** For scripts: goes on only in a process with that driver, in which it starts the script anew. */

@@ -156,6 +156,7 @@ OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
           report.inexact_sums += stats.inexact_sums;
           return CUresult(CUDA_SUCCESS);
         } catch (const ptx::PtxError& e) {
+          ++report.failed_kernels;
           std::snprintf(report.message, sizeof report.message, "%s", e.what());
           std::fprintf(stderr, "fake CUDA: a kernel failed: %s\n", e.what());
           return CUresult(e.fault == ptx::Fault::memory ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_ERROR_LAUNCH_FAILED);
