@@ -1,5 +1,8 @@
 #include "cuda_loader.h"
 
+#include <mutex>
+#include <utility>
+
 #include "os/os.h"
 
 namespace octavo {
@@ -14,12 +17,36 @@ struct Plugin {
   std::string reason;
 };
 
-Plugin load() {
-  const char* const named = os::environment("OCTAVO_CUDA_PLUGIN");
+// What cuda_plugin_is was told.
+struct Told {
+  std::mutex lock;
+  bool told = false;
+  std::string path, reason;
+};
+Told& told() {
+  static Told one;
+  return one;
+}
+
+// The plugin's file; empty where there is none, and why.
+std::string plugin_file(std::string* reason) {
+  Told& from = told();
+  const std::lock_guard guard(from.lock);
+  if (from.told) {
+    *reason = from.reason;
+    return from.path;
+  }
+  if (const char* const named = os::environment("OCTAVO_CUDA_PLUGIN")) return named;
   const std::string folder = os::module_folder();
-  if (named == nullptr && folder.empty()) return {nullptr, "the folder of the addon is not known"};
+  if (folder.empty()) *reason = "the folder of this program is not known";
+  return folder.empty() ? "" : folder + "/octavo_cuda.so";
+}
+
+Plugin load() {
   std::string reason;
-  void* library = os::library_open(named ? named : folder + "/octavo_cuda.so", &reason);
+  const std::string file = plugin_file(&reason);
+  if (file.empty()) return {nullptr, reason};
+  void* library = os::library_open(file, &reason);
   if (!library) return {nullptr, "the CUDA plugin cannot be loaded: " + reason};
   const auto entry = reinterpret_cast<octavo_cuda_entry>(os::library_symbol(library, OCTAVO_CUDA_ENTRY));
   if (!entry) return {nullptr, "octavo_cuda.so does not export " OCTAVO_CUDA_ENTRY};
@@ -37,6 +64,13 @@ const Plugin& plugin_here() {
 }
 
 }  // namespace
+
+void cuda_plugin_is(std::string path, std::string reason) {
+  Told& to = told();
+  const std::lock_guard guard(to.lock);
+  to.told = true;
+  to.path = std::move(path), to.reason = std::move(reason);
+}
 
 const octavo_cuda_api* cuda_api(std::string* reason) {
   *reason = plugin_here().reason;

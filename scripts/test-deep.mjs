@@ -4,8 +4,8 @@
 //
 //   node scripts/test-deep.mjs [--only NAME[,NAME]] [--python PYTHON]
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
@@ -23,6 +23,8 @@ const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not besid
 const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
 const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ and git')
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
+const hasNvcc = () => has('nvcc') || existsSync(join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc'))
+const needsNvcc = () => (hasNvcc() ? '' : 'nvcc is not installed')
 const fakeGpu = join(root, 'build/cuda-tests/cuda/tests/driver/octavo_cuda.so')
 const needsFakeGpu = () =>
   existsSync(fakeGpu) ? '' : 'the CUDA plugin of the tests is not built: npm run test:cuda, with nvcc'
@@ -133,10 +135,39 @@ const checks = [
     ],
   },
   {
+    name: 'cuda',
+    what: 'CUDA kernels on the emulator, in 12 schedules, plain and checked; as PTX of compute_80 in the plugin on the fake driver; answers there',
+    run: () => ['node', 'scripts/test-cuda.mjs', '--deep'],
+  },
+  ...['89', '90'].map((arch) => ({
+    name: `cuda-ptx-${arch}`,
+    what: `the same kernels as PTX of compute_${arch}`,
+    skip: needsNvcc,
+    run: () => ['node', 'scripts/test-cuda.mjs', '--deep', '--ptx', arch],
+  })),
+  {
+    name: 'cuda-kernels',
+    what: 'machine code of every kernel for 8.0, 8.6, 8.9, 9.0 and 12.0: no spills, no warnings of ptxas, nothing worse than cuda/ratchet.json',
+    skip: needsNvcc,
+    run: () => ['node', 'scripts/cuda-kernels.mjs'],
+  },
+  {
+    name: 'cuda-faults',
+    what: 'planted faults in kernels, launches, the plugin and its limits, each noticed by an execution of the tests (docs/cuda-faults.md)',
+    skip: needsNvcc,
+    run: () => ['node', 'cuda/tests/faults/run.mjs'],
+  },
+  {
     name: 'package',
     what: 'the npm package: made, checked, installed with no compiler on PATH, run on Node 20, 22, 24 and arm64 (qemu)',
     skip: () => isX64() || needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
     run: () => ['node', 'scripts/package.mjs'],
+  },
+  {
+    name: 'cuda-package',
+    what: 'octavo-cuda: made, checked, installed beside octavo, stories computed on the fake driver, opened on arm64 (qemu)',
+    skip: () => needsNvcc() || isX64() || needsQemu('aarch64-linux-gnu-g++')(),
+    run: () => ['node', 'scripts/package-cuda.mjs'],
   },
   {
     name: 'asan-node',
@@ -337,14 +368,41 @@ function runCheck(check) {
   return { ...check, status: status === 0 ? 'passed' : 'FAILED', seconds: (Date.now() - started) / 1000, counts }
 }
 
-// Results add up, each with its commit, so that checks can be run apart (--only).
+/** The page is what is known: a run changes the rows it ran, each with its commit and its machine. */
+const page = join(root, 'docs/verification.md')
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
-const store = join(root, 'build/verification.json')
-function remember({ name, status, counts, seconds }) {
-  const results = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')) : {}
-  results[name] = { status, counts, seconds, commit }
-  writeFileSync(store, JSON.stringify(results, null, 1))
-  return results
+const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, Node ${process.version}`
+
+/** Rows by name. Counts hold no '|' (see write). */
+function read() {
+  const rows = existsSync(page) ? readFileSync(page, 'utf8').matchAll(/^\| ([a-z0-9-]+) \|(.*)\|$/gm) : []
+  return new Map(
+    Array.from(rows, ([, name, rest]) => {
+      const [, status, counts, seconds, ...where] = rest.split('|').map((cell) => cell.trim())
+      return [name, { status, counts, seconds, commit: where[0] ?? '', machine: where[1] ?? '' }]
+    }),
+  )
+}
+
+/** A check that cannot run here keeps what an earlier run said. */
+function remember(rows, { name, status, counts, seconds }) {
+  const before = rows.get(name)?.status
+  if (status === 'skipped' && (before === 'passed' || before === 'FAILED')) return
+  rows.set(name, { status, counts: counts.replace(/\|/g, '/'), seconds: seconds.toFixed(0), commit, machine })
+}
+
+function write(rows) {
+  const none = { status: 'not run', counts: '', seconds: '', commit: '', machine: '' }
+  const lines = checks.map(({ name, what }) => {
+    const { status, counts, seconds, commit, machine } = rows.get(name) ?? none
+    return `| ${name} | ${what} | ${status} | ${counts} | ${seconds} | ${commit} | ${machine} |`
+  })
+  const head =
+    'The full counts (`npm run test:deep`). Each row names the commit and the machine it ran on; what says nothing of its machine ran on several.'
+  const titles = '| check | what | result | counts | seconds | commit | machine |'
+  const text = `# Verification\n\n${head}\n\n${titles}\n|${' --- |'.repeat(7)}\n${lines.join('\n')}\n`
+  writeFileSync(page, text)
+  return text
 }
 
 const only = values.only?.split(',') ?? checks.map(({ name }) => name)
@@ -353,25 +411,17 @@ if (unknown.length > 0) {
   console.error(`test-deep: no check ${unknown.join(', ')}; there are ${checks.map(({ name }) => name).join(', ')}`)
   process.exit(2)
 }
-mkdirSync(join(root, 'build'), { recursive: true })
 // What is checked is this source, not what was built of an earlier one.
 execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
-let all = {}
-for (const check of checks) if (only.includes(check.name)) all = remember(runCheck(check))
-const rows = checks.map(({ name, what }) => {
-  const { status, counts, seconds, commit } = all[name] ?? { status: 'not run', counts: '', seconds: 0, commit: '' }
-  return `| ${name} | ${what} | ${status} | ${counts.replace(/\|/g, '/')} | ${seconds.toFixed(0)} | ${commit} |`
-})
-const page = `# Verification
-
-The full counts (\`npm run test:deep\`). ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}; each row names the commit it ran on.
-
-| check | what | result | counts | seconds | commit |
-| --- | --- | --- | --- | --- | --- |
-${rows.join('\n')}
-`
-writeFileSync(join(root, 'docs/verification.md'), page)
-console.log(page)
-const count = (status) => Object.values(all).filter((result) => result.status === status).length
+const rows = read()
+const statuses = []
+for (const check of checks.filter(({ name }) => only.includes(name))) {
+  const result = runCheck(check)
+  statuses.push(result.status)
+  remember(rows, result)
+  write(rows)
+}
+console.log(write(rows))
+const count = (status) => statuses.filter((one) => one === status).length
 console.log(`${count('passed')} passed, ${count('FAILED')} failed, ${count('skipped')} skipped`)
 process.exit(count('FAILED') > 0 ? 1 : 0)

@@ -530,6 +530,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", JsEngine::define(env));
   exports.Set("Grammar", define_grammar(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
+  exports.Set("cudaPlugin", Napi::Function::New<cuda_plugin>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
   exports.Set("cudaNeeds", Napi::Function::New<cuda_needs>(env));
   exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {

@@ -29,6 +29,15 @@ Napi::Object device_object(Napi::Env env, const CudaDevice& device) {
 
 }  // namespace
 
+Napi::Value cuda_plugin(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const std::string path = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+    cuda_plugin_is(path, info[1].As<Napi::String>().Utf8Value());
+    return env.Undefined();
+  });
+}
+
 Napi::Value cuda_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { findAddon, openAddon } from './addon.ts'
+import { findCudaPlugin } from './cuda-plugin.ts'
 import { packageRoot } from './package-files.ts'
 
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
@@ -410,6 +411,8 @@ export interface MachineLimits {
 
 export interface Native {
   cpu(): CpuInfo
+  /** Where the CUDA plugin is, or null and why there is none; before anything asks for it. */
+  cudaPlugin(path: string | null, reason: string): void
   cuda(): CudaStatus
   /** Throws MODEL_UNSUPPORTED for what no kernel computes. */
   cudaNeeds(desc: ModelDesc, options: { kvDtype: KvDtype; maxStepTokens: number; kvBlocks: number }): CudaNeeds
@@ -457,8 +460,17 @@ let loaded: Native | undefined
 
 /** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no binary for this platform, and BUNDLED. */
 export function native(): Native {
-  loaded ??= openAddon(fileURLToPath(packageRoot())) as Native
+  loaded ??= open()
   return loaded
+}
+
+function open(): Native {
+  const root = fileURLToPath(packageRoot())
+  const file = findAddon(root)
+  const addon = openAddon(file) as Native
+  const { path, reason } = findCudaPlugin(root, file)
+  addon.cudaPlugin(path ?? null, reason)
+  return addon
 }
 
 /** Throws what `native()` would for want of a binary, without loading it. */
