@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { native } from '../lib/base/native.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const built = `${root}build/cuda-tests/cuda/tests/driver`
+export const built = `${root}build/cuda-tests/cuda/tests/driver`
 export const plugin = `${built}/octavo_cuda.so`
 export const isBuilt = existsSync(plugin) && existsSync(`${built}/fake/libcuda.so.1`)
 

@@ -38,6 +38,7 @@ struct Work {
   std::function<CUresult()> act;
   CUevent records = nullptr;  // this event's record number
   std::uint64_t record = 0;
+  const void* host = nullptr;  // that a copy reads or writes
 };
 struct CUstream_st {
   int device;
