@@ -210,7 +210,10 @@ CUresult Call::enqueue(CUstream stream, Work work) const {
 }
 
 bool Call::illegal_in_capture(CUresult* out) const {
-  if (!state().capturing) return false;
+  const State& s = state();
+  if (!s.capturing) return false;
+  const bool others = s.capturing_thread != std::this_thread::get_id();
+  if (others && s.capture_mode != CU_STREAM_CAPTURE_MODE_GLOBAL) return false;
   *out = broken("not allowed while a stream captures", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   return true;
 }
