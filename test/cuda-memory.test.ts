@@ -242,6 +242,18 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     expect(gone.lines[0]).toContain("Device 'auto' is the CPU: the driver shows no CUDA device.")
   })
 
+  it("'auto' goes on to the CPU where a load on the GPU fails in the midst", async () => {
+    const wholeSteps = (await loaded("device: 'auto'")).lines[0]!.includes('is Fake')
+    const begun = await Promise.all(
+      [8, 30, 45, 60].map((call) => loaded("device: 'auto'", `rules=record fail=${call}:${call % 2 === 0 ? 2 : 719}`)),
+    )
+    for (const { code, lines } of begun) {
+      expect(code).toBeUndefined()
+      expect(lines[0]).toMatch(/Device 'auto' is (Fake_GPU \(|the CPU: Fake_GPU \(cuda:0\): )/)
+    }
+    if (wholeSteps) expect(begun.some(({ lines }) => lines[0]!.includes('is the CPU'))).toBe(true)
+  })
+
   it('says what is missing: the driver, a newer one, the plugin, one of this version', async () => {
     const lacks = async (settings: string, more: NodeJS.ProcessEnv = {}) => {
       const [named, automatic] = await Promise.all([
