@@ -233,7 +233,8 @@ async function lane(queue) {
     const found = await notice(fault, kinds)
     results[fault.name] = { ...results[fault.name], ...found, commit }
     writeFileSync(known, JSON.stringify(results, null, 1))
-    const noticed = Object.values(results[fault.name]).some((said, i, all) => said !== null && i < all.length - 1)
+    // Of executions that were not run, what they found before.
+    const noticed = Object.keys(binaries).some((kind) => typeof results[fault.name][kind] === 'string')
     const asExpected = noticed === (fault.equivalent === undefined && fault.survives === undefined)
     if (!asExpected) wrong++
     const cells = kinds.map((kind) => `${kind}: ${found[kind] ?? '-'}`)
