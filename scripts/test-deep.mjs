@@ -294,6 +294,12 @@ const checks = [
     run: () => ['node', '--import', 'tsx', 'test/deep/cuda-faults.ts'],
   },
   {
+    name: 'gpu-rehearsal',
+    what: 'the scripts for a GPU (bench/gpu) on the fake driver, tiny sizes',
+    skip: needsFakeGpu,
+    run: () => ['node', 'bench/gpu/rehearse.mjs'],
+  },
+  {
     name: 'stall',
     what: 'a prompt of 4,000 tokens among 16 streams: time between their tokens',
     run: () => ['node', 'bench/load/stall.mjs'],

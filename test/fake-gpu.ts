@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { native } from '../lib/base/native.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const built = `${root}build/cuda-tests/cuda/tests/driver`
+export const built = `${root}build/cuda-tests/cuda/tests/driver`
 export const plugin = `${built}/octavo_cuda.so`
 export const isBuilt = existsSync(plugin) && existsSync(`${built}/fake/libcuda.so.1`)
 
@@ -56,6 +56,7 @@ export interface FakeReport {
   brokenRules: number
   launches: number
   inexactSums: number
+  failedKernels: number
 }
 
 /** For scripts: goes on only in a process with that driver, in which it starts the script anew. */

@@ -59,28 +59,20 @@ Napi::Value cuda_needs(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const Napi::Object wanted = object(info[1], "options");
-    const cuda::StepLimits limits{small(wanted.Get("maxStepTokens"), "maxStepTokens"),
-                                  small(wanted.Get("kvBlocks"), "kvBlocks")};
-    if (limits.max_tokens < 1) bad_argument("maxStepTokens", "1 or more");
-    if (limits.kv_blocks < 0) bad_argument("kvBlocks", "0 or more");
+    const int tokens = small(wanted.Get("maxStepTokens"), "maxStepTokens"),
+              blocks = small(wanted.Get("kvBlocks"), "kvBlocks");
+    if (tokens < 1) bad_argument("maxStepTokens", "1 or more");
+    if (blocks < 0) bad_argument("kvBlocks", "0 or more");
     const DeviceNeeds needs =
-        device_needs(model_desc(object(info[0], "desc")), kv_dtype(wanted.Get("kvDtype")), limits);
-    const auto number = [](std::size_t bytes) { return static_cast<double>(bytes); };
+        device_needs(model_desc(object(info[0], "desc")), kv_dtype(wanted.Get("kvDtype")), tokens, blocks);
     Napi::Object buffers = Napi::Object::New(env);
-    buffers.Set("activations", number(needs.steps.activations));
-    buffers.Set("logits", number(needs.steps.logits));
-    buffers.Set("attention", number(needs.steps.attention));
-    buffers.Set("linear", number(needs.steps.linear));
-    buffers.Set("upload", number(needs.steps.upload));
-    buffers.Set("results", number(needs.steps.results));
-    buffers.Set("constants", number(needs.steps.constants));
-    buffers.Set("graphs", number(needs.steps.graphs));
+    for (const auto& [name, bytes] : needs.buffers) buffers.Set(name, static_cast<double>(bytes));
     Napi::Object out = Napi::Object::New(env);
-    out.Set("weightBytes", number(needs.weights));
-    out.Set("blockBytes", number(needs.kv_block));
+    out.Set("weightBytes", static_cast<double>(needs.weights));
+    out.Set("blockBytes", static_cast<double>(needs.kv_block));
     out.Set("buffers", buffers);
-    out.Set("bufferBytes", number(needs.steps.device_bytes()));
-    out.Set("pinnedBytes", number(needs.steps.pinned));
+    out.Set("bufferBytes", static_cast<double>(needs.buffer_bytes));
+    out.Set("pinnedBytes", static_cast<double>(needs.pinned));
     return out;
   });
 }

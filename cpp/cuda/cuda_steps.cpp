@@ -62,11 +62,16 @@ CudaSteps::CudaSteps(Device& device, const StepShape& shape, KvStore& kv)
   for (std::size_t i = 0; i < pieces_ahead; ++i) piece_events_.emplace_back(device, device.make_event());
 }
 
+// The memory that steps on their way use goes with this. Of a device that is lost nothing is on its way; where a wait
+// fails for once, the next one does not.
 CudaSteps::~CudaSteps() {
-  try {
-    device_.wait();  // the memory that steps on their way use goes with this
-  } catch (const Error&) {
-    // Of a device that is lost nothing is on its way.
+  for (int tries = 0; tries < 2; ++tries) {
+    try {
+      device_.wait();
+      return;
+    } catch (const Error&) {
+      continue;
+    }
   }
 }
 

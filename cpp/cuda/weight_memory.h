@@ -6,10 +6,12 @@
 // longer.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 #include "backend.h"
 #include "cuda/device.h"
+#include "cuda/load_lanes.h"
 
 namespace octavo::cuda {
 
@@ -30,9 +32,7 @@ class WeightMemory {
   void load(std::size_t offset, const Weight& weight, std::int64_t row, std::int64_t count, const std::uint8_t* rows);
 
  private:
-  void pack_on_host(std::uint8_t* to, const Weight& w, std::int64_t row, std::int64_t count, const std::uint8_t* rows);
-  void pack_on_device(std::uint8_t* to, const Weight& w, std::int64_t row, std::int64_t count,
-                      const std::uint8_t* rows);
+  std::shared_ptr<LoadLanes> lanes();
 
   Device& device_;
   const std::size_t packed_here_;
@@ -40,8 +40,7 @@ class WeightMemory {
   std::size_t bytes_ = 0;
   std::int64_t rows_left_ = 0;  // to be loaded
   Buffer<std::uint8_t> memory_;
-  std::mutex turn_;
-  Buffer<std::uint8_t> arrived_;  // rows as they were sent, while weights are loaded
+  std::shared_ptr<LoadLanes> lanes_;  // while weights are loaded
 };
 
 }  // namespace octavo::cuda

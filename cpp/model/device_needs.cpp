@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../../cuda/ops/repack.h"
+#include "cuda/step_memory.h"
 #include "cuda/weight_memory.h"
 #include "error.h"
 
@@ -56,14 +57,25 @@ cuda::ModelShape device_shape(const ModelDesc& d) {
   return shape;
 }
 
-DeviceNeeds device_needs(const ModelDesc& d, KvDtype dtype, const cuda::StepLimits& limits) {
+DeviceNeeds device_needs(const ModelDesc& d, KvDtype dtype, int max_step_tokens, int kv_blocks) {
   if (d.vocabulary > cuda::largest_vocabulary)
     throw Error(
         Code::model_unsupported,
         "a vocabulary of " + std::to_string(d.vocabulary) + " tokens is not computed on CUDA devices",
         {{"expected", "at most " + std::to_string(cuda::largest_vocabulary)}, {"found", std::to_string(d.vocabulary)}});
-  return {weight_bytes(d), kv_block_bytes({d.layers, 1, d.kv_heads, d.head_size, dtype}),
-          cuda::step_memory(device_shape(d), limits)};
+  const cuda::StepMemory steps = cuda::step_memory(device_shape(d), {max_step_tokens, kv_blocks});
+  return {weight_bytes(d),
+          kv_block_bytes({d.layers, 1, d.kv_heads, d.head_size, dtype}),
+          {{"activations", steps.activations},
+           {"logits", steps.logits},
+           {"attention", steps.attention},
+           {"linear", steps.linear},
+           {"upload", steps.upload},
+           {"results", steps.results},
+           {"constants", steps.constants},
+           {"graphs", steps.graphs}},
+          steps.device_bytes(),
+          steps.pinned};
 }
 
 }  // namespace octavo

@@ -116,9 +116,10 @@ void State::write_report() const {
   std::fprintf(
       file,
       "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
-      "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu}\n",
+      "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
+      "\"failedKernels\": %llu}\n",
       n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
-      n(r.launches), n(r.instructions), n(r.inexact_sums));
+      n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels));
   std::fclose(file);
 }
 
@@ -209,7 +210,10 @@ CUresult Call::enqueue(CUstream stream, Work work) const {
 }
 
 bool Call::illegal_in_capture(CUresult* out) const {
-  if (!state().capturing) return false;
+  const State& s = state();
+  if (!s.capturing) return false;
+  const bool others = s.capturing_thread != std::this_thread::get_id();
+  if (others && s.capture_mode != CU_STREAM_CAPTURE_MODE_GLOBAL) return false;
   *out = broken("not allowed while a stream captures", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   return true;
 }

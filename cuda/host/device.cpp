@@ -22,8 +22,8 @@ int capability(int index) {
          attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 }
 
-// Pieces that memory is taken in: weights come in hundreds, the KV cache in one.
-constexpr std::uint64_t weights_piece = 64 << 20, kv_piece = 1 << 20, scratch_piece = 8 << 20;
+// Pieces that memory is taken in at least: all weights of a model are one, its KV cache another.
+constexpr std::uint64_t weights_piece = 1 << 20, kv_piece = 1 << 20, scratch_piece = 8 << 20;
 constexpr std::uint64_t default_staging = 8 << 20;
 
 }  // namespace

@@ -110,7 +110,7 @@ export function deviceTable(memory: DeviceMemory, stepTokens: number): string {
 }
 
 function verdict({ fits, largestContextTokens, contextTokens, reason }: DeviceMemory): string {
-  if (fits === undefined) return `Whether it fits is not known here (${reason}): --device-memory says what a GPU has.`
+  if (fits === undefined) return `Whether it fits is not known here: ${reason}. --device-memory says what a GPU has.`
   if (fits) return `It fits, with requests of up to ${contextTokens} tokens.`
   return largestContextTokens
     ? `It does not fit: the largest context that does is ${largestContextTokens} tokens.`

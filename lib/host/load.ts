@@ -51,7 +51,8 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
   const draft = options.drafting?.model && openDraft(options.drafting.model, options.model)
   const loading = { options, port, words, checkpoint, draft, startedMs }
   const choice = chooseDevice(options.device)
-  const leastContextTokens = choice.wanted === 'auto' ? contextOnCpu(loading) : undefined
+  const automatic = choice.wanted === 'auto' && choice.candidates.length > 1
+  const leastContextTokens = automatic ? contextOnCpu(loading) : undefined
   return onFirstDevice(choice, ({ backend, gpu }, why) => loadOn(backend, gpu, why, leastContextTokens, loading))
 }
 

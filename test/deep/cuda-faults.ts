@@ -94,9 +94,10 @@ for (let at = 0; at < tries; at++) {
   const found = await work()
   const where = `call ${k} of ${calls} fails with ${error}`
   driver.set('fail=0:0')
-  const { brokenRules } = driver.report()
+  const { brokenRules, failedKernels } = driver.report()
   driver.set('reset rules=abort')
   check(brokenRules === 0, `${where}: a rule of the API is broken`)
+  check(failedKernels === 0, `${where}: a kernel ran on what was not there`)
   check(live() === before, `${where}: left over`, before, live(), found)
   const parts = Object.keys(truth) as (keyof Work)[]
   const first = parts.find((part) => found[part] !== truth[part])

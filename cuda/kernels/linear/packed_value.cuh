@@ -1,5 +1,5 @@
-// One weight of the packed layout (weight_layout.h) as f32 (docs/numerics.md, "embed"): what ops/repack put
-// there, read back. For what reads few weights of a table: linear's kernels take whole fragments (unpack.cuh).
+// One weight of the packed layout (weight_layout.h) as f32 (docs/numerics.md, "embed"): what ops/repack.h put there,
+// read back. For what reads few weights of a table: linear's kernels take whole fragments (unpack.cuh).
 #pragma once
 #include "kernels/device.cuh"
 #include "kernels/linear/params_linear.h"

@@ -76,7 +76,12 @@ class OpsBackend final : public ForwardingBackend {
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     auto& table = static_cast<TableWeight&>(w);
     ForwardingBackend::weight_load(*table.inner, row, count, rows);
-    cuda::pack_rows(w.format, w.n, w.k, row, count, rows, table.packed.get());
+    const auto from =
+        uploaded(static_cast<const std::uint8_t*>(rows),
+                 row_bytes(w.format, static_cast<std::size_t>(w.k)) * static_cast<std::size_t>(count), "rows");
+    cuda::Launches launches;
+    cuda::add_repack(launches, w.format, w.n, w.k, row, count, from.get(), table.packed.get());
+    run(launches);
   }
   void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T,
               Epilogue epilogue) override {

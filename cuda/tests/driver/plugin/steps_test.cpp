@@ -144,7 +144,7 @@ TEST_CASE("runs: an end token, the room of a sequence and a nudge cut what is on
     for (Draw& draw : running.wait({16, no_limit, 5})) draws.push_back(std::move(draw));
     CHECK(draws.size() == 14);
     for (Draw& draw : running.wait({8, no_limit})) draws.push_back(std::move(draw));
-    CHECK(draws == expected);
+    CHECK(draws == std::vector<Draw>(expected.begin(), expected.begin() + 30));
   }
 }
 
@@ -178,16 +178,17 @@ TEST_CASE("interrupt: before a step, between its pieces, in a run; it can be rep
   SUBCASE("in a run") {
     Sequences running(engine, 2);
     std::vector<Draw> draws;
-    while (draws.size() < expected.size()) {
-      std::thread other([&, delay = draws.size()] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(3 + 2 * delay));
-        interrupt_engine(engine.id());
+    for (int tries = 0; draws.size() < expected.size(); ++tries) {
+      std::thread other([&, tries] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30 * tries));
+        if (tries < 12) interrupt_engine(engine.id());
       });
       for (Draw& draw : running.wait({16, no_limit})) draws.push_back(std::move(draw));
       other.join();
     }
     draws.resize(expected.size());
     CHECK(draws == expected);
+    CHECK(engine.kv().check() == "");
   }
   SUBCASE("a long prompt") {
     const auto prompt = [](Engine& e) {

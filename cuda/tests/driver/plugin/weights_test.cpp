@@ -88,3 +88,42 @@ TEST_CASE("plugin: a scale that is not finite is refused, with its row") {
     CHECK_THROWS_WITH_AS(weight.load(0, 40, rows.data()), doctest::Contains("row 35"), Error);
   }
 }
+
+TEST_CASE("plugin: a load in which a call fails leaves nothing behind, whoever packs, and the next one works") {
+  fake();
+  Rng rng(10);
+  const int n = 96, k = 64;
+  const Bytes rows = random_rows(Format::q5_1, n, k, rng), expected = packed(Format::q5_1, n, k, rows);
+  const auto load = [&](std::size_t packed_here) {
+    cuda::Device device(0);
+    CudaWeight weight(std::make_shared<WeightMemory>(device, packed_here), Format::q5_1, n, k);
+    for (const int first : {0, 64, 32})
+      weight.load(first, 32, rows.data() + row_bytes(Format::q5_1, k) * static_cast<std::size_t>(first));
+    return on_device(device, weight) == expected;
+  };
+  for (const std::size_t packed_here : {std::size_t{0}, WeightMemory::small_model}) {
+    const std::uint64_t before = report().calls;
+    CHECK(load(packed_here));
+    const std::uint64_t calls = report().calls - before;
+    const octavo_fake_report empty = report();
+    int failed = 0;
+    for (std::uint64_t call = 1; call <= calls; ++call) {
+      CAPTURE(call);
+      const Played played(("rules=record fail=" + std::to_string(call) + ":" + (call % 2 ? "2" : "999")).c_str());
+      try {
+        const bool right = load(packed_here);  // giving back may fail without harm
+        CHECK(right);
+      } catch (const Error& e) {
+        ++failed;
+        CHECK((e.code() == Code::out_of_memory || e.code() == Code::engine_failed));
+      }
+      const octavo_fake_report left = report();
+      CHECK(left.live_objects == empty.live_objects);
+      CHECK(left.live_device == empty.live_device);
+      CHECK(left.live_host == empty.live_host);
+      CHECK_MESSAGE(left.broken_rules == 0, left.message);
+    }
+    CHECK(failed > 20);
+    CHECK(load(packed_here));
+  }
+}
