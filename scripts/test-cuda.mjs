@@ -19,7 +19,7 @@ import { availableParallelism } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { compare, renew } from './cuda-ratchet.mjs'
+import { compare, renew } from './cuda/ratchet.mjs'
 import { findDoctest } from './find-doctest.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -175,7 +175,7 @@ if (has('driver') && !existsSync(join(folder, 'cuda/tests/driver/octavo_cuda.so'
   console.log('test-cuda: no nvcc: kernels as PTX, the plugin, machine code and answers were skipped')
 else if (has('driver')) {
   const args = ['--arch', '80', '--changed', ...(write ? ['--write'] : [])]
-  await timed('machine code', () => note(node('scripts/cuda-kernels.mjs', ...args)))
+  await timed('machine code', () => note(node('scripts/cuda/kernels.mjs', ...args)))
   const engine = ['dist/index.js', 'build/Release/octavo.node'].every((file) => existsSync(join(root, file)))
   if (!engine) console.log('test-cuda: no addon or no dist/: answers on the plugin were skipped')
   else if (!noAnswers) await timed('answers', () => note(run('npx', ['vitest', 'run', answersTests], { env })))

@@ -149,7 +149,7 @@ const checks = [
     name: 'cuda-kernels',
     what: 'machine code of every kernel for 8.0, 8.6, 8.9, 9.0 and 12.0: no spills, no warnings of ptxas, nothing worse than cuda/ratchet.json',
     skip: needsNvcc,
-    run: () => ['node', 'scripts/cuda-kernels.mjs'],
+    run: () => ['node', 'scripts/cuda/kernels.mjs'],
   },
   {
     name: 'cuda-faults',
@@ -167,7 +167,7 @@ const checks = [
     name: 'cuda-package',
     what: 'octavo-cuda: made, checked, installed beside octavo, stories computed on the fake driver, opened on arm64 (qemu)',
     skip: () => needsNvcc() || isX64() || needsQemu('aarch64-linux-gnu-g++')(),
-    run: () => ['node', 'scripts/package-cuda.mjs'],
+    run: () => ['node', 'scripts/cuda/package.mjs'],
   },
   {
     name: 'asan-node',

@@ -48,7 +48,7 @@ export const faults = [
     to: '',
   },
   {
-    ...api('memory.cpp', 'plugin: a piece*,plugin: linear*'),
+    ...api('memory.cpp', 'plugin: what shares*'),
     name: 'memory: a piece is given back while parts of it are in use',
     from: 'if (--piece->parts == 0) {',
     to: 'if (--piece->parts >= 0) {',

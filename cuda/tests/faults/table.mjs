@@ -43,7 +43,8 @@ twelve schedules of the emulator; \`checked\`, its checker; \`ptx\`, what nvcc c
 how many faults of a class an execution notices; a fault that is no part of what an execution runs is not counted for it.
 \`--table\` writes this page.
 
-${faults.length} faults, of which ${real.length} change results or break a rule; ${real.filter(noticed).length} of them are noticed. The others cannot be noticed by anything: the reason stands beside them.
+${faults.length} faults, of which ${real.length} change results or break a rule; ${real.filter(noticed).length} of
+them are noticed. Beside each of the others stands why nothing can notice it, or why nothing does.
 
 | class | faults | ${executions.join(' | ')} | by none |
 | --- | --- | ${executions.map(() => '---').join(' | ')} | --- |

@@ -259,9 +259,11 @@ class OpsBackend final : public ForwardingBackend {
   }
 
   void run(const cuda::Launches& launches) {
+    const shim::Options before = shim::options();
     shim::options() = schedules[turn_++ % std::size(schedules)];
+    shim::options().traffic = before.traffic;
     shim::run(launches);
-    shim::options() = {};
+    shim::options() = before;
     for (const shim::Finding& finding : shim::findings()) FAIL_CHECK(finding.kind, ": ", finding.text);
     shim::clear_findings();
   }

@@ -23,6 +23,9 @@ const octavo_cuda_api& plugin() {
   std::string reason;
   const octavo_cuda_api* const api = cuda_api(&reason);
   REQUIRE_MESSAGE(api != nullptr, reason);
+  std::int32_t devices = 0;
+  octavo_cuda_message message = {};
+  REQUIRE(api->device_count(&devices, &message) == 0);
   return *api;
 }
 
@@ -73,6 +76,23 @@ TEST_CASE("plugin: transfers larger than the staging memory, in pieces of any si
   }
   CHECK(c.api.download(c.context, found.data(), c.device, found.size(), &c.message) == 0);
   CHECK(found == sent);
+}
+
+TEST_CASE("plugin: what shares a piece of memory outlives what was given back") {
+  Context c;
+  for (const int kind : {OCTAVO_CUDA_WEIGHTS, OCTAVO_CUDA_KV, OCTAVO_CUDA_SCRATCH}) {
+    CAPTURE(kind);
+    std::uint64_t one = 0, other = 0;
+    REQUIRE(c.api.allocate(c.context, kind, 1000, &one, &c.message) == 0);
+    REQUIRE(c.api.allocate(c.context, kind, 1000, &other, &c.message) == 0);
+    const std::vector<std::uint8_t> sent(1000, 17);
+    std::vector<std::uint8_t> found(1000);
+    CHECK(c.api.upload(c.context, other, sent.data(), sent.size(), &c.message) == 0);
+    c.api.release(c.context, one);
+    CHECK(c.api.download(c.context, found.data(), other, found.size(), &c.message) == 0);
+    CHECK(found == sent);
+    c.api.release(c.context, other);
+  }
 }
 
 TEST_CASE("plugin: what is left open is given back with its context") {

@@ -3,18 +3,18 @@
 // that the plugin for arm64 opens (under qemu). Without nvcc it says that it was skipped. The package stays in build/package/. Needs the
 // octavo package (scripts/package.mjs) and what `npm run test:cuda` builds.
 //
-//   node scripts/package-cuda.mjs [--only make,contents,install] [--write]      --write: renews the plugins' sizes in cuda/ratchet.json
+//   node scripts/cuda/package.mjs [--only make,contents,install] [--write]      --write: renews the plugins' sizes in cuda/ratchet.json
 import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { compare, renew } from './cuda-ratchet.mjs'
-import { assertPortable } from './elf.mjs'
-import { nodeBinary } from './node-binary.mjs'
+import { assertPortable } from '../elf.mjs'
+import { nodeBinary } from '../node-binary.mjs'
+import { compare, renew } from './ratchet.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 const { version, peerDependencies } = manifest(root)
 const own = manifest(join(root, 'packages/octavo-cuda'))
@@ -54,7 +54,7 @@ const checks = {
     rmSync(staged, { recursive: true, force: true })
     cpSync(join(root, 'packages/octavo-cuda'), staged, { recursive: true })
     cpSync(join(root, 'LICENSE'), join(staged, 'LICENSE'))
-    run(process.execPath, ['scripts/cuda-prebuilds.mjs'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    run(process.execPath, ['scripts/cuda/prebuilds.mjs'], { stdio: ['ignore', 'pipe', 'inherit'] })
     const [packed] = JSON.parse(run('npm', ['pack', '--json', '--pack-destination', out], { cwd: staged }))
     return `${packed.filename}, ${packed.entryCount} files`
   },
@@ -95,7 +95,10 @@ const checks = {
     expect(cpu.length === 8 && cpu.join() === cuda.join?.(), `tokens differ: ${JSON.stringify({ cpu, cuda })}`)
     const told = [`${cuda.length} tokens of stories on the fake driver`]
 
-    if (spawnSync('qemu-aarch64', ['--version']).status === 0) {
+    const hasArm64 = existsSync(join(folder, 'node_modules/octavo/prebuilds/linux-arm64/octavo.node'))
+    if (!hasArm64 || spawnSync('qemu-aarch64', ['--version']).status !== 0)
+      told.push('not opened on arm64: no qemu, or octavo was packed without it')
+    else {
       const qemu = ['-L', '/usr/aarch64-linux-gnu', nodeBinary('20.20.2', 'arm64')]
       const { message } = start('qemu-aarch64', qemu, {}).cuda
       expect(/no NVIDIA driver/.test(message), `on arm64: ${message}`)
@@ -116,7 +119,7 @@ const only = values.only?.split(',') ?? Object.keys(checks)
 for (const check of only) expect(check in checks, `no check ${check}; there are ${Object.keys(checks).join(', ')}`)
 const nvcc = ['nvcc', join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc')]
 if (!nvcc.some((path) => spawnSync(path, ['--version']).status === 0)) {
-  console.log('package-cuda: no nvcc: octavo-cuda was skipped')
+  console.log('octavo-cuda: no nvcc: octavo-cuda was skipped')
   process.exit(0)
 }
 mkdirSync(out, { recursive: true })

@@ -1,16 +1,16 @@
 // Builds the plugins that the package octavo-cuda ships, build/package/octavo-cuda/prebuilds/<platform>/octavo_cuda.so, for linux-x64 and
-// linux-arm64. Needs nvcc, on an x64 machine; device code is compiled once, for every architecture (scripts/cuda-kernels.mjs, which holds it
+// linux-arm64. Needs nvcc, on an x64 machine; device code is compiled once, for every architecture (scripts/cuda/kernels.mjs, which holds it
 // against the ratchet), and is the same in both; the host side for arm64 by a cross compiler. Stripped, and refused when one would not load
 // on a system that README.md promises, or is too large.
 //
-//   node scripts/cuda-prebuilds.mjs [linux-x64] [linux-arm64]
+//   node scripts/cuda/prebuilds.mjs [linux-x64] [linux-arm64]
 import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { assertPortable } from './elf.mjs'
+import { assertPortable } from '../elf.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const most = 12e6
 const tools = 'aarch64-linux-gnu'
 const images = join(root, 'build/package/cuda-images')
@@ -42,7 +42,7 @@ function build(platform) {
 }
 
 rmSync(images, { recursive: true, force: true })
-const kernels = [join(root, 'scripts/cuda-kernels.mjs'), '--images', images, '--jobs', '2']
+const kernels = [join(root, 'scripts/cuda/kernels.mjs'), '--images', images, '--jobs', '2']
 execFileSync(process.execPath, kernels, { stdio: ['ignore', process.stderr, process.stderr] })
 const chosen = process.argv.slice(2)
 for (const platform of chosen.length > 0 ? chosen : ['linux-x64', 'linux-arm64']) build(platform)

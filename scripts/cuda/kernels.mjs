@@ -4,7 +4,7 @@
  * instructions by unit. Exit status 1 if a kernel got worse, is new, or spills, or if ptxas warns (C75xx: asynchronous products that
  * it had to put one behind the other). Another version of nvcc compiles other code: then only spills and warnings count.
  *
- *   node scripts/cuda-kernels.mjs                     every kernel for 80, 86, 89, 90 and 120
+ *   node scripts/cuda/kernels.mjs                     every kernel for 80, 86, 89, 90 and 120
  *   --arch 90[,120]   --only linear_decode[,quantise]  these
  *   --changed                                          those whose PTX is not the ratchet's, in the tests' build (build/cuda-tests):
  *                                                      of the same PTX ptxas makes the same code
@@ -20,16 +20,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { codeRows, compare, readRatchet, renew } from './cuda-ratchet.mjs'
+import { codeRows, compare, readRatchet, renew } from './ratchet.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const kept = join(root, 'build/cuda-kernels')
 const images = join(root, 'build/cuda-tests/cuda/tests/driver/plugin')
 const flags = ['-std=c++17', '-O3', '--fmad=false', '-Xptxas', '-v', '-Icuda', '-Icpp']
 const architectures = '80,86,89,90,120'
 
 function fail(message) {
-  console.error(`cuda-kernels: ${message}`)
+  console.error(`kernels: ${message}`)
   process.exit(2)
 }
 
@@ -124,7 +124,7 @@ for (const name of only) if (!files.has(name)) fail(`--only: expected some of ${
 const ratchet = readRatchet()
 const sameCompiler = ratchet.compiler === compiler.version
 if (values.changed && !sameCompiler) {
-  console.log(`cuda-kernels: nvcc ${compiler.version}, the ratchet is of ${ratchet.compiler}: not compared`)
+  console.log(`kernels: nvcc ${compiler.version}, the ratchet is of ${ratchet.compiler}: not compared`)
   process.exit(0)
 }
 const names = values.changed ? only.filter((name) => ptxOf(name) !== ratchet.ptx[name]) : only
@@ -156,14 +156,14 @@ if (values.write) {
   const whole = values.arch === architectures && values.only === undefined && !values.changed
   renew('code', rows, { all: whole, compiler: compiler.version })
   renew('ptx', Object.fromEntries(names.flatMap((name) => (ptxOf(name) ? [[name, ptxOf(name)]] : []))), { all: whole })
-  console.log(`cuda-kernels: ${count} rows of cuda/ratchet.json renewed`)
+  console.log(`kernels: ${count} rows of cuda/ratchet.json renewed`)
 } else if (!sameCompiler) {
-  console.log(`cuda-kernels: nvcc ${compiler.version}, the ratchet is of ${ratchet.compiler}: not compared`)
+  console.log(`kernels: nvcc ${compiler.version}, the ratchet is of ${ratchet.compiler}: not compared`)
 } else {
   const { worse, better } = compare('code', rows)
   problems.push(...worse)
   const what = values.changed ? `${names.length} of ${all.length} files changed, ` : ''
-  console.log(`cuda-kernels: ${what}${count} kernels, ${worse.length} worse, ${better} better than cuda/ratchet.json`)
+  console.log(`kernels: ${what}${count} kernels, ${worse.length} worse, ${better} better than cuda/ratchet.json`)
 }
-for (const problem of problems) console.error(`cuda-kernels: ${problem}`)
+for (const problem of problems) console.error(`kernels: ${problem}`)
 process.exit(problems.length === 0 ? 0 : 1)

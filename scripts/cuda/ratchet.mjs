@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { kernelsOf, unitNames } from './sass.mjs'
 
-const file = join(fileURLToPath(new URL('..', import.meta.url)), 'cuda/ratchet.json')
+const file = join(fileURLToPath(new URL('../..', import.meta.url)), 'cuda/ratchet.json')
 
 /** What the numbers of each part are. `code`: of machine code, by kernel and architecture; `memory`: of accesses on the emulator. */
 export const columns = {
