@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "files/quant.h"
@@ -179,6 +180,8 @@ class Backend {
   virtual void tune(std::span<const Weight* const> /*weights*/) {}
   virtual Tuning tuning() const { return {}; }
   virtual void set_tuning(const Tuning&) {}
+  // Bytes of the device's own memory that are free now; none: weights and caches are in the host's.
+  virtual std::optional<std::uint64_t> device_memory_free() const { return std::nullopt; }
   // A zeroed weight. k is whole blocks of the format; of a float format a multiple of 16. Throws out_of_memory.
   virtual std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) = 0;
   // Repacks `count` rows in the file's layout (quant.h), each row_bytes(format, k) long, to rows [row, row + count).

@@ -68,6 +68,7 @@ Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options,
                                           model_->desc().head_size, options.kv_dtype})),
       kv_(options.kv_blocks, options.prefix_cache, 0, [this](int blocks) { return store_->provide(blocks); }),
       scratch_(model_->desc(), options.max_step_tokens),
+      steps_(model_->make_steps(options.max_step_tokens, *store_)),
       id_(registered_and_tuned()) {}
 
 std::uint32_t Engine::registered_and_tuned() const {
@@ -367,6 +368,68 @@ bool Engine::compute() {
   return true;
 }
 
+// Whether a step may be given to the device behind those on their way, before their draws are known.
+bool Engine::may_queue() const {
+  if (fed_ >= steps_->most_queued() || drafts_wanted()) return false;
+  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
+    const Segment& s = step_.segments[i];
+    if (s.score || s.count != 1 || s.rows != 1 || matchers_.contains(s.sequence)) return false;
+    if (kv_.room(s.sequence) <= queued_ || draws_left_[i] <= queued_) return false;
+  }
+  return true;
+}
+
+// step_, or what follows those on their way. False: the device has no room.
+bool Engine::give_device() {
+  if (!model_->submit(*steps_, step_, queued_, fed_, step_samplers_, masks_, kv_, *store_, scratch_)) return false;
+  ++queued_, ++fed_;
+  return true;
+}
+
+void Engine::drop_queued() {
+  if (queued_ > 0) steps_->drop();
+  queued_ = 0;
+}
+
+// How many steps of a run may be on their way, the one whose turn it is included: the run may end at any of them.
+int Engine::most_on_their_way(const Run& run, int done, double since_first) const {
+  if (run.steps - done < 2) return 1;
+  const double left = run.seconds - since_first;
+  double most = done == 0 ? 1 : 0;
+  if (step_seconds_ > 0) most += left / step_seconds_;
+  if (step_seconds_ == 0 && left > 0) most = 2;
+  most = std::min(most, std::max(2.0, options_.queue_seconds / std::max(step_seconds_, 1e-9)));
+  return static_cast<int>(std::clamp(most, 1.0, static_cast<double>(run.steps - done)));
+}
+
+// As compute, while up to `most` steps are on their way.
+bool Engine::compute_on_device(int most) {
+  std::atomic<bool>& interrupt = signals_->interrupt;
+  try {
+    if (queued_ == 0) {
+      make_copies();
+      if (interrupt.load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
+      for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
+      make_masks();
+      fed_ = 0;
+      if (!give_device()) throw Error(Code::internal, "an idle device has no room for a step");
+    }
+    while (queued_ < most && may_queue() && give_device()) {
+    }
+    result_.rows.clear();
+    result_.rows.resize(step_rows());
+    steps_->wait(result_.rows.data(), &interrupt);
+    --queued_;
+  } catch (const Error& e) {
+    drop_queued();
+    if (e.code() != Code::interrupted) throw;
+    interrupt.store(false, std::memory_order_release);
+    return false;
+  }
+  settle();
+  return true;
+}
+
 // Whether the draws of the step just computed may be followed by another step.
 bool Engine::goes_on() const {
   if (signals_->nudge.load(std::memory_order_acquire)) return false;
@@ -399,16 +462,16 @@ bool Engine::wait(const Run& run) {
   if (!pending_) throw Error(Code::invalid_argument, "no step is pending: submit one first", {});
   pending_ = false;
   const bool drafting = drafts_wanted();
-  draws_left_.assign(step_.segments.size(), std::numeric_limits<int>::max());
+  draws_left_.assign(step_.segments.size(), drafting ? std::numeric_limits<int>::max() : run.draws);
   std::vector<SampleRow> rows;  // of the steps before the last
   std::vector<DraftReport> reports;
   const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
-  const auto step = [&] {
+  const auto step = [&](int done, double since_first) {
     reports_.clear();
     const Clock::time_point began = Clock::now();
     if (drafting && !guess()) return false;
     const Clock::time_point guessed = Clock::now();
-    if (!compute()) return false;
+    if (!(steps_ ? compute_on_device(most_on_their_way(run, done, since_first)) : compute())) return false;
     const auto nanoseconds = [&](Clock::duration d) {
       return static_cast<std::int32_t>(std::min(1e9 * seconds(d), 2e9));
     };
@@ -418,8 +481,9 @@ bool Engine::wait(const Run& run) {
     return true;
   };
   const Clock::time_point started = Clock::now();
-  if (!step()) return false;
-  for (int& left : draws_left_) left = run.draws - (std::numeric_limits<int>::max() - left);
+  if (!step(0, 0)) return false;
+  for (int& left : draws_left_)
+    if (drafting) left = run.draws - (std::numeric_limits<int>::max() - left);
   const Clock::time_point first = Clock::now();
   Clock::time_point last = first;
   Clock::duration took = first - started;
@@ -427,17 +491,19 @@ bool Engine::wait(const Run& run) {
     for (SampleRow& row : result_.rows) rows.push_back(std::move(row));
   };
   for (int steps = 1; steps < run.steps && goes_on(); ++steps) {
-    if (seconds(last - first + took) > run.seconds) break;
+    if (queued_ == 0 && seconds(last - first + took) > run.seconds) break;
     follow_draws();
     keep();
-    if (!step()) {
+    if (!step(steps, seconds(last - first))) {
       result_.rows.clear();
       break;
     }
     const Clock::time_point now = Clock::now();
     took = now - last;
     last = now;
+    step_seconds_ = seconds(took);
   }
+  drop_queued();
   if (!rows.empty()) {
     keep();
     result_.rows = std::move(rows);

@@ -21,6 +21,9 @@ struct EngineOptions {
   KvDtype kv_dtype = KvDtype::f16;
   bool tune =
       false;  // measure how this CPU wants to be worked (Model::tune): some milliseconds, once for a process and model
+  // A device is given steps ahead that take so long together, or two: what is more would only be thrown away when a run
+  // is cut.
+  double queue_seconds = 0.002;
 };
 
 class DraftModel;
@@ -94,6 +97,11 @@ class Engine {
   bool drafts_wanted() const;
   bool guess();
   bool compute();
+  bool compute_on_device(int most);
+  bool may_queue() const;
+  bool give_device();
+  void drop_queued();
+  int most_on_their_way(const Run& run, int done, double since_first) const;
   void settle();
   bool goes_on() const;
   void follow_draws();
@@ -106,6 +114,7 @@ class Engine {
   std::unique_ptr<KvStore> store_;  // before kv_: it asks what memory there is, the block manager only takes
   KvCache kv_;
   Scratch scratch_;
+  const std::unique_ptr<DeviceSteps> steps_;  // null: operations are carried out one by one
   const std::uint32_t id_;  // registered last: a constructor that throws before leaves nothing behind
   std::unordered_map<int, SamplerParams> samplers_;
   grammar::Grammars grammars_;
@@ -121,6 +130,9 @@ class Engine {
   std::vector<std::int32_t> guessed_;  // tokens of the step with its guesses
   std::vector<int> draws_left_;        // of the run in flight, by segment
   bool pending_ = false;
+  int queued_ = 0;           // steps on their way to the device or back, that of step_ first
+  int fed_ = 0;              // steps given to it since one that came with its tokens, that one included
+  double step_seconds_ = 0;  // that a step of a run took last; 0: not known
   StepResult result_;
 };
 

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define OCTAVO_CUDA_ABI_VERSION 2
+#define OCTAVO_CUDA_ABI_VERSION 3
 #define OCTAVO_CUDA_ENTRY "octavo_cuda_plugin"
 
 // Every call that can fail returns 0, or an error number of the CUDA driver (below 1000) or one of these, and says in
@@ -69,6 +69,8 @@ typedef struct octavo_cuda_launch {
 } octavo_cuda_launch;
 
 typedef struct octavo_cuda_context octavo_cuda_context;
+typedef struct octavo_cuda_event octavo_cuda_event;
+typedef struct octavo_cuda_graph octavo_cuda_graph;
 
 typedef struct octavo_cuda_api {
   uint32_t abi_version;
@@ -104,6 +106,25 @@ typedef struct octavo_cuda_api {
   int32_t (*run)(octavo_cuda_context* context, const octavo_cuda_launch* launches, uint64_t count,
                  octavo_cuda_message* message);
   int32_t (*wait)(octavo_cuda_context* context, octavo_cuda_message* message);
+
+  // Steps: nothing below waits for the device but event_wait and what gives back.
+  // Pinned memory of the host, and copies out of it and into it: it is the device's until an event behind them has come.
+  int32_t (*pin)(octavo_cuda_context* context, uint64_t bytes, void** memory, octavo_cuda_message* message);
+  void (*unpin)(octavo_cuda_context* context, void* memory);
+  int32_t (*copy_in)(octavo_cuda_context* context, uint64_t to, const void* pinned, uint64_t bytes,
+                     octavo_cuda_message* message);
+  int32_t (*copy_out)(octavo_cuda_context* context, void* pinned, uint64_t from, uint64_t bytes,
+                      octavo_cuda_message* message);
+  // A place in the order of things given. Other threads may use the context while one waits.
+  int32_t (*event_make)(octavo_cuda_context* context, octavo_cuda_event** out, octavo_cuda_message* message);
+  int32_t (*event_record)(octavo_cuda_context* context, octavo_cuda_event* event, octavo_cuda_message* message);
+  int32_t (*event_wait)(octavo_cuda_context* context, octavo_cuda_event* event, octavo_cuda_message* message);
+  void (*event_release)(octavo_cuda_context* context, octavo_cuda_event* event);
+  // Launches that are given to the device by one call, as often as wanted. What they read and write lies where it lay.
+  int32_t (*graph_make)(octavo_cuda_context* context, const octavo_cuda_launch* launches, uint64_t count,
+                        octavo_cuda_graph** out, octavo_cuda_message* message);
+  int32_t (*graph_run)(octavo_cuda_context* context, octavo_cuda_graph* graph, octavo_cuda_message* message);
+  void (*graph_release)(octavo_cuda_context* context, octavo_cuda_graph* graph);
 } octavo_cuda_api;
 
 typedef const octavo_cuda_api* (*octavo_cuda_entry)(void);

@@ -32,9 +32,9 @@ export interface LoadOptions {
   /** A Jinja template for conversations, used instead of the model's own. */
   chatTemplate?: string | undefined
   /**
-   * 'auto', 'cpu', 'cuda' (the first GPU that can be used) or 'cuda:1' (that one); DEVICE_UNAVAILABLE where there is none. Tokens are
-   * the same on all. 'auto' is the CPU at present and says why in the log. 'reference' is the slow executable specification, for
-   * tests. Default 'auto'.
+   * 'auto', 'cpu', 'cuda' (the first GPU that holds the model) or 'cuda:1' (that one); DEVICE_UNAVAILABLE where there is none. Tokens are
+   * the same on all. 'auto' is the first GPU that holds the weights and the wanted context and is faster than the CPU, else the CPU, and
+   * says why in the log. 'reference' is the slow executable specification, for tests. Default 'auto'.
    */
   device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'reference' | undefined
   /** Threads to compute with. Default 'auto': every CPU that this process may use. */
@@ -54,7 +54,8 @@ export interface LoadOptions {
         dtype?: KvDtype | undefined
         /**
          * Size of the KV pool that all requests share: bytes, or text such as '1GiB'. Default: room for four requests of
-         * contextTokens within 1 GiB, never less than for one, never more than a quarter of the memory that is left.
+         * contextTokens within 1 GiB, never less than for one, never more than a quarter of the memory that is left; on a GPU within
+         * half of what is left there.
          */
         memory?: number | string | undefined
       }
@@ -280,14 +281,16 @@ export interface TokenizeOptions {
 const units: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
 const sizePattern = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)$/
 
+/** Undefined: no size. */
+export function sizeInBytes(text: string): number | undefined {
+  const [, number, unit] = sizePattern.exec(text) ?? []
+  return number === undefined ? undefined : Math.floor(Number(number) * units[unit!]!)
+}
+
 const sizeText = "bytes, or a size such as '512MiB' or '1GiB'"
 const bytes = z
   .union([z.int().min(1), z.string().regex(sizePattern, sizeText)], { error: sizeText })
-  .transform((value) => {
-    if (typeof value === 'number') return value
-    const [, number, unit] = sizePattern.exec(value)!
-    return Math.floor(Number(number) * units[unit!]!)
-  })
+  .transform((value) => (typeof value === 'number' ? value : sizeInBytes(value)!))
 const callback = <F>() => z.custom<F>((value) => typeof value === 'function', 'a function')
 const signal = z.custom<AbortSignal>(isAbortSignal, 'an AbortSignal').optional()
 /** Ids are checked against the vocabulary by the engine. */
@@ -329,7 +332,8 @@ const speculation = z
   )
   .default('auto')
 
-const isDevice = (value: unknown) => typeof value === 'string' && /^(auto|cpu|reference|cuda(:\d{1,3})?)$/.test(value)
+export const isDevice = (value: unknown): value is DeviceRequest =>
+  typeof value === 'string' && /^(auto|cpu|reference|cuda(:\d{1,3})?)$/.test(value)
 
 export const loadSchema = z.strictObject({
   model: z.custom<string | URL>(isPath, modelText).transform((value) => pathOf(value)!),

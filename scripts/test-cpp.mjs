@@ -13,11 +13,12 @@
  * The whole of the tests is run by as many processes as there are CPUs: each takes the next few test cases, again and again.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { findDoctest } from './find-doctest.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const arm64Root = '/usr/aarch64-linux-gnu'
@@ -69,27 +70,6 @@ function require(command, debianPackage) {
   if (!has(command)) fail(`${command} is missing; on Debian or Ubuntu: apt-get install ${debianPackage}`)
 }
 
-/** The folder with doctest.h: installed, or unpacked under build/ from Debian's package without being installed. */
-function findDoctest() {
-  const unpacked = join(root, 'build', 'doctest')
-  const places = ['/usr/include/doctest', '/usr/local/include/doctest', join(unpacked, 'usr/include/doctest')]
-  const find = () => places.find((place) => existsSync(join(place, 'doctest.h')))
-  if (find()) return find()
-  const missing = 'doctest.h is missing; on Debian or Ubuntu: apt-get install doctest-dev'
-  if (!has('apt-get') || !has('dpkg')) fail(missing)
-  console.log('test-cpp: doctest.h is not installed, unpacking doctest-dev into build/doctest')
-  mkdirSync(unpacked, { recursive: true })
-  const quiet = { cwd: unpacked, stdio: 'ignore' }
-  const download = () => spawnSync('apt-get', ['download', 'doctest-dev'], quiet).status === 0
-  if (!download()) {
-    spawnSync('apt-get', ['update'], quiet)
-    if (!download()) fail(`${missing} (apt-get download failed)`)
-  }
-  const archive = readdirSync(unpacked).find((name) => name.endsWith('.deb'))
-  if (archive === undefined || spawnSync('dpkg', ['-x', archive, '.'], quiet).status !== 0) fail(missing)
-  return find() ?? fail(missing)
-}
-
 /**
  * The build folder of the addon, its kernels up to date, or '' if there is none. Kernels are templates that each instruction set
  * compiles once more: the sanitizers look at those of this machine's best one, of the others the objects of the addon are tested.
@@ -111,7 +91,7 @@ function build({ sanitize, arch, ownKernels }) {
   const suffix = `${cross ? `-${arch}` : ''}${sanitize === 'address,undefined' ? '' : `-${sanitize}`}`
   const folder = join(root, 'build', `cpp${suffix}`)
   const configure = ['-S', root, '-B', folder, '-DOCTAVO_TESTS=ON', '-DCMAKE_BUILD_TYPE=Release']
-  configure.push(`-DOCTAVO_SANITIZE=${sanitize === 'none' ? '' : sanitize}`, `-DDOCTEST_DIR=${findDoctest()}`)
+  configure.push(`-DOCTAVO_SANITIZE=${sanitize === 'none' ? '' : sanitize}`, `-DDOCTEST_DIR=${findDoctest(fail)}`)
   configure.push(`-DOCTAVO_BUILT_KERNELS=${ownKernels ? '' : builtKernels()}`)
   // A build folder keeps the generator it was made with.
   if (!existsSync(join(folder, 'CMakeCache.txt'))) configure.push('-G', has('ninja') ? 'Ninja' : 'Unix Makefiles')

@@ -2,27 +2,33 @@
 /**
  * Builds and runs the tests of the CUDA half, which need no GPU: the gate of `npm run test:cuda`. Kernels run on the emulator
  * (cuda/emulator) and must equal the reference (cpp/cpu/reference) bit for bit; so do the plugin's, as PTX on the driver of
- * cuda/fake, where there is nvcc. With the addon and dist/ built, whole answers on that driver equal the CPU's.
+ * cuda/fake, where there is nvcc. With the addon and dist/ built, whole answers on that driver equal the CPU's. What kernels ask of a
+ * device may not grow: cuda/ratchet.json. Without nvcc everything but the emulator is skipped, which it says.
  *
  *   node scripts/test-cuda.mjs            every part
  *   --only shim[,driver]                  these parts
  *   --deep                                more cases, seeds and schedules
+ *   --ptx 89                              PTX of another architecture than 80, in a build folder of its own
+ *   --no-answers                          without whole answers, which `vitest run` has as well
+ *   --write                               renews the ratchet: accesses, and code of kernels that changed
  *   -- ...                                the rest goes to each test binary (`-- -tc='linear*'`)
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { compare, renew } from './cuda/ratchet.mjs'
+import { findDoctest } from './find-doctest.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const folder = join(root, 'build/cuda-tests')
+const answersTests = 'test/cuda-'
 
-/** Parts: what each builds and runs. A part whose folder is not there is none. */
+/** Parts: what each builds and runs. */
 const parts = [
   { name: 'shim', targets: ['octavo_shim_tests', 'octavo_shim_checked'] },
-  { name: 'driver', targets: ['octavo_driver_tests'], vitest: 'test/cuda-device.test.ts' },
+  { name: 'driver', targets: ['octavo_driver_tests'] },
 ]
 
 function fail(message) {
@@ -35,13 +41,20 @@ function readOptions() {
   const args = process.argv.slice(2, split < 0 ? undefined : split)
   const rest = split < 0 ? [] : process.argv.slice(split + 1)
   try {
-    const options = { only: { type: 'string' }, deep: { type: 'boolean', default: false } }
+    const options = {
+      only: { type: 'string' },
+      ptx: { type: 'string' },
+      deep: { type: 'boolean', default: false },
+      'no-answers': { type: 'boolean', default: false },
+      write: { type: 'boolean', default: false },
+    }
     const { values } = parseArgs({ args, options })
-    const names = values.only?.split(',') ?? parts.map(({ name }) => name)
+    const names = values.only?.split(',') ?? (values.ptx ? ['driver'] : parts.map(({ name }) => name))
     for (const name of names)
       if (!parts.some((part) => part.name === name))
         fail(`--only: expected some of ${parts.map((part) => part.name).join(', ')}, got ${name}`)
-    return { deep: values.deep, wanted: parts.filter(({ name }) => names.includes(name)), rest }
+    if (values.ptx !== undefined && !/^\d{2,3}$/.test(values.ptx)) fail(`--ptx: expected 89 or 90, got ${values.ptx}`)
+    return { ...values, wanted: parts.filter(({ name }) => names.includes(name)), rest }
   } catch (error) {
     return fail(error.message)
   }
@@ -69,7 +82,7 @@ function collect(command, args, env) {
   })
 }
 
-function build(targets) {
+function build(folder, ptx, targets) {
   mkdirSync(folder, { recursive: true })
   const configure = [
     '-S',
@@ -80,6 +93,9 @@ function build(targets) {
     '-DOCTAVO_CUDA=OFF',
     '-DCMAKE_BUILD_TYPE=Release',
   ]
+  configure.push(`-DDOCTEST_DIR=${findDoctest(fail)}`)
+  // Devices that are too old for the other PTX are played with 80's.
+  if (ptx !== undefined) configure.push(`-DOCTAVO_CUDA_TEST_ARCHS=80-virtual;${ptx}-virtual`)
   // A build folder keeps the generator it was made with.
   const ninja = spawnSync('ninja', ['--version'], { stdio: 'ignore' }).status === 0
   if (!existsSync(join(folder, 'CMakeCache.txt'))) configure.push('-G', ninja ? 'Ninja' : 'Unix Makefiles')
@@ -88,29 +104,83 @@ function build(targets) {
   if (run('cmake', ['--build', folder, '--target', ...targets, '-j', jobs]) !== 0) fail('the build failed')
 }
 
-const { deep, wanted, rest } = readOptions()
+/** How long each part took, for the last line. */
+const times = []
+async function timed(name, body) {
+  const start = performance.now()
+  const result = await body()
+  times.push(`${name} ${((performance.now() - start) / 1000).toFixed(1)}`)
+  return result
+}
+
+const node = (script, ...args) => run(process.execPath, [join(root, script), ...args])
+
+/** Counts of accesses that the checked build wrote, against the ratchet. */
+function checkTraffic(file, write) {
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  const rows = Object.fromEntries(
+    lines.map((line) => line.split(' ')).map(([kernel, ...numbers]) => [kernel, numbers.map(Number)]),
+  )
+  if (write) {
+    renew('memory', rows, { all: true })
+    return 0
+  }
+  const { worse, better } = compare('memory', rows)
+  for (const line of worse) console.error(`test-cuda: ${line}`)
+  console.log(
+    `test-cuda: accesses of ${lines.length} kernels, ${worse.length} worse, ${better} better than cuda/ratchet.json`,
+  )
+  return worse.length > 0 ? 1 : 0
+}
+
+const { deep, ptx, write, wanted, rest, 'no-answers': noAnswers } = readOptions()
+const folder = join(root, ptx === undefined ? 'build/cuda-tests' : `build/cuda-tests-${ptx}`)
+if (process.arch !== 'x64') {
+  console.log('test-cuda: the emulator wants an x86-64 machine: skipped')
+  process.exit(0)
+}
 const start = performance.now()
-build(wanted.flatMap(({ targets }) => targets))
+const targets = wanted.flatMap(({ targets }) => targets)
+await timed('compiling', () => build(folder, ptx, targets))
 const env = { ...process.env, ...(deep ? { OCTAVO_DEEP: '1' } : {}) }
 let status = 0
+const note = (result) => {
+  status ||= result
+}
 // Each binary uses one CPU; the longest ones first.
 const binaries = wanted.flatMap(({ name, targets }) =>
   targets.map((target) => join(folder, 'cuda/tests', name, target)),
 )
 await Promise.all(
   Array.from({ length: availableParallelism() }, async () => {
-    for (let next = binaries.pop(); next !== undefined; next = binaries.pop())
-      status = (await collect(next, rest, env)) || status
+    for (let next = binaries.pop(); next !== undefined; next = binaries.pop()) {
+      const binary = next
+      note(await timed(basename(binary), () => collect(binary, rest, env)))
+    }
   }),
 )
-for (const { name, vitest } of wanted) {
-  if (vitest === undefined || rest.length > 0) continue
-  const plugin = existsSync(join(folder, 'cuda/tests', name, 'octavo_cuda.so'))
+// A run of some test cases, or on other PTX, is about those alone.
+const whole = rest.length === 0 && ptx === undefined
+const has = (part) => whole && wanted.some(({ name }) => name === part)
+if (has('shim')) {
+  const file = join(folder, 'traffic.txt')
+  await timed('accesses', async () => {
+    const args = ['-tc=traffic:*', '--minimal']
+    note(await collect(join(folder, 'cuda/tests/shim/octavo_shim_checked'), args, { ...env, OCTAVO_TRAFFIC: file }))
+    note(checkTraffic(file, write))
+  })
+  note(node('cuda/tests/faults/run.mjs', '--check'))
+}
+if (has('driver') && !existsSync(join(folder, 'cuda/tests/driver/octavo_cuda.so')))
+  console.log('test-cuda: no nvcc: kernels as PTX, the plugin, machine code and answers were skipped')
+else if (has('driver')) {
+  const args = ['--arch', '80', '--changed', ...(write ? ['--write'] : [])]
+  await timed('machine code', () => note(node('scripts/cuda/kernels.mjs', ...args)))
   const engine = ['dist/index.js', 'build/Release/octavo.node'].every((file) => existsSync(join(root, file)))
-  if (!plugin) console.log('test-cuda: no nvcc: kernels as PTX, the plugin and answers on it were skipped')
-  else if (!engine) console.log('test-cuda: no addon or no dist/: answers on the plugin were skipped')
-  else status = run('npx', ['vitest', 'run', vitest], { env }) || status
+  if (!engine) console.log('test-cuda: no addon or no dist/: answers on the plugin were skipped')
+  else if (!noAnswers) await timed('answers', () => note(run('npx', ['vitest', 'run', answersTests], { env })))
 }
 const seconds = ((performance.now() - start) / 1000).toFixed(1)
+console.log(`test-cuda: ${times.join(', ')} s`)
 console.log(`test-cuda: ${status === 0 ? 'passed' : 'failed'} in ${seconds} s`)
 process.exit(status)

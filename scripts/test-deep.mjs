@@ -23,6 +23,11 @@ const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not besid
 const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
 const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ and git')
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
+const hasNvcc = () => has('nvcc') || existsSync(join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc'))
+const needsNvcc = () => (hasNvcc() ? '' : 'nvcc is not installed')
+const fakeGpu = join(root, 'build/cuda-tests/cuda/tests/driver/octavo_cuda.so')
+const needsFakeGpu = () =>
+  existsSync(fakeGpu) ? '' : 'the CUDA plugin of the tests is not built: npm run test:cuda, with nvcc'
 const isX64 = () => (process.arch === 'x64' ? '' : 'needs an x86-64 machine')
 
 const vitest = (version) => () => [nodeBinary(version), 'node_modules/vitest/vitest.mjs', 'run']
@@ -139,10 +144,39 @@ const checks = [
     ],
   },
   {
+    name: 'cuda',
+    what: 'CUDA kernels on the emulator, in 12 schedules, plain and checked; as PTX of compute_80 in the plugin on the fake driver; answers there',
+    run: () => ['node', 'scripts/test-cuda.mjs', '--deep'],
+  },
+  ...['89', '90'].map((arch) => ({
+    name: `cuda-ptx-${arch}`,
+    what: `the same kernels as PTX of compute_${arch}`,
+    skip: needsNvcc,
+    run: () => ['node', 'scripts/test-cuda.mjs', '--deep', '--ptx', arch],
+  })),
+  {
+    name: 'cuda-kernels',
+    what: 'machine code of every kernel for 8.0, 8.6, 8.9, 9.0 and 12.0: no spills, no warnings of ptxas, nothing worse than cuda/ratchet.json',
+    skip: needsNvcc,
+    run: () => ['node', 'scripts/cuda/kernels.mjs'],
+  },
+  {
+    name: 'cuda-faults',
+    what: 'planted faults in kernels, launches, the plugin and its limits, each noticed by an execution of the tests (docs/cuda-faults.md)',
+    skip: needsNvcc,
+    run: () => ['node', 'cuda/tests/faults/run.mjs'],
+  },
+  {
     name: 'package',
     what: 'the npm package: made, checked, installed with no compiler on PATH, run on Node 20, 22, 24 and arm64 (qemu)',
     skip: () => isX64() || needsQemu('qemu-aarch64')() || needsQemu('aarch64-linux-gnu-g++')(),
     run: () => ['node', 'scripts/package.mjs'],
+  },
+  {
+    name: 'cuda-package',
+    what: 'octavo-cuda: made, checked, installed beside octavo, stories computed on the fake driver, opened on arm64 (qemu)',
+    skip: () => needsNvcc() || isX64() || needsQemu('aarch64-linux-gnu-g++')(),
+    run: () => ['node', 'scripts/cuda/package.mjs'],
   },
   {
     name: 'asan-node',
@@ -260,6 +294,24 @@ const checks = [
     name: 'server-clients',
     what: 'octavo/server under @langchain/openai, @ai-sdk/openai for ai 6 and 7, an OTLP collector, Prometheus',
     run: () => ['node', 'test/deep/server-clients.mjs'],
+  },
+  {
+    name: 'cuda-requests',
+    what: '50 random requests on the fake GPU, batched, in chunks, preempted, guessed for, and sessions carried over, against each on the CPU',
+    skip: needsFakeGpu,
+    run: () => ['node', '--import', 'tsx', 'test/deep/cuda-requests.ts', '--requests', '50', '--seed', '1'],
+  },
+  {
+    name: 'cuda-faults',
+    what: "each of the driver's calls fails once, from a load to a close, seen from Node: codes, nothing left over, others unharmed",
+    skip: needsFakeGpu,
+    run: () => ['node', '--import', 'tsx', 'test/deep/cuda-faults.ts'],
+  },
+  {
+    name: 'gpu-rehearsal',
+    what: 'the scripts for a GPU (bench/gpu) on the fake driver, tiny sizes',
+    skip: needsFakeGpu,
+    run: () => ['node', 'bench/gpu/rehearse.mjs'],
   },
   {
     name: 'stall',

@@ -2,25 +2,23 @@
  * `device`: what can be asked for, what is said where it cannot be had, and the same tokens on a GPU. The GPU is the driver of
  * cuda/fake, which runs the plugin's kernels instruction by instruction; `npm run test:cuda` builds both, where there is nvcc.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Engine, type LoadOptions } from 'octavo'
 import { describe, expect, it } from 'vitest'
+import { OctavoError } from '../lib/base/errors.ts'
 import { type CudaStatus, native } from '../lib/base/native.ts'
-import { chooseDevice } from '../lib/host/device.ts'
+import { chooseDevice, type DeviceRequest, onFirstDevice } from '../lib/host/device.ts'
+import { isBuilt, onFakeDriver } from './fake-gpu.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const built = `${root}build/cuda-tests/cuda/tests/driver`
-const plugin = `${built}/octavo_cuda.so`
-const isBuilt = existsSync(plugin) && existsSync(`${built}/fake/libcuda.so.1`)
-
-const gpu = (index: number, name: string) => ({ index, name, capability: '9.0', multiprocessors: 8, memoryBytes: 1e9 })
-const none: CudaStatus = { available: false, devices: 0, info: [], reason: 'no NVIDIA driver' }
-const two: CudaStatus = { available: true, devices: 2, info: [gpu(0, 'One'), gpu(2, 'Two')], reason: '' }
+const gpu = (index: number, name: string, unusable = '') => ({
+  ...{ index, name, capability: unusable === '' ? '9.0' : '7.5', multiprocessors: 8, memoryBytes: 1e9, unusable },
+})
+const none: CudaStatus = { available: false, wholeSteps: true, driver: '', info: [], reason: 'no NVIDIA driver' }
+const old = gpu(1, 'Old', 'its compute capability is below 8.0')
+const three: CudaStatus = {
+  ...{ available: true, wholeSteps: true, driver: '13.0', info: [gpu(0, 'One'), old, gpu(2, 'Two')], reason: '' },
+}
+const backends = (wanted: DeviceRequest, status: CudaStatus) =>
+  chooseDevice(wanted, () => status).candidates.map(({ backend }) => backend)
 const codeOf = (act: () => unknown) => {
   try {
     act()
@@ -35,31 +33,68 @@ describe('choosing a device', () => {
     const ask = () => {
       throw new Error('asked')
     }
-    expect(chooseDevice('cpu', ask)).toEqual({ backend: 'cpu' })
-    expect(chooseDevice('reference', ask)).toEqual({ backend: 'reference' })
+    for (const wanted of ['cpu', 'reference'] as const) {
+      expect(chooseDevice(wanted, ask)).toEqual({ wanted, candidates: [{ backend: wanted }], passed: [] })
+      expect(onFirstDevice(chooseDevice(wanted, ask), ({ backend }, why) => [backend, why])).toEqual([wanted, ''])
+    }
   })
 
-  it('takes the CPU by itself and says why', () => {
-    expect(chooseDevice('auto', () => none)).toEqual({
-      backend: 'cpu',
-      why: "Device 'auto' is the CPU: no NVIDIA driver.",
-    })
-    expect(chooseDevice('auto', () => two)).toMatchObject({ backend: 'cpu', why: expect.stringContaining('One') })
+  it('by itself tries the GPUs that can be used, in order, then the CPU', () => {
+    expect(backends('auto', three)).toEqual(['cuda:0', 'cuda:2', 'cpu'])
+    expect(backends('auto', none)).toEqual(['cpu'])
+  })
+
+  it('by itself takes no GPU whose steps are no single piece of work', () => {
+    expect(backends('auto', { ...three, wholeSteps: false })).toEqual(['cpu'])
+    const choice = chooseDevice('auto', () => ({ ...three, wholeSteps: false }))
+    expect(choice.passed).toEqual([expect.stringMatching(/^One \(cuda:0\) is used only with device: 'cuda'/)])
   })
 
   it("takes the first GPU that can be used, or the one named; numbers are the driver's", () => {
-    expect(chooseDevice('cuda', () => two)).toMatchObject({ backend: 'cuda:0', memoryBytes: 0.94e9 })
-    expect(chooseDevice('cuda:2', () => two).backend).toBe('cuda:2')
+    expect(backends('cuda', three)).toEqual(['cuda:0', 'cuda:2'])
+    expect(backends('cuda:2', three)).toEqual(['cuda:2'])
   })
 
   it('says what there is where it is not what was asked for', () => {
-    const { code, details, message } = codeOf(() => chooseDevice('cuda:1', () => two))
+    const { code, details, message } = codeOf(() => chooseDevice('cuda:3', () => three))
     expect({ code, details }).toEqual({
       code: 'DEVICE_UNAVAILABLE',
-      details: { wanted: 'cuda:1', found: ['cuda:0 (One)', 'cuda:2 (Two)'], reason: '' },
+      details: { wanted: 'cuda:3', found: ['cuda:0 (One)', 'cuda:2 (Two)'], reason: '' },
     })
-    expect(message).toBe("Device 'cuda:1' cannot be used: there are cuda:0 (One), cuda:2 (Two).")
+    expect(message).toBe("Device 'cuda:3' cannot be used: there are cuda:0 (One), cuda:2 (Two).")
+    expect(codeOf(() => chooseDevice('cuda:1', () => three)).message).toBe(
+      "Device 'cuda:1' cannot be used: its compute capability is below 8.0.",
+    )
     expect(codeOf(() => chooseDevice('cuda', () => none)).message).toContain('no NVIDIA driver')
+  })
+
+  it('says why it is the one, and no other', () => {
+    const on = (status: CudaStatus, wanted: DeviceRequest, failures: Record<string, Error>) =>
+      onFirstDevice(
+        chooseDevice(wanted, () => status),
+        ({ backend }, why) => {
+          if (failures[backend]) throw failures[backend]
+          return { backend, why }
+        },
+      )
+    const lacks = new OctavoError('OUT_OF_MEMORY', 'too large', { totalBytes: 3 * 2 ** 20, availableBytes: 2 ** 20 })
+    const broken = new OctavoError('ENGINE_FAILED', 'cuCtxSetCurrent failed')
+    expect(on(three, 'auto', {})).toEqual({
+      backend: 'cuda:0',
+      why: "Device 'auto' is One (cuda:0, capability 9.0). Not taken: Old (cuda:1): its compute capability is below 8.0.",
+    })
+    expect(on(three, 'auto', { 'cuda:0': lacks, 'cuda:2': broken })).toEqual({
+      backend: 'cpu',
+      why: "Device 'auto' is the CPU: Old (cuda:1): its compute capability is below 8.0; One (cuda:0): 3.0 MiB are needed, it has 1.0 MiB; Two (cuda:2): cuCtxSetCurrent failed.",
+    })
+    expect(on(none, 'auto', {}).why).toBe("Device 'auto' is the CPU: no NVIDIA driver.")
+    expect(on(three, 'cuda', { 'cuda:0': lacks })).toMatchObject({ backend: 'cuda:2' })
+    // What the first one lacked; a named one has no other.
+    expect(codeOf(() => on(three, 'cuda', { 'cuda:0': lacks, 'cuda:2': broken })).message).toBe('too large')
+    expect(codeOf(() => on(three, 'cuda:2', { 'cuda:2': broken })).message).toBe('cuCtxSetCurrent failed')
+    // No other device reads a broken file.
+    const invalid = new OctavoError('MODEL_INVALID', 'a weight is not finite')
+    expect(codeOf(() => on(three, 'auto', { 'cuda:0': invalid })).code).toBe('MODEL_INVALID')
   })
 
   it('is checked as every option is', async () => {
@@ -78,25 +113,6 @@ describe('choosing a device', () => {
     })
   })
 })
-
-/** A program's last line as JSON, in a process whose driver is the fake one. */
-async function onFakeDriver(source: string, settings = ''): Promise<unknown> {
-  const env = {
-    ...process.env,
-    OCTAVO_CUDA_PLUGIN: plugin,
-    LD_LIBRARY_PATH: `${built}/fake`,
-    OCTAVO_FAKE_CUDA: settings,
-  }
-  const args = ['--input-type=module', '-e', `import { Engine } from 'octavo'\n${source}`]
-  const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (chunk) => (stdout += chunk))
-  child.stderr.on('data', (chunk) => (stderr += chunk))
-  const [status] = await once(child, 'close')
-  if (status !== 0) throw new Error(`exit ${status}: ${stderr}`)
-  return JSON.parse(stdout.trim().split('\n').at(-1)!)
-}
 
 describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', () => {
   it("'stories' gives the CPU's tokens: greedy and sampled, together, with every type of the cache", async () => {
@@ -133,60 +149,5 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     })
     expect(await onFakeDriver(load, 'driver=12040')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
     expect(await onFakeDriver(load, 'devices=0')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
-  })
-
-  it('gives everything back; a call that fails, of a load, an answer or a close, is an error with a code', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
-    const file = join(folder, 'report.json')
-    const run = async (settings = '') => {
-      const outcome = await onFakeDriver(
-        `
-        let outcome = 'answered'
-        let engine
-        try {
-          engine = await Engine.load({ model: 'stories', device: 'cuda', speculation: 'off' })
-          const { tokens } = await engine.generate({ prompt: 'Once', temperature: 0, maxTokens: 3, ignoreEos: true }).result
-          outcome = tokens.length === 3 ? 'answered' : 'wrong'
-        } catch ({ code, message }) {
-          outcome = code
-        }
-        await engine?.close().catch(() => {})
-        console.log(JSON.stringify(outcome))
-      `,
-        `report=${file} ${settings}`,
-      )
-      return { outcome, report: JSON.parse(readFileSync(file, 'utf8')) as Record<string, number> }
-    }
-    const nothing = { liveObjects: 0, liveDevice: 0, liveHost: 0, brokenRules: 0, inexactSums: 0 }
-    try {
-      const whole = await run()
-      expect(whole).toMatchObject({ outcome: 'answered', report: nothing })
-      const { calls } = whole.report
-      for (const [part, error] of [0.002, 0.02, 0.2, 0.5, 0.8, 0.999].map(
-        (part, i) => [part, [2, 719, 999][i % 3]!] as const,
-      )) {
-        const { outcome, report } = await run(`fail=${Math.ceil(part * calls!)}:${error}`)
-        expect(report).toMatchObject(nothing)
-        expect(['answered', 'ENGINE_FAILED', 'OUT_OF_MEMORY', 'DEVICE_UNAVAILABLE']).toContain(outcome)
-        if (part < 0.9) expect(outcome).not.toBe('answered')
-      }
-    } finally {
-      rmSync(folder, { recursive: true })
-    }
-  })
-
-  it('a GPU that is lost in the midst of answers ends them with ENGINE_FAILED', async () => {
-    const program = (calls: number) =>
-      onFakeDriver(
-        `
-        const engine = await Engine.load({ model: 'stories', device: 'cuda', speculation: 'off' })
-        const ask = () => engine.generate({ prompt: 'Once', maxTokens: 40, ignoreEos: true }).result.catch(({ code }) => code)
-        const codes = await Promise.all([ask(), ask()])
-        await engine.close().catch(() => {})
-        console.log(JSON.stringify(codes))
-      `,
-        `lost=${calls}`,
-      )
-    expect(await program(6000)).toEqual(['ENGINE_FAILED', 'ENGINE_FAILED'])
   })
 })

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "cpu/limits.h"
-#include "cuda_loader.h"
+#include "cuda_functions.h"
 #include "descriptions.h"
 #include "draft_model.h"
 #include "engine.h"
@@ -51,7 +51,9 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
     return DefineClass(
         env, "Model",
         {accessor<JsModel, &JsModel::tensor_count>("tensorCount"),
-         accessor<JsModel, &JsModel::resident_bytes>("residentBytes"), accessor<JsModel, &JsModel::shared>("shared"),
+         accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
+         accessor<JsModel, &JsModel::device_memory_free>("deviceMemoryFree"),
+         accessor<JsModel, &JsModel::shared>("shared"),
          accessor<JsModel, &JsModel::isa>("isa"), accessor<JsModel, &JsModel::content_hash>("contentHash"),
          accessor<JsModel, &JsModel::origin>("origin"), accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"),
          InstanceMethod<&JsModel::claim>("claim"), InstanceMethod<&JsModel::load_tensor>("loadTensor"),
@@ -124,6 +126,13 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   }
   Napi::Value resident_bytes(const Napi::CallbackInfo& info) {
     return property(info, [&] { return static_cast<double>(get()->resident_bytes()); });
+  }
+  // Asked of the device: -1 where weights and cache are in the host's memory.
+  Napi::Value device_memory_free(const Napi::CallbackInfo& info) {
+    return property(info, [&] {
+      const auto bytes = get()->backend().device_memory_free();
+      return bytes ? static_cast<double>(*bytes) : -1.0;
+    });
   }
   Napi::Value load_tensor(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&]() -> Napi::Value {
@@ -453,30 +462,6 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value cuda_info(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  return guarded(env, [&]() -> Napi::Value {
-    const CudaStatus& status = cuda_status();
-    Napi::Object out = Napi::Object::New(env);
-    out.Set("available", status.available);
-    out.Set("devices", status.devices);
-    out.Set("reason", status.reason);
-    const Napi::Array info = Napi::Array::New(env, status.info.size());
-    for (std::size_t i = 0; i < status.info.size(); ++i) {
-      const CudaDevice& device = status.info[i];
-      const Napi::Object one = Napi::Object::New(env);
-      one.Set("index", device.index);
-      one.Set("name", device.name);
-      one.Set("capability", std::to_string(device.compute_major) + "." + std::to_string(device.compute_minor));
-      one.Set("multiprocessors", device.multiprocessors);
-      one.Set("memoryBytes", static_cast<double>(device.memory_bytes));
-      info.Set(static_cast<std::uint32_t>(i), one);
-    }
-    out.Set("info", info);
-    return out;
-  });
-}
-
 Napi::Value machine_limits(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -551,7 +536,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Grammar", define_grammar(env));
   exports.Set("BytePairs", define_byte_pairs(env));
   exports.Set("cpu", Napi::Function::New<cpu_info>(env));
+  exports.Set("cudaPlugin", Napi::Function::New<cuda_plugin>(env));
   exports.Set("cuda", Napi::Function::New<cuda_info>(env));
+  exports.Set("cudaNeeds", Napi::Function::New<cuda_needs>(env));
   exports.Set("hugePageBytes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return guarded(info.Env(), [&]() -> Napi::Value {
                   return Napi::Number::New(info.Env(), static_cast<double>(os::huge_page_bytes()));

@@ -3,35 +3,34 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <mutex>
 #include <vector>
 
 #include "../../cuda/ops/attention.h"
 #include "../../cuda/ops/kv.h"
 #include "../../cuda/ops/linear.h"
-#include "../../cuda/ops/repack.h"
-#include "../../cuda/ops/rows.h"
-#include "../../cuda/ops/sample.h"
 #include "cuda/attention_inputs.h"
+#include "cuda/cuda_kv.h"
+#include "cuda/cuda_steps.h"
+#include "cuda/cuda_weight.h"
 #include "cuda/device.h"
+#include "cuda/recorder.h"
 #include "cuda/sample_inputs.h"
+#include "cuda/step_memory.h"
+#include "cuda/weight_memory.h"
 #include "error.h"
-#include "kept_rows.h"
 
 namespace octavo {
 
 namespace {
 
 using cuda::Buffer;
+using cuda::CudaKv;
+using cuda::CudaWeight;
 using cuda::Device;
+using cuda::kind_of;
 using cuda::Launches;
-
-static_assert(static_cast<int>(KvDtype::f16) == gpu::kv_f16 && static_cast<int>(KvDtype::bf16) == gpu::kv_bf16 &&
-              static_cast<int>(KvDtype::fp8) == gpu::kv_fp8 && static_cast<int>(KvDtype::int8) == gpu::kv_int8);
-static_assert(kv_block_tokens == gpu::kv_tokens && attention_chunk == gpu::kv_chunk);
-
-gpu::KvKind kind_of(const KvShape& shape) { return static_cast<gpu::KvKind>(shape.dtype); }
+using cuda::WeightMemory;
 
 // Elements from the first of `rows` rows to the end of the last.
 std::size_t span(int rows, int ld, int width) {
@@ -40,112 +39,11 @@ std::size_t span(int rows, int ld, int width) {
              : static_cast<std::size_t>(rows - 1) * static_cast<std::size_t>(ld) + static_cast<std::size_t>(width);
 }
 
-[[noreturn]] void unsupported(const std::string& what) {
-  throw Error(Code::model_unsupported, what + " are not computed on CUDA devices", {{"found", what}});
-}
-
-// Rows are packed on the host, and sent when all are there or when the weight is first used: what was not loaded is
-// zero.
-class CudaWeight final : public Weight, public KeepsRows {
- public:
-  CudaWeight(Device& device, Format format, std::int64_t n, std::int64_t k, bool keeps_rows)
-      : Weight(format, n, k),
-        device_(device),
-        stride_(octavo::row_bytes(format, static_cast<std::size_t>(k))),
-        packed_(device, cuda::device_weight_bytes(format, n, k), OCTAVO_CUDA_WEIGHTS) {
-    if (keeps_rows) make_table();
-  }
-  std::size_t resident_bytes() const override { return packed_.bytes() + table_.bytes(); }
-  void keep_rows() override {
-    if (table_.size() == 0) make_table();
-  }
-
-  void load(std::int64_t row, std::int64_t count, const std::uint8_t* rows) {
-    check_scales(row, count, rows);
-    std::uint8_t* const host = begin_load();
-    cuda::pack_rows(format, n, k, row, count, rows, host);
-    const std::size_t bytes = stride_ * static_cast<std::size_t>(count);
-    if (table_.size() > 0) table_.upload(rows, stride_ * static_cast<std::size_t>(row), bytes);
-    const std::lock_guard guard(lock_);
-    if ((loaded_ += count) >= n) send();
-  }
-  const std::uint8_t* packed() const {
-    const std::lock_guard guard(lock_);
-    if (!sent_) send();
-    return packed_.get();
-  }
-  const std::uint8_t* table() const {
-    if (table_.size() == 0) throw Error(Code::internal, "embed of a weight whose rows were not kept");
-    return table_.get();
-  }
-  std::size_t stride() const { return stride_; }
-
- private:
-  void make_table() {
-    table_ = Buffer<std::uint8_t>(device_, stride_ * static_cast<std::size_t>(n), OCTAVO_CUDA_WEIGHTS);
-    table_.zero();
-  }
-  void check_scales(std::int64_t row, std::int64_t count, const std::uint8_t* rows) const {
-    if (!is_quantised(format)) return;
-    const std::size_t stored = traits(format).group_bytes;
-    for (std::size_t at = 0; at < stride_ * static_cast<std::size_t>(count); at += stored) {
-      if (scales_are_finite(format, rows + at)) continue;
-      const std::string where = std::to_string(row + static_cast<std::int64_t>(at / stride_));
-      throw Error(Code::model_invalid, "a weight's scale is not finite (row " + where + ")",
-                  {{"expected", "finite scales"}, {"row", where}, {"format", traits(format).name}});
-    }
-  }
-  // Rows that come after the weight was sent begin with what was sent.
-  std::uint8_t* begin_load() {
-    const std::lock_guard guard(lock_);
-    if (host_.empty()) {
-      host_.resize(packed_.size());
-      if (sent_) packed_.download(host_.data());
-    }
-    sent_ = false;
-    return host_.data();
-  }
-  void send() const {
-    if (host_.empty())
-      packed_.zero();
-    else
-      packed_.upload(host_.data());
-    if (loaded_ >= n) std::vector<std::uint8_t>().swap(host_);
-    sent_ = true;
-  }
-
-  Device& device_;
-  const std::size_t stride_;
-  mutable std::mutex lock_;
-  mutable Buffer<std::uint8_t> packed_;
-  Buffer<std::uint8_t> table_;              // rows as the file has them, for embed; empty: not kept
-  mutable std::vector<std::uint8_t> host_;  // while rows are loaded
-  std::int64_t loaded_ = 0;
-  mutable bool sent_ = false;
-};
-
-class CudaKv final : public KvStore {
- public:
-  CudaKv(Device& device, const KvShape& shape)
-      : KvStore(shape), codes_(device, kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks), OCTAVO_CUDA_KV) {
-    codes_.zero();
-  }
-  std::size_t bytes() const override { return codes_.bytes(); }
-  std::uint8_t* begin() const { return codes_.get(); }
-  long long block_bytes() const { return static_cast<long long>(kv_head_bytes(shape)) * shape.kv_heads; }
-  long long layer_bytes() const { return block_bytes() * shape.blocks; }
-  std::uint8_t* layer(int index) const { return codes_.get() + index * layer_bytes(); }
-
- private:
-  Buffer<std::uint8_t> codes_;
-};
-
-const CudaWeight& own(const Weight& w) { return static_cast<const CudaWeight&>(w); }
 const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public ComputesSteps {
  public:
-  CudaBackend(int device, bool keeps_rows) : device_(device), keeps_rows_(keeps_rows) {}
+  explicit CudaBackend(int device) : device_(device) {}
   const char* name() const override { return "cuda"; }
   const char* isa() const override { return device_.isa().c_str(); }
 
@@ -157,9 +55,12 @@ class CudaBackend final : public Backend {
     return turn;
   }
 
+  std::optional<std::uint64_t> device_memory_free() const override { return device_.memory().free_bytes; }
+
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     check_width(format, k);
-    return std::make_unique<CudaWeight>(device_, format, n, k, keeps_rows_);
+    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_);
+    return std::make_unique<CudaWeight>(weights_, format, n, k);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     static_cast<CudaWeight&>(w).load(row, count, static_cast<const std::uint8_t*>(rows));
@@ -187,95 +88,74 @@ class CudaBackend final : public Backend {
     device_.wait();
   }
 
+  std::unique_ptr<DeviceSteps> make_steps(const StepShape& shape, KvStore& kv) override {
+    return std::make_unique<cuda::CudaSteps>(device_, shape, kv);
+  }
+
   void embed(float* out, const Weight& table, const std::int32_t* ids, int T) override {
-    begin();
-    const CudaWeight& w = own(table);
-    const int k = static_cast<int>(w.k);
+    const int k = static_cast<int>(table.k);
     const Buffer<float> made(device_, span(T, k, k));
     const Buffer<std::int32_t> wanted(device_, ids, static_cast<std::size_t>(T));
-    Launches launches;
-    cuda::add_embed(launches, w.format,
-                    {made.get(), w.table(), wanted.get(), static_cast<long long>(w.stride()), T, k});
-    device_.run(launches);
+    carry_out({}, [&](Backend& to) { to.embed(made.get(), table, wanted.get(), T); });
     made.download(out);
   }
 
   void norm(float* out, int out_ld, const float* x, int x_ld, const float* w, float eps, int T, int heads,
             int width) override {
-    begin();
     const Buffer<float> weight(device_, w, static_cast<std::size_t>(width)),
         from(device_, x, span(T, x_ld, heads * width));
-    const Buffer<float> to(device_, out, span(T, out_ld, heads * width));  // what lies between rows stays
-    Launches launches;
-    cuda::add_norm(launches,
-                   {to.get(), out == x ? to.get() : from.get(), weight.get(), out_ld, x_ld, T, heads, width, eps});
-    device_.run(launches);
-    to.download(out);
+    const Buffer<float> made(device_, out, span(T, out_ld, heads * width));  // what lies between rows stays
+    carry_out({}, [&](Backend& to) {
+      to.norm(made.get(), out_ld, out == x ? made.get() : from.get(), x_ld, weight.get(), eps, T, heads, width);
+    });
+    made.download(out);
   }
 
   void linear(float* out, int out_ld, const LinearInput& in, const Weight& weight, const float* bias, int T,
               Epilogue epilogue) override {
-    begin();
     if (T == 0) return;
-    const CudaWeight& w = own(weight);
-    const int n = static_cast<int>(w.n), k = static_cast<int>(w.k);
+    const int n = static_cast<int>(weight.n), k = static_cast<int>(weight.k);
     const int ld_x = in.kind == InputKind::gated ? 2 * k : k;
-    const Buffer<float> x(device_, in.x, span(T, ld_x, ld_x)), to(device_, out, span(T, out_ld, n));
+    const Buffer<float> x(device_, in.x, span(T, ld_x, ld_x)), made(device_, out, span(T, out_ld, n));
     const Buffer<float> norm_weight(device_, in.norm_weight,
                                     in.kind == InputKind::normed ? static_cast<std::size_t>(k) : 0);
     const Buffer<float> biases(device_, bias, bias ? static_cast<std::size_t>(n) : 0);
     const Buffer<std::uint8_t> scratch(device_, cuda::linear_scratch_bytes(T, k));
-    cuda::Linear linear{};
-    linear.format = w.format, linear.n = n, linear.k = k, linear.m = T, linear.weight = w.packed();
-    linear.kind = static_cast<cuda::LinearInputKind>(in.kind);
-    linear.x = x.get(), linear.ld_x = ld_x;
-    linear.norm_weight = norm_weight.get(), linear.eps = in.eps;
-    linear.bias = biases.get();
-    linear.out = to.get(), linear.ld = out_ld, linear.add = epilogue == Epilogue::add;
-    linear.scratch = scratch.get();
-    Launches launches;
-    cuda::append_linear(launches, linear, device_.properties());
-    device_.run(launches);
-    to.download(out);
+    cuda::Workspace workspace;
+    workspace.linear = scratch.get();
+    LinearInput given = in;
+    given.x = x.get(), given.norm_weight = norm_weight.get();
+    carry_out(workspace, [&](Backend& to) { to.linear(made.get(), out_ld, given, weight, biases.get(), T, epilogue); });
+    made.download(out);
   }
 
   void rope(float* x, int ld, int heads, int head_size, const float* cos_sin, int dims, RopeStyle style,
             int T) override {
-    begin();
-    const Buffer<float> rows(device_, x, span(T, ld, heads * head_size));
-    const Buffer<float> turns(device_, cos_sin, static_cast<std::size_t>(T) * static_cast<std::size_t>(dims));
-    Launches launches;
-    cuda::add_rope(launches,
-                   {rows.get(), turns.get(), ld, T, heads, head_size, dims, style == RopeStyle::interleaved ? 1 : 0});
-    device_.run(launches);
+    const Buffer<float> rows(device_, x, span(T, ld, heads * head_size)), turns(device_, cos_sin, span(T, dims, dims));
+    carry_out({}, [&](Backend& to) { to.rope(rows.get(), ld, heads, head_size, turns.get(), dims, style, T); });
     rows.download(x);
   }
 
   void kv_write(KvStore& kv, int layer, const float* q, int heads, const float* k, const float* v, int ld,
                 const std::int32_t* slots, int T) override {
-    begin();
     const int D = kv.shape.head_size, G = kv.shape.kv_heads;
     const bool reads_queries = heads > 0 && traits(kv.shape.dtype).rounds_by_queries;
     const Buffer<float> queries(device_, q, span(reads_queries ? T : 0, ld, heads * D));
     const Buffer<float> keys(device_, k, span(T, ld, G * D)), values(device_, v, span(T, ld, G * D));
     const Buffer<std::int32_t> places(device_, slots, static_cast<std::size_t>(T));
-    Launches launches;
-    cuda::add_kv_write(launches, kind_of(kv.shape),
-                       {own(kv).layer(layer), queries.get(), keys.get(), values.get(), places.get(), ld, T, G,
-                        reads_queries ? heads / G : 0, D});
-    device_.run(launches);
+    carry_out({}, [&](Backend& to) {
+      to.kv_write(kv, layer, queries.get(), heads, keys.get(), values.get(), ld, places.get(), T);
+    });
     device_.wait();
   }
 
   void attention(float* out, const float* q, int q_ld, const KvStore& kv, int layer, const AttentionPlan& plan,
                  const AttentionParams& params) override {
-    begin();
     const int D = kv.shape.head_size, H = params.heads;
-    const cuda::AttentionShape shape{kind_of(kv.shape), H, kv.shape.kv_heads, D, params.window, params.sinks};
     const cuda::AttentionInputs inputs(plan);
     const int rows = inputs.rows;
-    const cuda::AttentionPlan planned =
-        cuda::plan_attention(shape, inputs.segments, device_.properties().multiprocessors, most_partials);
+    const cuda::AttentionPlan planned = cuda::plan_attention(cuda::attention_shape(kv.shape, params), inputs.segments,
+                                                             device_.properties().multiprocessors, cuda::most_partials);
     const Buffer<gpu::AttentionTile> tiles(device_, planned.tiles);
     const Buffer<gpu::AttentionItem> items(device_, planned.items);
     const Buffer<std::int32_t> table(device_, inputs.tables);
@@ -283,44 +163,35 @@ class CudaBackend final : public Backend {
     const Buffer<float> sinks(device_, params.sink_logits, params.sink_logits ? static_cast<std::size_t>(H) : 0);
     const auto partials = static_cast<std::size_t>(planned.partials);
     const Buffer<float> ml(device_, partials * 2), o(device_, partials * static_cast<std::size_t>(D));
-    gpu::AttentionParams given{};
-    given.out = results.get(), given.q = queries.get(), given.layer = own(kv).layer(layer), given.tables = table.get();
-    given.tiles = tiles.get(), given.items = items.get(), given.sink_logits = sinks.get();
-    given.partial_ml = ml.get(), given.partial_o = o.get();
-    given.q_ld = q_ld, given.heads = H, given.kv_heads = kv.shape.kv_heads, given.head_size = D;
-    given.window = params.window, given.sinks = params.sinks, given.scale = params.scale,
-    given.soft_cap = params.soft_cap;
-    Launches launches;
-    cuda::add_attention(launches, shape, planned, given);
-    device_.run(launches);
+    cuda::Workspace workspace;
+    workspace.attention = &planned;
+    workspace.tiles = tiles.get(), workspace.items = items.get(), workspace.tables = table.get();
+    workspace.partial_ml = ml.get(), workspace.partial_o = o.get();
+    AttentionParams given = params;
+    given.sink_logits = sinks.get();
+    carry_out(workspace,
+              [&](Backend& to) { to.attention(results.get(), queries.get(), q_ld, kv, layer, plan, given); });
     results.download(out);
   }
 
-  void gate(float* out, const float* gate_up, int F, Activation, int T) override {
-    begin();
-    const Buffer<float> from(device_, gate_up, span(T, 2 * F, 2 * F)), to(device_, span(T, F, F));
-    Launches launches;
-    cuda::add_gate(launches, {to.get(), from.get(), T, F});
-    device_.run(launches);
-    to.download(out);
+  void gate(float* out, const float* gate_up, int F, Activation act, int T) override {
+    const Buffer<float> from(device_, gate_up, span(T, 2 * F, 2 * F)), made(device_, span(T, F, F));
+    carry_out({}, [&](Backend& to) { to.gate(made.get(), from.get(), F, act, T); });
+    made.download(out);
   }
 
   void gather(float* out, const float* x, const std::int32_t* rows, int R, int width) override {
-    begin();
     const int all = R == 0 ? 0 : *std::max_element(rows, rows + R) + 1;
-    const Buffer<float> from(device_, x, span(all, width, width)), to(device_, span(R, width, width));
+    const Buffer<float> from(device_, x, span(all, width, width)), made(device_, span(R, width, width));
     const Buffer<std::int32_t> wanted(device_, rows, static_cast<std::size_t>(R));
-    Launches launches;
-    cuda::add_gather(launches, {to.get(), from.get(), wanted.get(), R, width});
-    device_.run(launches);
-    to.download(out);
+    carry_out({}, [&](Backend& to) { to.gather(made.get(), from.get(), wanted.get(), R, width); });
+    made.download(out);
   }
 
   void sample(float* logits, int V, SampleRow* rows, int B) override {
-    begin();
     cuda::SampleInputs in;
     for (int b = 0; b < B; ++b) in.add(rows[b], V);
-    if (V > cuda::largest_vocabulary) unsupported("a vocabulary of " + std::to_string(V) + " tokens");
+    cuda::check_vocabulary(V);
     const auto all = static_cast<std::size_t>(B), vocab = static_cast<std::size_t>(V),
                top = all * static_cast<std::size_t>(in.most_top);
     const Buffer<float> given(device_, logits, all * vocab), bias_values(device_, in.bias_values);
@@ -333,33 +204,46 @@ class CudaBackend final : public Backend {
         group_max(device_, all * static_cast<std::size_t>(cuda::sample_groups(V))), logprobs(device_, all),
         top_logprobs(device_, top);
     const Buffer<std::int32_t> tokens(device_, all), top_counts(device_, all), top_tokens(device_, top);
-    Launches launches;
-    cuda::add_sample(launches,
-                     {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(),
-                      masks.get(), counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(),
-                      top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
-                     B);
-    device_.run(launches);
+    cuda::Workspace workspace;
+    workspace.first_row = rows;
+    workspace.sample = {nullptr,
+                        group_max.get(),
+                        wanted.get(),
+                        history.get(),
+                        bias_tokens.get(),
+                        bias_values.get(),
+                        masks.get(),
+                        counts.get(),
+                        bias_raw.get(),
+                        history_raw.get(),
+                        tokens.get(),
+                        logprobs.get(),
+                        top_counts.get(),
+                        top_tokens.get(),
+                        top_logprobs.get(),
+                        nullptr,
+                        V,
+                        in.most_top};
+    carry_out(workspace, [&](Backend& to) { to.sample(given.get(), V, rows, B); });
     given.download(logits);
     std::vector<std::int32_t> token(all), count(all), best(top);
     std::vector<float> chance(all), best_chance(top);
     tokens.download(token.data()), top_counts.download(count.data()), top_tokens.download(best.data());
     logprobs.download(chance.data()), top_logprobs.download(best_chance.data());
-    for (std::size_t b = 0; b < all; ++b) {
-      rows[b].token = token[b], rows[b].logprob = chance[b];
-      rows[b].top.clear();
-      const std::size_t first = b * static_cast<std::size_t>(in.most_top);
-      for (std::size_t i = first; i < first + static_cast<std::size_t>(count[b]); ++i)
-        rows[b].top.push_back({best[i], best_chance[i]});
-    }
+    const cuda::SampleResults results{token.data(), chance.data(),      count.data(),
+                                      best.data(),  best_chance.data(), in.most_top};
+    for (int b = 0; b < B; ++b) results.put(b, rows[b]);
   }
 
  private:
-  static constexpr long long most_partials = 100000;
-
-  void begin() const {
+  // One operation, on what lies on the device.
+  template <class Operation>
+  void carry_out(const cuda::Workspace& workspace, const Operation& operation) {
     if (interrupt_ && interrupt_->load(std::memory_order_relaxed))
       throw Error(Code::interrupted, "the step was interrupted");
+    cuda::Recorder recorder(device_.properties(), workspace);
+    operation(recorder);
+    device_.run(recorder.launches);
   }
   static void check_width(Format format, std::int64_t k) {
     const auto group = is_quantised(format) ? static_cast<std::int64_t>(traits(format).group) : 16;
@@ -374,15 +258,13 @@ class CudaBackend final : public Backend {
   }
 
   Device device_;
-  const bool keeps_rows_;
+  std::shared_ptr<WeightMemory> weights_;  // of weights that are made now
   std::mutex turn_;
   const std::atomic<bool>* interrupt_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(int device, bool keeps_rows) {
-  return std::make_unique<CudaBackend>(device, keeps_rows);
-}
+std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<CudaBackend>(device); }
 
 }  // namespace octavo

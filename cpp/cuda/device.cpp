@@ -40,38 +40,48 @@ void Device::check(std::int32_t error, const octavo_cuda_message& message) const
 }
 
 octavo_cuda_memory Device::memory() const {
-  octavo_cuda_message message = {};
   octavo_cuda_memory out = {};
-  check(api_->memory_info(context_, &out, &message), message);
+  call(api_->memory_info, &out);
   return out;
 }
 std::uint64_t Device::allocate(int kind, std::uint64_t bytes) {
-  octavo_cuda_message message = {};
   std::uint64_t address = 0;
-  check(api_->allocate(context_, kind, bytes, &address, &message), message);
+  call(api_->allocate, kind, bytes, &address);
   return address;
 }
-void Device::upload(std::uint64_t to, const void* from, std::uint64_t bytes) {
-  octavo_cuda_message message = {};
-  check(api_->upload(context_, to, from, bytes, &message), message);
+void Device::upload(std::uint64_t to, const void* from, std::uint64_t bytes) { call(api_->upload, to, from, bytes); }
+void Device::download(void* to, std::uint64_t from, std::uint64_t bytes) { call(api_->download, to, from, bytes); }
+void Device::zero(std::uint64_t to, std::uint64_t bytes) { call(api_->fill, to, std::uint8_t{0}, bytes); }
+void Device::run(const Launches& launches) { run(launches.data(), launches.size()); }
+void Device::run(const Launch* launches, std::size_t count) {
+  if (count > 0) call(api_->run, reinterpret_cast<const octavo_cuda_launch*>(launches), std::uint64_t{count});
 }
-void Device::download(void* to, std::uint64_t from, std::uint64_t bytes) {
-  octavo_cuda_message message = {};
-  check(api_->download(context_, to, from, bytes, &message), message);
+void Device::wait() { call(api_->wait); }
+
+void* Device::pin(std::uint64_t bytes) {
+  void* memory = nullptr;
+  call(api_->pin, bytes, &memory);
+  return memory;
 }
-void Device::zero(std::uint64_t to, std::uint64_t bytes) {
-  octavo_cuda_message message = {};
-  check(api_->fill(context_, to, 0, bytes, &message), message);
+void Device::copy_in(std::uint64_t to, const void* pinned, std::uint64_t bytes) {
+  call(api_->copy_in, to, pinned, bytes);
 }
-void Device::run(const Launches& launches) {
-  if (launches.empty()) return;
-  octavo_cuda_message message = {};
-  check(api_->run(context_, reinterpret_cast<const octavo_cuda_launch*>(launches.data()), launches.size(), &message),
-        message);
+void Device::copy_out(void* pinned, std::uint64_t from, std::uint64_t bytes) {
+  call(api_->copy_out, pinned, from, bytes);
 }
-void Device::wait() {
-  octavo_cuda_message message = {};
-  check(api_->wait(context_, &message), message);
+octavo_cuda_event* Device::make_event() {
+  octavo_cuda_event* event = nullptr;
+  call(api_->event_make, &event);
+  return event;
 }
+void Device::record(octavo_cuda_event* event) { call(api_->event_record, event); }
+void Device::wait(octavo_cuda_event* event) { call(api_->event_wait, event); }
+octavo_cuda_graph* Device::make_graph(const Launches& launches) {
+  octavo_cuda_graph* graph = nullptr;
+  call(api_->graph_make, reinterpret_cast<const octavo_cuda_launch*>(launches.data()), std::uint64_t{launches.size()},
+       &graph);
+  return graph;
+}
+void Device::run(octavo_cuda_graph* graph) { call(api_->graph_run, graph); }
 
 }  // namespace octavo::cuda

@@ -34,9 +34,29 @@ class Device {
   void zero(std::uint64_t to, std::uint64_t bytes);
   // Done before any later download.
   void run(const Launches& launches);
+  void run(const Launch* launches, std::size_t count);
   void wait();
 
+  // See cuda/plugin.h, "Steps".
+  void* pin(std::uint64_t bytes);
+  void unpin(void* memory) { api_->unpin(context_, memory); }
+  void copy_in(std::uint64_t to, const void* pinned, std::uint64_t bytes);
+  void copy_out(void* pinned, std::uint64_t from, std::uint64_t bytes);
+  octavo_cuda_event* make_event();
+  void record(octavo_cuda_event* event);
+  void wait(octavo_cuda_event* event);
+  void release(octavo_cuda_event* event) { api_->event_release(context_, event); }
+  octavo_cuda_graph* make_graph(const Launches& launches);
+  void run(octavo_cuda_graph* graph);
+  void release(octavo_cuda_graph* graph) { api_->graph_release(context_, graph); }
+
  private:
+  // A call of the plugin's table with this context in front and a message behind.
+  template <class Function, class... Arguments>
+  void call(Function function, Arguments... arguments) const {
+    octavo_cuda_message message = {};
+    check(function(context_, arguments..., &message), message);
+  }
   void check(std::int32_t error, const octavo_cuda_message& message) const;
   const octavo_cuda_api* api_;
   octavo_cuda_context* context_ = nullptr;
@@ -86,6 +106,42 @@ class Buffer {
   Device* device_ = nullptr;
   std::uint64_t address_ = 0;
   std::size_t count_ = 0;
+};
+
+// Something of a device's that is given back: octavo_cuda_event, octavo_cuda_graph.
+template <class T>
+class Owned {
+ public:
+  Owned(Device& device, T* thing) : device_(&device), thing_(thing) {}
+  Owned(Owned&& other) noexcept : device_(other.device_), thing_(std::exchange(other.thing_, nullptr)) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(device_, other.device_), std::swap(thing_, other.thing_);
+    return *this;
+  }
+  ~Owned() {
+    if (thing_) device_->release(thing_);
+  }
+  T* get() const { return thing_; }
+
+ private:
+  Device* device_;
+  T* thing_;
+};
+
+class Pinned {
+ public:
+  Pinned(Device& device, std::size_t bytes)
+      : device_(device), bytes_(bytes), memory_(static_cast<std::uint8_t*>(device.pin(bytes))) {}
+  ~Pinned() { device_.unpin(memory_); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+  std::uint8_t* get() const { return memory_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Device& device_;
+  const std::size_t bytes_;
+  std::uint8_t* const memory_;
 };
 
 }  // namespace octavo::cuda

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,20 @@
 
 namespace octavo::cuda {
 
+inline void check_vocabulary(int V) {
+  if (V <= largest_vocabulary) return;
+  const std::string what = "a vocabulary of " + std::to_string(V) + " tokens";
+  throw Error(Code::model_unsupported, what + " is not computed on CUDA devices", {{"found", what}});
+}
+
+// fed: the last so many tokens of every history are on the device already, and those before them too: none is given.
+// room: for so many tokens behind what was given first. counts: rows of counts that there are; rows that far apart share
+// one.
 struct SampleInputs {
+  int fed = 0, room = 0, counts = std::numeric_limits<int>::max();
   std::vector<gpu::SampleRow> rows;
   std::vector<std::int32_t> history, bias_tokens;
+  std::size_t history_words = 0;  // of all histories, with room
   std::vector<float> bias_values;
   std::vector<std::uint32_t> masks;
   int counted = 0, most_top = 1;
@@ -45,11 +57,11 @@ struct SampleInputs {
       check_token(token, V, "bias");
       bias_tokens.push_back(token), bias_values.push_back(value);
     }
-    row.history = static_cast<int>(history.size()), row.counts = -1, row.mask = -1;
+    row.history = static_cast<int>(history_words), row.counts = -1, row.mask = -1;
     if (draws && has_penalties(params)) {
-      for (int i = 0; i < from.history_length; ++i) check_token(from.history[i], V, "history");
-      row.history_length = from.history_length, row.counts = counted++;
-      history.insert(history.end(), from.history, from.history + from.history_length);
+      row.history_length = from.history_length, row.counts = counted++ % counts;
+      history_words += static_cast<std::size_t>(from.history_length - fed + room);
+      if (fed == 0) add_history(from, V);
     }
     if (from.mask != nullptr) {
       row.mask = static_cast<int>(masks.size());
@@ -60,10 +72,33 @@ struct SampleInputs {
   }
 
  private:
+  void add_history(const SampleRow& from, int V) {
+    for (int i = 0; i < from.history_length; ++i) check_token(from.history[i], V, "history");
+    history.insert(history.end(), from.history, from.history + from.history_length);
+    history.resize(history_words);
+  }
   static void check_token(std::int32_t token, int V, const char* where) {
     if (token >= 0 && token < V) return;
     throw Error(Code::invalid_argument, std::string("a token of ") + where + " is outside of the vocabulary",
                 {{"expected", "0 to " + std::to_string(V - 1)}, {"found", std::to_string(token)}});
+  }
+};
+
+// What rows brought, on the host.
+struct SampleResults {
+  const std::int32_t* tokens;
+  const float* logprobs;
+  const std::int32_t *top_counts, *top_tokens;  // null: none were asked for
+  const float* top_logprobs;
+  int most_top;
+
+  void put(int index, SampleRow& row) const {
+    row.token = tokens[index], row.logprob = logprobs[index];
+    row.top.clear();
+    if (top_counts == nullptr) return;
+    const std::ptrdiff_t first = std::ptrdiff_t{index} * most_top;
+    for (std::ptrdiff_t i = first; i < first + top_counts[index]; ++i)
+      row.top.push_back({top_tokens[i], top_logprobs[i]});
   }
 };
 

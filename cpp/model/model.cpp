@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "error.h"
-#include "kept_rows.h"
 #include "kv/kv_cache.h"
 #include "model/rope.h"
 #include "sampling/sampler.h"
@@ -66,7 +65,7 @@ int qkv_width(const ModelDesc& d) { return (d.heads + 2 * d.kv_heads) * d.head_s
 
 namespace {
 
-// Sizes of the buffers of a step in floats, in the order of Scratch's pointers; each is rounded up to whole cache lines.
+// Sizes of the buffers of a step in floats, in the order of arrange(); each is rounded up to whole cache lines.
 std::array<std::size_t, 8> scratch_layout(const ModelDesc& d, int tokens) {
   const std::size_t T = static_cast<std::size_t>(tokens);
   const std::size_t attended = static_cast<std::size_t>(d.heads) * d.head_size;
@@ -92,8 +91,8 @@ std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
 
 Scratch::Scratch(const ModelDesc& desc, int max_tokens)
     : max_tokens(max_tokens),
-      logit_rows(std::min(max_tokens, max_logit_rows)),
       memory_(predict_bytes(desc, max_tokens)) {
+  room.logit_rows = std::min(max_tokens, max_logit_rows);
   arrange(desc, 1);
 }
 
@@ -106,7 +105,8 @@ void Scratch::arrange(const ModelDesc& desc, int tokens) {
     touched_ = end;
   }
   float* next = static_cast<float*>(memory_.data());
-  float** pointers[] = {&x, &hidden, &qkv, &attended, &gate_up, &cos_sin, &picked, &logits};
+  float** pointers[] = {&room.x,       &room.hidden, &room.qkv,    &room.attended,
+                        &room.gate_up, &cos_sin,     &room.picked, &room.logits};
   const auto sizes = scratch_layout(desc, tokens);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     *pointers[i] = next;
@@ -132,7 +132,6 @@ Model::Model(ModelDesc desc, std::unique_ptr<Backend> backend, ModelFiles files,
 
   const TensorSource* embed = find("embed", d.vocabulary, d.width, true);
   embed_ = backend_->weight_create(embed->format, d.vocabulary, d.width);
-  if (auto* const table = dynamic_cast<KeepsRows*>(embed_.get())) table->keep_rows();
   add_task(embed, embed_.get(), 0, nullptr);
   layers_.resize(static_cast<std::size_t>(d.layers));
   for (int i = 0; i < d.layers; ++i) {
@@ -251,18 +250,100 @@ void Model::tune(int threads) const {
 
 // ---- forward --------------------------------------------------------------------------------------------------------
 
-void Model::project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const {
+// A step's operations are listed here and nowhere else; `to` is the backend itself, or what takes them down for its
+// device.
+void Model::project(Backend& to, float* out, const Projection& p, const LinearInput& in, int T,
+                    Epilogue epilogue) const {
   const float* bias = p.bias.empty() ? nullptr : p.bias.data();
   for (const Projection::Part& part : p.parts)
-    backend_->linear(out + part.column, p.n, in, *part.weight, bias ? bias + part.column : nullptr, T, epilogue);
+    to.linear(out + part.column, p.n, in, *part.weight, bias ? bias + part.column : nullptr, T, epilogue);
 }
 
-// Positions, KV slots, attention segments and the rows whose results are wanted; result.rows gets one entry for each.
-void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const {
-  s.positions.clear(), s.slots.clear(), s.segments.clear(), s.wanted.clear(), result.rows.clear();
+void Model::queries_and_keys(Backend& to, const Layer& layer, const Activations& s, int T) const {
+  const ModelDesc& d = desc_;
+  const int ld = qkv_width(d), attended = d.heads * d.head_size;
+  float *q = s.qkv, *k = s.qkv + attended;
+  project(to, s.qkv, layer.qkv, LinearInput::normed(s.x, layer.attn_norm.data(), d.norm_eps), T, Epilogue::store);
+  if (!layer.q_norm.empty()) to.norm(q, ld, q, ld, layer.q_norm.data(), d.norm_eps, T, d.heads, d.head_size);
+  if (!layer.k_norm.empty()) to.norm(k, ld, k, ld, layer.k_norm.data(), d.norm_eps, T, d.kv_heads, d.head_size);
+}
+
+void Model::feed_forward(Backend& to, const Layer& layer, const Activations& s, int T) const {
+  const LinearInput in = LinearInput::normed(s.x, layer.ffn_norm.data(), desc_.norm_eps);
+  if (layer.gate_up.parts.size() == 1) {
+    const auto bias = [](const Projection& p) { return p.bias.empty() ? nullptr : p.bias.data(); };
+    const FeedForward w{*layer.gate_up.parts[0].weight, bias(layer.gate_up), *layer.down.parts[0].weight,
+                        bias(layer.down), desc_.activation};
+    return to.feed_forward(s.x, in, w, s.gate_up, T);
+  }
+  project(to, s.gate_up, layer.gate_up, in, T, Epilogue::store);
+  project(to, s.x, layer.down, LinearInput::gated(s.gate_up, desc_.activation), T, Epilogue::add);
+}
+
+AttentionParams Model::attention_params() const {
+  const ModelDesc& d = desc_;
+  return {d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window, d.attention_sinks,
+          d.attention_soft_cap, nullptr};
+}
+
+// False: no row has results, and the last layer was left after its keys and values.
+bool Model::layers_forward(Backend& to, const StepInputs& in, Activations& s, KvStore& store) const {
+  const ModelDesc& d = desc_;
+  const int ld = qkv_width(d), attended = d.heads * d.head_size, T = in.T;
+  AttentionParams params = attention_params();
+  float* const keys = s.qkv + attended;
+  const NewRows made{s.qkv,       keys,        keys + d.kv_heads * d.head_size, ld, in.slots, in.cos_sin,
+                     d.rope_dims, d.rope_style};
+  int rows = T;
+  for (int i = 0; i < d.layers; ++i) {
+    const Layer& layer = layers_[static_cast<std::size_t>(i)];
+    const bool last = i + 1 == d.layers;
+    queries_and_keys(to, layer, s, T);
+    if (last && in.R == 0) {  // a prefill chunk without results needs only its keys and values
+      to.rope(made.k, ld, d.kv_heads, d.head_size, in.cos_sin, d.rope_dims, d.rope_style, T);
+      if (traits(store.shape.dtype).rounds_by_queries)
+        to.rope(made.q, ld, d.heads, d.head_size, in.cos_sin, d.rope_dims, d.rope_style, T);
+      to.kv_write(store, i, made.q, d.heads, made.k, made.v, ld, made.slots, T);
+      return false;
+    }
+    params.sink_logits = layer.attn_sinks.empty() ? nullptr : layer.attn_sinks.data();
+    to.attend(s.attended, made, store, i, in.plan, params);
+    if (last && in.R < T) {  // from here on only rows with results matter
+      to.gather(s.picked, s.attended, in.wanted, in.R, attended);
+      std::swap(s.picked, s.attended);
+      to.gather(s.hidden, s.x, in.wanted, in.R, d.width);
+      std::swap(s.hidden, s.x);
+      rows = in.R;
+    }
+    project(to, s.x, layer.attn_out, s.attended, rows, Epilogue::add);
+    feed_forward(to, layer, s, rows);
+  }
+  return true;
+}
+
+// Final norm, head and sampling for s.x[R], at most logit_rows at a time.
+void Model::results(Backend& to, const StepInputs& in, const Activations& s) const {
+  const ModelDesc& d = desc_;
+  for (int from = 0; from < in.R; from += s.logit_rows) {
+    const int count = std::min(s.logit_rows, in.R - from);
+    const float* x = s.x + static_cast<std::size_t>(from) * d.width;
+    to.linear(s.logits, d.vocabulary, LinearInput::normed(x, output_norm_.data(), d.norm_eps), head(), nullptr, count,
+              Epilogue::store);
+    to.sample(s.logits, d.vocabulary, in.rows + from, count);
+  }
+}
+
+void Model::operations(Backend& to, const StepInputs& in, Activations room, KvStore& store) const {
+  to.embed(room.x, *embed_, in.ids, in.T);
+  if (layers_forward(to, in, room, store)) results(to, in, room);
+}
+
+// Positions, KV slots, attention segments and the rows whose results are wanted.
+void Model::place(const Step& step, int ahead, const KvCache& kv, Scratch& s) const {
+  s.positions.clear(), s.slots.clear(), s.segments.clear(), s.wanted.clear();
   int row = 0;
   for (const Segment& segment : step.segments) {
-    const int start = kv.length(segment.sequence);
+    const int start = kv.length(segment.sequence) + ahead;
     const std::vector<std::int32_t>& table = kv.table(segment.sequence);
     s.segments.push_back({row, segment.count, start, table.data()});
     for (int i = 0; i < segment.count; ++i) {
@@ -276,80 +357,24 @@ void Model::prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& resul
     for (int i = segment.count - segment.rows; i < segment.count - unscored; ++i) s.wanted.push_back(row + i);
     row += segment.count;
   }
-  result.rows.resize(s.wanted.size());
 }
 
-void Model::queries_and_keys(const Layer& layer, Scratch& s, int T) const {
-  const ModelDesc& d = desc_;
-  const int ld = qkv_width(d), attended = d.heads * d.head_size;
-  float *q = s.qkv, *k = s.qkv + attended;
-  project(s.qkv, layer.qkv, LinearInput::normed(s.x, layer.attn_norm.data(), d.norm_eps), T, Epilogue::store);
-  if (!layer.q_norm.empty()) backend_->norm(q, ld, q, ld, layer.q_norm.data(), d.norm_eps, T, d.heads, d.head_size);
-  if (!layer.k_norm.empty()) backend_->norm(k, ld, k, ld, layer.k_norm.data(), d.norm_eps, T, d.kv_heads, d.head_size);
-}
-
-void Model::feed_forward(const Layer& layer, Scratch& s, int T) const {
-  const LinearInput in = LinearInput::normed(s.x, layer.ffn_norm.data(), desc_.norm_eps);
-  if (layer.gate_up.parts.size() == 1) {
-    const auto bias = [](const Projection& p) { return p.bias.empty() ? nullptr : p.bias.data(); };
-    const FeedForward w{*layer.gate_up.parts[0].weight, bias(layer.gate_up), *layer.down.parts[0].weight,
-                        bias(layer.down), desc_.activation};
-    return backend_->feed_forward(s.x, in, w, s.gate_up, T);
-  }
-  project(s.gate_up, layer.gate_up, in, T, Epilogue::store);
-  project(s.x, layer.down, LinearInput::gated(s.gate_up, desc_.activation), T, Epilogue::add);
-}
-
-void Model::layers_forward(KvStore& store, Scratch& s, int T) const {
-  const ModelDesc& d = desc_;
-  const int ld = qkv_width(d), attended = d.heads * d.head_size;
-  const int wanted = static_cast<int>(s.wanted.size());
-  const AttentionPlan plan{s.segments.data(), static_cast<int>(s.segments.size()), T};
-  AttentionParams params{d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window,
-                         d.attention_sinks, d.attention_soft_cap, nullptr};
-  float* const keys = s.qkv + attended;
-  const NewRows made{s.qkv,       keys,        keys + d.kv_heads * d.head_size, ld, s.slots.data(), s.cos_sin,
-                     d.rope_dims, d.rope_style};
-  int rows = T;
-  for (int i = 0; i < d.layers; ++i) {
-    const Layer& layer = layers_[static_cast<std::size_t>(i)];
-    const bool last = i + 1 == d.layers;
-    queries_and_keys(layer, s, T);
-    if (last && wanted == 0) {  // a prefill chunk without results needs only its keys and values
-      backend_->rope(made.k, ld, d.kv_heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
-      if (traits(store.shape.dtype).rounds_by_queries)
-        backend_->rope(made.q, ld, d.heads, d.head_size, s.cos_sin, d.rope_dims, d.rope_style, T);
-      return backend_->kv_write(store, i, made.q, d.heads, made.k, made.v, ld, made.slots, T);
-    }
-    params.sink_logits = layer.attn_sinks.empty() ? nullptr : layer.attn_sinks.data();
-    backend_->attend(s.attended, made, store, i, plan, params);
-    if (last && wanted < T) {  // from here on only rows with results matter
-      backend_->gather(s.picked, s.attended, s.wanted.data(), wanted, attended);
-      std::swap(s.picked, s.attended);
-      backend_->gather(s.hidden, s.x, s.wanted.data(), wanted, d.width);
-      std::swap(s.hidden, s.x);
-      rows = wanted;
-    }
-    project(s.x, layer.attn_out, s.attended, rows, Epilogue::add);
-    feed_forward(layer, s, rows);
-  }
-}
-
-// Final norm, head and sampling for s.x[wanted], at most logit_rows at a time.
-void Model::results(const Step& step, const std::vector<const SamplerParams*>& samplers,
-                    const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, StepResult& result) const {
-  const ModelDesc& d = desc_;
-  const int total = static_cast<int>(result.rows.size());
+// One row of results for each row that is wanted. Of steps that are fed no history is known here.
+void Model::want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+                 const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
+                 std::vector<SampleRow>& rows) const {
+  rows.clear();
+  rows.resize(s.wanted.size());
   // Histories first: pointers into s.history are set once it has stopped growing.
-  std::vector<std::ptrdiff_t> history_at(static_cast<std::size_t>(total), -1);
+  std::vector<std::ptrdiff_t> history_at(rows.size(), -1);
   s.history.clear();
   std::size_t row = 0, token = 0;
   for (std::size_t g = 0; g < step.segments.size(); ++g) {
     const Segment& segment = step.segments[g];
-    const int start = kv.length(segment.sequence);
+    const int start = kv.length(segment.sequence) + ahead;
     const int first = segment.count - segment.rows, end = segment.count - (segment.score && segment.next < 0 ? 1 : 0);
     const std::ptrdiff_t base = static_cast<std::ptrdiff_t>(s.history.size());
-    const bool history = !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
+    const bool history = fed == 0 && !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
     if (history) {
       const std::vector<std::int32_t>& computed = kv.tokens(segment.sequence);
       s.history.insert(s.history.end(), computed.begin(), computed.end());
@@ -357,7 +382,7 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
                        step.tokens.begin() + static_cast<std::ptrdiff_t>(token) + segment.count);
     }
     for (int i = first; i < end; ++i, ++row) {
-      SampleRow& r = result.rows[row];
+      SampleRow& r = rows[row];
       r.params = segment.score ? nullptr : samplers[g];
       r.history_length = start + i + 1;
       r.mask = masks.empty() || masks[row] == nullptr ? nullptr : masks[row]->data();
@@ -368,29 +393,60 @@ void Model::results(const Step& step, const std::vector<const SamplerParams*>& s
     }
     token += static_cast<std::size_t>(segment.count);
   }
-  for (int i = 0; i < total; ++i) {
-    const std::ptrdiff_t at = history_at[static_cast<std::size_t>(i)];
-    result.rows[static_cast<std::size_t>(i)].history = at < 0 ? nullptr : s.history.data() + at;
-  }
-  for (int from = 0; from < total; from += s.logit_rows) {
-    const int count = std::min(s.logit_rows, total - from);
-    const float* x = s.x + static_cast<std::size_t>(from) * d.width;
-    backend_->linear(s.logits, d.vocabulary, LinearInput::normed(x, output_norm_.data(), d.norm_eps), head(), nullptr,
-                     count, Epilogue::store);
-    backend_->sample(s.logits, d.vocabulary, result.rows.data() + from, count);
-  }
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    rows[i].history = history_at[i] < 0 ? nullptr : s.history.data() + history_at[i];
+}
+
+StepInputs Model::prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+                          const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
+                          std::vector<SampleRow>& rows) const {
+  place(step, ahead, kv, s);
+  want(step, ahead, fed, samplers, masks, kv, s, rows);
+  const int T = static_cast<int>(step.tokens.size());
+  return {T,
+          step.tokens.data(),
+          s.slots.data(),
+          nullptr,
+          s.wanted.data(),
+          static_cast<int>(s.wanted.size()),
+          {s.segments.data(), static_cast<int>(s.segments.size()), T},
+          rows.data()};
 }
 
 void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers,
                     const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s,
                     StepResult& result) const {
-  const int T = static_cast<int>(step.tokens.size());
-  prepare(step, kv, s, result);
-  s.arrange(desc_, T);
-  rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), T, s.cos_sin);
-  backend_->embed(s.x, *embed_, step.tokens.data(), T);
-  layers_forward(store, s, T);
-  if (!result.rows.empty()) results(step, samplers, masks, kv, s, result);
+  StepInputs in = prepare(step, 0, 0, samplers, masks, kv, s, result.rows);
+  s.arrange(desc_, in.T);
+  rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.cos_sin);
+  in.cos_sin = s.cos_sin;
+  operations(*backend_, in, s.room, store);
+}
+
+std::unique_ptr<DeviceSteps> Model::make_steps(int max_tokens, KvStore& store) const {
+  auto* const device = dynamic_cast<ComputesSteps*>(backend_.get());
+  if (device == nullptr) return nullptr;
+  const ModelDesc& d = desc_;
+  std::size_t constants = output_norm_.size();
+  for (const Layer& layer : layers_) {
+    for (const Projection* p : {&layer.qkv, &layer.attn_out, &layer.gate_up, &layer.down}) constants += p->bias.size();
+    for (const auto* v : {&layer.attn_norm, &layer.ffn_norm, &layer.q_norm, &layer.k_norm, &layer.attn_sinks})
+      constants += v->size();
+  }
+  return device->make_steps(
+      {d.layers, d.width, d.feed_forward, d.vocabulary, d.rope_dims, attention_params(), constants, max_tokens}, store);
+}
+
+bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+                   const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s) const {
+  std::vector<SampleRow> rows;
+  StepInputs in = prepare(step, ahead, fed, samplers, masks, kv, s, rows);
+  s.turns.resize(static_cast<std::size_t>(in.T) * static_cast<std::size_t>(desc_.rope_dims));
+  s.rope_rows.table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.turns.data());
+  in.cos_sin = s.turns.data();
+  return to.submit(in, fed, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
+    operations(recorder, given, room, store);
+  });
 }
 
 }  // namespace octavo

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "backend.h"
+#include "device_steps.h"
+#include "model/rope.h"
 #include "os/os.h"
 #include "step.h"
 
@@ -72,12 +74,14 @@ class Scratch {
   static std::size_t predict_bytes(const ModelDesc& desc, int max_tokens);
   // Before a step of so many tokens: sets the pointers. What was in the buffers is lost.
   void arrange(const ModelDesc& desc, int tokens);
-  const int max_tokens, logit_rows;  // logit_rows: rows of logits computed at once
-  float *x = nullptr, *hidden = nullptr, *qkv = nullptr, *attended = nullptr, *gate_up = nullptr, *cos_sin = nullptr,
-        *picked = nullptr, *logits = nullptr;
+  const int max_tokens;
+  Activations room{};
+  float* cos_sin = nullptr;
   std::vector<std::int32_t> positions, slots, wanted;
   std::vector<AttentionSegment> segments;
   std::vector<std::int32_t> history;
+  std::vector<float> turns;  // in the place of cos_sin for a device
+  RopeRows rope_rows;        // that they are made of
 
  private:
   os::Reserve memory_;
@@ -128,6 +132,13 @@ class Model {
   void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks,
                KvCache& kv, KvStore& store, Scratch& scratch, StepResult& result) const;
 
+  // Steps on the backend's own device; null: it has none. `store` outlives them.
+  std::unique_ptr<DeviceSteps> make_steps(int max_tokens, KvStore& store) const;
+  // Gives the step, or what its draws lead to after `ahead` such steps, to the device. fed: see DeviceSteps::submit.
+  // False: no room for another one.
+  bool submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+              const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& scratch) const;
+
  private:
   enum class Progress : std::uint8_t { untouched, loading, loaded };
   struct Task {  // one tensor to load: into rows [row, ...) of a weight, or into a vector of f32
@@ -158,13 +169,19 @@ class Model {
   void stop_helpers();
   void load_along();
   const Weight& head() const { return output_ ? *output_ : *embed_; }
-  void project(float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
-  void prepare(const Step& step, KvCache& kv, Scratch& s, StepResult& result) const;
-  void feed_forward(const Layer& layer, Scratch& s, int T) const;
-  void queries_and_keys(const Layer& layer, Scratch& s, int T) const;
-  void layers_forward(KvStore& store, Scratch& s, int T) const;
-  void results(const Step& step, const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks,
-               const KvCache& kv, Scratch& s, StepResult& result) const;
+  AttentionParams attention_params() const;
+  StepInputs prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+                     const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
+                     std::vector<SampleRow>& rows) const;
+  void place(const Step& step, int ahead, const KvCache& kv, Scratch& s) const;
+  void want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+            const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, std::vector<SampleRow>& rows) const;
+  void operations(Backend& to, const StepInputs& in, Activations room, KvStore& store) const;
+  void project(Backend& to, float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;
+  void feed_forward(Backend& to, const Layer& layer, const Activations& s, int T) const;
+  void queries_and_keys(Backend& to, const Layer& layer, const Activations& s, int T) const;
+  bool layers_forward(Backend& to, const StepInputs& in, Activations& s, KvStore& store) const;
+  void results(Backend& to, const StepInputs& in, const Activations& s) const;
 
   ModelDesc desc_;
   std::unique_ptr<Backend> backend_;

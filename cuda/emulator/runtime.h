@@ -8,6 +8,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -66,5 +67,7 @@ struct Traffic {
   SharedTraffic shared;
 };
 Traffic& traffic();
+// The same, by the name of the kernel.
+std::map<std::string, Traffic>& kernel_traffic();
 
 }  // namespace octavo::shim

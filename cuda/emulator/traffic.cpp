@@ -39,16 +39,16 @@ std::uint64_t count_wavefronts(std::vector<LoggedAccess>::const_iterator first,
 }
 
 // One instruction of a warp.
-void count_request(const std::vector<LoggedAccess>& lanes) {
+void count_request(const std::vector<LoggedAccess>& lanes, Traffic& traffic) {
   const LoggedAccess& one = lanes.front();
   if (!one.shared) {
-    GlobalTraffic& t = one.write ? traffic().stores : traffic().loads;
+    GlobalTraffic& t = one.write ? traffic.stores : traffic.loads;
     ++t.requests;
     t.sectors += count_sectors(lanes);
     for (const LoggedAccess& a : lanes) t.bytes += a.bytes;
     return;
   }
-  SharedTraffic& t = traffic().shared;
+  SharedTraffic& t = traffic.shared;
   const std::size_t together = one.bytes <= 4 ? 32 : one.bytes <= 8 ? 16 : 8;
   ++t.requests;
   for (std::size_t i = 0; i < lanes.size(); i += together) {
@@ -62,6 +62,11 @@ void count_request(const std::vector<LoggedAccess>& lanes) {
 
 Traffic& traffic() {
   static Traffic all;
+  return all;
+}
+
+std::map<std::string, Traffic>& kernel_traffic() {
+  static std::map<std::string, Traffic> all;
   return all;
 }
 
@@ -93,7 +98,11 @@ void flush_accesses(int warp, unsigned mask) {
     for (const LoggedAccess& a : log) requests[{a.site, times[a.site]++}].push_back(a);
     log.clear();
   }
-  for (const auto& [place, lanes] : requests) count_request(lanes);
+  Traffic& own = kernel_traffic()[block.kernel->name];
+  for (const auto& [place, lanes] : requests) {
+    count_request(lanes, traffic());
+    count_request(lanes, own);
+  }
 }
 
 }  // namespace octavo::shim

@@ -6,6 +6,9 @@
 //   lost=K        from call K on everything fails with CUDA_ERROR_LAUNCH_FAILED: the card has fallen off its bus
 //   rules=abort   a broken rule of the API ends the process, with a message (default); record: it is kept and counted
 //   report=FILE   where to write, as JSON, what octavo_fake_read says when the process ends
+//   control=FILE  once FILE is there, the next call begins by taking settings from it and removing it; these, too:
+//   reset         as octavo_fake_reset
+//   tell          writes the report now
 //   order=N       warps take turns in an order drawn from N; 0: ascending
 // A call that breaks a rule still returns the error that the real driver would, where it would return one.
 #pragma once
@@ -20,6 +23,7 @@ typedef struct octavo_fake_report {
   std::uint64_t device_bytes;
   std::uint64_t broken_rules;
   std::uint64_t launches, instructions, inexact_sums;
+  std::uint64_t failed_kernels;  // that left their memory, or could not go on
   char message[512];  // the last broken rule or failed kernel
 } octavo_fake_report;
 

@@ -3,6 +3,8 @@
 // flags (u64) at 40, bytes when expanded (u64) at 56. Read off files that nvcc 13.0 made; the format is not documented.
 #include "fatbin.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -17,6 +19,16 @@ T at(const std::uint8_t* from, std::size_t offset) {
   T value;
   std::memcpy(&value, from + offset, sizeof value);
   return value;
+}
+
+// By the system's library, if there is one: only what is shipped is compressed so.
+bool zstd_expand(const std::uint8_t* from, std::size_t bytes, std::string& out, std::size_t out_bytes) {
+  static void* const library = dlopen("libzstd.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (!library) return false;
+  using Decompress = std::size_t(void*, std::size_t, const void*, std::size_t);
+  static auto* const decompress = reinterpret_cast<Decompress*>(dlsym(library, "ZSTD_decompress"));
+  out.assign(out_bytes, '\0');
+  return decompress && decompress(out.data(), out_bytes, from, bytes) == out_bytes;
 }
 
 }  // namespace
@@ -78,10 +90,12 @@ std::string ptx_of_fatbin(const void* image, int capability, std::string* why) {
         if (!lz4_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56)))
           *why = "the image's PTX is damaged";
       } else if (flags & flag_zstd) {
-        *why = "the image's PTX is compressed with zstd: build it with --compress-mode=speed";
+        if (!zstd_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56)))
+          *why = "the image's PTX is compressed with zstd, which needs libzstd.so.1: build it with --compress-mode=speed";
       } else {
         text.assign(reinterpret_cast<const char*>(from + header), bytes);
       }
+      while (!text.empty() && text.back() == '\0') text.pop_back();
       if (!text.empty()) best = std::move(text), best_architecture = architecture;
     }
     from += header + bytes;

@@ -1,5 +1,5 @@
 // PTX out of what nvcc -fatbin makes: images one after the other, each with a header that names its kind and
-// architecture; PTX may be compressed (LZ4, which `--compress-mode=speed` chooses; others are not read).
+// architecture; PTX may be compressed: LZ4, which `--compress-mode=speed` chooses, or zstd, where libzstd.so.1 is.
 #pragma once
 #include <cstddef>
 #include <cstdint>

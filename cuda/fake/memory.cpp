@@ -54,8 +54,12 @@ OCTAVO_ENTRY cuMemFreeHost(void* address) {
   const Call call("cuMemFreeHost", Call::gives_back);
   const auto found = state().host.find(reinterpret_cast<std::uintptr_t>(address));
   if (found == state().host.end()) return call.broken("this was not allocated with cuMemHostAlloc");
+  const std::uint8_t *const begin = found->second.storage.get(), *const end = begin + found->second.bytes;
   for (const CUstream stream : state().streams) {
-    if (!stream->queue.empty() && !state().sticky) return call.broken("freed while a stream has work that may use it");
+    for (const Work& work : stream->queue) {
+      const auto* const at = static_cast<const std::uint8_t*>(work.host);
+      if (at >= begin && at < end && !state().sticky) return call.broken("freed while a copy of it is under way");
+    }
   }
   state().host.erase(found);
   return call.error();
@@ -70,17 +74,17 @@ CUresult copy(const Call& call, CUstream stream, CUdeviceptr device_side, void* 
   if (!state().is_pinned(host_side, bytes)) return call.broken("an asynchronous copy of pageable memory");
   if (!d.memory.find(device_side, bytes))
     return call.broken("outside of device memory: " + d.memory.describe(device_side));
-  return call.enqueue(stream, {[&d, device_side, host_side, bytes, to_device] {
-                        if (!state().is_pinned(host_side, bytes))
-                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS,
-                                                "a copy's host memory was freed before the copy was done");
-                        std::uint8_t* at = d.memory.host(device_side, bytes);
-                        if (!at)
-                          return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS,
-                                                "a copy's device memory was freed before the copy was done");
-                        std::memcpy(to_device ? at : host_side, to_device ? host_side : at, bytes);
-                        return CUresult(CUDA_SUCCESS);
-                      }});
+  Work work{[&d, device_side, host_side, bytes, to_device] {
+    if (!state().is_pinned(host_side, bytes))
+      return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy's host memory was freed before the copy was done");
+    std::uint8_t* at = d.memory.host(device_side, bytes);
+    if (!at)
+      return state().broken(CUDA_ERROR_ILLEGAL_ADDRESS, "a copy's device memory was freed before the copy was done");
+    std::memcpy(to_device ? at : host_side, to_device ? host_side : at, bytes);
+    return CUresult(CUDA_SUCCESS);
+  }};
+  work.host = host_side;
+  return call.enqueue(stream, std::move(work));
 }
 }  // namespace
 

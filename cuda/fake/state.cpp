@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 
 namespace octavo::fake {
@@ -54,6 +55,12 @@ void State::configure(const std::string& settings) {
       abort_on_rules = value != "record";
     } else if (key == "report") {
       report_file = value;
+    } else if (key == "control") {
+      control_file = value;
+    } else if (key == "reset") {
+      reset();
+    } else if (key == "tell") {
+      write_report();
     } else if (key == "order") {
       seed = number();
     } else {
@@ -71,6 +78,49 @@ void State::configure(const std::string& settings) {
       }
     }
   }
+}
+
+void State::look_for_settings() {
+  if (control_file.empty()) return;
+  std::ifstream file(control_file);
+  if (!file) return;
+  std::ostringstream text;
+  text << file.rdbuf();
+  std::remove(control_file.c_str());
+  configure(text.str());
+}
+
+void State::reset() {
+  report = {};
+  sticky = CUDA_SUCCESS;
+  fail_at = lost_at = 0;
+}
+
+octavo_fake_report State::counted() const {
+  octavo_fake_report out = report;
+  out.live_objects = modules.size() + streams.size() + events.size() + graphs.size() + executables.size();
+  for (const auto& device : devices) {
+    out.live_objects += static_cast<std::uint64_t>(device->retained);
+    out.live_device += device->allocations.size();
+    out.device_bytes += device->memory.bytes();
+  }
+  out.live_host = host.size();
+  return out;
+}
+
+void State::write_report() const {
+  std::FILE* const file = report_file.empty() ? nullptr : std::fopen(report_file.c_str(), "w");
+  if (!file) return;
+  const octavo_fake_report r = counted();
+  const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::fprintf(
+      file,
+      "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
+      "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
+      "\"failedKernels\": %llu}\n",
+      n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
+      n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels));
+  std::fclose(file);
 }
 
 CUresult State::broken(CUresult error, const std::string& rule) {
@@ -128,6 +178,7 @@ Device* State::of_address(CUdeviceptr address) {
 Call::Call(const char* name, Kind kind, bool needs_context) : name_(name) {
   State& s = state();
   s.lock.lock();
+  s.look_for_settings();
   const std::uint64_t k = ++s.report.calls;
   if (s.fail_at == k) {
     error_ = s.fail_with;
@@ -159,7 +210,10 @@ CUresult Call::enqueue(CUstream stream, Work work) const {
 }
 
 bool Call::illegal_in_capture(CUresult* out) const {
-  if (!state().capturing) return false;
+  const State& s = state();
+  if (!s.capturing) return false;
+  const bool others = s.capturing_thread != std::this_thread::get_id();
+  if (others && s.capture_mode != CU_STREAM_CAPTURE_MODE_GLOBAL) return false;
   *out = broken("not allowed while a stream captures", CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   return true;
 }
@@ -173,36 +227,11 @@ extern "C" __attribute__((visibility("default"))) void octavo_fake_configure(con
   state().configure(settings);
 }
 extern "C" __attribute__((visibility("default"))) void octavo_fake_read(octavo_fake_report* out) {
-  auto& s = state();
-  const std::lock_guard lock(s.lock);
-  *out = s.report;
-  out->live_objects = s.modules.size() + s.streams.size() + s.events.size() + s.graphs.size() + s.executables.size();
-  for (const auto& device : s.devices) {
-    out->live_objects += static_cast<std::uint64_t>(device->retained);
-    out->live_device += device->allocations.size();
-    out->device_bytes += device->memory.bytes();
-  }
-  out->live_host = s.host.size();
+  const std::lock_guard lock(state().lock);
+  *out = state().counted();
 }
-__attribute__((destructor)) static void write_report() {
-  if (state().report_file.empty()) return;
-  octavo_fake_report r;
-  octavo_fake_read(&r);
-  if (std::FILE* file = std::fopen(state().report_file.c_str(), "w")) {
-    const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-    std::fprintf(
-        file,
-        "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
-        "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu}\n",
-        n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
-        n(r.launches), n(r.instructions), n(r.inexact_sums));
-    std::fclose(file);
-  }
-}
+__attribute__((destructor)) static void at_end() { state().write_report(); }
 extern "C" __attribute__((visibility("default"))) void octavo_fake_reset(void) {
-  auto& s = state();
-  const std::lock_guard lock(s.lock);
-  s.report = {};
-  s.sticky = CUDA_SUCCESS;
-  s.fail_at = s.lost_at = 0;
+  const std::lock_guard lock(state().lock);
+  state().reset();
 }

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -37,6 +38,7 @@ struct Work {
   std::function<CUresult()> act;
   CUevent records = nullptr;  // this event's record number
   std::uint64_t record = 0;
+  const void* host = nullptr;  // that a copy reads or writes
 };
 struct CUstream_st {
   int device;
@@ -52,6 +54,8 @@ struct CUgraph_st {
 };
 struct CUgraphExec_st {
   std::vector<Work> work;
+  std::uint64_t launched = 0;
+  std::shared_ptr<std::uint64_t> done = std::make_shared<std::uint64_t>(0);  // launches of it
 };
 
 namespace octavo::fake {
@@ -75,6 +79,11 @@ class State {
  public:
   State();
   void configure(const std::string& settings);
+  // Settings that were left in the control file.
+  void look_for_settings();
+  void reset();
+  octavo_fake_report counted() const;
+  void write_report() const;
 
   std::recursive_mutex lock;
   bool initialised = false;
@@ -87,11 +96,13 @@ class State {
   std::set<CUgraphExec> executables;
   std::map<std::uintptr_t, HostBlock> host;  // pinned memory, by its beginning
   CUstream capturing = nullptr;
+  std::thread::id capturing_thread;
+  int capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   octavo_fake_report report{};
   CUresult sticky = CUDA_SUCCESS;  // what every call returns from now on
   bool abort_on_rules = true;
   std::uint64_t seed = 0;
-  std::string report_file;
+  std::string report_file, control_file;
   std::uint64_t fail_at = 0, lost_at = 0;
   CUresult fail_with = CUDA_SUCCESS;
 

@@ -156,6 +156,7 @@ OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
           report.inexact_sums += stats.inexact_sums;
           return CUresult(CUDA_SUCCESS);
         } catch (const ptx::PtxError& e) {
+          ++report.failed_kernels;
           std::snprintf(report.message, sizeof report.message, "%s", e.what());
           std::fprintf(stderr, "fake CUDA: a kernel failed: %s\n", e.what());
           return CUresult(e.fault == ptx::Fault::memory ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_ERROR_LAUNCH_FAILED);
@@ -163,7 +164,7 @@ OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
       }});
 }
 
-OCTAVO_ENTRY cuStreamBeginCapture_v2(CUstream stream, int) {
+OCTAVO_ENTRY cuStreamBeginCapture_v2(CUstream stream, int mode) {
   const Call call("cuStreamBeginCapture");
   CUresult error;
   if (call.failed()) return call.error();
@@ -171,6 +172,7 @@ OCTAVO_ENTRY cuStreamBeginCapture_v2(CUstream stream, int) {
   if (call.illegal_in_capture(&error)) return error;
   stream->capture = std::make_unique<std::vector<Work>>();
   state().capturing = stream;
+  state().capturing_thread = std::this_thread::get_id(), state().capture_mode = mode;
   return CUDA_SUCCESS;
 }
 OCTAVO_ENTRY cuStreamEndCapture(CUstream stream, CUgraph* graph) {
@@ -192,24 +194,33 @@ OCTAVO_ENTRY cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsig
   if (call.illegal_in_capture(&error)) return error;
   if (!state().graphs.count(graph))
     return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
-  *exec = new CUgraphExec_st{graph->work};
+  *exec = new CUgraphExec_st;
+  (*exec)->work = graph->work;
   state().executables.insert(*exec);
   return CUDA_SUCCESS;
 }
 OCTAVO_ENTRY cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   const Call call("cuGraphLaunch");
+  CUresult error;
   if (call.failed()) return call.error();
+  if (call.illegal_in_capture(&error)) return error;
   if (!state().executables.count(exec))
     return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
   for (const Work& work : exec->work) {
-    if (const CUresult error = call.enqueue(stream, work)) return error;
+    if ((error = call.enqueue(stream, work))) return error;
   }
-  return CUDA_SUCCESS;
+  ++exec->launched;
+  return call.enqueue(stream, {[done = exec->done] {
+                        ++*done;
+                        return CUresult(CUDA_SUCCESS);
+                      }});
 }
 OCTAVO_ENTRY cuGraphExecDestroy(CUgraphExec exec) {
   const Call call("cuGraphExecDestroy", Call::gives_back);
-  if (!state().executables.erase(exec))
+  if (!state().executables.count(exec))
     return call.broken("this is no graph, or one that was destroyed", CUDA_ERROR_INVALID_HANDLE);
+  if (exec->launched != *exec->done && !state().sticky) return call.broken("the graph is on its way");
+  state().executables.erase(exec);
   delete exec;
   return call.error();
 }

@@ -22,8 +22,8 @@ int capability(int index) {
          attribute(device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 }
 
-// Pieces that memory is taken in: weights come in hundreds, the KV cache in one.
-constexpr std::uint64_t weights_piece = 64 << 20, kv_piece = 1 << 20, scratch_piece = 8 << 20;
+// Pieces that memory is taken in at least: all weights of a model are one, its KV cache another.
+constexpr std::uint64_t weights_piece = 1 << 20, kv_piece = 1 << 20, scratch_piece = 8 << 20;
 constexpr std::uint64_t default_staging = 8 << 20;
 
 }  // namespace
@@ -91,7 +91,8 @@ Device::Device(int index, const octavo_cuda_options& options)
     : limits_(limits_of(capability(index))),
       context_(index),
       arenas_{Arena(weights_piece), Arena(kv_piece), Arena(scratch_piece, true)},
-      staging_(options.staging_bytes ? options.staging_bytes : default_staging, stream_) {}
+      staging_(options.staging_bytes ? options.staging_bytes : default_staging, stream_),
+      steps_(stream_) {}
 
 // The members go in the reverse order, behind what is still under way. A lost device has been reported by the call that
 // met it.
@@ -116,23 +117,35 @@ void Device::fill(CUdeviceptr to, unsigned char value, std::uint64_t bytes) {
 
 bool Device::has_kernel(const std::string& name) { return kernels_.find(name).function != nullptr; }
 
-void Device::run(const Launch* launches, std::size_t count) {
+// Nothing of launches that cannot all be made is given to the device.
+void Device::prepare(const Launch* launches, std::size_t count) {
   for (std::size_t k = 0; k < count; ++k) {
     const Launch& launch = launches[k];
-    const Kernels::Kernel& kernel = kernels_.find(launch.kernel);
+    Kernels::Kernel& kernel = kernels_.find(launch.kernel);
     if (!kernel.function) throw Failure{OCTAVO_CUDA_BAD_LAUNCH, "there is no kernel " + std::string(launch.kernel)};
     const std::string broken = broken_limit(launch, limits_, kernel.static_shared);
     if (!broken.empty()) throw Failure{OCTAVO_CUDA_BAD_LAUNCH, broken};
-  }
-  for (std::size_t k = 0; k < count; ++k) start(launches[k], kernels_.find(launches[k].kernel));
-}
-
-void Device::start(const Launch& launch, Kernels::Kernel& kernel) {
-  if (launch.shared > kernel.dynamic_shared) {
+    if (launch.shared <= kernel.dynamic_shared) continue;
     OCTAVO_CU(cuFuncSetAttribute, kernel.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
               static_cast<int>(launch.shared));
     kernel.dynamic_shared = launch.shared;
   }
+}
+
+void Device::run(const Launch* launches, std::size_t count) {
+  prepare(launches, count);
+  for (std::size_t k = 0; k < count; ++k) start(launches[k]);
+}
+
+CUgraphExec Device::capture(const Launch* launches, std::size_t count) {
+  prepare(launches, count);
+  return steps_.capture([&] {
+    for (std::size_t k = 0; k < count; ++k) start(launches[k]);
+  });
+}
+
+void Device::start(const Launch& launch) {
+  const Kernels::Kernel& kernel = kernels_.find(launch.kernel);
   void* params[] = {const_cast<unsigned char*>(launch.params)};
   const CUresult result =
       driver().cuLaunchKernel(kernel.function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],

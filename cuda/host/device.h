@@ -8,6 +8,7 @@
 #include "driver.h"
 #include "limits.h"
 #include "memory.h"
+#include "steps.h"
 #include "ops/launch.h"
 #include "plugin.h"
 
@@ -73,12 +74,16 @@ class Device {
   Staging& staging() { return staging_; }
   void fill(CUdeviceptr to, unsigned char value, std::uint64_t bytes);
   void run(const Launch* launches, std::size_t count);
+  // The same launches as a graph; Steps runs it and gives it back.
+  CUgraphExec capture(const Launch* launches, std::size_t count);
+  Steps& steps() { return steps_; }
   bool has_kernel(const std::string& name);
   void wait();
   octavo_cuda_memory memory() const;
 
  private:
-  void start(const Launch& launch, Kernels::Kernel& kernel);
+  void prepare(const Launch* launches, std::size_t count);
+  void start(const Launch& launch);
   std::mutex lock_;
   Limits limits_;
   Context context_;
@@ -86,6 +91,7 @@ class Device {
   Arena arenas_[3];
   Stream stream_;
   Staging staging_;
+  Steps steps_;
 };
 
 }  // namespace octavo::cuda

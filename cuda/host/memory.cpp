@@ -107,9 +107,11 @@ void Staging::upload(CUdeviceptr to, const void* from, std::uint64_t bytes) {
   }
 }
 
-// All of the current half may be used: what lies there is read before this copy writes, in the stream's order.
+// All of the current half may be used: what lies there is read before this copy writes, in the stream's order. Where the
+// wait for it fails, it may still write: the next upload takes the other half.
 void Staging::download(void* to, CUdeviceptr from, std::uint64_t bytes) {
   auto* out = static_cast<std::uint8_t*>(to);
+  position_ = half_;
   while (bytes > 0) {
     const std::uint64_t now = std::min(bytes, half_);
     std::uint8_t* place = memory_ + static_cast<std::uint64_t>(current_) * half_;

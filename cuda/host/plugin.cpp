@@ -113,6 +113,57 @@ int32_t wait(octavo_cuda_context* context, octavo_cuda_message* message) {
   return within(context, message, [](Device& d) { d.wait(); });
 }
 
+int32_t pin(octavo_cuda_context* context, uint64_t bytes, void** memory, octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) { *memory = d.steps().pin(bytes); });
+}
+int32_t copy_in(octavo_cuda_context* context, uint64_t to, const void* pinned, uint64_t bytes,
+                octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) { d.steps().copy_in(to, pinned, bytes); });
+}
+int32_t copy_out(octavo_cuda_context* context, void* pinned, uint64_t from, uint64_t bytes,
+                 octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) { d.steps().copy_out(pinned, from, bytes); });
+}
+int32_t event_make(octavo_cuda_context* context, octavo_cuda_event** out, octavo_cuda_message* message) {
+  return within(context, message,
+                [&](Device& d) { *out = reinterpret_cast<octavo_cuda_event*>(d.steps().make_event()); });
+}
+CUevent own(octavo_cuda_event* event) { return reinterpret_cast<CUevent>(event); }
+CUgraphExec own(octavo_cuda_graph* graph) { return reinterpret_cast<CUgraphExec>(graph); }
+int32_t event_record(octavo_cuda_context* context, octavo_cuda_event* event, octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) { d.steps().record(own(event)); });
+}
+int32_t event_wait(octavo_cuda_context* context, octavo_cuda_event* event, octavo_cuda_message* message) {
+  return guarded(message, [&] {
+    context->device.enter();  // and leave: the context stays current
+    OCTAVO_CU(cuEventSynchronize, own(event));
+  });
+}
+int32_t graph_make(octavo_cuda_context* context, const octavo_cuda_launch* launches, uint64_t count,
+                   octavo_cuda_graph** out, octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) {
+    *out = reinterpret_cast<octavo_cuda_graph*>(d.capture(reinterpret_cast<const Launch*>(launches), count));
+  });
+}
+int32_t graph_run(octavo_cuda_context* context, octavo_cuda_graph* graph, octavo_cuda_message* message) {
+  return within(context, message, [&](Device& d) { d.steps().run(own(graph)); });
+}
+// A lost device's things are forgotten all the same.
+template <class F>
+void give_back(octavo_cuda_context* context, F act) {
+  octavo_cuda_message ignored;
+  if (within(context, &ignored, [&](Device& d) { act(d.steps()); })) act(context->device.steps());
+}
+void unpin(octavo_cuda_context* context, void* memory) {
+  give_back(context, [&](octavo::cuda::Steps& s) { s.unpin(memory); });
+}
+void event_release(octavo_cuda_context* context, octavo_cuda_event* event) {
+  give_back(context, [&](octavo::cuda::Steps& s) { s.release(own(event)); });
+}
+void graph_release(octavo_cuda_context* context, octavo_cuda_graph* graph) {
+  give_back(context, [&](octavo::cuda::Steps& s) { s.release(own(graph)); });
+}
+
 constexpr octavo_cuda_api api = {OCTAVO_CUDA_ABI_VERSION,
                                  sizeof(octavo_cuda_api),
                                  device_count,
@@ -127,7 +178,18 @@ constexpr octavo_cuda_api api = {OCTAVO_CUDA_ABI_VERSION,
                                  download,
                                  fill,
                                  run,
-                                 wait};
+                                 wait,
+                                 pin,
+                                 unpin,
+                                 copy_in,
+                                 copy_out,
+                                 event_make,
+                                 event_record,
+                                 event_wait,
+                                 event_release,
+                                 graph_make,
+                                 graph_run,
+                                 graph_release};
 
 }  // namespace
 

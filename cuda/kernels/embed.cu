@@ -1,53 +1,65 @@
-// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side,
-// so that a block's scale is read once for a warp and codes and results are whole lines. One kernel a format of the
-// file. Bound by writing the result; a step gathers few rows.
+// Rows of an embedding table as f32 (docs/numerics.md, "embed"): a thread a weight, neighbours of a row side by side.
+// The table is a weight in the layout that linear multiplies, so that a model whose head is its embedding keeps it
+// once. One kernel a packing. Bound by writing the result; a step gathers few rows.
 #include "kernels/device.cuh"
+#include "kernels/linear/packed_value.cuh"
 #include "kernels/params_ops.h"
-#include "kernels/stored_codebook.cuh"
 
 namespace octavo::gpu {
 namespace {
 
 constexpr int embed_threads = 256;
 
-template <class Format>
-DEVICE void embed(const EmbedParams& p) {
+struct F32 {};
+DEVICE float value_of(const PackedWeight& w, int row, int k, int columns, F32) {
+  return *reinterpret_cast<const float*>(float_place<4>(w, row, k, columns));
+}
+struct F16 {};
+DEVICE float value_of(const PackedWeight& w, int row, int k, int columns, F16) {
+  return half_to_float(*reinterpret_cast<const unsigned short*>(float_place<2>(w, row, k, columns)));
+}
+struct BF16 {};
+DEVICE float value_of(const PackedWeight& w, int row, int k, int columns, BF16) {
+  return bf16_to_float(*reinterpret_cast<const unsigned short*>(float_place<2>(w, row, k, columns)));
+}
+template <Packing P>
+struct Packed {};
+template <Packing P>
+DEVICE float value_of(const PackedWeight& w, int row, int k, int, Packed<P>) {
+  return packed_value<P>(w, row, k);
+}
+
+template <class Kind>
+DEVICE void embed(const EmbedParams& p, Kind kind) {
   const int i = static_cast<int>(blockIdx.y) * embed_threads + static_cast<int>(threadIdx.x);
   if (i >= p.k) return;
-  const unsigned char* row = p.table + p.ids[blockIdx.x] * p.row_bytes;
-  const unsigned char* block = row + static_cast<long long>(i / Format::group) * Format::bytes;
-  p.out[static_cast<long long>(blockIdx.x) * p.k + i] = Format::weight(block, i % Format::group);
+  p.out[static_cast<long long>(blockIdx.x) * p.k + i] = value_of(p.table, p.ids[blockIdx.x], i, p.k, kind);
 }
 
 }  // namespace
 
-#define OCTAVO_EMBED(name, Format) \
-  OCTAVO_KERNEL(octavo_embed_##name, EmbedParams, embed_threads) { embed<stored::Format>(p); }
+OCTAVO_KERNEL(octavo_embed_f32, EmbedParams, embed_threads) { embed(p, F32()); }
+OCTAVO_KERNEL(octavo_embed_f16, EmbedParams, embed_threads) { embed(p, F16()); }
+OCTAVO_KERNEL(octavo_embed_bf16, EmbedParams, embed_threads) { embed(p, BF16()); }
 
-OCTAVO_EMBED(f32, F32)
-OCTAVO_EMBED(f16, F16)
-OCTAVO_EMBED(bf16, BF16)
-OCTAVO_EMBED(q4_0, Q4_0)
-OCTAVO_EMBED(q4_1, Q4_1)
-OCTAVO_EMBED(q5_0, Q5_0)
-OCTAVO_EMBED(q5_1, Q5_1)
-OCTAVO_EMBED(q8_0, Q8_0)
-OCTAVO_EMBED(q2_k, Q2K)
-OCTAVO_EMBED(q3_k, Q3K)
-OCTAVO_EMBED(q4_k, Q4K)
-OCTAVO_EMBED(q5_k, Q5K)
-OCTAVO_EMBED(q6_k, Q6K)
-OCTAVO_EMBED(iq4_nl, Iq4Nl)
-OCTAVO_EMBED(iq4_xs, Iq4Xs)
-OCTAVO_EMBED(mxfp4, Mxfp4)
-OCTAVO_EMBED(nvfp4, Nvfp4)
-OCTAVO_EMBED(iq1_s, Iq1S)
-OCTAVO_EMBED(iq1_m, Iq1M)
-OCTAVO_EMBED(iq2_xxs, Iq2Xxs)
-OCTAVO_EMBED(iq2_xs, Iq2Xs)
-OCTAVO_EMBED(iq2_s, Iq2S)
-OCTAVO_EMBED(iq3_xxs, Iq3Xxs)
-OCTAVO_EMBED(iq3_s, Iq3S)
+#define OCTAVO_EMBED(name) \
+  OCTAVO_KERNEL(octavo_embed_##name, EmbedParams, embed_threads) { embed(p, Packed<Packing::name>()); }
+
+OCTAVO_EMBED(q4_0)
+OCTAVO_EMBED(q4_1)
+OCTAVO_EMBED(q5_0)
+OCTAVO_EMBED(q5_1)
+OCTAVO_EMBED(q8_0)
+OCTAVO_EMBED(q4_k)
+OCTAVO_EMBED(q5_k)
+OCTAVO_EMBED(q6_k)
+OCTAVO_EMBED(q2_k)
+OCTAVO_EMBED(q3_k)
+OCTAVO_EMBED(iq4_nl)
+OCTAVO_EMBED(mxfp4)
+OCTAVO_EMBED(nvfp4)
+OCTAVO_EMBED(levels)
+OCTAVO_EMBED(half_levels)
 
 #undef OCTAVO_EMBED
 

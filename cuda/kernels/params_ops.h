@@ -1,6 +1,7 @@
 // Parameters of the kernels that work row by row: everything besides linear, quantise, the KV cache and attention. A
 // row is one token's; `..._ld` is the distance between rows in elements.
 #pragma once
+#include "kernels/linear/params_linear.h"
 
 namespace octavo::gpu {
 
@@ -36,12 +37,11 @@ struct GatherParams {
   int count, width;
 };
 
-// octavo_embed_FORMAT.
+// octavo_embed_PACKING, of float formats octavo_embed_FORMAT.
 struct EmbedParams {
-  float* out;                  // [count][k]
-  const unsigned char* table;  // rows as the model's file has them, row_bytes apart
-  const int* ids;              // [count]
-  long long row_bytes;
+  float* out;          // [count][k]
+  PackedWeight table;  // of a float format: its codes are the weight's bytes, the rest is not used
+  const int* ids;      // [count]
   int count, k;
 };
 

@@ -1,5 +1,6 @@
-// The formats of the model's file whose weights share codes (cpp/files/codebook.h says how), read a weight at a time as
-// those of stored.cuh are. A point of a codebook is a number whose digits are levels, of base 3 or, for IQ3, of 8.
+// The formats of the model's file whose weights share codes (cpp/files/codebook.h says how), taken apart as those of
+// stored.cuh are. A point of a codebook is a number whose digits are levels, of base 3 or, for IQ3, of 8; a code is a
+// digit with the sign above it.
 #pragma once
 #include "files/iq_grids.h"
 #include "kernels/stored.cuh"
@@ -29,95 +30,85 @@ CONSTANT Grid<1024> grid_iq2_s = make_grid<1024>(iq2_s_steps);
 CONSTANT Grid<256> grid_iq3_xxs = make_grid<256>(iq3_xxs_steps);
 CONSTANT Grid<512> grid_iq3_s = make_grid<512>(iq3_s_steps);
 
-DEVICE int digit3(unsigned number, int i) {
-  for (; i > 0; --i) number /= 3;
-  return static_cast<int>(number % 3);
+DEVICE unsigned digit3(unsigned number, int i) {
+  for (; i > 0; --i) number /= 3u;
+  return number % 3u;
 }
-DEVICE int digit8(unsigned number, int i) { return static_cast<int>(number >> (3 * i) & 7); }
+DEVICE unsigned digit8(unsigned number, int i) { return number >> (3 * i) & 7u; }
 
 // Bit i of seven bits of signs and the eighth that makes their number even.
-DEVICE bool sign_of(unsigned seven, int i) { return ((i < 7 ? seven >> i : __popc(seven)) & 1) != 0; }
-DEVICE int nibble_of(Bytes nibbles, int i) { return nibbles[i / 2] >> (4 * (i % 2)) & 15; }
-DEVICE int turned(int level, bool negative) { return negative ? -level : level; }
-
-// Levels: IQ1's are eighths that a shift moves by one, IQ2's and IQ3's have a sign.
-DEVICE int iq1_level(int digit, bool shift) { return 8 * (digit - 1) + (shift ? -1 : 1); }
-DEVICE int iq2_level(int digit) { return digit == 0 ? 8 : digit == 1 ? 25 : 43; }
-DEVICE int iq3_xxs_level(int digit) { return digit == 7 ? 62 : 4 + 8 * digit; }
-DEVICE int iq3_s_level(int digit) { return 1 + 2 * digit; }
-
-// (d * (2 s + 1) * unit) * level: the product of scales is exact.
-DEVICE float of_levels(float d, int scale, float unit, int level) {
-  return times(__fmul_rn(times(d, 2 * scale + 1), unit), level);
+DEVICE unsigned sign_of(unsigned seven, int i) {
+  return (i < 7 ? seven >> i : static_cast<unsigned>(__popc(seven))) & 1u;
 }
+DEVICE unsigned nibble_of(Bytes nibbles, int i) { return nibbles[i / 2] >> (4 * (i % 2)) & 15u; }
 
-struct Iq1S {
-  static constexpr int group = 256, bytes = 50;
-  DEVICE static float weight(Bytes p, int i) {
-    const int g = i / 32, o = i / 8;
-    const unsigned high = word16(p + 34 + 2 * g), point = p[2 + o] | (high >> (3 * (o % 4)) & 7) << 8;
-    const int level = iq1_level(digit3(grid_iq1.number[point], i % 8), high >> 15 != 0);
-    return of_levels(scale16(p), static_cast<int>(high >> 12 & 7), 0.125f, level);
+struct Iq1S : Block<Packing::levels, 50> {
+  DEVICE static unsigned code(Bytes p, int i) {
+    const int o = i / 8;
+    const unsigned high = word16(p + 34 + 2 * (i / 32)), point = p[2 + o] | (high >> (3 * (o % 4)) & 7u) << 8;
+    return digit3(grid_iq1.number[point], i % 8) | high >> 15 << 2;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int) { return 2u * (word16(p + 34 + 2 * g) >> 12 & 7u) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
-struct Iq1M {
-  static constexpr int group = 256, bytes = 56;
-  DEVICE static float weight(Bytes p, int i) {
-    const int o = i / 8, h = i / 16;
-    const unsigned high = static_cast<unsigned>(nibble_of(p + 32, o)), point = p[o] | (high & 7) << 8;
-    const int level = iq1_level(digit3(grid_iq1.number[point], i % 8), high >> 3 != 0);
+struct Iq1M : Block<Packing::half_levels, 56> {
+  DEVICE static unsigned code(Bytes p, int i) {
+    const int o = i / 8;
+    const unsigned high = nibble_of(p + 32, o), point = p[o] | (high & 7u) << 8;
+    return digit3(grid_iq1.number[point], i % 8) | high >> 3 << 2;
+  }
+  DEVICE static unsigned scale(Bytes p, int g, int field) {
+    const int h = 2 * g + field;
+    return 2u * (word16(p + 48 + 2 * (h / 4)) >> (3 * (h % 4)) & 7u) + 1u;
+  }
+  DEVICE static unsigned header(Bytes p, int) {
     unsigned d = 0;
     for (int k = 0; k < 4; ++k) d |= static_cast<unsigned>(p[49 + 2 * k] >> 4) << (4 * k);
-    const int scale = static_cast<int>(word16(p + 48 + 2 * (h / 4)) >> (3 * (h % 4)) & 7);
-    return of_levels(half_to_float(static_cast<unsigned short>(d)), scale, 0.125f, level);
+    return d;
   }
 };
-struct Iq2Xxs {
-  static constexpr int group = 256, bytes = 66;
-  DEVICE static float weight(Bytes p, int i) {
+struct Iq2Xxs : Block<Packing::levels, 66> {
+  DEVICE static unsigned code(Bytes p, int i) {
     const Bytes eight = p + 2 + 8 * (i / 32);
     const int o = i / 8 % 4;
-    const unsigned last = word32(eight + 4);
-    const int level = iq2_level(digit3(grid_iq2_xxs.number[eight[o]], i % 8));
-    return of_levels(scale16(p), static_cast<int>(last >> 28), 0.125f,
-                     turned(level, sign_of(last >> (7 * o) & 127, i % 8)));
+    return digit3(grid_iq2_xxs.number[eight[o]], i % 8) | sign_of(word32(eight + 4) >> (7 * o) & 127u, i % 8) << 2;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int) { return 2u * (word32(p + 6 + 8 * g) >> 28) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
-struct Iq2Xs {
-  static constexpr int group = 256, bytes = 74;
-  DEVICE static float weight(Bytes p, int i) {
+struct Iq2Xs : Block<Packing::half_levels, 74> {
+  DEVICE static unsigned code(Bytes p, int i) {
     const unsigned both = word16(p + 2 + 2 * (i / 8));
-    const int level = iq2_level(digit3(grid_iq2_xs.number[both & 511], i % 8));
-    return of_levels(scale16(p), nibble_of(p + 66, i / 16), 0.125f, turned(level, sign_of(both >> 9, i % 8)));
+    return digit3(grid_iq2_xs.number[both & 511u], i % 8) | sign_of(both >> 9, i % 8) << 2;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int field) { return 2u * nibble_of(p + 66, 2 * g + field) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
-struct Iq2S {
-  static constexpr int group = 256, bytes = 82;
-  DEVICE static float weight(Bytes p, int i) {
+struct Iq2S : Block<Packing::half_levels, 82> {
+  DEVICE static unsigned code(Bytes p, int i) {
     const int o = i / 8;
     const unsigned point = p[2 + o] | (p[66 + i / 32] >> (2 * (o % 4)) & 3u) << 8;
-    const int level = iq2_level(digit3(grid_iq2_s.number[point], i % 8));
-    return of_levels(scale16(p), nibble_of(p + 74, i / 16), 0.125f, turned(level, (p[34 + o] >> (i % 8) & 1) != 0));
+    return digit3(grid_iq2_s.number[point], i % 8) | (p[34 + o] >> (i % 8) & 1u) << 2;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int field) { return 2u * nibble_of(p + 74, 2 * g + field) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
-struct Iq3Xxs {
-  static constexpr int group = 256, bytes = 98;
-  DEVICE static float weight(Bytes p, int i) {
-    const int o = i / 8 % 4;
-    const unsigned word = word32(p + 66 + 4 * (i / 32));
-    const int level = iq3_xxs_level(digit8(grid_iq3_xxs.number[p[2 + i / 4]], i % 4));
-    return of_levels(scale16(p), static_cast<int>(word >> 28), 0.25f,
-                     turned(level, sign_of(word >> (7 * o) & 127, i % 8)));
+struct Iq3Xxs : Block<Packing::levels, 98> {
+  DEVICE static unsigned code(Bytes p, int i) {
+    const unsigned signs = word32(p + 66 + 4 * (i / 32)) >> (7 * (i / 8 % 4)) & 127u;
+    return digit8(grid_iq3_xxs.number[p[2 + i / 4]], i % 4) | sign_of(signs, i % 8) << 3;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int) { return 2u * (word32(p + 66 + 4 * g) >> 28) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
-struct Iq3S {
-  static constexpr int group = 256, bytes = 110;
-  DEVICE static float weight(Bytes p, int i) {
+struct Iq3S : Block<Packing::levels, 110> {
+  DEVICE static unsigned code(Bytes p, int i) {
     const int q = i / 4;
-    const unsigned point = p[2 + q] | (static_cast<unsigned>(p[66 + i / 32]) >> (q % 8) & 1u) << 8;
-    const int level = iq3_s_level(digit8(grid_iq3_s.number[point], i % 4));
-    return of_levels(scale16(p), nibble_of(p + 106, i / 32), 1.0f, turned(level, (p[74 + i / 8] >> (i % 8) & 1) != 0));
+    const unsigned point = p[2 + q] | (p[66 + i / 32] >> (q % 8) & 1u) << 8;
+    return digit8(grid_iq3_s.number[point], i % 4) | (p[74 + i / 8] >> (i % 8) & 1u) << 3;
   }
+  DEVICE static unsigned scale(Bytes p, int g, int) { return 2u * nibble_of(p + 106, g) + 1u; }
+  DEVICE static unsigned header(Bytes p, int) { return word16(p); }
 };
 
 }  // namespace octavo::gpu::stored

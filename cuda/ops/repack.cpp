@@ -218,6 +218,23 @@ void pack_rows(Format format, long long n, long long k, long long first, long lo
   }
 }
 
+std::array<PiecePart, 3> piece_parts(Format format, long long n, long long k, long long row, long long count) {
+  const auto size = [](long long a) { return static_cast<std::size_t>(a); };
+  if (!is_quantised(format)) {
+    const std::size_t block = float_weight_bytes(value_bytes(format), float_row_block, k);
+    return {{{0, size(row / float_row_block) * block, device_weight_bytes(format, count, k)}, {}, {}}};
+  }
+  const PackingTraits& p = traits_of(format);
+  const WeightParts whole = weight_parts(p, n, k), piece = weight_parts(p, count, k);
+  const std::size_t first = size(row / row_block), blocks = size((count + row_block - 1) / row_block);
+  const std::size_t groups = size(padded_groups(static_cast<int>(k / group_size)));
+  const std::size_t codes = groups / 2 * size(pair_bytes(p)), scales = groups * size(scale_bytes(p.scales)),
+                    headers = (groups + header_groups - 1) / header_groups * size(header_bytes(p));
+  return {{{0, first * codes, blocks * codes},
+           {piece.scales_at, whole.scales_at + first * scales, blocks * scales},
+           {piece.headers_at, whole.headers_at + first * headers, blocks * headers}}};
+}
+
 PackedWeight packed_weight(Format format, long long n, long long k, const unsigned char* weight) {
   const PackingTraits& p = traits_of(format);
   const WeightParts parts = weight_parts(p, n, k);

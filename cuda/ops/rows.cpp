@@ -1,6 +1,7 @@
 #include "ops/rows.h"
 
 #include "ops/grid.h"
+#include "ops/repack.h"
 
 namespace octavo::cuda {
 
@@ -12,14 +13,19 @@ constexpr int lanes = 16, numbers_a_thread = 4;
 // Half a warp walks heads; from here on a block's other threads pay.
 constexpr int widest_head = 512;
 
-// By Format.
-constexpr const char* embed_kernels[] = {
-    "octavo_embed_f32",    "octavo_embed_f16",     "octavo_embed_q4_0",  "octavo_embed_q4_1",    "octavo_embed_q8_0",
-    "octavo_embed_bf16",   "octavo_embed_q5_0",    "octavo_embed_q5_1",  "octavo_embed_q4_k",    "octavo_embed_q5_k",
-    "octavo_embed_q6_k",   "octavo_embed_iq4_nl",  "octavo_embed_mxfp4", "octavo_embed_q2_k",    "octavo_embed_q3_k",
-    "octavo_embed_iq4_xs", "octavo_embed_iq1_s",   "octavo_embed_iq1_m", "octavo_embed_iq2_xxs", "octavo_embed_iq2_xs",
-    "octavo_embed_iq2_s",  "octavo_embed_iq3_xxs", "octavo_embed_iq3_s", "octavo_embed_nvfp4"};
-static_assert(sizeof(embed_kernels) / sizeof(embed_kernels[0]) == format_count);
+// By Packing.
+constexpr const char* embed_kernels[] = {"octavo_embed_q4_0",  "octavo_embed_q4_1",   "octavo_embed_q5_0",
+                                         "octavo_embed_q5_1",  "octavo_embed_q8_0",   "octavo_embed_q4_k",
+                                         "octavo_embed_q5_k",  "octavo_embed_q6_k",   "octavo_embed_q2_k",
+                                         "octavo_embed_q3_k",  "octavo_embed_iq4_nl", "octavo_embed_mxfp4",
+                                         "octavo_embed_nvfp4", "octavo_embed_levels", "octavo_embed_half_levels"};
+static_assert(sizeof(embed_kernels) / sizeof(embed_kernels[0]) == gpu::packing_count);
+
+const char* embed_kernel(Format format) {
+  if (is_quantised(format)) return embed_kernels[static_cast<std::size_t>(packing_of(format))];
+  if (format == Format::f32) return "octavo_embed_f32";
+  return format == Format::f16 ? "octavo_embed_f16" : "octavo_embed_bf16";
+}
 
 }  // namespace
 
@@ -53,12 +59,16 @@ void add_gather(Launches& launches, const gpu::GatherParams& params) {
   launches.push_back(make_launch("octavo_gather", grid, {row_threads}, 0, params));
 }
 
-bool can_embed(Format) { return true; }
-
-void add_embed(Launches& launches, Format format, const gpu::EmbedParams& params) {
-  if (params.count == 0) return;
-  const Size3 grid{static_cast<unsigned>(params.count), pieces(params.k, embed_threads)};
-  launches.push_back(make_launch(embed_kernels[static_cast<std::size_t>(format)], grid, {embed_threads}, 0, params));
+void add_embed(Launches& launches, const Embed& embed) {
+  if (embed.count == 0) return;
+  gpu::EmbedParams params{};
+  params.out = embed.out, params.ids = embed.ids, params.count = embed.count, params.k = static_cast<int>(embed.k);
+  if (is_quantised(embed.format))
+    params.table = packed_weight(embed.format, embed.n, embed.k, embed.weight);
+  else
+    params.table.codes = embed.weight;
+  const Size3 grid{static_cast<unsigned>(embed.count), pieces(params.k, embed_threads)};
+  launches.push_back(make_launch(embed_kernel(embed.format), grid, {embed_threads}, 0, params));
 }
 
 }  // namespace octavo::cuda

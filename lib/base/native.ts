@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { findAddon, openAddon } from './addon.ts'
+import { findCudaPlugin } from './cuda-plugin.ts'
 import { packageRoot } from './package-files.ts'
 
 /** A metadata value of a GGUF file. 64-bit integers beyond 2^53 arrive as bigint. */
@@ -131,15 +132,37 @@ export interface CudaDevice {
   capability: string
   multiprocessors: number
   memoryBytes: number
+  /** Why it is not used; empty: it can be. */
+  unusable: string
 }
 
 export interface CudaStatus {
+  /** Whether one of them can be used. */
   available: boolean
-  devices: number
-  /** Those that can be used. */
+  /** Whether a step is one piece of work for the device; with one an operation it is slower than the CPU. */
+  wholeSteps: boolean
+  /** The newest CUDA that the driver knows, '13.0'; empty: there is no driver, or no device. */
+  driver: string
+  /** All that the driver shows. */
   info: CudaDevice[]
   /** Why CUDA is not used; empty when it is. */
   reason: string
+}
+
+/** What a model takes of a CUDA device; no device is asked. */
+export interface CudaNeeds {
+  weightBytes: number
+  /** Keys and values of a block of the pool. */
+  blockBytes: number
+  /** Of steps, by purpose. */
+  buffers: Record<
+    'activations' | 'logits' | 'attention' | 'linear' | 'upload' | 'results' | 'constants' | 'graphs',
+    number
+  >
+  /** Their sum. */
+  bufferBytes: number
+  /** Of the host's memory. */
+  pinnedBytes: number
 }
 
 /** Sampling parameters of one sequence. `seed` is an integer in [0, 2^53). */
@@ -249,6 +272,8 @@ export interface NativeModel {
   readonly tensorCount: number
   /** Bytes in memory once loaded (repacked). */
   readonly residentBytes: number
+  /** Of the device that computes, asked of it now; -1: weights and cache are in the host's memory. Opens the device, takes nothing of it. */
+  readonly deviceMemoryFree: number
   /**
    * Reads and repacks one piece, waits for another thread that does, or passes one that is loaded; returns its bytes in the file.
    * The first call for a large model starts threads that load along.
@@ -410,7 +435,11 @@ export interface NativeBytePairs {
 
 export interface Native {
   cpu(): CpuInfo
+  /** Where the CUDA plugin is, or null and why there is none; before anything asks for it. */
+  cudaPlugin(path: string | null, reason: string): void
   cuda(): CudaStatus
+  /** Throws MODEL_UNSUPPORTED for what no kernel computes. */
+  cudaNeeds(desc: ModelDesc, options: { kvDtype: KvDtype; maxStepTokens: number; kvBlocks: number }): CudaNeeds
   limits(threads: number): MachineLimits
   /** Bytes of this process that lie in huge pages; 0 where the system does not say. */
   hugePageBytes(): number
@@ -465,8 +494,17 @@ let loaded: Native | undefined
 
 /** The addon, loaded on first use. Throws PLATFORM_UNSUPPORTED when there is no binary for this platform, and BUNDLED. */
 export function native(): Native {
-  loaded ??= openAddon(fileURLToPath(packageRoot())) as Native
+  loaded ??= open()
   return loaded
+}
+
+function open(): Native {
+  const root = fileURLToPath(packageRoot())
+  const file = findAddon(root)
+  const addon = openAddon(file) as Native
+  const { path, reason } = findCudaPlugin(root, file)
+  addon.cudaPlugin(path ?? null, reason)
+  return addon
 }
 
 /** Throws what `native()` would for want of a binary, without loading it. */

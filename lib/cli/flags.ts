@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type KvDtype, kvDtypes } from '../base/native.ts'
 import type { DeviceRequest } from '../host/device.ts'
-import type { SpeculationOptions } from '../options.ts'
+import { isDevice, type SpeculationOptions, sizeInBytes } from '../options.ts'
 import { readText } from './given-files.ts'
 
 export function number(text: string): number {
@@ -90,6 +90,17 @@ export interface SamplingFlags {
   logprobs?: number
   ignoreEos?: boolean
   parseSpecial?: boolean
+}
+
+export function size(text: string): number {
+  const bytes = sizeInBytes(text)
+  if (bytes === undefined) throw new InvalidArgumentError("Expected a size, for example '24GiB'.")
+  return bytes
+}
+
+export function device(text: string): DeviceRequest {
+  if (!isDevice(text)) throw new InvalidArgumentError("Expected 'auto', 'cpu', 'cuda' or 'cuda:<number>'.")
+  return text
 }
 
 export const kvDtypeOption = (): Option =>

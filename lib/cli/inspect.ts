@@ -6,16 +6,20 @@ import type { Command } from 'commander'
 import { OctavoError } from '../base/errors.ts'
 import { kvBlockTokens } from '../base/kv-blocks.ts'
 import { type GgufTensor, type KvDtype, type ModelDesc, native } from '../base/native.ts'
+import type { DeviceRequest } from '../host/device.ts'
 import { openDraft } from '../host/draft-model.ts'
 import { planMemory } from '../host/memory-plan.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { locateModel, type ModelLocation } from '../model/locate.ts'
 import { kvBytesAtLoad as kvBytesAtLoadOf, memoryNeeds, textBytes } from '../model/memory.ts'
 import { has, type Metadata, readString } from '../model/metadata.ts'
-import { kvDtypeOption, positive } from './flags.ts'
+import { device, kvDtypeOption, positive, size } from './flags.ts'
+import { type DeviceMemory, deviceMemory, deviceTable, deviceTarget } from './inspect-device.ts'
 import { formatBytes, formatCount, markdownTable, printJson, printLine, visible } from './output.ts'
 
 interface InspectFlags {
+  device?: DeviceRequest
+  deviceMemory?: number
   context?: number
   kvDtype?: KvDtype
   draft?: string
@@ -36,6 +40,8 @@ export function addInspect(program: Command): void {
       'predict memory for this context; what the model was trained for when absent',
       positive,
     )
+    .option('--device <name>', "of which memory: 'cpu' (default), 'cuda', 'cuda:<number>' or 'auto'", device)
+    .option('--device-memory <size>', 'of a GPU with so much of it, for example 24GiB; none need be here', size)
     .addOption(kvDtypeOption())
     .option('--draft <model>', 'with this model beside it, which guesses for it')
     .option('--tensors', 'list every tensor')
@@ -89,8 +95,6 @@ function open(location: ModelLocation, flags: InspectFlags): Opened {
 }
 
 function describe({ desc, parameters }: Checkpoint, location: ModelLocation, flags: InspectFlags) {
-  const contextTokens = flags.context ?? desc.contextTokens
-  const kvDtype = flags.kvDtype ?? 'f16'
   const draft = flags.draft === undefined ? undefined : openDraft(locateModel(flags.draft), location)
   return {
     architecture: desc.architecture,
@@ -106,9 +110,20 @@ function describe({ desc, parameters }: Checkpoint, location: ModelLocation, fla
     rope: { style: desc.rope.style, dims: desc.rope.dims, base: desc.rope.base, scaling: desc.rope.scaling.kind },
     slidingWindow: desc.slidingWindow,
     tiedOutput: desc.tensors.output === undefined,
-    memory: { contextTokens, kvDtype, ...engineMemory(desc, draft?.desc, contextTokens, kvDtype) },
+    memory: memoryOf(desc, draft?.desc, flags),
   }
 }
+
+function memoryOf(desc: ModelDesc, draft: ModelDesc | undefined, flags: InspectFlags): HostMemory | DeviceMemory {
+  const kvDtype = flags.kvDtype ?? 'f16'
+  const target = deviceTarget(flags.device, flags.deviceMemory)
+  if (target !== undefined)
+    return deviceMemory(target, { desc, draft, contextTokens: flags.context, kvDtype, stepTokens })
+  const contextTokens = flags.context ?? desc.contextTokens
+  return { contextTokens, kvDtype, ...engineMemory(desc, draft, contextTokens, kvDtype) }
+}
+
+type HostMemory = { contextTokens: number; kvDtype: KvDtype } & ReturnType<typeof engineMemory>
 
 /**
  * Of an engine with default options where nothing is short: its pool has room for several requests, and is taken into use as it
@@ -179,7 +194,10 @@ function render(report: Report & Body): string {
     formatBytes(row.bytes),
   ])
   lines.push('', markdownTable(['type', ...right], rows, right))
-  if ('memory' in report) lines.push('', memoryTable(report.memory))
+  if ('memory' in report) {
+    const { memory } = report
+    lines.push('', 'device' in memory ? deviceTable(memory, stepTokens) : memoryTable(memory))
+  }
   if (report.tensorList) {
     const list = report.tensorList.map(({ name, type, shape, bytes }) => [
       inLine(name),
@@ -205,7 +223,7 @@ function modelFacts(model: ReturnType<typeof describe>): [string, string][] {
   ]
 }
 
-function memoryTable(memory: ReturnType<typeof describe>['memory']): string {
+function memoryTable(memory: HostMemory): string {
   const rows = [
     ['weights', formatBytes(memory.weightBytes)],
     [

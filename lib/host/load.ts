@@ -4,10 +4,17 @@
  */
 
 import { kvBlockTokens } from '../base/kv-blocks.ts'
-import { type KvDtype, type ModelDesc, type NativeEngine, type NativeModel, native } from '../base/native.ts'
+import {
+  type CudaDevice,
+  type KvDtype,
+  type ModelDesc,
+  type NativeEngine,
+  type NativeModel,
+  native,
+} from '../base/native.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
 import { modelIdentity } from '../model/identity.ts'
-import { chooseDevice } from './device.ts'
+import { type Backend, chooseDevice, deviceBudget, freeBudget, onFirstDevice } from './device.ts'
 import { openDraft } from './draft-model.ts'
 import { HostLoop } from './loop.ts'
 import { type MemoryPlan, planMemory } from './memory-plan.ts'
@@ -25,44 +32,79 @@ const mostSharingWaitMs = 120_000
 /** Of docs/numerics.md: another one where any result is another one. */
 const numericsVersion = 3
 
+/** What all attempts of a load have in common. */
+interface Loading {
+  options: HostOptions
+  port: HostPort
+  words: Int32Array
+  checkpoint: Checkpoint
+  draft: Checkpoint | undefined
+  startedMs: number
+}
+
 /** Undefined when the load was called off: then everything is freed. Throws what cannot be loaded. */
 export function load({ options, control }: HostData, port: HostPort): HostLoop | undefined {
-  const words = new Int32Array(control)
-  const calledOff = () => Atomics.load(words, controlIndex.halt) !== 0
-  const progress = (phase: LoadProgress['phase'], loadedBytes: number, totalBytes: number, fraction: number) =>
-    port.post({ type: 'progress', progress: { phase, loadedBytes, totalBytes, fraction } })
-
-  progress('open', 0, 0, 0)
-  const checkpoint = openCheckpoint(options.model, { texts: false })
-  const { desc } = checkpoint
-  const drafted = options.drafting?.model && openDraft(options.drafting.model, options.model)
-  const totalBytes = bytesOf(desc) + (drafted === undefined ? 0 : bytesOf(drafted.desc))
   const startedMs = performance.now()
-  const device = chooseDevice(options.device)
+  const words = new Int32Array(control)
+  progress(port, 'open', 0, 0, 0)
+  const checkpoint = openCheckpoint(options.model, { texts: false })
+  const draft = options.drafting?.model && openDraft(options.drafting.model, options.model)
+  const loading = { options, port, words, checkpoint, draft, startedMs }
+  const choice = chooseDevice(options.device)
+  const automatic = choice.wanted === 'auto' && choice.candidates.length > 1
+  const leastContextTokens = automatic ? contextOnCpu(loading) : undefined
+  return onFirstDevice(choice, ({ backend, gpu }, why) => loadOn(backend, gpu, why, leastContextTokens, loading))
+}
+
+/** A GPU that the user has not named must not shorten the context that there would be without it. */
+function contextOnCpu({ options, checkpoint, draft }: Loading): number | undefined {
+  const { memoryAvailable } = native().cpu()
+  try {
+    return planMemory({ desc: checkpoint.desc, draft: draft?.desc, memoryAvailable, ...demands(options) }).contextTokens
+  } catch {
+    return undefined
+  }
+}
+
+/** On one device. Whatever fails, everything is freed. */
+function loadOn(
+  backend: Backend,
+  gpu: CudaDevice | undefined,
+  why: string,
+  leastContextTokens: number | undefined,
+  { options, port, words, checkpoint, draft: drafted, startedMs }: Loading,
+): HostLoop | undefined {
+  const calledOff = () => Atomics.load(words, controlIndex.halt) !== 0
+  const { desc } = checkpoint
+  const totalBytes = bytesOf(desc) + (drafted === undefined ? 0 : bytesOf(drafted.desc))
   const { cpus, memoryAvailable: hostMemory } = native().cpu()
-  const memoryAvailable = device.memoryBytes ?? hostMemory
-  const model = new (native().Model)(desc, device.backend, options.isa, options.sharingFolder)
-  const draft = drafted && new (native().Model)(drafted.desc, device.backend, options.isa, options.sharingFolder)
+  const model = new (native().Model)(desc, backend, options.isa, options.sharingFolder)
+  const draft = drafted && new (native().Model)(drafted.desc, backend, options.isa, options.sharingFolder)
   const closeModels = () => {
     model.close()
     draft?.close()
   }
   let engine: NativeEngine | undefined
   try {
-    const adopted = options.sharingFolder !== null && adopt(model, calledOff)
+    const adopted = gpu === undefined && options.sharingFolder !== null && adopt(model, calledOff)
     // Before any weight is read: a model that cannot fit is refused in milliseconds.
     const weightsShared = adopted || model.shared
-    const memory = planMemory({ desc, draft: drafted?.desc, weightsShared, memoryAvailable, ...demands(options) })
+    const onGpu = gpu && { onDevice: true, leastContextTokens }
+    const plan = (memoryAvailable: number) =>
+      planMemory({ desc, draft: drafted?.desc, weightsShared, memoryAvailable, ...demands(options), ...onGpu })
+    // What a GPU has at all is known without opening it, which takes its time.
+    if (gpu !== undefined) plan(deviceBudget(gpu))
+    const memory = plan(gpu === undefined ? hostMemory : freeBudget(model.deviceMemoryFree))
     const threads = options.threads === 'auto' ? cpus : options.threads
     const onBytes = (bytes: number) =>
-      progress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes))
+      progress(port, 'weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes))
     let read = readWeights(model, calledOff, onBytes)
     if (read && draft !== undefined) {
       if (options.sharingFolder !== null) adopt(draft, calledOff)
       read = readWeights(draft, calledOff, (bytes) => onBytes(bytesOf(desc) + bytes))
     }
     if (read) {
-      progress('cache', totalBytes, totalBytes, weightsShare)
+      progress(port, 'cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
       const poolOptions = { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype }
       engine = new (native().Engine)(model, poolOptions)
@@ -76,7 +118,7 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
       return undefined
     }
     const durationMs = performance.now() - startedMs
-    for (const message of report(checkpoint, options, model, engine, memory, threads, durationMs, device.why))
+    for (const message of report(checkpoint, options, model, engine, memory, threads, durationMs, why))
       port.post({ type: 'log', message })
     if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
     const loop = start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
@@ -88,6 +130,16 @@ export function load({ options, control }: HostData, port: HostPort): HostLoop |
     closeModels()
     throw error
   }
+}
+
+function progress(
+  port: HostPort,
+  phase: LoadProgress['phase'],
+  loadedBytes: number,
+  totalBytes: number,
+  fraction: number,
+): void {
+  port.post({ type: 'progress', progress: { phase, loadedBytes, totalBytes, fraction } })
 }
 
 /** Whether weights came from another process; waits while one is about to offer them. */
@@ -114,7 +166,7 @@ function report(
   { contextTokens, kvBlocks }: MemoryPlan,
   threads: number,
   durationMs: number,
-  deviceChoice: string | undefined,
+  deviceChoice: string,
 ): string[] {
   const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
   const origin = model.shared
@@ -123,7 +175,7 @@ function report(
   const weights = `${mebibytes(model.residentBytes)} of ${info.weightFormat} weights${origin}`
   const cache = `KV cache of ${mebibytes(engine.kvBytes)} for ${kvBlocks * kvBlockTokens} tokens (${mebibytes(engine.kvTouchedBytes)} in use so far)`
   const lines = [
-    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.${deviceChoice === undefined ? '' : ` ${deviceChoice}`}`,
+    `Loaded ${info.name} (${info.architecture}) in ${durationMs.toFixed(0)} ms: ${model.isa} kernels, ${threads} threads, ${weights}, ${cache}, buffers of ${mebibytes(engine.scratchBytes)}; ${mebibytes(native().hugePageBytes())} of this process lie in huge pages.${deviceChoice === '' ? '' : ` ${deviceChoice}`}`,
   ]
   if (model.sharingFailure !== '') lines.push(`Weights are not shared with other processes: ${model.sharingFailure}`)
   if (options.contextTokens === undefined && contextTokens < info.contextTokens) {

@@ -3,13 +3,16 @@
  *
  * What was asked for explicitly is granted or refused (OUT_OF_MEMORY, with the table of what needs what); nothing explicit
  * shrinks silently. Defaults give way: contextTokens is what the model was trained for or what fits, and the pool has room for
- * four such requests within 1 GiB, at least for one, within a quarter of the memory that weights and buffers leave.
- * A request of contextTokens always fits the pool.
+ * four such requests within 1 GiB, at least for one, within a quarter of the memory that weights and buffers leave; on a GPU, whose
+ * memory nothing else waits for, within half of that, or nearly all of it for one. A request of contextTokens always fits the pool.
+ *
+ * The bytes are those of a footprint, the CPU's (lib/model/memory.ts) or a GPU's (lib/model/device-memory.ts).
  */
 import { OctavoError } from '../base/errors.ts'
 import { blocksFor, kvBlockTokens } from '../base/kv-blocks.ts'
 import type { KvDtype, ModelDesc } from '../base/native.ts'
-import { kvBytesPerToken, scratchBytes, weightBytes } from '../model/memory.ts'
+import { cudaFootprint } from '../model/device-memory.ts'
+import { cpuFootprint, type Footprint } from '../model/memory.ts'
 
 export interface MemoryDemands {
   desc: ModelDesc
@@ -17,8 +20,12 @@ export interface MemoryDemands {
   weightsShared?: boolean
   /** A model that guesses: its pool has as many blocks, its steps are as large. */
   draft?: ModelDesc | undefined
-  /** Bytes this process may still take. */
+  /** Bytes this process may still take, of the device's memory if that has its own. */
   memoryAvailable: number
+  /** Memory is a GPU's. Default false. */
+  onDevice?: boolean
+  /** With less than these by default it is refused. */
+  leastContextTokens?: number | undefined
   stepTokens: number
   kvDtype: KvDtype
   /** Undefined: choose. */
@@ -31,57 +38,71 @@ export interface MemoryPlan {
   kvBlocks: number
 }
 
-/** Requests of full length that the default pool holds, as far as this many bytes go. */
+/** Requests of full length that the default pool holds, as far as memory goes. */
 const defaultRequests = 4
-const defaultPoolBytes = 2 ** 30
-/** The rest is for the page cache and for the application. */
-const defaultShare = 1 / 4
+/** Of what is left: for one request of full length, for several. The host's rest is for the page cache and for the application. */
+const defaultShares = {
+  host: { one: 1 / 4, several: (leftBytes: number) => Math.min(leftBytes / 4, 2 ** 30) },
+  device: { one: 0.9, several: (leftBytes: number) => leftBytes / 2 },
+}
 
 export function planMemory(demands: MemoryDemands): MemoryPlan {
-  const { desc, memoryAvailable, stepTokens, contextTokens, kvMemoryBytes } = demands
-  const blockBytes = tokenBytes(demands) * kvBlockTokens
-  const fixedBytes = newWeightBytes(demands) + scratchBytes(desc, stepTokens) + draftFixedBytes(demands)
-  const leftBytes = memoryAvailable - fixedBytes
-  const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / blockBytes))
+  const { desc, contextTokens, kvMemoryBytes, leastContextTokens = 1 } = demands
+  const needs = needsOf(demands)
+  const blocksIn = (bytes: number) => Math.max(0, Math.floor(bytes / (needs.blockBytes + needs.bufferBytesPerBlock)))
+  const outOfMemory = (kvBlocks: number) => refusal(demands, needs, kvBlocks, blocksIn(needs.leftBytes))
 
   if (kvMemoryBytes !== undefined) {
-    const kvBlocks = blocksIn(kvMemoryBytes)
-    if (kvBlocks > blocksIn(leftBytes)) throw outOfMemory(demands, kvBlocks)
+    const { blockBytes } = needs
+    const kvBlocks = Math.max(0, Math.floor(kvMemoryBytes / blockBytes))
+    if (kvBlocks > blocksIn(needs.leftBytes)) throw outOfMemory(kvBlocks)
     if (kvBlocks === 0 || blocksFor(contextTokens ?? 1) > kvBlocks) throw poolTooSmall(demands, kvBlocks, blockBytes)
     return { contextTokens: contextTokens ?? Math.min(desc.contextTokens, kvBlocks * kvBlockTokens), kvBlocks }
   }
 
+  const shares = defaultShares[demands.onDevice ? 'device' : 'host']
   const wanted = blocksFor(contextTokens ?? desc.contextTokens)
-  const share = blocksIn(leftBytes * defaultShare)
-  const one = contextTokens === undefined ? Math.min(wanted, share) : wanted
-  if (one === 0 || one > blocksIn(leftBytes)) throw outOfMemory(demands, Math.max(1, one))
-  const several = Math.min(defaultRequests * one, blocksIn(defaultPoolBytes), share)
+  const one = contextTokens === undefined ? Math.min(wanted, blocksIn(needs.leftBytes * shares.one)) : wanted
+  const least = Math.min(wanted, blocksFor(leastContextTokens))
+  if (one < least || one > blocksIn(needs.leftBytes)) throw outOfMemory(Math.max(least, one))
+  const several = Math.min(defaultRequests * one, blocksIn(shares.several(needs.leftBytes)))
   return {
     contextTokens: contextTokens ?? Math.min(desc.contextTokens, one * kvBlockTokens),
     kvBlocks: Math.max(one, several),
   }
 }
 
-const newWeightBytes = ({ desc, weightsShared }: MemoryDemands) => (weightsShared ? 0 : weightBytes(desc))
+interface Needs extends Footprint {
+  /** All that the draft model takes besides keys and values. */
+  draftBytes: number
+  leftBytes: number
+}
 
-/** Keys and values of one token, in both pools. */
-const tokenBytes = ({ desc, draft, kvDtype }: MemoryDemands) =>
-  kvBytesPerToken(desc, kvDtype) + (draft === undefined ? 0 : kvBytesPerToken(draft, kvDtype))
+/** Of both models together, whose pools have as many blocks. */
+function needsOf(demands: MemoryDemands): Needs {
+  const { desc, draft, kvDtype, stepTokens, memoryAvailable } = demands
+  const footprint = demands.onDevice ? cudaFootprint : cpuFootprint
+  const own = footprint(desc, kvDtype, stepTokens)
+  const guesser = draft && footprint(draft, kvDtype, stepTokens)
+  const weightBytes = demands.weightsShared ? 0 : own.weightBytes
+  const draftBytes = guesser === undefined ? 0 : guesser.weightBytes + guesser.bufferBytes
+  return {
+    ...{ weightBytes, bufferBytes: own.bufferBytes, draftBytes },
+    blockBytes: own.blockBytes + (guesser?.blockBytes ?? 0),
+    bufferBytesPerBlock: own.bufferBytesPerBlock + (guesser?.bufferBytesPerBlock ?? 0),
+    leftBytes: memoryAvailable - weightBytes - own.bufferBytes - draftBytes,
+  }
+}
 
-const draftFixedBytes = ({ draft, stepTokens }: MemoryDemands) =>
-  draft === undefined ? 0 : weightBytes(draft) + scratchBytes(draft, stepTokens)
-
-function outOfMemory(demands: MemoryDemands, kvBlocks: number): OctavoError {
-  const { desc, draft, memoryAvailable, stepTokens } = demands
+function refusal({ draft, memoryAvailable }: MemoryDemands, of: Needs, kvBlocks: number, blocks: number): OctavoError {
   const needs = {
-    weightBytes: newWeightBytes(demands),
-    kvBytes: kvBlocks * kvBlockTokens * tokenBytes(demands),
-    scratchBytes: scratchBytes(desc, stepTokens),
-    draftBytes: draftFixedBytes(demands),
+    weightBytes: of.weightBytes,
+    kvBytes: kvBlocks * of.blockBytes,
+    scratchBytes: of.bufferBytes + kvBlocks * of.bufferBytesPerBlock,
+    draftBytes: of.draftBytes,
   }
   const totalBytes = needs.weightBytes + needs.kvBytes + needs.scratchBytes + needs.draftBytes
-  const leftBytes = memoryAvailable - needs.weightBytes - needs.scratchBytes - needs.draftBytes
-  const largest = Math.max(0, Math.floor(leftBytes / (tokenBytes(demands) * kvBlockTokens)) * kvBlockTokens)
+  const largest = blocks * kvBlockTokens
   const rows: [string, number][] = [
     ['weights', needs.weightBytes],
     ['KV cache', needs.kvBytes],

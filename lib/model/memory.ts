@@ -26,6 +26,17 @@ const tileBytes: Record<WeightFormat, number> = {
   ...{ iq1_s: 424, iq1_m: 456, iq2_xxs: 424, iq2_xs: 456, iq2_s: 456, iq3_xxs: 552, iq3_s: 552 },
 }
 
+/** What an engine takes, whatever the size of its pool. */
+export interface Footprint {
+  weightBytes: number
+  /** Keys and values of a block of the pool. */
+  blockBytes: number
+  /** Of a step. */
+  bufferBytes: number
+  /** What each block of the pool adds to them. */
+  bufferBytesPerBlock: number
+}
+
 export interface MemoryNeeds {
   weightBytes: number
   kvBytes: number
@@ -90,6 +101,15 @@ export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
   ]
   const buffers = [...perToken.map((n) => n * stepTokens), Math.min(stepTokens, maxLogitRows) * desc.vocabulary]
   return 4 * buffers.reduce((sum, floats) => sum + Math.ceil(floats / 16) * 16, 0)
+}
+
+export function cpuFootprint(desc: ModelDesc, dtype: KvDtype, stepTokens: number): Footprint {
+  return {
+    weightBytes: weightBytes(desc),
+    blockBytes: kvBytesPerToken(desc, dtype) * kvBlockTokens,
+    bufferBytes: scratchBytes(desc, stepTokens),
+    bufferBytesPerBlock: 0,
+  }
 }
 
 export function memoryNeeds(desc: ModelDesc, kvTokens: number, dtype: KvDtype, stepTokens: number): MemoryNeeds {

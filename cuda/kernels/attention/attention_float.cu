@@ -268,6 +268,7 @@ DEVICE void attention(const AttentionParams& p) {
   SHARED_ARRAY(float, chunk_ml, 2 * R);
   SHARED_ARRAY(const unsigned char*, blocks, kv_chunk / kv_tokens);
   const AttentionItem item = p.items[blockIdx.x];
+  if (item.tile < 0) return;
   const AttentionTile tile = p.tiles[item.tile];
   const int group = p.heads / p.kv_heads;
   const int last_token = min(tile.count - 1, (tile.first + R - 1) / group);

@@ -443,6 +443,7 @@ DEVICE void finish(const AttentionParams& p, const Walk& walk, float* in_shared)
 
 template <int Head>
 DEVICE void attention(const AttentionParams& p) {
+  if (p.items[blockIdx.x].tile < 0) return;
   SharedMemory shared;
   SHARED_ARRAY(Walk, in_one, 1);
   Walk& walk = in_one[0];

@@ -224,6 +224,7 @@ DEVICE void kv_write(const KvWriteParams& p) {
   if (index >= 2 * p.rows * p.kv_heads) return;
   const int part = index % 2, head = index / 2 % p.kv_heads, t = index / 2 / p.kv_heads, D = p.head_size;
   const int slot = p.slots[t];
+  if (slot < 0) return;  // a warp writes one token's
   const long long from = static_cast<long long>(t) * p.ld;
   Row row;
   row.x = (part == 0 ? p.k : p.v) + from + head * D;

@@ -10,7 +10,7 @@ struct KvWriteParams {
   const float* q;    // [rows][kv_heads * queries * head_size], ld; read by fp8 where queries > 0
   const float* k;    // [rows][kv_heads * head_size], ld
   const float* v;    // as k
-  const int* slots;  // [rows]: block * 16 + token
+  const int* slots;  // [rows]: block * 16 + token; -1: the row is not written
   int ld, rows, kv_heads, queries, head_size;  // queries: heads that read one kv head
 };
 
@@ -43,7 +43,7 @@ struct AttentionTile {
 // What one block of threads computes of a tile: the chunks of keys [chunk, end). One that is a tile's only item writes
 // results, any other has one chunk and writes a partial.
 struct AttentionItem {
-  int tile, chunk, end;
+  int tile, chunk, end;  // tile: -1 for none, there is nothing to do
   int partial;  // which of the tile's chunks; -1: results
 };
 

@@ -53,3 +53,13 @@ struct LinearFloatParams {
   int n, k, m, ld_x, ld;
   int add;
 };
+
+// octavo_repack_FORMAT; of float formats octavo_repack_floats.
+struct RepackParams {
+  const unsigned char* rows;  // [count][row_bytes], as the model's file has them; aligned to 16
+  unsigned char* weight;      // all of it
+  long long row_bytes;
+  long long scales_at, headers_at;  // in the weight
+  int first, count;                 // rows of the weight; first is a multiple of 32
+  int groups;                       // of 32 in a row
+};

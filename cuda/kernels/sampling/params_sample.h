@@ -15,7 +15,7 @@ struct SampleRow {
   int scanned;   // tokens that log-probabilities know, or `drawable` where none are wanted
   int drawable;  // tokens that may be drawn
   int position;  // of the token to be drawn: the noise's counter
-  int history, history_length, prompt_length;  // tokens before it
+  int history, history_length, prompt_length;  // tokens before it; room for one more where next_ids are made
   int bias, bias_length;
   int mask;    // words of bits; -1: all tokens may be drawn
   int counts;  // which row of `counts` is its own; -1: no penalties
@@ -26,7 +26,7 @@ struct SampleParams {
   float* logits;     // [rows][vocab]; changed by masks, bias and penalties
   float* group_max;  // [rows][groups of vocab]
   const SampleRow* rows;
-  const int* history;
+  int* history;
   const int* bias_tokens;
   const float* bias_values;
   const unsigned* masks;
@@ -38,6 +38,7 @@ struct SampleParams {
   int* top_counts;      // [rows]
   int* top_tokens;      // [rows][most_top], descending, the lowest id first on a tie
   float* top_logprobs;  // [rows][most_top]
+  int* next_ids;        // [rows]: tokens again, as the ids of the next step; histories get theirs as well. May be null
   int vocab, most_top;
 };
 

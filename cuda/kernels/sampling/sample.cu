@@ -169,7 +169,13 @@ DEVICE Row row_of(const float* logits, const float* group_max, int vocab, float 
 }
 
 DEVICE void put(const SampleParams& p, int token, float logprob) {
-  if (threadIdx.x == 0) p.tokens[blockIdx.x] = token, p.logprobs[blockIdx.x] = logprob;
+  if (threadIdx.x != 0) return;
+  p.tokens[blockIdx.x] = token, p.logprobs[blockIdx.x] = logprob;
+  if (p.next_ids == nullptr) return;
+  const SampleRow& row = p.rows[blockIdx.x];
+  const int next = max(token, 0);  // what follows no token is nobody's, but is computed
+  p.next_ids[blockIdx.x] = next;
+  if (row.counts >= 0) p.history[row.history + row.history_length] = next;
 }
 
 }  // namespace

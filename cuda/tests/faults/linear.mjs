@@ -4,15 +4,21 @@ const decode = (...packings) => ({
   text: `#include "kernels/linear/linear_decode.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_DECODE(${name})\n`).join('')}`,
 })
 const tile = (form, ...packings) => ({
-  path: `kernels/linear_tile_${form}.cu`,
+  path: `kernels/linear/linear_tile_${form}.cu`,
   text: `#include "kernels/linear/linear_tile.cuh"\n${packings.map((name) => `OCTAVO_LINEAR_TILE(${name}, ${form}, 1)\n`).join('')}`,
 })
 const tests = 'linear equals*'
-const inDecode = { file: 'kernels/linear/linear_decode.cuh', unit: decode('q4_0'), formats: 'q4_0', tests }
-const inTile = { file: 'kernels/linear/linear_tile.cuh', unit: tile('s8', 'q4_0'), formats: 'q4_0', tests }
-const inHalves = { ...inTile, unit: tile('f16', 'q4_0') }
+export const inDecode = { file: 'kernels/linear/linear_decode.cuh', unit: decode('q4_0'), formats: 'q4_0', tests }
+export const inTile = {
+  file: 'kernels/linear/linear_tile.cuh',
+  unit: tile('s8', 'q4_0'),
+  formats: 'q4_0',
+  tests,
+  capability: '8.6',
+}
+export const inHalves = { ...inTile, unit: tile('f16', 'q4_0'), capability: '9.0' }
 const inUnpack = { file: 'kernels/linear/unpack.cuh', tests }
-const inQuantise = {
+export const inQuantise = {
   file: 'kernels/linear/quantise.cu',
   unit: { path: 'kernels/linear/quantise.cu' },
   formats: 'q4_0',
@@ -22,7 +28,7 @@ const inQuantise = {
 export const faults = [
   // ---- fragments and layouts
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'decode: rows of the output 4 apart',
     ...inDecode,
     file: 'kernels/linear/store_linear.cuh',
@@ -30,14 +36,14 @@ export const faults = [
     to: '+ 4 * (e / 2), token',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'decode: scales of rows and of tokens exchanged',
     ...inDecode,
     from: 'own.scale[half][e / 2], e % 2 == 0',
     to: 'own.scale[half][e % 2], e / 2 == 0',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'unpack: registers of the two rows exchanged',
     ...inUnpack,
     unit: decode('q4_0'),
@@ -46,7 +52,7 @@ export const faults = [
     to: 'a[2 * i + 1] = move_bits<0, shift>(w[i], mask);\n      a[2 * i] = move_bits<4, shift>(w[i], mask);',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'unpack: the plane of the other group of a pair',
     ...inUnpack,
     unit: decode('q5_0'),
@@ -55,7 +61,7 @@ export const faults = [
     to: 'a[3] |= move_bits<7 - 4 * group, to>',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'unpack: a table looked up with the sign of its codes',
     ...inUnpack,
     unit: decode('iq4_nl'),
@@ -64,21 +70,21 @@ export const faults = [
     to: '__byte_perm(table[2], table[3], codes)',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'tile on halves: the halves of a register exchanged',
     ...inHalves,
     from: 'part == 0 ? 0x4140 : 0x4342',
     to: 'part == 0 ? 0x4041 : 0x4243',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'tile: the token tiles of the other half of a block',
     ...inTile,
     from: 'const int tile = h * tile_token_tiles + warp_column * warp_tiles + t',
     to: 'const int tile = h * tile_token_tiles + (1 - warp_column) * warp_tiles + t',
   },
   {
-    class: 'layout',
+    class: 'fragment',
     name: 'quantise: the order of bytes in a fragment',
     ...inQuantise,
     file: 'kernels/linear/fragments.h',

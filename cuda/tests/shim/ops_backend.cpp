@@ -9,6 +9,7 @@
 #include "emulator/device_array.h"
 #include "ops/attention.h"
 #include "ops/kv.h"
+#include "ops/repack.h"
 #include "ops/rows.h"
 #include "ops/sample.h"
 #include "schedules.h"
@@ -26,17 +27,15 @@ static_assert(kv_block_tokens == gpu::kv_tokens && attention_chunk == gpu::kv_ch
 
 gpu::KvKind kind_of(const KvShape& shape) { return static_cast<gpu::KvKind>(shape.dtype); }
 
-// The table's rows as the file has them, beside the reference's weight.
+// As a device has it, beside the reference's weight.
 struct TableWeight final : Weight {
   TableWeight(std::unique_ptr<Weight> own)
       : Weight(own->format, own->n, own->k),
         inner(std::move(own)),
-        stride(octavo::row_bytes(format, static_cast<std::size_t>(k))),
-        rows(stride * static_cast<std::size_t>(n), "table") {}
+        packed(std::vector<std::uint8_t>(cuda::device_weight_bytes(format, n, k)), "table") {}
   std::size_t resident_bytes() const override { return inner->resident_bytes(); }
   std::unique_ptr<Weight> inner;
-  std::size_t stride;
-  DeviceArray<std::uint8_t> rows;
+  DeviceArray<std::uint8_t> packed;
 };
 
 struct DeviceStore final : KvStore {
@@ -77,9 +76,12 @@ class OpsBackend final : public ForwardingBackend {
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
     auto& table = static_cast<TableWeight&>(w);
     ForwardingBackend::weight_load(*table.inner, row, count, rows);
-    std::uint8_t* const to = table.rows.get() + table.stride * static_cast<std::size_t>(row);
-    std::memcpy(to, rows, table.stride * static_cast<std::size_t>(count));
-    shim::mark_written(to, table.stride * static_cast<std::size_t>(count));
+    const auto from =
+        uploaded(static_cast<const std::uint8_t*>(rows),
+                 row_bytes(w.format, static_cast<std::size_t>(w.k)) * static_cast<std::size_t>(count), "rows");
+    cuda::Launches launches;
+    cuda::add_repack(launches, w.format, w.n, w.k, row, count, from.get(), table.packed.get());
+    run(launches);
   }
   void linear(float* out, int out_ld, const LinearInput& in, const Weight& w, const float* bias, int T,
               Epilogue epilogue) override {
@@ -113,13 +115,11 @@ class OpsBackend final : public ForwardingBackend {
 
   void embed(float* out, const Weight& w, const std::int32_t* ids, int T) override {
     const auto& table = static_cast<const TableWeight&>(w);
-    if (!cuda::can_embed(w.format)) return ForwardingBackend::embed(out, *table.inner, ids, T);
     const int k = static_cast<int>(w.k);
     const DeviceArray<float> made(span(T, k, k), "out");
     const auto wanted = uploaded(ids, static_cast<std::size_t>(T), "ids");
     cuda::Launches launches;
-    cuda::add_embed(launches, w.format,
-                    {made.get(), table.rows.get(), wanted.get(), static_cast<long long>(table.stride), T, k});
+    cuda::add_embed(launches, {w.format, w.n, w.k, table.packed.get(), wanted.get(), T, made.get()});
     run(launches);
     std::memcpy(out, made.get(), made.size() * sizeof(float));
   }
@@ -231,7 +231,7 @@ class OpsBackend final : public ForwardingBackend {
     cuda::add_sample(launches,
                      {given.get(), group_max.get(), wanted.get(), history.get(), bias_tokens.get(), bias_values.get(),
                       masks.get(), counts.get(), bias_raw.get(), history_raw.get(), tokens.get(), logprobs.get(),
-                      top_counts.get(), top_tokens.get(), top_logprobs.get(), V, in.most_top},
+                      top_counts.get(), top_tokens.get(), top_logprobs.get(), nullptr, V, in.most_top},
                      B);
     run(launches);
     CHECK_MESSAGE(counts.download() == std::vector<std::int32_t>(counts.size()), "counts are left over");
@@ -259,9 +259,11 @@ class OpsBackend final : public ForwardingBackend {
   }
 
   void run(const cuda::Launches& launches) {
+    const shim::Options before = shim::options();
     shim::options() = schedules[turn_++ % std::size(schedules)];
+    shim::options().traffic = before.traffic;
     shim::run(launches);
-    shim::options() = {};
+    shim::options() = before;
     for (const shim::Finding& finding : shim::findings()) FAIL_CHECK(finding.kind, ": ", finding.text);
     shim::clear_findings();
   }

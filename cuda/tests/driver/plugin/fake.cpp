@@ -45,7 +45,7 @@ Played::~Played() {
 // The tests of operations on the emulator run on the plugin as they are.
 std::unique_ptr<Backend> make_ops_backend(int) {
   fake();
-  return make_cuda_backend(0, true);
+  return make_cuda_backend(0);
 }
 
 }  // namespace octavo::testing

@@ -117,10 +117,9 @@ TEST_CASE("fake driver: sequences that break a rule are named") {
           api().cuMemAlloc_v2(&p, 8);
         }).find("no context is current") != std::string::npos);
   CHECK(broken([](Scene& s) {
-          s.launch();
-          void* p = s.host;
-          api().cuMemFreeHost(p);
-        }).find("while a stream has work") != std::string::npos);
+          api().cuMemcpyHtoDAsync_v2(s.device, s.host, 16, s.stream);
+          api().cuMemFreeHost(s.host);
+        }).find("while a copy of it is under way") != std::string::npos);
   CHECK(broken([](Scene& s) {
           s.launch();
           api().cuModuleUnload(s.module);
@@ -152,6 +151,48 @@ TEST_CASE("fake driver: what may not be done while a stream captures") {
           api().cuMemHostAlloc(&p, 8, 0);
         }).find(rule) != std::string::npos);
   CHECK(captured([](Scene& s) { api().cuStreamQuery(s.stream); }).find(rule) != std::string::npos);
+}
+
+namespace {
+// A graph of one launch.
+CUgraphExec graph_of(const Scene& s) {
+  CUgraph graph;
+  CUgraphExec made = nullptr;
+  CHECK(api().cuStreamBeginCapture_v2(s.stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == CUDA_SUCCESS);
+  s.launch();
+  CHECK(api().cuStreamEndCapture(s.stream, &graph) == CUDA_SUCCESS);
+  CHECK(api().cuGraphInstantiateWithFlags(&made, graph, 0) == CUDA_SUCCESS);
+  CHECK(api().cuGraphDestroy(graph) == CUDA_SUCCESS);
+  return made;
+}
+}  // namespace
+
+TEST_CASE("fake driver: a graph does what was captured, as often as it is launched, in the stream's order") {
+  Scene s;
+  auto* host = static_cast<std::uint32_t*>(s.host);
+  host[0] = 5, host[1] = 0;
+  const CUgraphExec graph = graph_of(s);
+  api().cuMemcpyHtoDAsync_v2(s.device, host, 4, s.stream);
+  for (int i = 0; i < 3; ++i) CHECK(api().cuGraphLaunch(graph, s.stream) == CUDA_SUCCESS);
+  api().cuMemcpyDtoHAsync_v2(host + 1, s.device, 4, s.stream);
+  api().cuStreamSynchronize(s.stream);
+  CHECK(host[1] == 8);
+  CHECK(api().cuGraphExecDestroy(graph) == CUDA_SUCCESS);
+}
+
+TEST_CASE("fake driver: a graph is not destroyed while it is on its way, nor launched after") {
+  CHECK(broken([](Scene& s) {
+          const CUgraphExec graph = graph_of(s);
+          api().cuGraphLaunch(graph, s.stream);
+          api().cuGraphExecDestroy(graph);
+          api().cuStreamSynchronize(s.stream);
+          api().cuGraphExecDestroy(graph);
+        }).find("on its way") != std::string::npos);
+  CHECK(broken([](Scene& s) {
+          const CUgraphExec graph = graph_of(s);
+          api().cuGraphExecDestroy(graph);
+          api().cuGraphLaunch(graph, s.stream);
+        }).find("no graph") != std::string::npos);
 }
 
 TEST_CASE("fake driver: work is done when it is waited for, copies read their source then") {
