@@ -38,8 +38,8 @@ export function writeTable(path, faults, results, executions) {
     path,
     `# Planted faults
 
-\`node cuda/tests/faults/run.mjs\` plants these faults into the CUDA half, one at a time, and runs the tests on each: \`plain\`, the bits in
-twelve schedules of the emulator; \`checked\`, its checker; \`ptx\`, what nvcc compiles, in the plugin on the driver of cuda/fake. A number is
+\`node cuda/tests/faults/run.mjs\` plants these faults into the CUDA half, one at a time, and runs the tests on each: \`plain\`, the bits on
+the emulator, in twelve schedules for faults of barriers, else in three; \`checked\`, its checker; \`ptx\`, what nvcc compiles, in the plugin on the driver of cuda/fake. A number is
 how many faults of a class an execution notices; a fault that is no part of what an execution runs is not counted for it.
 \`--table\` writes this page.
 
