@@ -4,8 +4,8 @@
 //
 //   node scripts/test-deep.mjs [--only NAME[,NAME]] [--python PYTHON]
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
@@ -316,14 +316,41 @@ function runCheck(check) {
   return { ...check, status: status === 0 ? 'passed' : 'FAILED', seconds: (Date.now() - started) / 1000, counts }
 }
 
-// Results add up, each with its commit, so that checks can be run apart (--only).
+/** The page is what is known: a run changes the rows it ran, each with its commit and its machine. */
+const page = join(root, 'docs/verification.md')
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
-const store = join(root, 'build/verification.json')
-function remember({ name, status, counts, seconds }) {
-  const results = existsSync(store) ? JSON.parse(readFileSync(store, 'utf8')) : {}
-  results[name] = { status, counts, seconds, commit }
-  writeFileSync(store, JSON.stringify(results, null, 1))
-  return results
+const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, Node ${process.version}`
+
+/** Rows by name. Counts hold no '|' (see write). */
+function read() {
+  const rows = existsSync(page) ? readFileSync(page, 'utf8').matchAll(/^\| ([a-z0-9-]+) \|(.*)\|$/gm) : []
+  return new Map(
+    Array.from(rows, ([, name, rest]) => {
+      const [, status, counts, seconds, ...where] = rest.split('|').map((cell) => cell.trim())
+      return [name, { status, counts, seconds, commit: where[0] ?? '', machine: where[1] ?? '' }]
+    }),
+  )
+}
+
+/** A check that cannot run here keeps what an earlier run said. */
+function remember(rows, { name, status, counts, seconds }) {
+  const before = rows.get(name)?.status
+  if (status === 'skipped' && (before === 'passed' || before === 'FAILED')) return
+  rows.set(name, { status, counts: counts.replace(/\|/g, '/'), seconds: seconds.toFixed(0), commit, machine })
+}
+
+function write(rows) {
+  const none = { status: 'not run', counts: '', seconds: '', commit: '', machine: '' }
+  const lines = checks.map(({ name, what }) => {
+    const { status, counts, seconds, commit, machine } = rows.get(name) ?? none
+    return `| ${name} | ${what} | ${status} | ${counts} | ${seconds} | ${commit} | ${machine} |`
+  })
+  const head =
+    'The full counts (`npm run test:deep`). Each row names the commit and the machine it ran on; what says nothing of its machine ran on several.'
+  const titles = '| check | what | result | counts | seconds | commit | machine |'
+  const text = `# Verification\n\n${head}\n\n${titles}\n|${' --- |'.repeat(7)}\n${lines.join('\n')}\n`
+  writeFileSync(page, text)
+  return text
 }
 
 const only = values.only?.split(',') ?? checks.map(({ name }) => name)
@@ -332,25 +359,17 @@ if (unknown.length > 0) {
   console.error(`test-deep: no check ${unknown.join(', ')}; there are ${checks.map(({ name }) => name).join(', ')}`)
   process.exit(2)
 }
-mkdirSync(join(root, 'build'), { recursive: true })
 // What is checked is this source, not what was built of an earlier one.
 execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
-let all = {}
-for (const check of checks) if (only.includes(check.name)) all = remember(runCheck(check))
-const rows = checks.map(({ name, what }) => {
-  const { status, counts, seconds, commit } = all[name] ?? { status: 'not run', counts: '', seconds: 0, commit: '' }
-  return `| ${name} | ${what} | ${status} | ${counts.replace(/\|/g, '/')} | ${seconds.toFixed(0)} | ${commit} |`
-})
-const page = `# Verification
-
-The full counts (\`npm run test:deep\`). ${new Date().toISOString().slice(0, 10)}, ${cpus().length} x ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}; each row names the commit it ran on.
-
-| check | what | result | counts | seconds | commit |
-| --- | --- | --- | --- | --- | --- |
-${rows.join('\n')}
-`
-writeFileSync(join(root, 'docs/verification.md'), page)
-console.log(page)
-const count = (status) => Object.values(all).filter((result) => result.status === status).length
+const rows = read()
+const statuses = []
+for (const check of checks.filter(({ name }) => only.includes(name))) {
+  const result = runCheck(check)
+  statuses.push(result.status)
+  remember(rows, result)
+  write(rows)
+}
+console.log(write(rows))
+const count = (status) => statuses.filter((one) => one === status).length
 console.log(`${count('passed')} passed, ${count('FAILED')} failed, ${count('skipped')} skipped`)
 process.exit(count('FAILED') > 0 ? 1 : 0)

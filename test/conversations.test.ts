@@ -23,6 +23,7 @@ it(`every prompt is what ${truth} makes of the history, and what was computed be
     const { faults, counts } = await converse(numbers, shapes.length, render)
     expect(faults).toEqual([])
     expect(counts.turns).toBeGreaterThan(3 * numbers.length)
+    expect(counts['prompts seen by the model']).toBeGreaterThan(2 * numbers.length)
   } finally {
     await engine.close()
   }

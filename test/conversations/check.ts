@@ -19,6 +19,7 @@ export async function check({ turns, faults, counts }: Talk, render: Render): Pr
   const total: Record<string, number> = {
     ...counts,
     turns: turns.length,
+    'prompts seen by the model': 0,
     'tokens of prompts': 0,
     computed: 0,
     'new': 0,
@@ -56,6 +57,7 @@ function faultOf(
   if (promptTokens !== ids.length) return `usage says ${promptTokens} tokens, sent were ${ids.length}`
   const shared = Math.max(0, ...turn.before.map((before) => sharedBytes(before, spelled.bytes, vocabulary, truthOf)))
   const old = spelled.ends.filter((end) => end <= shared).length
+  total['prompts seen by the model']! += 1
   total['tokens of prompts']! += promptTokens
   total.computed! += promptTokens - cachedTokens
   total.new! += promptTokens - old

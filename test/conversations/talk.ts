@@ -6,7 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ChatMessage, Generation, GenerationResult, LoadOptions, RenderedPrompt, Session } from 'octavo'
-import { Engine, OctavoError } from 'octavo'
+// The package's own entry is one bundle: what sent.ts watches is found only through the modules it is made of.
+import { OctavoError } from '../../dist/base/errors.js'
+import { Engine } from '../../dist/engine.js'
 import {
   type Asked,
   ask,

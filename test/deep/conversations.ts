@@ -21,4 +21,6 @@ for (const fault of faults.slice(0, 40)) console.log(fault)
 const { conversations, turns, ...others } = counts
 const more = Object.entries(others).map(([what, count]) => `${count} ${what}`)
 console.log(`summary: ${conversations} conversations, ${turns} turns, ${faults.length} faults; ${more.join(', ')}`)
+if (!counts['prompts seen by the model'])
+  throw new Error('no prompt was seen on its way to the model: nothing was checked')
 process.exit(faults.length === 0 ? 0 : 1)
