@@ -256,7 +256,9 @@ async function lane(queue) {
     if (kinds.length === 0) continue
     const found = await notice(fault, kinds)
     const results = readResults() // another run may have added to it
-    results[fault.name] = { ...results[fault.name], ...found, commit }
+    const before = results[fault.name]
+    const commits = { ...before?.commits, ...Object.fromEntries(kinds.map((kind) => [kind, commit])) }
+    results[fault.name] = { ...before, ...found, commits }
     writeFileSync(known, JSON.stringify(results, null, 1))
     // Of executions that were not run, what they found before.
     const noticed = Object.keys(binaries).some((kind) => typeof results[fault.name][kind] === 'string')
