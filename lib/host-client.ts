@@ -8,7 +8,7 @@ import type { ErrorData } from './base/errors.ts'
 import { fromErrorData } from './base/errors.ts'
 import type { Stream, StreamControl } from './generation.ts'
 import { packStats, unpackStats } from './host/record/stats.ts'
-import { forEachPlain } from './host/wire/plain-parts.ts'
+import { unpackParts } from './host/wire/plain-parts.ts'
 import { processWire } from './host/wire/process-wire.ts'
 import type {
   EngineStats,
@@ -213,8 +213,7 @@ export class HostClient {
         return
       case 'step':
         this.#stats = message.stats ?? this.#stats
-        if (message.plain !== undefined) forEachPlain(message.plain, this.#routePart)
-        for (const part of message.parts) this.#route(part)
+        for (const part of unpackParts(message)) this.#route(part)
         return
       case 'trace':
         this.#traces.shift()?.resolve(message.records)
@@ -234,8 +233,6 @@ export class HostClient {
         return
     }
   }
-
-  readonly #routePart = (part: StepPart) => this.#route(part)
 
   #route(part: StepPart): void {
     const entry = this.#streams.get(part.id)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { HostLoop } from '../lib/host/loop.ts'
 import type { TokenBytes } from '../lib/host/output/detokenizer.ts'
 import { unpackStats } from '../lib/host/record/stats.ts'
+import { unpackParts } from '../lib/host/wire/plain-parts.ts'
 import type { FromHost, RequestEnd, RequestSpec, SamplingSpec, ToHost } from '../lib/host/wire/protocol.ts'
 import { controlIndex } from '../lib/host/wire/protocol.ts'
 import { FakeNativeEngine, type FakeOptions, nextToken, policy } from './fake-native.ts'
@@ -66,7 +67,9 @@ class Host {
     this.engine = new FakeNativeEngine({ kvBlocks: 64, prefixCache: true, vocabulary, ...options })
     const port = {
       receive: () => this.inbox.shift(),
-      post: (message: FromHost) => void this.posted.push(message),
+      // As the other end reads them.
+      post: (message: FromHost) =>
+        void this.posted.push(message.type === 'step' ? { ...message, parts: unpackParts(message) } : message),
       wakeAt: (ms: number) => {
         this.wakeAt = ms
       },

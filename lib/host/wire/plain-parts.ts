@@ -23,11 +23,14 @@ export function packParts(all: readonly StepPart[]): { parts: StepPart[]; plain?
   return plain.length === 0 ? { parts } : { parts, plain }
 }
 
-export function forEachPlain(plain: PlainParts, take: (part: StepPart) => void): void {
+export function unpackParts({ parts, plain }: { parts: StepPart[]; plain?: PlainParts }): StepPart[] {
+  if (plain === undefined) return parts
+  const all: StepPart[] = []
   for (let at = 0; at < plain.length; ) {
     const [id, text, count] = [plain[at] as number, plain[at + 1] as string, plain[at + 2] as number]
-    const tokens = plain.slice(at + 3, at + 3 + count) as number[]
+    all.push({ id, text, tokens: plain.slice(at + 3, at + 3 + count) as number[] })
     at += 3 + count
-    take({ id, text, tokens })
   }
+  for (const part of parts) all.push(part)
+  return all
 }
