@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     // Generous, because machines are shared: no test measures time.
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     maxWorkers: availableParallelism(),
     // A process for each file would take a tenth of all time to start and to read the same modules again.
     projects: [
