@@ -425,6 +425,9 @@ bool Engine::compute_on_device(int most) {
     if (e.code() != Code::interrupted) throw;
     interrupt.store(false, std::memory_order_release);
     return false;
+  } catch (...) {
+    drop_queued();
+    throw;
   }
   settle();
   return true;

@@ -92,6 +92,10 @@ void State::look_for_settings() {
 
 void State::reset() {
   report = {};
+  // A device that was lost does nothing of what waited; one that takes its place begins with nothing.
+  if (sticky) {
+    for (const CUstream stream : streams) stream->queue.clear();
+  }
   sticky = CUDA_SUCCESS;
   fail_at = lost_at = 0;
 }
