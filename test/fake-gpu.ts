@@ -57,6 +57,8 @@ export interface FakeReport {
   launches: number
   inexactSums: number
   failedKernels: number
+  /** The one that was made to fail. */
+  failedCall: string
 }
 
 /** For scripts: goes on only in a process with that driver, in which it starts the script anew. */

@@ -98,6 +98,7 @@ void State::reset() {
   }
   sticky = CUDA_SUCCESS;
   fail_at = lost_at = 0;
+  failed_call = "";
 }
 
 octavo_fake_report State::counted() const {
@@ -121,9 +122,9 @@ void State::write_report() const {
       file,
       "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
       "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
-      "\"failedKernels\": %llu}\n",
+      "\"failedKernels\": %llu, \"failedCall\": \"%s\"}\n",
       n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
-      n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels));
+      n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels), failed_call);
   std::fclose(file);
 }
 
@@ -186,6 +187,7 @@ Call::Call(const char* name, Kind kind, bool needs_context) : name_(name) {
   const std::uint64_t k = ++s.report.calls;
   if (s.fail_at == k) {
     error_ = s.fail_with;
+    s.failed_call = name;
     if (stays(error_)) s.sticky = error_;
   }
   if (s.lost_at && k >= s.lost_at) s.sticky = CUDA_ERROR_LAUNCH_FAILED;

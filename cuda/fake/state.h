@@ -105,6 +105,7 @@ class State {
   std::string report_file, control_file;
   std::uint64_t fail_at = 0, lost_at = 0;
   CUresult fail_with = CUDA_SUCCESS;
+  const char* failed_call = "";  // the one that was made to fail
 
   // A rule of the API that the caller broke. Returns `error`, for the caller to have.
   CUresult broken(CUresult error, const std::string& rule);

@@ -92,9 +92,9 @@ for (let at = 0; at < tries; at++) {
   const error = errors[at % errors.length]!
   driver.set(`reset rules=record fail=${k}:${error}`)
   const found = await work()
-  const where = `call ${k} of ${calls} fails with ${error}`
   driver.set('fail=0:0')
-  const { brokenRules, failedKernels } = driver.report()
+  const { brokenRules, failedKernels, failedCall } = driver.report()
+  const where = `call ${k} of ${calls}, ${failedCall}, fails with ${error}`
   driver.set('reset rules=abort')
   check(brokenRules === 0, `${where}: a rule of the API is broken`)
   check(failedKernels === 0, `${where}: a kernel ran on what was not there`)
