@@ -63,6 +63,28 @@ const Plugin& plugin_here() {
   return plugin;
 }
 
+// A device that does not answer is one that cannot be used, and says nothing of the others. *reason: why a machine with
+// this device alone has none.
+CudaDevice describe(const octavo_cuda_api& api, std::int32_t index, int* driver_version, std::string* reason) {
+  octavo_cuda_message message = {};
+  octavo_cuda_device device = {};
+  if (api.device_info(index, &device, &message)) {
+    *reason = message.text;
+    return {index, "GPU", 0, 0, 0, 0, message.text};
+  }
+  *driver_version = device.driver_version;
+  const std::string least = std::to_string(least_compute_major) + ".0";
+  const bool usable = device.compute_major >= least_compute_major;
+  if (!usable) *reason = "no CUDA device has compute capability " + least + " or more";
+  return {index,
+          device.name,
+          device.compute_major,
+          device.compute_minor,
+          device.multiprocessors,
+          device.memory_bytes,
+          usable ? "" : "its compute capability is below " + least};
+}
+
 }  // namespace
 
 void cuda_plugin_is(std::string path, std::string reason) {
@@ -90,24 +112,12 @@ CudaStatus cuda_status() {
     status.reason = message.text;
     return status;
   }
+  if (count == 0) status.reason = "the driver shows no CUDA device";
   for (std::int32_t i = 0; i < count; ++i) {
-    octavo_cuda_device device = {};
-    if (plugin.api->device_info(i, &device, &message)) {
-      status.reason = message.text;
-      return status;
-    }
-    const bool usable = device.compute_major >= least_compute_major;
-    status.available = status.available || usable;
-    status.driver_version = device.driver_version;
-    status.info.push_back({i, device.name, device.compute_major, device.compute_minor, device.multiprocessors,
-                           device.memory_bytes,
-                           usable ? "" : "its compute capability is below " + std::to_string(least_compute_major) + ".0"});
+    status.info.push_back(describe(*plugin.api, i, &status.driver_version, &status.reason));
+    status.available = status.available || status.info.back().unusable.empty();
   }
-  if (!status.available) {
-    status.reason = count == 0
-                        ? "the driver shows no CUDA device"
-                        : "no CUDA device has compute capability " + std::to_string(least_compute_major) + ".0 or more";
-  }
+  if (status.available) status.reason.clear();
   return status;
 }
 

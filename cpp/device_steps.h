@@ -12,12 +12,12 @@ namespace octavo {
 
 // Where the buffers of a step lie. T tokens; of logits there are logit_rows rows, which serve one after the other.
 struct Activations {
-  float *x, *hidden;         // [T, E]
-  float* qkv;                // [T, (H + 2 G) * D]
-  float* attended;           // [T, H * D]
-  float* gate_up;            // [T, 2 F]
-  float* picked;             // [T, max(E, H * D)]
-  float* logits;             // [logit_rows, V]
+  float *x, *hidden;  // [T, E]
+  float* qkv;         // [T, (H + 2 G) * D]
+  float* attended;    // [T, H * D]
+  float* gate_up;     // [T, 2 F]
+  float* picked;      // [T, max(E, H * D)]
+  float* logits;      // [logit_rows, V]
   int logit_rows;
 };
 

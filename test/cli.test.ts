@@ -390,6 +390,35 @@ describe('octavo inspect', { timeout: 30_000 }, () => {
   })
 })
 
+describe('GPUs on the command line', { timeout: 30_000 }, () => {
+  it('inspect predicts the memory of a GPU of a stated size', async () => {
+    const { code, stdout, stderr } = await octavo(['inspect', 'stories', '--json', '--device-memory', '1GiB'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const { memory } = JSON.parse(stdout)
+    expect(memory).toMatchObject({
+      device: 'a GPU of 1.00 GiB',
+      fits: true,
+      availableBytes: Math.floor(2 ** 30 * 0.94),
+    })
+    const table = await octavo(['inspect', 'stories', '--device-memory', '20MiB'])
+    expect(table.stdout).toMatch(/memory of a GPU of 20\.0 MiB.*\n.*\n\| weights/)
+    expect(table.stdout).toContain('It does not fit at all.')
+    for (const flags of [
+      ['--device-memory', '24'],
+      ['--device', 'gpu'],
+    ])
+      expect((await octavo(['inspect', 'stories', ...flags])).code).not.toBe(0)
+  })
+
+  it('devices lists what can compute, and what a load begins with', async () => {
+    const { cpu, cuda, auto } = JSON.parse((await octavo(['devices', '--json'])).stdout)
+    expect(cpu.cpus).toBeGreaterThan(0)
+    expect(auto.device).toMatch(/^cpu$|^cuda:\d+$/)
+    if (cuda.devices.length === 0) expect(auto).toEqual({ device: 'cpu', passed: [cuda.reason] })
+    expect((await octavo(['devices'])).stdout).toMatch(/^cpu .*\n(.*\n)*auto +(cpu|cuda)/)
+  })
+})
+
 describe('octavo synthesize', { timeout: 60_000 }, () => {
   it('writes a file that inspect reads', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'octavo-cli-'))

@@ -66,7 +66,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['cpu/kernels.h', 'cpp/cpu/isa/kernels.h'],
       ['cpu/threads', 'cpp/cpu/threads/'],
       ['cpu/reference', 'cpp/cpu/reference/'],
-      ['backend.h', 'cpp/backend.h', 'cpp/step.h', 'cpp/kept_rows.h'],
+      ['backend.h', 'cpp/backend.h', 'cpp/step.h', 'cpp/device_steps.h'],
       ['drafts', 'cpp/drafts/'],
       ['kv', 'cpp/kv/'],
       ['sampling', 'cpp/sampling/'],

@@ -72,11 +72,12 @@ function packNode() {
   const addon = join(root, 'build/Release/octavo.node')
   if (!existsSync(addon) || !existsSync(join(root, 'dist/index.js'))) fail('no addon or no dist/: npm run build first')
   const app = join(out, 'app')
-  mkdirSync(join(app, 'build/Release'), { recursive: true })
+  const shipped = join(app, 'prebuilds', `${process.platform}-${process.arch}`, 'octavo.node')
+  mkdirSync(dirname(shipped), { recursive: true })
   for (const name of ['package.json', 'dist', 'models/octavo-stories-q4_0.gguf'])
     cpSync(join(root, name), join(app, name), { recursive: true, filter: (path) => !path.endsWith('.map') })
-  cpSync(addon, join(app, 'build/Release/octavo.node'))
-  run('strip', ['--strip-unneeded', join(app, 'build/Release/octavo.node')])
+  cpSync(addon, shipped)
+  run('strip', ['--strip-unneeded', shipped])
   for (const name of runtimeDependencies())
     cpSync(join(root, 'node_modules', name), join(app, 'node_modules', name), {
       recursive: true,

@@ -154,9 +154,8 @@ class CudaBackend final : public Backend, public ComputesSteps {
     const int D = kv.shape.head_size, H = params.heads;
     const cuda::AttentionInputs inputs(plan);
     const int rows = inputs.rows;
-    const cuda::AttentionPlan planned =
-        cuda::plan_attention(cuda::attention_shape(kv.shape, params), inputs.segments,
-                             device_.properties().multiprocessors, cuda::most_partials);
+    const cuda::AttentionPlan planned = cuda::plan_attention(cuda::attention_shape(kv.shape, params), inputs.segments,
+                                                             device_.properties().multiprocessors, cuda::most_partials);
     const Buffer<gpu::AttentionTile> tiles(device_, planned.tiles);
     const Buffer<gpu::AttentionItem> items(device_, planned.items);
     const Buffer<std::int32_t> table(device_, inputs.tables);
@@ -207,19 +206,32 @@ class CudaBackend final : public Backend, public ComputesSteps {
     const Buffer<std::int32_t> tokens(device_, all), top_counts(device_, all), top_tokens(device_, top);
     cuda::Workspace workspace;
     workspace.first_row = rows;
-    workspace.sample = {nullptr,          group_max.get(),   wanted.get(),       history.get(),
-                        bias_tokens.get(), bias_values.get(), masks.get(),        counts.get(),
-                        bias_raw.get(),   history_raw.get(), tokens.get(),       logprobs.get(),
-                        top_counts.get(), top_tokens.get(),  top_logprobs.get(), nullptr,
-                        V,                in.most_top};
+    workspace.sample = {nullptr,
+                        group_max.get(),
+                        wanted.get(),
+                        history.get(),
+                        bias_tokens.get(),
+                        bias_values.get(),
+                        masks.get(),
+                        counts.get(),
+                        bias_raw.get(),
+                        history_raw.get(),
+                        tokens.get(),
+                        logprobs.get(),
+                        top_counts.get(),
+                        top_tokens.get(),
+                        top_logprobs.get(),
+                        nullptr,
+                        V,
+                        in.most_top};
     carry_out(workspace, [&](Backend& to) { to.sample(given.get(), V, rows, B); });
     given.download(logits);
     std::vector<std::int32_t> token(all), count(all), best(top);
     std::vector<float> chance(all), best_chance(top);
     tokens.download(token.data()), top_counts.download(count.data()), top_tokens.download(best.data());
     logprobs.download(chance.data()), top_logprobs.download(best_chance.data());
-    const cuda::SampleResults results{token.data(), chance.data(), count.data(), best.data(), best_chance.data(),
-                                      in.most_top};
+    const cuda::SampleResults results{token.data(), chance.data(),      count.data(),
+                                      best.data(),  best_chance.data(), in.most_top};
     for (int b = 0; b < B; ++b) results.put(b, rows[b]);
   }
 

@@ -13,8 +13,9 @@ namespace {
 
 std::size_t rounded(std::size_t bytes) { return step_bytes::rounded(bytes); }
 
-// Launches of so many layers are given at once where a step is given in pieces, and so many pieces wait at most.
-constexpr int layers_of_piece = 2;
+// A step of more tokens than these is given in pieces: launches of so many layers at once, and so many pieces wait at
+// most.
+constexpr int most_tokens_at_once = 64, layers_of_piece = 2;
 constexpr std::size_t pieces_ahead = 2;
 
 std::size_t bytes_of_counts(const ModelShape& m) {
@@ -27,8 +28,8 @@ CudaSteps::CudaSteps(Device& device, const StepShape& shape, KvStore& kv)
     : device_(device),
       shape_(shape),
       kv_(kv),
-      model_{shape.layers,        shape.width,        shape.attention.heads, kv.shape.kv_heads, kv.shape.head_size,
-             shape.feed_forward, shape.vocabulary,   shape.rope_dims,       shape.constants},
+      model_{shape.layers,       shape.width,      shape.attention.heads, kv.shape.kv_heads, kv.shape.head_size,
+             shape.feed_forward, shape.vocabulary, shape.rope_dims,       shape.constants},
       limits_{shape.max_tokens, kv.shape.blocks},
       fixed_{attention_shape(kv.shape, shape.attention), device.properties().multiprocessors, shape.rope_dims,
              shape.vocabulary, std::min(shape.max_tokens, most_logit_rows)},
@@ -81,8 +82,8 @@ gpu::SampleParams CudaSteps::sample_params(const BlockSize& size) const {
   auto* const counts = reinterpret_cast<std::int32_t*>(
       logits_.get() + rounded(logit_rows * static_cast<std::size_t>(model_.vocabulary) * sizeof(float)));
   p.counts = counts;
-  p.group_max = reinterpret_cast<float*>(reinterpret_cast<std::uint8_t*>(counts) +
-                                         rounded(logit_rows * bytes_of_counts(model_)));
+  p.group_max =
+      reinterpret_cast<float*>(reinterpret_cast<std::uint8_t*>(counts) + rounded(logit_rows * bytes_of_counts(model_)));
   auto* const tokens = reinterpret_cast<std::int32_t*>(results_.get());
   p.tokens = tokens, p.logprobs = reinterpret_cast<float*>(tokens + rows);
   p.top_counts = tokens + 2 * rows, p.top_tokens = tokens + 3 * rows;
@@ -227,9 +228,10 @@ void CudaSteps::give(const StepBlock& block, const StepInputs& in, const StepOpe
   Recorder taken_down = recorder(block, in);
   operations(taken_down, on_device(block, in), room_);
   flight.launches = std::move(taken_down.launches);
-  flight.piece = std::max<std::size_t>(
-      1, flight.launches.size() * layers_of_piece / static_cast<std::size_t>(shape_.layers + 1));
   send();
+  if (in.T <= most_tokens_at_once) return finish(flight);
+  flight.piece =
+      std::max<std::size_t>(1, flight.launches.size() * layers_of_piece / static_cast<std::size_t>(shape_.layers + 1));
   for (std::size_t i = 0; i < pieces_ahead; ++i) give_piece(flight);
 }
 

@@ -38,7 +38,7 @@ class CudaSteps final : public DeviceSteps {
     std::size_t results = 0;  // where they come to, in the pinned memory
     int rows = 0;             // with results
     BlockSize size;
-    bool top = false;  // results have others beside the drawn tokens
+    bool top = false;                        // results have others beside the drawn tokens
     bool finished = false, dropped = false;  // finished: all is given, and the event behind it
   };
   struct KnownGraph {

@@ -19,7 +19,9 @@ static_assert(kv_block_tokens == gpu::kv_tokens && attention_chunk == gpu::kv_ch
 const CudaWeight& own(const Weight& w) { return static_cast<const CudaWeight&>(w); }
 const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
-[[noreturn]] void no_operation() { throw Error(Code::internal, "a recorder of operations was asked for something else"); }
+[[noreturn]] void no_operation() {
+  throw Error(Code::internal, "a recorder of operations was asked for something else");
+}
 
 constexpr std::size_t alignment = 256;
 

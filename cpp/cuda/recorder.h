@@ -31,14 +31,14 @@ class Constants {
 
 // What operations need besides their operands, on the device; each only what it uses.
 struct Workspace {
-  void* linear = nullptr;                   // scratch of a linear, see linear_scratch_bytes
+  void* linear = nullptr;                    // scratch of a linear, see linear_scratch_bytes
   const AttentionPlan* attention = nullptr;  // of the step (the host's), with what it has on the device:
   const gpu::AttentionTile* tiles = nullptr;
   const gpu::AttentionItem* items = nullptr;
   const std::int32_t* tables = nullptr;
   float *partial_ml = nullptr, *partial_o = nullptr;
-  gpu::SampleParams sample{};               // of the step's first row; logits and vocab are the operation's
-  const SampleRow* first_row = nullptr;     // the host's
+  gpu::SampleParams sample{};            // of the step's first row; logits and vocab are the operation's
+  const SampleRow* first_row = nullptr;  // the host's
 };
 
 class Recorder final : public Backend {

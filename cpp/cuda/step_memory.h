@@ -22,10 +22,10 @@ struct StepLimits {
   int kv_blocks;
 };
 
-inline constexpr int most_logit_rows = 64;      // of one pass over the head
-inline constexpr int most_queued_steps = 16;    // on their way at once
-inline constexpr int most_graphs = 32;          // kept
-inline constexpr int usual_biases = 32 * 1024;  // of all rows of a step; for more there is room when they come
+inline constexpr int most_logit_rows = 64;           // of one pass over the head
+inline constexpr int most_queued_steps = 16;         // on their way at once
+inline constexpr int most_graphs = 32;               // kept
+inline constexpr int usual_biases = 32 * 1024;       // of all rows of a step; for more there is room when they come
 inline constexpr long long most_partials = 1 << 15;  // of attention, rows of them
 
 // Bytes.
@@ -96,7 +96,7 @@ inline StepMemory step_memory(const ModelShape& m, const StepLimits& limits) {
   out.linear = rounded(linear_scratch_bytes(std::max(T, most_logit_rows), widest));
   out.upload = before_origin(limits) + behind_origin(m, limits);
   out.results = results(limits) + before_origin(limits) + of(usual_biases) * sizeof(float);
-  out.constants = m.constants * sizeof(float) + 256 * of(8 * m.layers + 1);
+  out.constants = m.constants * sizeof(float) + 256 * of(12 * m.layers + 1);
   out.graphs = of(most_graphs) * of(13 * m.layers + 8) * 1024;
   out.pinned = 2 * (out.upload + results(limits));
   return out;

@@ -442,7 +442,7 @@ bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed, const 
   std::vector<SampleRow> rows;
   StepInputs in = prepare(step, ahead, fed, samplers, masks, kv, s, rows);
   s.turns.resize(static_cast<std::size_t>(in.T) * static_cast<std::size_t>(desc_.rope_dims));
-  rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.turns.data());
+  s.rope_rows.table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.turns.data());
   in.cos_sin = s.turns.data();
   return to.submit(in, fed, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
     operations(recorder, given, room, store);

@@ -16,6 +16,7 @@
 
 #include "backend.h"
 #include "device_steps.h"
+#include "model/rope.h"
 #include "os/os.h"
 #include "step.h"
 
@@ -80,6 +81,7 @@ class Scratch {
   std::vector<AttentionSegment> segments;
   std::vector<std::int32_t> history;
   std::vector<float> turns;  // in the place of cos_sin for a device
+  RopeRows rope_rows;        // that they are made of
 
  private:
   os::Reserve memory_;

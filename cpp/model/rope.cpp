@@ -117,4 +117,24 @@ void rope_table(const std::vector<double>& frequencies, double magnitude, const 
   }
 }
 
+void RopeRows::table(const std::vector<double>& frequencies, double magnitude, const std::int32_t* positions, int T,
+                     float* out) {
+  const std::size_t dims = 2 * frequencies.size();
+  for (int t = 0; t < T; ++t, out += dims) {
+    const std::size_t position = static_cast<std::size_t>(positions[t]);
+    if (position >= kept) {
+      rope_table(frequencies, magnitude, positions + t, 1, out);
+      continue;
+    }
+    if (position >= made_.size()) {
+      made_.resize(std::min<std::size_t>(kept, std::max(position + 1, 2 * made_.size())));
+      rows_.resize(made_.size() * dims);
+    }
+    float* const row = rows_.data() + position * dims;
+    if (!made_[position]) rope_table(frequencies, magnitude, positions + t, 1, row);
+    made_[position] = true;
+    std::copy_n(row, dims, out);
+  }
+}
+
 }  // namespace octavo

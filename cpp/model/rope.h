@@ -32,4 +32,17 @@ double rope_magnitude(const RopeScaling& scaling);
 void rope_table(const std::vector<double>& frequencies, double magnitude, const std::int32_t* positions, int T,
                 float* out);
 
+// The same row by row, where most positions come more than once: rows of positions below `kept` are made once.
+class RopeRows {
+ public:
+  static constexpr int kept = 16384;
+  // out[T, dims / 2, 2]
+  void table(const std::vector<double>& frequencies, double magnitude, const std::int32_t* positions, int T,
+             float* out);
+
+ private:
+  std::vector<float> rows_;
+  std::vector<bool> made_;
+};
+
 }  // namespace octavo

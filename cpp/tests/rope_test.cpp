@@ -64,6 +64,19 @@ TEST_CASE("the table holds cos and sin of position times frequency, rounded to f
   CHECK(table[1] == 0.0f);
 }
 
+TEST_CASE("rows of the table that are made once have its bits, the first time and again") {
+  const std::vector<double> frequencies = rope_frequencies(32, 10000);
+  const std::vector<std::int32_t> positions = {5, 0, 4000, 5, RopeRows::kept, RopeRows::kept - 1, 77, RopeRows::kept};
+  std::vector<float> expected(positions.size() * 32), rows(expected.size());
+  rope_table(frequencies, 1.25, positions.data(), static_cast<int>(positions.size()), expected.data());
+  RopeRows made;
+  for (int i = 0; i < 2; ++i) {
+    std::fill(rows.begin(), rows.end(), 0.0f);
+    made.table(frequencies, 1.25, positions.data(), static_cast<int>(positions.size()), rows.data());
+    CHECK(rows == expected);
+  }
+}
+
 TEST_CASE("values that give no frequencies are an error that names them") {
   using Kind = RopeScaling::Kind;
   const auto rejected = [](int dims, double base, const RopeScaling& scaling, const std::string& name) {

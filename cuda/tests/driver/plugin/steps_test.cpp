@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "cuda/cuda_backend.h"
+#include "cuda/staging_ring.h"
 #include "fake.h"
 #include "step_engine.h"
 
@@ -65,6 +66,24 @@ std::vector<Draw> mixed(Engine& engine) {
 
 }  // namespace
 
+TEST_CASE("steps: pieces of pinned memory lie behind one another, and begin again where the oldest were") {
+  cuda::StagingRing ring(100);
+  CHECK(ring.take(40) == 0);
+  CHECK(ring.take(40) == 40);
+  CHECK(!ring.take(30));
+  ring.give_back_oldest();
+  CHECK(!ring.take(41));
+  CHECK(ring.take(30) == 0);
+  CHECK(!ring.take(11));
+  CHECK(ring.take(10) == 30);
+  CHECK(!ring.take(1));
+  ring.give_back_newest();
+  ring.give_back_oldest();
+  CHECK(ring.take(70) == 30);
+  for (int i = 0; i < 2; ++i) ring.give_back_oldest();
+  CHECK(ring.take(100) == 0);
+}
+
 TEST_CASE("steps: prompts, draws and scores in one step, with every type of the cache") {
   for (const KvDtype dtype : {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8}) {
     CAPTURE(static_cast<int>(dtype));
@@ -112,7 +131,8 @@ TEST_CASE("runs: many steps on their way draw what they draw one by one") {
   }
 }
 
-TEST_CASE("runs: an end token, the room of a sequence and a nudge cut what is on its way; it goes on as if it never was") {
+TEST_CASE(
+    "runs: an end token, the room of a sequence and a nudge cut what is on its way; it goes on as if it never was") {
   Pair engines;
   const std::vector<Draw> expected = Sequences(engines.plain, 2).one_by_one(30);
   SUBCASE("end token") {
