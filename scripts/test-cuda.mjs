@@ -16,7 +16,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { compare, renew } from './cuda/ratchet.mjs'
@@ -147,28 +147,31 @@ let status = 0
 const note = (result) => {
   status ||= result
 }
-// Each binary uses one CPU; the longest ones first.
-const binaries = wanted.flatMap(({ name, targets }) =>
-  targets.map((target) => join(folder, 'cuda/tests', name, target)),
-)
-await Promise.all(
-  Array.from({ length: availableParallelism() }, async () => {
-    for (let next = binaries.pop(); next !== undefined; next = binaries.pop()) {
-      const binary = next
-      note(await timed(basename(binary), () => collect(binary, rest, env)))
-    }
-  }),
-)
 // A run of some test cases, or on other PTX, is about those alone.
 const whole = rest.length === 0 && ptx === undefined
 const has = (part) => whole && wanted.some(({ name }) => name === part)
+const traffic = join(folder, 'traffic.txt')
+/** Each uses one CPU; what takes longest begins first. */
+const queue = wanted
+  .flatMap(({ name, targets }) =>
+    targets.map((target) => ({ name: target, path: join(folder, 'cuda/tests', name, target) })),
+  )
+  .toReversed()
+  .map((binary) => ({ ...binary, args: rest, env }))
 if (has('shim')) {
-  const file = join(folder, 'traffic.txt')
-  await timed('accesses', async () => {
-    const args = ['-tc=traffic:*', '--minimal']
-    note(await collect(join(folder, 'cuda/tests/shim/octavo_shim_checked'), args, { ...env, OCTAVO_TRAFFIC: file }))
-    note(checkTraffic(file, write))
-  })
+  const args = ['-tc=traffic:*', '--minimal']
+  const { path } = queue.find(({ name }) => name === 'octavo_shim_checked')
+  queue.push({ name: 'accesses', path, args, env: { ...env, OCTAVO_TRAFFIC: traffic } })
+}
+const lane = async () => {
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    const { name, path, args, env } = next
+    note(await timed(name, () => collect(path, args, env)))
+  }
+}
+await Promise.all(Array.from({ length: availableParallelism() }, lane))
+if (has('shim')) {
+  note(checkTraffic(traffic, write))
   note(node('cuda/tests/faults/run.mjs', '--check'))
 }
 if (has('driver') && !existsSync(join(folder, 'cuda/tests/driver/octavo_cuda.so')))

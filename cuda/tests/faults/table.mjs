@@ -23,6 +23,7 @@ export function writeTable(path, faults, results, executions) {
     const said = found(fault, kind)
     return said === undefined ? '' : said === null ? '-' : said.replace(/ in function.*|\|/g, '').slice(0, 60)
   }
+  const commitsOf = ({ name }) => [...new Set(Object.values(results[name]?.commits ?? {}))].join(' ')
   const noticed = (fault) => executions.some((kind) => found(fault, kind))
   const real = faults.filter(isReal)
   const counts = Object.keys(classes).map((name) => {
@@ -32,16 +33,16 @@ export function writeTable(path, faults, results, executions) {
   })
   const rows = faults.map((fault) => {
     const why = fault.equivalent ?? fault.survives
-    return `| ${fault.class} | ${fault.name}${why ? ` (${why})` : ''} | ${executions.map((kind) => cell(fault, kind)).join(' | ')} |`
+    return `| ${fault.class} | ${fault.name}${why ? ` (${why})` : ''} | ${executions.map((kind) => cell(fault, kind)).join(' | ')} | ${commitsOf(fault)} |`
   })
   writeFileSync(
     path,
     `# Planted faults
 
-\`node cuda/tests/faults/run.mjs\` plants these faults into the CUDA half, one at a time, and runs the tests on each: \`plain\`, the bits in
-twelve schedules of the emulator; \`checked\`, its checker; \`ptx\`, what nvcc compiles, in the plugin on the driver of cuda/fake. A number is
+\`node cuda/tests/faults/run.mjs\` plants these faults into the CUDA half, one at a time, and runs the tests on each: \`plain\`, the bits on
+the emulator, in twelve schedules for faults of barriers, else in three; \`checked\`, its checker; \`ptx\`, what nvcc compiles, in the plugin on the driver of cuda/fake. A number is
 how many faults of a class an execution notices; a fault that is no part of what an execution runs is not counted for it.
-\`--table\` writes this page.
+\`--table\` writes this page; runs add up, each row names the commits they were made on.
 
 ${faults.length} faults, of which ${real.length} change results or break a rule; ${real.filter(noticed).length} of
 them are noticed. Beside each of the others stands why nothing can notice it, or why nothing does.
@@ -50,8 +51,8 @@ them are noticed. Beside each of the others stands why nothing can notice it, or
 | --- | --- | ${executions.map(() => '---').join(' | ')} | --- |
 ${counts.join('\n')}
 
-| class | fault | ${executions.join(' | ')} |
-| --- | --- | ${executions.map(() => '---').join(' | ')} |
+| class | fault | ${executions.join(' | ')} | run on |
+| --- | --- | ${executions.map(() => '---').join(' | ')} | --- |
 ${rows.join('\n')}
 `,
   )
