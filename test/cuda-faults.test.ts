@@ -17,7 +17,7 @@ describe.skipIf(!isBuilt)('faults on the fake driver (npm run test:cuda builds i
     expect(counts.unnoticed).toBeLessThan(4)
     expect(counts.load! + counts.answers! + counts.turn! + counts.save! + counts.after!).toBeGreaterThan(6)
     expect(counts.others).toBeGreaterThan(0)
-  })
+  }, 180_000)
 
   it('a GPU lost in the midst of answers: ENGINE_FAILED, or, with restart, a new process and the very tokens', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
@@ -61,5 +61,5 @@ describe.skipIf(!isBuilt)('faults on the fake driver (npm run test:cuda builds i
     } finally {
       rmSync(folder, { recursive: true })
     }
-  })
+  }, 180_000)
 })

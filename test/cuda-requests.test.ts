@@ -11,5 +11,5 @@ describe.skipIf(!isBuilt)('requests on the fake driver (npm run test:cuda builds
     const counts = (await lastLineOf(args)) as Record<string, number>
     expect(counts).toMatchObject({ requests: 12, sessions: 4 })
     for (const n of Object.values(counts)) expect(n).toBeGreaterThan(0)
-  })
+  }, 180_000)
 })

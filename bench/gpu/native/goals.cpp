@@ -44,7 +44,7 @@ constexpr Goal goals[] = {
     {"64 draws of 128k: time over what is allowed", "sample.greedy.64x128256.us", "sample.allowed.us", 1.0, false},
     {"8B shape, 1 sequence, q4_0: share of R", "model.1.share", "", 0.75, true},
     {"8B shape, 64 sequences at 1k, int8: share of R", "model.64.share", "", 0.65, true},
-    {"verifying 8 rows over 1", "model.verify8.us", "model.1.us", 1.05, false},
+    {"verifying 8 rows over 1", "model.verify8.us", "model.verify1.us", 1.05, false},
 };
 
 }  // namespace
