@@ -70,7 +70,10 @@ int32_t device_info(int32_t index, octavo_cuda_device* out, octavo_cuda_message*
 int32_t open_device(int32_t index, const octavo_cuda_options* options, octavo_cuda_context** out,
                     octavo_cuda_message* message) {
   *out = nullptr;
-  return guarded(message, [&] { *out = new octavo_cuda_context{{index, options ? *options : octavo_cuda_options{}}}; });
+  return guarded(message, [&] {
+    octavo::cuda::initialise();
+    *out = new octavo_cuda_context{{index, options ? *options : octavo_cuda_options{}}};
+  });
 }
 void close_device(octavo_cuda_context* context) {
   octavo_cuda_message ignored;
