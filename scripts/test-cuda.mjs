@@ -28,8 +28,8 @@ const answersTests = 'test/cuda-'
 const hasNvcc = spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status === 0
 
 /**
- * Parts: what each builds and runs. The checked build finds what the plain one does, but sees a third of the scenes; the driver's tests
- * have all of them, so the plain build is for machines without nvcc, and for `--deep`.
+ * Parts: what each builds and runs. The checked build finds what the plain one does, but sees a sixth of the scenes of attention; the driver has
+ * all of them, so the plain build is for machines without nvcc, and for `--deep`.
  */
 const parts = [
   { name: 'shim', targets: ['octavo_shim_checked'], plain: ['octavo_shim_tests'] },
