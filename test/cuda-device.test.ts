@@ -163,7 +163,9 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     `
     const why = (where: string) => {
       const number = String.raw`-?[\d.e-]+ \([0-9a-f]{8}\)`
-      return new RegExp(`the CUDA device computes other numbers than the specification: ${where}: expected ${number}, found ${number}`)
+      return new RegExp(
+        `the CUDA device computes other numbers than the specification: ${where}: expected ${number}, found ${number}`,
+      )
     }
     const places = {
       octavo_linear_decode: 'linear q4_0 of 3 rows, row 0, column 0',
@@ -177,7 +179,9 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
       expect(named).toMatchObject({ code: 'DEVICE_UNAVAILABLE', details: { where: expect.stringMatching(where) } })
       expect(named!.message).toMatch(why(where))
       expect(automatic!.code).toBeUndefined()
-      expect(automatic!.line).toContain("Device 'auto' is the CPU: Bad_GPU (cuda:0): the CUDA device computes other numbers")
+      expect(automatic!.line).toContain(
+        "Device 'auto' is the CPU: Bad_GPU (cuda:0): the CUDA device computes other numbers",
+      )
       expect(automatic!.line).toMatch(why(where))
     }
   })
