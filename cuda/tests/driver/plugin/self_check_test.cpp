@@ -78,6 +78,9 @@ TEST_CASE("self-check: a device that computes rightly passes, with every format 
       u.rope_style = RopeStyle::interleaved;
       CHECK_NOTHROW(check(u));
       CHECK_NOTHROW(check(use({}, dtype)));
+      ModelUse large = use({}, dtype);
+      large.attention.heads = 32, large.kv_heads = 8, large.head_size = large.rope_dims = 128;
+      CHECK_NOTHROW(check(large));
     }
   }
   CHECK(left.nothing());
