@@ -5,6 +5,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "backend.h"
 
@@ -58,9 +59,22 @@ class DeviceSteps {
   virtual int most_queued() const = 0;
 };
 
+// What a model asks of a device, as far as kernels, or how they are launched, differ by it.
+struct ModelUse {
+  std::set<Format> formats;   // of its weights
+  AttentionParams attention;  // of every layer, but for sink_logits
+  bool sink_logits;
+  int kv_heads, head_size, rope_dims;
+  RopeStyle rope_style;
+  float norm_eps;
+  KvDtype kv_dtype;
+};
+
 class ComputesSteps {
  public:
   virtual ~ComputesSteps() = default;
+  // Whether the device computes what docs/numerics.md says, on small cases of all this. Throws device_unavailable.
+  virtual void check_itself(const ModelUse& use) = 0;
   // For an engine whose cache is `kv`, which outlives it.
   virtual std::unique_ptr<DeviceSteps> make_steps(const StepShape& shape, KvStore& kv) = 0;
 };

@@ -2,6 +2,9 @@
  * `device`: what can be asked for, what is said where it cannot be had, and the same tokens on a GPU. The GPU is the driver of
  * cuda/fake, which runs the plugin's kernels instruction by instruction; `npm run test:cuda` builds both, where there is nvcc.
  */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Engine, type LoadOptions } from 'octavo'
 import { describe, expect, it } from 'vitest'
 import { OctavoError } from '../lib/base/errors.ts'
@@ -149,5 +152,71 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     })
     expect(await onFakeDriver(load, 'driver=12040')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
     expect(await onFakeDriver(load, 'devices=0')).toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
+  })
+
+  it("a GPU that computes wrongly is refused: 'cuda' fails, 'auto' is the CPU and says what was wrong", async () => {
+    const load = (device: string) => `
+      const lines = []
+      const load = (kv) => Engine.load({ model: 'stories', device: '${device}', kv, speculation: 'off', onLog: (line) => lines.push(line) })
+      const { code, message, details } = await load({ dtype: 'f16' }).then((engine) => engine.close(), (error) => error) ?? {}
+      console.log(JSON.stringify({ code, message, details, line: lines[0] }))
+    `
+    const why = (where: string) => {
+      const number = String.raw`-?[\d.e-]+ \([0-9a-f]{8}\)`
+      return new RegExp(
+        `the CUDA device computes other numbers than the specification: ${where}: expected ${number}, found ${number}`,
+      )
+    }
+    const places = {
+      octavo_linear_decode: 'linear q4_0 of 3 rows, row 0, column 0',
+      octavo_attention_f16: 'attention f16, row \\d, column \\d+',
+      octavo_repack: 'embed q[48]_0, row \\d, column \\d+',
+    }
+    for (const [kernel, where] of Object.entries(places)) {
+      const [named, automatic] = (await Promise.all(
+        ['cuda', 'auto'].map((device) => onFakeDriver(load(device), `wrong=${kernel} name=Bad_GPU`)),
+      )) as { code?: string; message?: string; details?: object; line?: string }[]
+      expect(named).toMatchObject({ code: 'DEVICE_UNAVAILABLE', details: { where: expect.stringMatching(where) } })
+      expect(named!.message).toMatch(why(where))
+      expect(automatic!.code).toBeUndefined()
+      expect(automatic!.line).toContain(
+        "Device 'auto' is the CPU: Bad_GPU (cuda:0): the CUDA device computes other numbers",
+      )
+      expect(automatic!.line).toMatch(why(where))
+    }
+  })
+
+  it('is asked once for a process and what kernels differ by; not at all where that is switched off', async () => {
+    const launches = async (dtypes: string[], more: NodeJS.ProcessEnv = {}) => {
+      const folder = mkdtempSync(join(tmpdir(), 'octavo-'))
+      const report = join(folder, 'report')
+      try {
+        const source = `
+          for (const dtype of ${JSON.stringify(dtypes)}) {
+            const engine = await Engine.load({ model: 'stories', device: 'cuda', kv: { dtype }, speculation: 'off' })
+            await engine.close()
+          }
+          console.log('0')
+        `
+        await onFakeDriver(source, `report=${report}`, more)
+        const { launches, liveObjects, liveDevice, liveHost } = JSON.parse(readFileSync(report, 'utf8'))
+        expect([liveObjects, liveDevice, liveHost]).toEqual([0, 0, 0])
+        return launches as number
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    }
+    const off = { OCTAVO_CUDA_SELF_CHECK: 'off' }
+    const [none, once, again, another] = await Promise.all([
+      launches(['f16'], off),
+      launches(['f16']),
+      launches(['f16', 'f16']),
+      launches(['f16', 'int8']),
+    ])
+    expect(none).toBe(0)
+    expect(once).toBeGreaterThan(15)
+    expect(again).toBe(once)
+    expect(another! - once!).toBeGreaterThan(2)
+    expect(another! - once!).toBeLessThan(once!)
   })
 })

@@ -58,6 +58,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
          accessor<JsModel, &JsModel::origin>("origin"), accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"),
          InstanceMethod<&JsModel::claim>("claim"), InstanceMethod<&JsModel::load_tensor>("loadTensor"),
          InstanceMethod<&JsModel::finish_load>("finishLoad"), InstanceMethod<&JsModel::tune>("tune"),
+         InstanceMethod<&JsModel::check_device>("checkDevice"),
          InstanceMethod<&JsModel::close>("close")});
   }
 
@@ -88,6 +89,9 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   }
   void tune(const Napi::CallbackInfo& info) {
     guarded(info.Env(), [&] { get()->tune(small(info[0], "threads")); });
+  }
+  void check_device(const Napi::CallbackInfo& info) {
+    guarded(info.Env(), [&] { get()->check_device(kv_dtype(info[0])); });
   }
   Napi::Value shared(const Napi::CallbackInfo& info) {
     return property(info, [&] { return shared_; });

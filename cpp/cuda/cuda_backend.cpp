@@ -16,6 +16,7 @@
 #include "cuda/device.h"
 #include "cuda/recorder.h"
 #include "cuda/sample_inputs.h"
+#include "cuda/self_check.h"
 #include "cuda/step_memory.h"
 #include "cuda/weight_memory.h"
 #include "error.h"
@@ -43,7 +44,7 @@ const CudaKv& own(const KvStore& kv) { return static_cast<const CudaKv&>(kv); }
 
 class CudaBackend final : public Backend, public ComputesSteps {
  public:
-  explicit CudaBackend(int device) : device_(device) {}
+  explicit CudaBackend(int device) : index_(device), device_(device) {}
   const char* name() const override { return "cuda"; }
   const char* isa() const override { return device_.isa().c_str(); }
 
@@ -59,7 +60,7 @@ class CudaBackend final : public Backend, public ComputesSteps {
 
   std::unique_ptr<Weight> weight_create(Format format, std::int64_t n, std::int64_t k) override {
     check_width(format, k);
-    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_);
+    if (!weights_ || weights_->is_taken()) weights_ = std::make_shared<WeightMemory>(device_, packed_here_);
     return std::make_unique<CudaWeight>(weights_, format, n, k);
   }
   void weight_load(Weight& w, std::int64_t row, std::int64_t count, const void* rows) override {
@@ -88,6 +89,11 @@ class CudaBackend final : public Backend, public ComputesSteps {
     device_.wait();
   }
 
+  void check_itself(const ModelUse& use) override {
+    const std::shared_ptr<void> turn = begin_step(1, nullptr);
+    const WeightsApart apart(*this);
+    cuda::self_check(*this, index_, use);
+  }
   std::unique_ptr<DeviceSteps> make_steps(const StepShape& shape, KvStore& kv) override {
     return std::make_unique<cuda::CudaSteps>(device_, shape, kv);
   }
@@ -236,6 +242,22 @@ class CudaBackend final : public Backend, public ComputesSteps {
   }
 
  private:
+  // Weights that are made meanwhile are no part of a model's memory, and kernels lay them out, as they do a large
+  // model's.
+  class WeightsApart {
+   public:
+    explicit WeightsApart(CudaBackend& backend) : backend_(backend), before_(std::move(backend.weights_)) {
+      backend_.packed_here_ = 0;
+    }
+    ~WeightsApart() { backend_.weights_ = before_, backend_.packed_here_ = WeightMemory::small_model; }
+    WeightsApart(const WeightsApart&) = delete;
+    WeightsApart& operator=(const WeightsApart&) = delete;
+
+   private:
+    CudaBackend& backend_;
+    const std::shared_ptr<WeightMemory> before_;
+  };
+
   // One operation, on what lies on the device.
   template <class Operation>
   void carry_out(const cuda::Workspace& workspace, const Operation& operation) {
@@ -257,8 +279,10 @@ class CudaBackend final : public Backend, public ComputesSteps {
             kv.shape.layers, kv.shape.kv_heads, kv.shape.head_size};
   }
 
+  const int index_;
   Device device_;
   std::shared_ptr<WeightMemory> weights_;  // of weights that are made now
+  std::size_t packed_here_ = WeightMemory::small_model;
   std::mutex turn_;
   const std::atomic<bool>* interrupt_ = nullptr;
 };

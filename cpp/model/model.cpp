@@ -423,6 +423,17 @@ void Model::forward(const Step& step, const std::vector<const SamplerParams*>& s
   operations(*backend_, in, s.room, store);
 }
 
+void Model::check_device(KvDtype dtype) const {
+  auto* const device = dynamic_cast<ComputesSteps*>(backend_.get());
+  if (device == nullptr) return;
+  const ModelDesc& d = desc_;
+  std::set<Format> formats;
+  for (const auto& [role, tensor] : d.tensors)
+    if (tensor.rows > 1) formats.insert(tensor.format);
+  device->check_itself({formats, attention_params(), !layers_.front().attn_sinks.empty(), d.kv_heads, d.head_size,
+                        d.rope_dims, d.rope_style, d.norm_eps, dtype});
+}
+
 std::unique_ptr<DeviceSteps> Model::make_steps(int max_tokens, KvStore& store) const {
   auto* const device = dynamic_cast<ComputesSteps*>(backend_.get());
   if (device == nullptr) return nullptr;

@@ -132,6 +132,9 @@ class Model {
   void forward(const Step& step, const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks,
                KvCache& kv, KvStore& store, Scratch& scratch, StepResult& result) const;
 
+  // Has the backend's own device, if it has one, prove that it computes what this model asks for, with a cache of this
+  // type (ComputesSteps::check_itself). Weights need not be loaded.
+  void check_device(KvDtype dtype) const;
   // Steps on the backend's own device; null: it has none. `store` outlives them.
   std::unique_ptr<DeviceSteps> make_steps(int max_tokens, KvStore& store) const;
   // Gives the step, or what its draws lead to after `ahead` such steps, to the device. fed: see DeviceSteps::submit.

@@ -9,6 +9,8 @@
 //   control=FILE  once FILE is there, the next call begins by taking settings from it and removing it; these, too:
 //   reset         as octavo_fake_reset
 //   tell          writes the report now
+//   wrong=NAME    kernels whose name begins so compute wrongly: of the first word that a launch changes, the lowest bit
+//                 is the other one
 //   order=N       warps take turns in an order drawn from N; 0: ascending
 // A call that breaks a rule still returns the error that the real driver would, where it would return one.
 #pragma once

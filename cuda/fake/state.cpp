@@ -61,6 +61,8 @@ void State::configure(const std::string& settings) {
       reset();
     } else if (key == "tell") {
       write_report();
+    } else if (key == "wrong") {
+      wrong = value;
     } else if (key == "order") {
       seed = number();
     } else {
@@ -98,6 +100,7 @@ void State::reset() {
   }
   sticky = CUDA_SUCCESS;
   fail_at = lost_at = 0;
+  wrong.clear();
   failed_call = "";
 }
 

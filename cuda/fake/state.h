@@ -103,6 +103,7 @@ class State {
   bool abort_on_rules = true;
   std::uint64_t seed = 0;
   std::string report_file, control_file;
+  std::string wrong;  // how the names of kernels that compute wrongly begin; empty: none does
   std::uint64_t fail_at = 0, lost_at = 0;
   CUresult fail_with = CUDA_SUCCESS;
   const char* failed_call = "";  // the one that was made to fail

@@ -1,7 +1,9 @@
 // Streams, events, launches, graphs.
 #include <cstring>
+#include <optional>
 
 #include "state.h"
+#include "wrong.h"
 
 using namespace octavo::fake;
 namespace ptx = octavo::ptx;
@@ -150,7 +152,11 @@ OCTAVO_ENTRY cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsig
         try {
           auto now = shape;
           now.seed = state().seed ? state().seed + report.launches : 0;
+          const std::string& wrong = state().wrong;
+          std::optional<Wrong> bit;
+          if (!wrong.empty() && f.name.starts_with(wrong)) bit.emplace(d.memory);
           const auto stats = ptx::launch(f, d.memory, now, values->data());
+          if (bit) bit->turn();
           ++report.launches;
           report.instructions += stats.instructions;
           report.inexact_sums += stats.inexact_sums;

@@ -53,6 +53,12 @@ std::uint8_t* Memory::host(std::uint64_t address, std::uint64_t bytes) const {
   return region ? region->host + (address - region->base) : nullptr;
 }
 
+std::vector<Region> Memory::regions() const {
+  std::vector<Region> all;
+  for (const Block& block : regions_) all.push_back(block.region);
+  return all;
+}
+
 void Memory::set_writable(std::uint64_t base, bool writable) {
   for (Block& block : regions_) {
     if (block.region.base == base) block.region.writable = writable;

@@ -27,6 +27,7 @@ class Memory {
   std::uint8_t* host(std::uint64_t address, std::uint64_t bytes) const;
   // For messages: the nearest allocation, in words.
   std::string describe(std::uint64_t address) const;
+  std::vector<Region> regions() const;
   std::size_t count() const { return regions_.size(); }
   std::uint64_t bytes() const { return bytes_; }
   void set_writable(std::uint64_t base, bool writable);

@@ -275,6 +275,11 @@ export interface NativeModel {
   /** Of the device that computes, asked of it now; -1: weights and cache are in the host's memory. Opens the device, takes nothing of it. */
   readonly deviceMemoryFree: number
   /**
+   * Has the device compute small cases of what the model and a cache of this type ask for; nothing where that is the CPU. Throws
+   * DEVICE_UNAVAILABLE for one that computes other numbers than docs/numerics.md says.
+   */
+  checkDevice(kvDtype: KvDtype): void
+  /**
    * Reads and repacks one piece, waits for another thread that does, or passes one that is loaded; returns its bytes in the file.
    * The first call for a large model starts threads that load along.
    * Throws MODEL_INVALID, OUT_OF_MEMORY.

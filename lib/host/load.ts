@@ -80,9 +80,9 @@ function loadOn(
   const { cpus, memoryAvailable: hostMemory } = native().cpu()
   const model = new (native().Model)(desc, backend, options.isa, options.sharingFolder)
   const draft = drafted && new (native().Model)(drafted.desc, backend, options.isa, options.sharingFolder)
+  const models = draft === undefined ? [model] : [model, draft]
   const closeModels = () => {
-    model.close()
-    draft?.close()
+    for (const one of models) one.close()
   }
   let engine: NativeEngine | undefined
   try {
@@ -93,7 +93,10 @@ function loadOn(
     const plan = (memoryAvailable: number) =>
       planMemory({ desc, draft: drafted?.desc, weightsShared, memoryAvailable, ...demands(options), ...onGpu })
     // What a GPU has at all is known without opening it, which takes its time.
-    if (gpu !== undefined) plan(deviceBudget(gpu))
+    if (gpu !== undefined) {
+      plan(deviceBudget(gpu))
+      for (const one of models) one.checkDevice(options.kvDtype)
+    }
     const memory = plan(gpu === undefined ? hostMemory : freeBudget(model.deviceMemoryFree))
     const threads = options.threads === 'auto' ? cpus : options.threads
     const onBytes = (bytes: number) =>
@@ -123,7 +126,7 @@ function loadOn(
     if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
     const loop = start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
     // While the other threads go on with the news: results do not depend on it, and steps are right without it.
-    for (const one of draft === undefined ? [model] : [model, draft]) tune(one, threads)
+    for (const one of models) tune(one, threads)
     return loop
   } catch (error) {
     engine?.close()
