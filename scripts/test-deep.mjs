@@ -161,7 +161,7 @@ const checks = [
     run: () => ['node', 'scripts/cuda/kernels.mjs'],
   },
   {
-    name: 'cuda-faults',
+    name: 'cuda-planted-faults',
     what: 'planted faults in kernels, launches, the plugin and its limits, each noticed by an execution of the tests (docs/cuda-faults.md)',
     skip: needsNvcc,
     run: () => ['node', 'cuda/tests/faults/run.mjs'],
@@ -302,7 +302,7 @@ const checks = [
     run: () => ['node', '--import', 'tsx', 'test/deep/cuda-requests.ts', '--requests', '50', '--seed', '1'],
   },
   {
-    name: 'cuda-faults',
+    name: 'cuda-failing-calls',
     what: "each of the driver's calls fails once, from a load to a close, seen from Node: codes, nothing left over, others unharmed",
     skip: needsFakeGpu,
     run: () => ['node', '--import', 'tsx', 'test/deep/cuda-faults.ts'],
