@@ -563,6 +563,14 @@ bool leave_cpus(int like, const int* taken, int count) {
   return CPU_COUNT_S(cpus.bytes, cpus.set.get()) > 0 && ::sched_setaffinity(0, cpus.bytes, cpus.set.get()) == 0;
 }
 
+// Not std::random_device: a new libstdc++ takes it from a function that older C libraries have not.
+std::uint64_t random_bits() {
+  std::uint64_t bits = 0;
+  if (getentropy(&bits, sizeof bits) != 0)
+    throw Error(Code::internal, std::string("the system has no random numbers: ") + std::strerror(errno));
+  return bits;
+}
+
 const char* environment(const char* name) { return std::getenv(name); }
 
 std::string module_folder() {

@@ -141,6 +141,8 @@ bool leave_cpus(int like, const int* taken, int count);
 
 // A variable of the environment, or null.
 const char* environment(const char* name);
+// From the kernel's generator; what nobody outside this process can guess. Throws internal.
+std::uint64_t random_bits();
 // The folder of the shared object (or program) that this function is linked into; empty when the system does not say.
 std::string module_folder();
 // Loads a shared object for the rest of the process's life, its symbols visible to nobody else: a handle, or null and

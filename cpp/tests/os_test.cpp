@@ -243,3 +243,9 @@ TEST_CASE("os::leave_cpus: a thread leaves the CPUs that are taken, never all of
   }).join();
   CHECK(os::cpus_available() == allowed);
 }
+
+TEST_CASE("random bits are other ones each time") {
+  const std::uint64_t first = os::random_bits(), second = os::random_bits();
+  CHECK(first != second);
+  CHECK((first >> 32) != (second >> 32));
+}

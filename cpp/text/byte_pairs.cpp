@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <random>
 
 #include "error.h"
+#include "os/os.h"
 #include "splitmix.h"
 
 namespace octavo::text {
@@ -13,10 +13,7 @@ namespace octavo::text {
 namespace {
 
 std::uint64_t process_key() {
-  static const std::uint64_t key = [] {
-    std::random_device device;
-    return (std::uint64_t{device()} << 32) | device();
-  }();
+  static const std::uint64_t key = os::random_bits();
   return key;
 }
 
