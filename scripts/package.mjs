@@ -83,7 +83,7 @@ const checks = {
       assertPortable(join(root, path), platform.replace('linux-', ''))
     }
     const known =
-      /^(dist|lib)\/.*\.(js|ts|map)$|^(dist|lib)\/ui\/[^/]+\.(html|css|tsx|json)$|^prebuilds\/linux-(x64|arm64)\/octavo\.node$|^models\/[^/]+$|^[^/]+\.(md|json)$|^LICENSE$/
+      /^(dist|lib)\/.*\.(js|cjs|ts|map)$|^(dist|lib)\/ui\/[^/]+\.(html|css|tsx|json)$|^prebuilds\/linux-(x64|arm64)\/octavo\.node$|^models\/[^/]+$|^[^/]+\.(md|json)$|^LICENSE$/
     const strangers = [...paths].filter((path) => !known.test(path))
     expect(strangers.length === 0, `unexpected files in the package: ${strangers.join(', ')}`)
     expect(size < limits.tarball, `the tarball has ${size} bytes, expected less than ${limits.tarball}`)
