@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 
-#include <algorithm>
 #include <cstring>
 
 namespace octavo::fake {
@@ -33,43 +32,6 @@ bool zstd_expand(const std::uint8_t* from, std::size_t bytes, std::string& out, 
 
 }  // namespace
 
-bool lz4_expand(const std::uint8_t* from, std::size_t bytes, std::string& out, std::size_t out_bytes) {
-  const std::uint8_t* const end = from + bytes;
-  out.clear();
-  out.reserve(out_bytes);
-  const auto more = [&](std::size_t& length) {
-    for (std::uint8_t next = 255; next == 255;) {
-      if (from == end) return false;
-      next = *from++;
-      length += next;
-    }
-    return true;
-  };
-  while (from < end) {
-    const std::uint8_t token = *from++;
-    std::size_t literals = token >> 4;
-    if (literals == 15 && !more(literals)) return false;
-    if (literals > static_cast<std::size_t>(end - from) || out.size() + literals > out_bytes) return false;
-    out.append(reinterpret_cast<const char*>(from), literals);
-    from += literals;
-    if (from == end) break;  // the last sequence has no match
-    if (end - from < 2) return false;
-    const std::size_t distance = from[0] | static_cast<std::size_t>(from[1]) << 8;
-    from += 2;
-    std::size_t length = token & 15;
-    if (length == 15 && !more(length)) return false;
-    length += 4;
-    if (distance == 0 || distance > out.size() || out.size() + length > out_bytes) return false;
-    // A match may reach into itself: then it repeats what it has made so far.
-    for (std::size_t k = 0; k < length;) {
-      const std::size_t now = std::min(length - k, distance);
-      out.append(out, out.size() - distance, now);
-      k += now;
-    }
-  }
-  return out.size() == out_bytes;
-}
-
 std::string ptx_of_fatbin(const void* image, int capability, std::string* why) {
   const auto* begin = static_cast<const std::uint8_t*>(image);
   const std::uint8_t* from = begin + at<std::uint16_t>(begin, 6);
@@ -87,11 +49,11 @@ std::string ptx_of_fatbin(const void* image, int capability, std::string* why) {
     if (kind == 1 && architecture <= capability && architecture > best_architecture) {
       std::string text;
       if (flags & flag_lz4) {
-        if (!lz4_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56)))
-          *why = "the image's PTX is damaged";
+        *why = "the image's PTX is compressed with LZ4: build it with --compress-mode=none";
       } else if (flags & flag_zstd) {
         if (!zstd_expand(from + header, at<std::uint32_t>(from, 16), text, at<std::uint64_t>(from, 56)))
-          *why = "the image's PTX is compressed with zstd, which needs libzstd.so.1: build it with --compress-mode=speed";
+          *why =
+              "the image's PTX is compressed with zstd, which needs libzstd.so.1: build it with --compress-mode=none";
       } else {
         text.assign(reinterpret_cast<const char*>(from + header), bytes);
       }

@@ -20,6 +20,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { findNvcc } from './nvcc.mjs'
 import { codeRows, compare, readRatchet, renew } from './ratchet.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -33,16 +34,6 @@ function fail(message) {
   process.exit(2)
 }
 
-/** As cuda/CMakeLists.txt looks for it: { path, version }. */
-function findCompiler() {
-  const folders = [...process.env.PATH.split(':'), join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin')]
-  for (const path of folders.map((folder) => join(folder, 'nvcc')).filter(existsSync)) {
-    const { status, stdout } = spawnSync(path, ['--version'], { encoding: 'utf8' })
-    if (status === 0) return { path, version: /V(\d+\.\d+\.\d+)/.exec(stdout)[1] }
-  }
-  return fail('no nvcc (PATH, CUDA_HOME)')
-}
-
 /** A source with every header of the project that it includes, as one text. */
 function withHeaders(source, seen = new Set()) {
   if (seen.has(source)) return ''
@@ -54,10 +45,13 @@ function withHeaders(source, seen = new Set()) {
   return text + headers.map((header) => (header ? withHeaders(header, seen) : '')).join('')
 }
 
+/** nvcc makes names of what a file has for itself out of where the checkout is. */
+const placeInNames = /(?<=_INTERNAL_|_GLOBAL__N__)[0-9a-f]{8}/g
+
 /** What the PTX of a kernel file is in the tests' build, as a hash; undefined: not built. */
 function ptxOf(name) {
   const image = join(images, `${name}.fatbin`)
-  return existsSync(image) ? hash(readFileSync(image, 'latin1')) : undefined
+  return existsSync(image) ? hash(readFileSync(image, 'latin1').replace(placeInNames, '')) : undefined
 }
 
 const hash = (...texts) => createHash('sha256').update(texts.join()).digest('hex').slice(0, 16)
@@ -111,7 +105,7 @@ const { values } = parseArgs({
     write: { type: 'boolean', default: false },
   },
 })
-const compiler = findCompiler()
+const compiler = findNvcc() ?? fail('no nvcc (PATH, CUDA_HOME)')
 /** By name: the file. */
 const files = new Map(
   readdirSync(join(root, 'cuda/kernels'), { recursive: true })
