@@ -20,8 +20,8 @@ struct CudaDevice {
 
 struct CudaStatus {
   bool available = false;
-  int driver_version = 0;  // 13000: CUDA 13.0; 0: not known
-  std::string reason;      // why CUDA is not used; empty when it is
+  int driver_version = 0;        // 13000: CUDA 13.0; 0: not known
+  std::string reason;            // why CUDA is not used; empty when it is
   std::vector<CudaDevice> info;  // all that the driver shows
 };
 

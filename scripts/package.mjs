@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { expect, run } from './commands.mjs'
 import { assertPortable } from './elf.mjs'
 import { nodeBinary } from './node-binary.mjs'
 import { readmeProgram } from './readme-program.mjs'
@@ -26,18 +27,6 @@ const npmCli = join(dirname(dirname(process.execPath)), 'lib/node_modules/npm/bi
 const npm = existsSync(npmCli)
   ? npmCli
   : execFileSync('sh', ['-c', 'readlink -f "$(command -v npm)"'], { encoding: 'utf8' }).trim()
-
-function run(command, args, options = {}) {
-  try {
-    return execFileSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: 'pipe', ...options })
-  } catch (error) {
-    throw new Error(`${command} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`)
-  }
-}
-
-function expect(condition, message) {
-  if (!condition) throw new Error(message)
-}
 
 /** An empty folder with the package installed, by an npm that finds no compiler and may run no script. */
 function installed(node = process.execPath) {

@@ -19,13 +19,14 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { findNvcc } from './cuda/nvcc.mjs'
 import { compare, renew } from './cuda/ratchet.mjs'
 import { findDoctest } from './find-doctest.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const answersTests = 'test/cuda-'
 
-const hasNvcc = spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status === 0
+const hasNvcc = findNvcc() !== undefined
 
 /**
  * Parts: what each builds and runs. The checked build finds what the plain one does, but sees a sixth of the scenes of attention; the driver has

@@ -9,6 +9,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
+import { findNvcc } from './cuda/nvcc.mjs'
 import { nodeBinary } from './node-binary.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -23,8 +24,7 @@ const needsSmol = () => (existsSync(smol) ? '' : 'the SmolLM2 model is not besid
 const needsTorch = () => needsSmol() || (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`)
 const needsPeer = () => (has('g++') && has('git') ? '' : 'llama.cpp needs g++ and git')
 const needsQemu = (command) => () => (has(command) ? '' : `${command} is not installed`)
-const hasNvcc = () => has('nvcc') || existsSync(join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc'))
-const needsNvcc = () => (hasNvcc() ? '' : 'nvcc is not installed')
+const needsNvcc = () => (findNvcc() ? '' : 'nvcc is not installed')
 const fakeGpu = join(root, 'build/cuda-tests/cuda/tests/driver/octavo_cuda.so')
 const needsFakeGpu = () =>
   existsSync(fakeGpu) ? '' : 'the CUDA plugin of the tests is not built: npm run test:cuda, with nvcc'
@@ -252,7 +252,7 @@ const checks = [
     name: 'oracle-smollm2',
     what: 'SmolLM2-135M against PyTorch float32',
     skip: needsTorch,
-    run: () => ['node', 'scripts/oracle.mjs', smol, '--python', python],
+    run: () => ['node', 'scripts/quality/oracle.mjs', smol, '--python', python],
   },
   {
     name: 'oracle-formats',
@@ -260,19 +260,19 @@ const checks = [
     skip: () =>
       (existsSync(stories) ? '' : 'octavo-stories-f16.gguf is not beside this checkout') ||
       (hasTorch() ? '' : `${python} has no torch and gguf (see --python)`),
-    run: () => ['node', 'scripts/oracle-formats.mjs', stories, '--python', python],
+    run: () => ['node', 'scripts/quality/oracle-formats.mjs', stories, '--python', python],
   },
   {
     name: 'float-distance',
     what: 'octavo and llama.cpp against float32 on the same weights, every weight format: octavo no farther away',
     skip: () => (existsSync(stories) ? needsPeer() : 'octavo-stories-f16.gguf is not beside this checkout'),
-    run: () => ['node', 'scripts/float-distance.mjs', stories],
+    run: () => ['node', 'scripts/quality/float-distance.mjs', stories],
   },
   {
     name: 'float-distance-smollm2',
     what: 'the same on SmolLM2-135M Q4_1 as it is',
     skip: () => needsSmol() || needsPeer(),
-    run: () => ['node', 'scripts/float-distance.mjs', smol, '--types', 'stored'],
+    run: () => ['node', 'scripts/quality/float-distance.mjs', smol, '--types', 'stored'],
   },
   {
     name: 'kill-9',
@@ -338,7 +338,7 @@ const checks = [
     name: 'kv-quality-smollm2',
     what: 'perplexity and needles with the KV cache in bf16, fp8 and int8 against f16 on SmolLM2-135M (limit 0.3%)',
     skip: needsTorch,
-    run: () => ['node', 'scripts/kv-quality.mjs', smol, '--python', python],
+    run: () => ['node', 'scripts/quality/kv-quality.mjs', smol, '--python', python],
   },
   {
     name: 'jammed-main-thread',

@@ -3,7 +3,6 @@
  * everything that may be missing for a GPU to be used.
  */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/base/errors.ts'
 import { type CudaStatus, type ModelDesc, native } from '../lib/base/native.ts'
 import { deviceMemory, deviceTable, deviceTarget } from '../lib/cli/inspect-device.ts'
 import { type MemoryDemands, planMemory } from '../lib/host/memory-plan.ts'
@@ -11,14 +10,9 @@ import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'
 import { cpuFootprint } from '../lib/model/memory.ts'
 import { built, isBuilt, onFakeDriver } from './fake-gpu.ts'
+import { desc, stepTokens } from './planned-model.ts'
+import { refusal } from './refusal.ts'
 
-const desc: ModelDesc = {
-  ...{ architecture: 'llama', files: [], layers: 4, width: 128, heads: 2, kvHeads: 1, headSize: 64, feedForward: 256 },
-  ...{ vocabulary: 1000, normEps: 1e-5, contextTokens: 2048, activation: 'silu', slidingWindow: 0, seed: 0 },
-  rope: { style: 'half', dims: 64, base: 10000, scaling: { kind: 'none' } },
-  tensors: { embed: { file: 0, offset: 0, bytes: 0, format: 'q4_0', rows: 1000, width: 128 } },
-}
-const stepTokens = 64
 const needsOf = (kvBlocks: number, more: Partial<ModelDesc> = {}) =>
   native().cudaNeeds({ ...desc, ...more }, { kvDtype: 'f16', maxStepTokens: stepTokens, kvBlocks })
 const totalOf = (kvBlocks: number) => {
@@ -29,15 +23,6 @@ const totalOf = (kvBlocks: number) => {
 function plan(memoryAvailable: number, more: Partial<MemoryDemands> = {}) {
   const options = { stepTokens, contextTokens: undefined, kvMemoryBytes: undefined, kvDtype: 'f16' as const }
   return planMemory({ desc, memoryAvailable, onDevice: true, ...options, ...more })
-}
-
-function refusal(run: () => unknown): OctavoError {
-  try {
-    run()
-  } catch (error) {
-    if (error instanceof OctavoError) return error
-  }
-  throw new Error('it was granted')
 }
 
 describe('what a model takes of a GPU', () => {

@@ -1,20 +1,10 @@
 /** Schemas and grammars as sets of texts: what they allow is what ajv, RegExp and a list say. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/base/errors.ts'
 import { propertySet } from '../lib/grammar/automata/unicode-properties.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
 import { bank, formatTexts, refusals } from './grammar-bank.ts'
 import { accepts, byteGrammar, ofSchema, randomBelow, validator } from './grammar-tools.ts'
-
-const refusal = (call: () => unknown): OctavoError => {
-  try {
-    call()
-  } catch (error) {
-    if (error instanceof OctavoError) return error
-    throw error
-  }
-  throw new Error('nothing was refused')
-}
+import { refusal } from './refusal.ts'
 
 /** JSON.stringify writes numbers beyond these with an exponent, which numbers with conditions do not have. */
 const spelled = (value: unknown): boolean => !/\de[+-]/.test(JSON.stringify(value) ?? '')

@@ -1,18 +1,10 @@
 /** Pool and context sizes from what there is and what was asked for. */
 import { describe, expect, it } from 'vitest'
-import { OctavoError } from '../lib/base/errors.ts'
-import type { ModelDesc } from '../lib/base/native.ts'
 import { type MemoryDemands, planMemory } from '../lib/host/memory-plan.ts'
 import { scratchBytes, weightBytes } from '../lib/model/memory.ts'
+import { desc, stepTokens } from './planned-model.ts'
+import { refusal } from './refusal.ts'
 
-/** 1 KiB of keys and values a token, 16 KiB a block. */
-const desc: ModelDesc = {
-  ...{ architecture: 'llama', files: [], layers: 4, width: 128, heads: 2, kvHeads: 1, headSize: 64, feedForward: 256 },
-  ...{ vocabulary: 1000, normEps: 1e-5, contextTokens: 2048, activation: 'silu', slidingWindow: 0, seed: 0 },
-  rope: { style: 'half', dims: 64, base: 10000, scaling: { kind: 'none' } },
-  tensors: { embed: { file: 0, offset: 0, bytes: 0, format: 'q4_0', rows: 1000, width: 128 } },
-}
-const stepTokens = 64
 const fixed = weightBytes(desc) + scratchBytes(desc, stepTokens)
 const MiB = 2 ** 20
 
@@ -26,15 +18,6 @@ function plan(left: number, more: Partial<MemoryDemands> = {}) {
     kvDtype: 'f16' as const,
   }
   return planMemory({ ...demands, ...more })
-}
-
-function refusal(run: () => unknown): OctavoError {
-  try {
-    run()
-  } catch (error) {
-    if (error instanceof OctavoError) return error
-  }
-  throw new Error('it was granted')
 }
 
 describe('memory plan', () => {

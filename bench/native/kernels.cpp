@@ -247,7 +247,8 @@ Options parse(int argc, char** argv) {
     else if (!std::strcmp(argv[i], "--only")) options.only = argv[i + 1];
     else if (!std::strcmp(argv[i], "--prefetch-from")) options.prefetch_from = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--matrix-from")) options.matrix_from = std::atoi(argv[i + 1]);
-    else if (!std::strcmp(argv[i], "--tokens")) options.tokens = std::atoi(argv[i + 1]);
+    else if (!std::strcmp(argv[i], "--tokens"))
+      options.tokens = std::atoi(argv[i + 1]);
     else if (!std::strcmp(argv[i], "--seconds")) options.seconds = std::atof(argv[i + 1]);
   }
   return options;

@@ -53,12 +53,11 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
         {accessor<JsModel, &JsModel::tensor_count>("tensorCount"),
          accessor<JsModel, &JsModel::resident_bytes>("residentBytes"),
          accessor<JsModel, &JsModel::device_memory_free>("deviceMemoryFree"),
-         accessor<JsModel, &JsModel::shared>("shared"),
-         accessor<JsModel, &JsModel::isa>("isa"), accessor<JsModel, &JsModel::content_hash>("contentHash"),
-         accessor<JsModel, &JsModel::origin>("origin"), accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"),
-         InstanceMethod<&JsModel::claim>("claim"), InstanceMethod<&JsModel::load_tensor>("loadTensor"),
-         InstanceMethod<&JsModel::finish_load>("finishLoad"), InstanceMethod<&JsModel::tune>("tune"),
-         InstanceMethod<&JsModel::check_device>("checkDevice"),
+         accessor<JsModel, &JsModel::shared>("shared"), accessor<JsModel, &JsModel::isa>("isa"),
+         accessor<JsModel, &JsModel::content_hash>("contentHash"), accessor<JsModel, &JsModel::origin>("origin"),
+         accessor<JsModel, &JsModel::sharing_failure>("sharingFailure"), InstanceMethod<&JsModel::claim>("claim"),
+         InstanceMethod<&JsModel::load_tensor>("loadTensor"), InstanceMethod<&JsModel::finish_load>("finishLoad"),
+         InstanceMethod<&JsModel::tune>("tune"), InstanceMethod<&JsModel::check_device>("checkDevice"),
          InstanceMethod<&JsModel::close>("close")});
   }
 

@@ -205,8 +205,10 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
   if (out.kind == Kind::strings) {
     out.strings.resize(n);
     for (std::string& s : out.strings)
-      if (texts) s = in.text(subject, UINT64_MAX);
-      else in.skip(in.number<std::uint64_t>(subject), subject);
+      if (texts)
+        s = in.text(subject, UINT64_MAX);
+      else
+        in.skip(in.number<std::uint64_t>(subject), subject);
   } else if (out.kind == Kind::numbers) {
     out.numbers.reserve(n);
     for (std::size_t i = 0; i < n; ++i)
@@ -220,8 +222,7 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
 }
 
 // Nothing for an array of arrays.
-std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left,
-                                    bool texts) {
+std::optional<GgufValue> read_value(Cursor& in, const std::string& subject, std::uint64_t& elements_left, bool texts) {
   const auto type = in.number<std::uint32_t>(subject);
   switch (type) {
     case u8:

@@ -90,8 +90,7 @@ std::size_t Scratch::predict_bytes(const ModelDesc& desc, int max_tokens) {
 }
 
 Scratch::Scratch(const ModelDesc& desc, int max_tokens)
-    : max_tokens(max_tokens),
-      memory_(predict_bytes(desc, max_tokens)) {
+    : max_tokens(max_tokens), memory_(predict_bytes(desc, max_tokens)) {
   room.logit_rows = std::min(max_tokens, max_logit_rows);
   arrange(desc, 1);
 }
@@ -282,8 +281,12 @@ void Model::feed_forward(Backend& to, const Layer& layer, const Activations& s, 
 
 AttentionParams Model::attention_params() const {
   const ModelDesc& d = desc_;
-  return {d.heads, 1.0f / std::sqrt(static_cast<float>(d.head_size)), d.sliding_window, d.attention_sinks,
-          d.attention_soft_cap, nullptr};
+  return {d.heads,
+          1.0f / std::sqrt(static_cast<float>(d.head_size)),
+          d.sliding_window,
+          d.attention_sinks,
+          d.attention_soft_cap,
+          nullptr};
 }
 
 // False: no row has results, and the last layer was left after its keys and values.
@@ -292,8 +295,7 @@ bool Model::layers_forward(Backend& to, const StepInputs& in, Activations& s, Kv
   const int ld = qkv_width(d), attended = d.heads * d.head_size, T = in.T;
   AttentionParams params = attention_params();
   float* const keys = s.qkv + attended;
-  const NewRows made{s.qkv,       keys,        keys + d.kv_heads * d.head_size, ld, in.slots, in.cos_sin,
-                     d.rope_dims, d.rope_style};
+  const NewRows made{s.qkv, keys, keys + d.kv_heads * d.head_size, ld, in.slots, in.cos_sin, d.rope_dims, d.rope_style};
   int rows = T;
   for (int i = 0; i < d.layers; ++i) {
     const Layer& layer = layers_[static_cast<std::size_t>(i)];
@@ -361,8 +363,7 @@ void Model::place(const Step& step, int ahead, const KvCache& kv, Scratch& s) co
 
 // One row of results for each row that is wanted. Of steps that are fed no history is known here.
 void Model::want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
-                 const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
-                 std::vector<SampleRow>& rows) const {
+                 const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, std::vector<SampleRow>& rows) const {
   rows.clear();
   rows.resize(s.wanted.size());
   // Histories first: pointers into s.history are set once it has stopped growing.
@@ -448,8 +449,9 @@ std::unique_ptr<DeviceSteps> Model::make_steps(int max_tokens, KvStore& store) c
       {d.layers, d.width, d.feed_forward, d.vocabulary, d.rope_dims, attention_params(), constants, max_tokens}, store);
 }
 
-bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
-                   const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s) const {
+bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed,
+                   const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks, KvCache& kv,
+                   KvStore& store, Scratch& s) const {
   std::vector<SampleRow> rows;
   StepInputs in = prepare(step, ahead, fed, samplers, masks, kv, s, rows);
   s.turns.resize(static_cast<std::size_t>(in.T) * static_cast<std::size_t>(desc_.rope_dims));

@@ -156,4 +156,47 @@ inline std::vector<std::pair<int, int>> random_plan(int n, double work_per_key, 
   return plan;
 }
 
+// A scene's queries, among them rows that are very small or very large.
+inline Rows random_queries(const Scene& scene, Rng& rng) {
+  Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
+  static const std::vector<float> sizes = {0.0f, 1e-38f, 1e-24f, 1e-18f, 1e6f};
+  for (int row = 0; row < scene.rows; ++row) {
+    if (!rng.chance(6)) continue;
+    const float size = rng.pick(sizes);
+    for (int i = 0; i < scene.q_width(); ++i) q.data()[row * q.ld() + i] *= size;
+  }
+  return q;
+}
+
+struct Groupings {
+  std::vector<int> head_sizes;
+  int most_kv_heads, most_sequences;
+};
+// Scenes of heads and groupings; a sample has every type of the cache with every head size and with every grouping, as
+// far as taken() says. `scene` counts them.
+template <class Taken, class Body>
+void each_grouping(const Groupings& of, int& scene, Rng& rng, Taken taken, Body body) {
+  static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
+  for (const int D : of.head_sizes) {
+    for (const int ratio : {1, 2, 3, 4, 7, 8}) {
+      const int G = rng.between(1, std::min(of.most_kv_heads, ratio > 4 ? 2 : 3)),
+                n = rng.between(1, of.most_sequences);
+      const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
+      for (const KvDtype dtype : kv_dtypes)
+        if (deep() || (scene % 4 == static_cast<int>(dtype) && taken()))
+          body(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng));
+      ++scene;
+    }
+    ++scene;
+  }
+}
+
+// A sequence of so many keys that decodes, a prompt of at most so many queries, and one under a window.
+template <class Body>
+void each_at_edge(KvDtype dtype, int length, int most_queries, Rng& rng, Body body) {
+  body(make_scene(dtype, 64, 1, 3, 0, {{length, 1}}, rng));
+  body(make_scene(dtype, 32, 1, 1, 0, {{length, std::min(length, most_queries)}}, rng));
+  body(make_scene(dtype, 32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng));
+}
+
 }  // namespace octavo::testing

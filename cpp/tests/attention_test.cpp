@@ -42,13 +42,7 @@ void check_attend(const Scene& scene, Rng& rng) {
 
 void check_scene(const Scene& scene, Rng& rng) {
   CAPTURE(scene.words());
-  Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
-  static const std::vector<float> sizes = {0.0f, 1e-38f, 1e-24f, 1e-18f, 1e6f};
-  for (int row = 0; row < scene.rows; ++row) {
-    if (!rng.chance(6)) continue;
-    const float size = rng.pick(sizes);
-    for (int i = 0; i < scene.q_width(); ++i) q.data()[row * q.ld() + i] *= size;
-  }
+  const Rows q = random_queries(scene, rng);
   const Rows start(scene.rows, scene.q_width(), scene.q_width(), rng);
   const auto kv = fill(reference(), scene, 64, rng);
   const Rows expected = attend(reference(), scene, *kv, q, start, scene.segments);
@@ -69,31 +63,18 @@ void check_scene(const Scene& scene, Rng& rng) {
 TEST_CASE("attention equals the reference: head sizes and groupings") {
   Rng rng(1000);
   const int rounds = deep() ? 12 : 1;
-  int scene = 0;  // a sample: every type of the cache with every head size and with every grouping
-  for (int round = 0; round < rounds; ++round) {
-    for (const int D : {16, 32, 48, 64, 80, 96, 128, 256}) {
-      for (const int ratio : {1, 2, 3, 4, 7, 8}) {
-        const int G = rng.between(1, ratio > 4 ? 2 : 3), n = rng.between(1, 4);
-        static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
-        const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
-        for (const KvDtype dtype : kv_dtypes)
-          if (deep() || scene % 4 == static_cast<int>(dtype))
-            check_scene(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng), rng);
-        ++scene;
-      }
-      ++scene;
-    }
-  }
+  int scene = 0;
+  for (int round = 0; round < rounds; ++round)
+    each_grouping(
+        {{16, 32, 48, 64, 80, 96, 128, 256}, 3, 4}, scene, rng, [] { return true; },
+        [&](const Scene& made) { check_scene(made, rng); });
 }
 
 TEST_CASE("attention equals the reference: lengths around blocks, tiles and chunks, decoding and prefill") {
   Rng rng(1001);
   for (const KvDtype dtype : kv_dtypes) {
-    for (const int length : edge_lengths) {
-      check_scene(make_scene(dtype, 64, 1, 3, 0, {{length, 1}}, rng), rng);
-      check_scene(make_scene(dtype, 32, 1, 1, 0, {{length, deep() ? length : std::min(length, 24)}}, rng), rng);
-      check_scene(make_scene(dtype, 32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
-    }
+    for (const int length : edge_lengths)
+      each_at_edge(dtype, length, deep() ? length : 24, rng, [&](const Scene& made) { check_scene(made, rng); });
     if (deep())
       for (int length = 1; length <= 1030; ++length)
         check_scene(make_scene(dtype, 32, 1, 2, 0, {{length, 1}}, rng), rng);

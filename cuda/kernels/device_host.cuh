@@ -35,14 +35,6 @@ DEVICE void mma_f16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint3
 DEVICE void load_matrices(std::uint32_t (&out)[4], const void* row) { shim::load_matrices(out, row, false); }
 DEVICE void load_matrices_transposed(std::uint32_t (&out)[4], const void* row) { shim::load_matrices(out, row, true); }
 
-template <int table>
-DEVICE std::uint32_t logic3(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-  std::uint32_t result = 0;
-  for (int i = 0; i < 8; ++i)
-    if (table >> i & 1) result |= (i & 4 ? a : ~a) & (i & 2 ? b : ~b) & (i & 1 ? c : ~c);
-  return result;
-}
-
 DEVICE float half_to_float(unsigned short bits) { return static_cast<float>(shim::from_bits<_Float16>(bits)); }
 DEVICE unsigned short float_to_half(float x) {
   return static_cast<unsigned short>(shim::to_bits(static_cast<_Float16>(x)));

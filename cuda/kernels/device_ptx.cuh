@@ -67,14 +67,6 @@ DEVICE void load_matrices_transposed(std::uint32_t (&out)[4], const void* row) {
                : "memory");
 }
 
-// Bit by bit, table's bit 4 a + 2 b + c.
-template <int table>
-DEVICE std::uint32_t logic3(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
-  std::uint32_t result;
-  asm("lop3.b32 %0, %1, %2, %3, %4;" : "=r"(result) : "r"(a), "r"(b), "r"(c), "n"(table));
-  return result;
-}
-
 DEVICE float half_to_float(unsigned short bits) {
   float x;
   asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));

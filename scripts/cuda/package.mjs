@@ -4,14 +4,16 @@
 // octavo package (scripts/package.mjs) and what `npm run test:cuda` builds.
 //
 //   node scripts/cuda/package.mjs [--only make,contents,install] [--write]      --write: renews the plugins' sizes in cuda/ratchet.json
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { expect, run } from '../commands.mjs'
 import { assertPortable } from '../elf.mjs'
 import { nodeBinary } from '../node-binary.mjs'
+import { findNvcc } from './nvcc.mjs'
 import { compare, renew } from './ratchet.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -25,18 +27,6 @@ const platforms = ['linux-x64', 'linux-arm64']
 const plugin = (platform) => join(staged, 'prebuilds', platform, 'octavo_cuda.so')
 const fake = join(root, 'build/cuda-tests/cuda/tests/driver/fake')
 const limit = 16e6
-
-function run(command, args, options = {}) {
-  try {
-    return execFileSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: 'pipe', ...options })
-  } catch (error) {
-    throw new Error(`${command} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`)
-  }
-}
-
-function expect(condition, message) {
-  if (!condition) throw new Error(message)
-}
 
 const program = `import { Engine } from 'octavo'
 const answers = {}
@@ -117,8 +107,7 @@ const checks = {
 const { values } = parseArgs({ options: { only: { type: 'string' }, write: { type: 'boolean', default: false } } })
 const only = values.only?.split(',') ?? Object.keys(checks)
 for (const check of only) expect(check in checks, `no check ${check}; there are ${Object.keys(checks).join(', ')}`)
-const nvcc = ['nvcc', join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'bin/nvcc')]
-if (!nvcc.some((path) => spawnSync(path, ['--version']).status === 0)) {
+if (findNvcc() === undefined) {
   console.log('octavo-cuda: no nvcc: octavo-cuda was skipped')
   process.exit(0)
 }

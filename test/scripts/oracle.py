@@ -4,7 +4,7 @@ every matrix product to int8 and keys and values to f16 as docs/numerics.md says
 numeric format's doing.
 
   oracle.py tokens  MODEL TEXTS.json OUT.json      token ids of each text, by the `tokenizers` package from the file's vocabulary
-  oracle.py compare MODEL FOLDER                   the rows that scripts/oracle.mjs left in FOLDER -> FOLDER/comparison.json
+  oracle.py compare MODEL FOLDER                   the rows that scripts/quality/oracle.mjs left in FOLDER -> FOLDER/comparison.json
   oracle.py goldens MODEL GOLDENS.json             fills in every entry {name, text, continue} of GOLDENS.json, in place
 
 Needs torch, numpy, gguf and tokenizers.

@@ -121,7 +121,7 @@ int run_conformance() {
   same(card, {"octavo_probe_copies", 1, 32, 1, 256}, some_words(256, 1), 0);
   same(card, {"octavo_probe_turns", 1, 128, options.tiny ? 5 : 200, 32}, {}, 9);
   same(card, {"octavo_probe_warps", 4, 256, 1, 4096}, some_words(1024, 2), 0);
-  same(card, {"octavo_probe_bits", blocks(many), 256, many, static_cast<std::size_t>(11 * many)},
+  same(card, {"octavo_probe_bits", blocks(many), 256, many, static_cast<std::size_t>(8 * many)},
        some_words(static_cast<std::size_t>(3 * many), 3), 0);
   same(card, {"octavo_probe_rounding", blocks(many), 256, many, static_cast<std::size_t>(12 * many)},
        some_words(static_cast<std::size_t>(3 * many), 4), 0);

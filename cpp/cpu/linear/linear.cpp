@@ -130,8 +130,8 @@ class MatrixRegisters {
 LinearKernel kernel_of(const Kernels& kernels, const Plan& plan, Format format) {
   const std::size_t i = static_cast<std::size_t>(format);
   return plan.panels.matrix() ? kernels.matrix->linear[i]
-         : plan.unpacked    ? kernels.unpacking[i].linear
-                            : kernels.linear[i];
+         : plan.unpacked      ? kernels.unpacking[i].linear
+                              : kernels.linear[i];
 }
 
 // Tiles of a weight, each times the panels of a block: one after the other, or all at once.

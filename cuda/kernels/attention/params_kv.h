@@ -44,7 +44,7 @@ struct AttentionTile {
 // results, any other has one chunk and writes a partial.
 struct AttentionItem {
   int tile, chunk, end;  // tile: -1 for none, there is nothing to do
-  int partial;  // which of the tile's chunks; -1: results
+  int partial;           // which of the tile's chunks; -1: results
 };
 
 // octavo_attention_KIND_rROWS.

@@ -23,13 +23,7 @@ const std::vector<int> few_and_many = {1, 1000};
 
 void check_scene(const Scene& scene, Rng& rng, const std::vector<int>& multiprocessors) {
   CAPTURE(scene.words());
-  Rows q(scene.rows, scene.q_width() + rng.below(50), scene.q_width(), rng);
-  static const std::vector<float> sizes = {0.0f, 1e-38f, 1e-24f, 1e-18f, 1e6f};
-  for (int row = 0; row < scene.rows; ++row) {
-    if (!rng.chance(6)) continue;
-    const float size = rng.pick(sizes);
-    for (int i = 0; i < scene.q_width(); ++i) q.data()[row * q.ld() + i] *= size;
-  }
+  const Rows q = random_queries(scene, rng);
   const Rows start(scene.rows, scene.q_width(), scene.q_width(), rng);
   const Rows expected = attend(reference(), scene, *fill(reference(), scene, 64, rng), q, start, scene.segments);
   for (int i = 0; i < scene.rows * scene.q_width(); ++i) REQUIRE(std::isfinite(expected.data()[i]));
@@ -46,18 +40,9 @@ void check_scene(const Scene& scene, Rng& rng) { check_scene(scene, rng, {rng.pi
 TEST_CASE("device: attention equals the reference: head sizes and groupings") {
   Rng rng(1000);
   int scene = 0;
-  for (const int D : {16, 64, 80, 96, 128, 256}) {
-    for (const int ratio : {1, 2, 3, 4, 7, 8}) {
-      const int G = rng.between(1, 2), n = rng.between(1, 3);
-      static const std::vector<int> windows = {0, 0, 0, 1, 17, 256, 300, 4096};
-      const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
-      for (const KvDtype dtype : kv_dtypes)
-        if (deep() || (scene % 4 == static_cast<int>(dtype) && taken(rng)))
-          check_scene(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng), rng);
-      ++scene;
-    }
-    ++scene;
-  }
+  each_grouping(
+      {{16, 64, 80, 96, 128, 256}, 2, 3}, scene, rng, [&] { return taken(rng); },
+      [&](const Scene& made) { check_scene(made, rng); });
 }
 
 TEST_CASE("device: attention equals the reference: lengths around blocks and chunks, decoding and prompts") {
@@ -65,9 +50,7 @@ TEST_CASE("device: attention equals the reference: lengths around blocks and chu
   for (const KvDtype dtype : kv_dtypes) {
     for (const int length : edge_lengths) {
       if (!deep() && (rng.chance(2) || !taken(rng))) continue;
-      check_scene(make_scene(dtype, 64, 1, 3, 0, {{length, 1}}, rng), rng);
-      check_scene(make_scene(dtype, 32, 1, 1, 0, {{length, std::min(length, 24)}}, rng), rng);
-      check_scene(make_scene(dtype, 32, 1, 2, rng.between(1, length), {{length, std::min(length, 20)}}, rng), rng);
+      each_at_edge(dtype, length, 24, rng, [&](const Scene& made) { check_scene(made, rng); });
     }
   }
 }

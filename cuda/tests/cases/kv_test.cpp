@@ -12,11 +12,6 @@ namespace {
 using namespace octavo;
 using namespace octavo::testing;
 
-Backend& device() {
-  static const std::unique_ptr<Backend> backend = make_ops_backend();
-  return *backend;
-}
-
 std::vector<std::uint8_t> exported(Backend& backend, const KvStore& kv, int block) {
   std::vector<std::uint8_t> bytes(kv_block_bytes(kv.shape));
   backend.kv_export(bytes.data(), kv, block);

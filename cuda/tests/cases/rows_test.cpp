@@ -9,11 +9,6 @@ namespace {
 using namespace octavo;
 using namespace octavo::testing;
 
-Backend& device() {
-  static const std::unique_ptr<Backend> backend = make_ops_backend();
-  return *backend;
-}
-
 const std::vector<int> some_rows = {1, 2, 3, 7, 33};
 
 }  // namespace

@@ -10,5 +10,10 @@ namespace octavo::testing {
 
 // multiprocessors: of the device that attention is planned for.
 std::unique_ptr<Backend> make_ops_backend(int multiprocessors = 4);
+// One for all tests that hold no device of another kind.
+inline Backend& device() {
+  static const std::unique_ptr<Backend> backend = make_ops_backend();
+  return *backend;
+}
 
 }  // namespace octavo::testing

@@ -96,8 +96,9 @@ TEST_CASE("traffic: what each kernel asks of memory") {
   std::FILE* const out = std::fopen(file, "w");
   REQUIRE(out != nullptr);
   for (const auto& [name, t] : shim::kernel_traffic()) {
-    const std::uint64_t numbers[] = {t.loads.sectors,  t.loads.bytes,       t.stores.sectors,
-                                     t.stores.bytes,   t.shared.wavefronts, t.shared.wavefronts - t.shared.least_wavefronts};
+    const std::uint64_t numbers[] = {t.loads.sectors,     t.loads.bytes,
+                                     t.stores.sectors,    t.stores.bytes,
+                                     t.shared.wavefronts, t.shared.wavefronts - t.shared.least_wavefronts};
     std::fprintf(out, "%s", name.c_str());
     for (const std::uint64_t n : numbers) std::fprintf(out, " %llu", static_cast<unsigned long long>(n));
     std::fprintf(out, "\n");

@@ -42,16 +42,6 @@ bool work() {
   return expected == out && bytes == again;
 }
 
-// Other tests hold a device open; what this test makes comes on top of it.
-struct Left {
-  octavo_fake_report before = report();
-  bool nothing() const {
-    const octavo_fake_report now = report();
-    return now.live_objects == before.live_objects && now.live_device == before.live_device &&
-           now.live_host == before.live_host;
-  }
-};
-
 }  // namespace
 
 TEST_CASE("plugin: a piece of work gives everything back") {

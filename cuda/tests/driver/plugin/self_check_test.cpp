@@ -51,15 +51,6 @@ std::uint64_t launches_of(const ModelUse& u) {
   return report().launches - before;
 }
 
-struct Left {
-  octavo_fake_report before = report();
-  bool nothing() const {
-    const octavo_fake_report now = report();
-    return now.live_objects == before.live_objects && now.live_device == before.live_device &&
-           now.live_host == before.live_host;
-  }
-};
-
 }  // namespace
 
 TEST_CASE("self-check: a device that computes rightly passes, with every format and every type of the cache") {

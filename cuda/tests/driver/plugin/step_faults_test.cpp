@@ -66,15 +66,6 @@ std::vector<Draw> work(std::unique_ptr<Backend> backend, bool again, int* repeat
   return all;
 }
 
-struct Left {
-  octavo_fake_report before = report();
-  bool nothing() const {
-    const octavo_fake_report now = report();
-    return now.live_objects == before.live_objects && now.live_device == before.live_device &&
-           now.live_host == before.live_host;
-  }
-};
-
 std::uint64_t calls_of_work() {
   const std::uint64_t before = report().calls;
   work(make_cuda_backend(0), false);

@@ -5,7 +5,7 @@
 // four digits at the beginning of a prompt of some 1,600 tokens that a greedy answer has to give back; a model of 135M
 // parameters finds most of them. Exits 1 when a type's perplexity is more than 0.3% above that of f16 or when it finds fewer.
 //
-//   node scripts/kv-quality.mjs MODEL.gguf [--threads N] [--python PYTHON]
+//   node scripts/quality/kv-quality.mjs MODEL.gguf [--threads N] [--python PYTHON]
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -21,12 +21,12 @@ const { python } = values
 const [model] = positionals
 const threads = values.threads === undefined ? 'auto' : Number(values.threads)
 if (model === undefined) {
-  console.error('usage: node scripts/kv-quality.mjs MODEL.gguf [--threads N] [--python PYTHON]')
+  console.error('usage: node scripts/quality/kv-quality.mjs MODEL.gguf [--threads N] [--python PYTHON]')
   process.exit(2)
 }
 const allowedPerplexity = 0.003
 
-const goldens = new URL('../test/goldens/oracle-texts.json', import.meta.url)
+const goldens = new URL('../../test/goldens/oracle-texts.json', import.meta.url)
 const texts = JSON.parse(readFileSync(goldens, 'utf8')).map(({ text }) => text)
 const begunCharacters = 120
 
@@ -56,9 +56,9 @@ function needles(round) {
 const load = (dtype) => Engine.load({ model, threads, contextTokens: 4096, kv: { dtype } })
 
 function writtenByOracle() {
-  const folder = fileURLToPath(new URL('../build/oracle', import.meta.url))
+  const folder = fileURLToPath(new URL('../../build/oracle', import.meta.url))
   mkdirSync(folder, { recursive: true })
-  const script = fileURLToPath(new URL('../test/scripts/oracle_write.py', import.meta.url))
+  const script = fileURLToPath(new URL('../../test/scripts/oracle_write.py', import.meta.url))
   const counts = [begunCharacters, writtenTokens, writings, 1].map(String)
   const { status } = spawnSync(
     python,

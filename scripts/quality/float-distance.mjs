@@ -4,7 +4,7 @@
 // file, with float32 keys and values. Exits 1 when octavo's distance is larger than llama.cpp's by more than two standard errors
 // of the difference. llama.cpp is the one that node-llama-cpp ships, installed from the npm registry into a folder of its own.
 //
-//   node scripts/float-distance.mjs MODEL.gguf... [--types q4_0,q2_k | stored] [--threads N] [--peers FOLDER]
+//   node scripts/quality/float-distance.mjs MODEL.gguf... [--types q4_0,q2_k | stored] [--threads N] [--peers FOLDER]
 //
 // --types stored: the weights as they are in the file.
 import { spawnSync } from 'node:child_process'
@@ -12,12 +12,12 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { installPeer } from '../bench/peers/install.mjs'
-import { buildLlamaCpp } from '../bench/peers/llama-cpp.mjs'
-import { weightFormats } from '../dist/base/native.js'
-import { Engine } from '../dist/index.js'
+import { installPeer } from '../../bench/peers/install.mjs'
+import { buildLlamaCpp } from '../../bench/peers/llama-cpp.mjs'
+import { weightFormats } from '../../dist/base/native.js'
+import { Engine } from '../../dist/index.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
 })
 if (positionals.length === 0) {
   console.error(
-    'usage: node scripts/float-distance.mjs MODEL.gguf... [--types A,B | stored] [--threads N] [--peers FOLDER]',
+    'usage: node scripts/quality/float-distance.mjs MODEL.gguf... [--types A,B | stored] [--threads N] [--peers FOLDER]',
   )
   process.exit(2)
 }

@@ -3,16 +3,16 @@
 // dequantised weights (test/scripts/oracle.py). One text's rows at a time are in memory and pass through build/oracle/.
 // Exits 1 when a figure misses its bound.
 //
-//   node scripts/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]
+//   node scripts/quality/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { native, segmentMode } from '../dist/base/native.js'
-import { openCheckpoint } from '../dist/model/checkpoint.js'
+import { native, segmentMode } from '../../dist/base/native.js'
+import { openCheckpoint } from '../../dist/model/checkpoint.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -44,7 +44,7 @@ function oracle(...args) {
 }
 
 if (path === undefined)
-  stop('usage: node scripts/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]')
+  stop('usage: node scripts/quality/oracle.mjs MODEL.gguf [--python PYTHON] [--threads N] [--backend cpu|reference]')
 if (spawnSync(python, ['-c', 'import torch, numpy, gguf, tokenizers']).status !== 0)
   stop(`${python} cannot import torch, numpy, gguf and tokenizers: install them, or name another Python with --python`)
 

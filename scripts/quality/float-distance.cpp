@@ -1,4 +1,4 @@
-// What scripts/float-distance.mjs needs of llama.cpp's C API: weights in other formats, and log-probabilities.
+// What scripts/quality/float-distance.mjs needs of llama.cpp's C API: weights in other formats, and log-probabilities.
 //
 //   float-distance quantise IN.gguf OUT.gguf TYPE NARROWER   matrices in TYPE; NARROWER where rows are no whole blocks
 //   float-distance float IN.gguf OUT.gguf                    every tensor in float32
@@ -39,8 +39,10 @@ ggml_type type_of(const std::string& name) {
 
 std::vector<float> floats_of(const ggml_tensor* tensor) {
   std::vector<float> out(static_cast<std::size_t>(ggml_nelements(tensor)));
-  if (tensor->type == GGML_TYPE_F32) std::memcpy(out.data(), tensor->data, out.size() * sizeof(float));
-  else ggml_get_type_traits(tensor->type)->to_float(tensor->data, out.data(), ggml_nelements(tensor));
+  if (tensor->type == GGML_TYPE_F32)
+    std::memcpy(out.data(), tensor->data, out.size() * sizeof(float));
+  else
+    ggml_get_type_traits(tensor->type)->to_float(tensor->data, out.data(), ggml_nelements(tensor));
   return out;
 }
 

@@ -3,15 +3,15 @@
 // the weights as the gguf package dequantises them (test/scripts/oracle.py), and with the same pass with octavo's roundings
 // (int8 activations, f16 keys and values), from which only the order of additions differs. Exits 1 when a figure misses its bound.
 //
-//   node scripts/oracle-formats.mjs MODEL-f16.gguf [--python PYTHON] [--types q4_k,q6_k] [--threads N]
+//   node scripts/quality/oracle-formats.mjs MODEL-f16.gguf [--python PYTHON] [--types q4_k,q6_k] [--threads N]
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { Engine } from '../dist/index.js'
+import { Engine } from '../../dist/index.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -40,7 +40,9 @@ function run(...args) {
 }
 
 if (positionals[0] === undefined) {
-  console.error('usage: node scripts/oracle-formats.mjs MODEL-f16.gguf [--python PYTHON] [--types A,B] [--threads N]')
+  console.error(
+    'usage: node scripts/quality/oracle-formats.mjs MODEL-f16.gguf [--python PYTHON] [--types A,B] [--threads N]',
+  )
   process.exit(2)
 }
 mkdirSync(folder, { recursive: true })
