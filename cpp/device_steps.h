@@ -25,6 +25,7 @@ struct Activations {
 struct StepInputs {
   int T;
   const std::int32_t* ids;     // [T]
+  const std::int32_t* drawn;   // [T]: the row of the step given before whose draw is the token, or -1; null: all are ids
   const std::int32_t* slots;   // [T], see Backend::kv_write
   const float* cos_sin;        // [T, dims / 2, 2]
   const std::int32_t* wanted;  // [R]: rows with results
@@ -50,8 +51,10 @@ class DeviceSteps {
   // was given with its tokens, each segment has one row, and what the step before drew in it is its token; penalties know
   // it too. in.ids are not read then, nor tokens of histories. False: there is no room until a step was waited for.
   virtual bool submit(const StepInputs& in, int fed, const StepOperations& operations) = 0;
-  // Results of the oldest step that was not waited for, into its rows. Throws interrupted when the flag is set before it
-  // was all given to the device.
+  // Returns when all of the oldest step that was not waited for was given to the device: what is given next waits there
+  // for nothing. Throws interrupted when the flag is set before.
+  virtual void give_all(const std::atomic<bool>* interrupt) = 0;
+  // Results of that step, into its rows. Throws interrupted as give_all does.
   virtual void wait(SampleRow* rows, const std::atomic<bool>* interrupt) = 0;
   // What is on its way has no results.
   virtual void drop() = 0;

@@ -147,23 +147,36 @@ void Engine::release(int sequence) {
   matchers_.erase(sequence);
 }
 
-// What is reserved, not what the table happens to reach: the rest of a fork's last block may be another's.
-void Engine::check_room(std::size_t index, const Segment& s) const {
-  const int room = kv_.room(s.sequence);
+// What is reserved, not what the table happens to reach: the rest of a fork's last block may be another's. taken: by a
+// step before.
+void Engine::check_room(std::size_t index, const Segment& s, int taken) const {
+  const int room = kv_.room(s.sequence) - taken;
   if (s.count > room) bad_segment(index, "no room reserved", "<= " + std::to_string(room) + " tokens", s.count);
 }
 
-void Engine::submit(Step step) {
-  if (pending_) throw Error(Code::invalid_argument, "a step is pending: wait for it first", {});
+// Behind step_ only what is known, or drawn by it, can come.
+void Engine::check_follows(std::size_t index, const Segment& s) const {
+  const OnTheWay way{0, 0, &step_, nullptr};
+  check_room(index, s, way.count(s.sequence));
+  if (s.drafting.on) bad_segment(index, "guesses behind a step that is not computed", "wait() before", s.sequence);
+  for (const Segment& before : step_.segments)
+    if (before.sequence == s.sequence && drafts(before) > 0)
+      bad_segment(index, "tokens behind guesses", "wait() before", s.sequence);
+}
+
+void Engine::check_segments(const Step& step, std::vector<const SamplerParams*>& samplers) const {
   const int vocabulary = model_->desc().vocabulary;
   std::size_t total = 0;
-  step_samplers_.clear();
+  samplers.clear();
   for (std::size_t i = 0; i < step.segments.size(); ++i) {
     const Segment& s = step.segments[i];
     if (s.count < 1) bad_segment(i, "no tokens", ">= 1", s.count);
     if (s.rows < 0 || s.rows > s.count)
       bad_segment(i, "more result rows than tokens", "0.." + std::to_string(s.count), s.rows);
-    check_room(i, s);
+    if (pending_)
+      check_follows(i, s);
+    else
+      check_room(i, s);
     if (s.drafting.on && (s.score || s.count != 1 || s.rows != 1))
       bad_segment(i, "guesses for more than a token that is drawn after", "count 1, rows 1", s.count);
     if (s.score && s.next >= vocabulary)
@@ -174,7 +187,7 @@ void Engine::submit(Step step) {
     const auto sampler = samplers_.find(s.sequence);
     if (!s.score && s.rows > 0 && sampler == samplers_.end())
       bad_segment(i, "no sampler set", "setSampler before", s.sequence);
-    step_samplers_.push_back(sampler == samplers_.end() ? nullptr : &sampler->second);
+    samplers.push_back(sampler == samplers_.end() ? nullptr : &sampler->second);
     total += static_cast<std::size_t>(s.count);
   }
   if (total != step.tokens.size() || total < 1 || total > static_cast<std::size_t>(options_.max_step_tokens))
@@ -182,11 +195,53 @@ void Engine::submit(Step step) {
                 {{"expected", "1.." + std::to_string(options_.max_step_tokens) + ", the sum of the segments"},
                  {"found", std::to_string(step.tokens.size())}});
   for (const std::int32_t token : step.tokens)
-    if (token < 0 || token >= vocabulary)
+    if ((token < 0 && !pending_) || token >= vocabulary)
       throw Error(Code::invalid_argument, "token outside the vocabulary",
                   {{"expected", "0.." + std::to_string(vocabulary - 1)}, {"found", std::to_string(token)}});
-  step_ = std::move(step);
+}
+
+// The row of step_ that draws a segment's token, which says so by a number below 0.
+std::int32_t Engine::row_drawn(std::size_t index, const Segment& s, std::int32_t token) const {
+  const std::int32_t wanted = -1 - token;
+  if (s.count != 1 || s.score) bad_segment(index, "a drawn token beside others", "count 1, to draw after", s.count);
+  if (matchers_.contains(s.sequence))
+    bad_segment(index, "a drawn token of a sequence with a grammar", "wait() before", s.sequence);
+  std::int32_t row = 0;
+  for (const Segment& before : step_.segments) {
+    const std::int32_t rows = static_cast<std::int32_t>(rows_of(before));
+    if (before.sequence == s.sequence && !before.score && rows == 1 && row == wanted) return row;
+    row += rows;
+  }
+  bad_segment(index, "no row of the step before draws its token", "the row of the same sequence", wanted);
+}
+
+void Engine::take_drawn(Following& f) const {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < f.step.segments.size(); at += static_cast<std::size_t>(f.step.segments[i++].count)) {
+    const Segment& s = f.step.segments[i];
+    for (std::size_t t = at; t < at + static_cast<std::size_t>(s.count); ++t) {
+      if (f.step.tokens[t] >= 0) continue;
+      f.drawn.resize(f.step.tokens.size(), -1);
+      f.drawn[t] = row_drawn(i, s, f.step.tokens[t]);
+      f.step.tokens[t] = 0;
+    }
+  }
+}
+
+void Engine::submit(Step step) {
+  if (pending_ && (!steps_ || following_ || drafts_wanted()))
+    throw Error(Code::invalid_argument, "a step is pending: wait for it first", {});
+  Following made{std::move(step), {}, {}};
+  check_segments(made.step, made.samplers);
+  if (pending_) {
+    take_drawn(made);
+    following_ = std::move(made);
+    return;
+  }
+  step_ = std::move(made.step), step_samplers_ = std::move(made.samplers);
+  tokenless_.clear();
   pending_ = true;
+  begin();
 }
 
 void Engine::accept(int sequence, const std::int32_t* tokens, int count) {
@@ -227,30 +282,23 @@ bool Engine::kv_import(int sequence, const std::int32_t* tokens, int count, cons
 
 std::size_t Engine::result_rows() const {
   if (!pending_) return 0;
-  std::size_t rows = step_rows();
+  std::size_t rows = rows_of(step_);
   for (const Segment& s : step_.segments) rows += static_cast<std::size_t>(s.drafting.most());
-  return rows;
-}
-
-std::size_t Engine::step_rows() const {
-  std::size_t rows = 0;
-  for (const Segment& s : step_.segments)
-    rows += static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
   return rows;
 }
 
 // The tokens before every row are known, drafts included, so all masks are made before anything is computed: a device
 // could compute meanwhile.
-void Engine::make_masks() {
+void Engine::make_masks(const Step& step, const OnTheWay& way) {
   masks_.clear();
   if (matchers_.empty()) return;
   std::size_t row = 0, token = 0;
-  for (const Segment& segment : step_.segments) {
+  for (const Segment& segment : step.segments) {
     const std::size_t first = token, rows = static_cast<std::size_t>(segment.rows);
     token += static_cast<std::size_t>(segment.count);
     const auto matcher = segment.score || segment.rows == 0 ? matchers_.end() : matchers_.find(segment.sequence);
     if (matcher == matchers_.end()) {
-      row += rows - (segment.score && segment.rows > 0 && segment.next < 0 ? 1 : 0);
+      row += rows_of(segment);
       continue;
     }
     const std::vector<std::int32_t>& computed = kv_.tokens(segment.sequence);
@@ -258,9 +306,12 @@ void Engine::make_masks() {
     grammar::Matcher& m = matcher->second;
     m.truncate(computed.size() - std::min(prompt, computed.size()));  // drafts that were wrong
     while (prompt + m.length() < computed.size()) m.push(computed[prompt + m.length()]);
-    masks_.resize(step_rows());
+    std::size_t at = computed.size();
+    for (const std::int32_t before : way.tokens(segment.sequence))
+      if (at++ >= prompt) m.push(before);
+    masks_.resize(rows_of(step));
     for (std::size_t i = first; i < token; ++i) {
-      if (computed.size() + (i - first) >= prompt) m.push(step_.tokens[i]);
+      if (at + (i - first) >= prompt) m.push(step.tokens[i]);
       if (token - i <= rows) masks_[row++] = m.mask(grammars_.masks());
     }
   }
@@ -317,9 +368,9 @@ void Engine::settle() {
   std::size_t row = 0, kept = 0;
   for (std::size_t i = 0; i < step_.segments.size(); ++i) {
     const Segment& s = step_.segments[i];
-    kv_.commit(s.sequence, tokens, s.count - drafts(s));
-    const std::size_t rows =
-        static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+    const bool tokenless = std::find(tokenless_.begin(), tokenless_.end(), s.sequence) != tokenless_.end();
+    if (!tokenless) kv_.commit(s.sequence, tokens, s.count - drafts(s));
+    const std::size_t rows = rows_of(s);
     std::size_t stand = rows;
     if (s.drafting.on) {
       const std::int32_t* const guesses = tokens + s.count - drafts(s);
@@ -357,77 +408,12 @@ bool Engine::compute() {
     if (interrupt.load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
     // A sequence may have been truncated or released since submit().
     for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
-    make_masks();
+    make_masks(step_, {});
     model_->forward(step_, step_samplers_, masks_, kv_, *store_, scratch_, result_);
   } catch (const Error& e) {
     if (e.code() != Code::interrupted) throw;
     interrupt.store(false, std::memory_order_release);
     return false;
-  }
-  settle();
-  return true;
-}
-
-// Whether a step may be given to the device behind those on their way, before their draws are known.
-bool Engine::may_queue() const {
-  if (fed_ >= steps_->most_queued() || drafts_wanted()) return false;
-  for (std::size_t i = 0; i < step_.segments.size(); ++i) {
-    const Segment& s = step_.segments[i];
-    if (s.score || s.count != 1 || s.rows != 1 || matchers_.contains(s.sequence)) return false;
-    if (kv_.room(s.sequence) <= queued_ || draws_left_[i] <= queued_) return false;
-  }
-  return true;
-}
-
-// step_, or what follows those on their way. False: the device has no room.
-bool Engine::give_device() {
-  if (!model_->submit(*steps_, step_, queued_, fed_, step_samplers_, masks_, kv_, *store_, scratch_)) return false;
-  ++queued_, ++fed_;
-  return true;
-}
-
-void Engine::drop_queued() {
-  if (queued_ > 0) steps_->drop();
-  queued_ = 0;
-}
-
-// How many steps of a run may be on their way, the one whose turn it is included: the run may end at any of them.
-int Engine::most_on_their_way(const Run& run, int done, double since_first) const {
-  if (run.steps - done < 2) return 1;
-  const double left = run.seconds - since_first;
-  double most = done == 0 ? 1 : 0;
-  if (step_seconds_ > 0) most += left / step_seconds_;
-  if (step_seconds_ == 0 && left > 0) most = 2;
-  most = std::min(most, std::max(2.0, options_.queue_seconds / std::max(step_seconds_, 1e-9)));
-  return static_cast<int>(std::clamp(most, 1.0, static_cast<double>(run.steps - done)));
-}
-
-// As compute, while up to `most` steps are on their way.
-bool Engine::compute_on_device(int most) {
-  std::atomic<bool>& interrupt = signals_->interrupt;
-  try {
-    if (queued_ == 0) {
-      make_copies();
-      if (interrupt.load(std::memory_order_acquire)) throw Error(Code::interrupted, "discarded by interrupt()");
-      for (std::size_t i = 0; i < step_.segments.size(); ++i) check_room(i, step_.segments[i]);
-      make_masks();
-      fed_ = 0;
-      if (!give_device()) throw Error(Code::internal, "an idle device has no room for a step");
-    }
-    while (queued_ < most && may_queue() && give_device()) {
-    }
-    result_.rows.clear();
-    result_.rows.resize(step_rows());
-    steps_->wait(result_.rows.data(), &interrupt);
-    --queued_;
-  } catch (const Error& e) {
-    drop_queued();
-    if (e.code() != Code::interrupted) throw;
-    interrupt.store(false, std::memory_order_release);
-    return false;
-  } catch (...) {
-    drop_queued();
-    throw;
   }
   settle();
   return true;
@@ -483,7 +469,7 @@ bool Engine::wait(const Run& run) {
     reports.insert(reports.end(), reports_.begin(), reports_.end());
     return true;
   };
-  const Clock::time_point started = Clock::now();
+  const Clock::time_point started = queued_ > 0 ? began_ : Clock::now();
   if (!step(0, 0)) return false;
   for (int& left : draws_left_)
     if (drafting) left = run.draws - (std::numeric_limits<int>::max() - left);
@@ -493,7 +479,7 @@ bool Engine::wait(const Run& run) {
   const auto keep = [&] {
     for (SampleRow& row : result_.rows) rows.push_back(std::move(row));
   };
-  for (int steps = 1; steps < run.steps && goes_on(); ++steps) {
+  for (int steps = 1; steps < run.steps && !following_ && goes_on(); ++steps) {
     if (queued_ == 0 && seconds(last - first + took) > run.seconds) break;
     follow_draws();
     keep();
@@ -506,7 +492,12 @@ bool Engine::wait(const Run& run) {
     last = now;
     step_seconds_ = seconds(took);
   }
-  drop_queued();
+  if (following_) {
+    take_following();
+    began_ = last;
+  } else {
+    drop_queued();
+  }
   if (!rows.empty()) {
     keep();
     result_.rows = std::move(rows);

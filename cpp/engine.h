@@ -1,9 +1,11 @@
-// An engine: a model, a KV pool and the step in flight. One thread drives it; interrupt and nudge may come from any
-// thread.
+// An engine: a model, a KV pool and the step in flight, or two. One thread drives it; interrupt and nudge may come from
+// any thread. What steps do on a device of its own is engine_device.cpp.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -74,14 +76,18 @@ class Engine {
   // nothing changed, when the pool has no room. tokens[count], blocks[count / 16 * kv_block_bytes]
   bool kv_import(int sequence, const std::int32_t* tokens, int count, const std::uint8_t* blocks);
 
-  // Checks and stores a step; throws invalid_argument naming the segment that is wrong.
+  // How many steps may be submitted before the first is waited for: two where a device computes meanwhile.
+  int steps_ahead() const { return steps_ ? 2 : 1; }
+  // Checks and stores a step; throws invalid_argument naming the segment that is wrong. A device begins with it at once.
+  // Of a second one a token may be -1 - r: what row r of the first draws, a row of the same sequence.
   void submit(Step step);
   // Result rows of the stored step at most, with as many guesses as are allowed; 0 without one.
   std::size_t result_rows() const;
   std::size_t segments() const { return pending_ ? step_.segments.size() : 0; }
   bool drafting() const { return pending_ && drafts_wanted(); }
-  // Computes the stored step on this thread and commits its tokens, but for drafts (step.h). False: discarded by
-  // interrupt, nothing committed. What an interrupt discards of a run is the step it hits: those before it stand.
+  // Computes the stored step, the first of two, on this thread and commits its tokens, but for drafts (step.h). False:
+  // discarded by interrupt, nothing committed, and a second one is discarded too, as it is when this throws. What an
+  // interrupt discards of a run is the step it hits: those before it stand. Before a second one nothing runs on.
   bool wait(const Run& run = {});
   // Tokens after which no run goes on.
   void set_end_tokens(const std::vector<std::int32_t>& tokens) { end_tokens_ = {tokens.begin(), tokens.end()}; }
@@ -90,16 +96,31 @@ class Engine {
   const StepResult& result() const { return result_; }
 
  private:
-  void check_room(std::size_t index, const Segment& segment) const;
-  std::size_t step_rows() const;
+  // A step behind another one, whose draws it may wait for.
+  struct Following {
+    Step step;  // tokens that are drawn are 0
+    std::vector<const SamplerParams*> samplers;
+    std::vector<std::int32_t> drawn;  // see StepInputs
+    bool given = false;               // to the device
+  };
+
+  void check_room(std::size_t index, const Segment& segment, int taken = 0) const;
+  void check_follows(std::size_t index, const Segment& segment) const;
+  void check_segments(const Step& step, std::vector<const SamplerParams*>& samplers) const;
+  std::int32_t row_drawn(std::size_t index, const Segment& segment, std::int32_t token) const;
+  void take_drawn(Following& following) const;
   void make_copies();
-  void make_masks();
+  void make_masks(const Step& step, const OnTheWay& way);
   bool drafts_wanted() const;
   bool guess();
   bool compute();
   bool compute_on_device(int most);
   bool may_queue() const;
   bool give_device();
+  void give_first();
+  void give_following();
+  void begin();
+  void take_following();
   void drop_queued();
   int most_on_their_way(const Run& run, int done, double since_first) const;
   void settle();
@@ -122,6 +143,8 @@ class Engine {
   std::vector<grammar::Mask> masks_;  // of the step's result rows; empty: no grammar among them
   Step step_;
   std::vector<const SamplerParams*> step_samplers_;
+  std::optional<Following> following_;
+  std::vector<int> tokenless_;  // sequences of step_ that the step before drew nothing for: their tokens are nobody's
   std::unordered_set<std::int32_t> end_tokens_;
   Drafters drafters_;
   std::unique_ptr<DraftModel> draft_model_;
@@ -133,6 +156,7 @@ class Engine {
   int queued_ = 0;           // steps on their way to the device or back, that of step_ first
   int fed_ = 0;              // steps given to it since one that came with its tokens, that one included
   double step_seconds_ = 0;  // that a step of a run took last; 0: not known
+  std::chrono::steady_clock::time_point began_;  // when the device had nothing before step_ any more, if it has it
   StepResult result_;
 };
 

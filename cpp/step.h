@@ -1,6 +1,7 @@
 // What one engine step computes: segments of sequences, no phases. Prefill, chunked prefill, decode, prefix hits and
 // draft verification are all "count tokens after what is computed, results for the last rows of them".
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -30,6 +31,16 @@ struct Step {
   std::vector<Segment> segments;
   std::vector<std::int32_t> tokens;  // of all segments, in order
 };
+
+// Rows of results: the last one of a scored text has nothing to score.
+inline std::size_t rows_of(const Segment& s) {
+  return static_cast<std::size_t>(s.rows) - (s.score && s.rows > 0 && s.next < 0 ? 1 : 0);
+}
+inline std::size_t rows_of(const Step& step) {
+  std::size_t rows = 0;
+  for (const Segment& s : step.segments) rows += rows_of(s);
+  return rows;
+}
 
 // How far a step in which every segment draws after its only token may go on by itself, with the draws as next tokens:
 // what is done between two steps outside costs as much as a twentieth of a short one. Guesses are made anew for each

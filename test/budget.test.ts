@@ -115,24 +115,34 @@ describe('the budget of a step', () => {
   })
 })
 
-/** Steps whose results are committed only after the next step was planned; requests come, go and pause in between. */
-function runAhead(seed: number) {
+/**
+ * Steps whose results are committed only after the next step was planned; requests come, go and pause in between. fed: the next step is
+ * submitted as well, and goes on with what is not known yet.
+ */
+function runAhead(seed: number, fed: boolean) {
   const rng = random(seed)
-  const bench = new Bench([3, 16, 40, 200][rng(4)]!, 24 + rng(40), rng(3) > 0, 1 + rng(10))
+  const bench = new Bench([3, 16, 40, 200][rng(4)]!, 24 + rng(40), rng(3) > 0, 1 + rng(10), { ahead: fed })
   const { scheduler, engine } = bench
+  if (fed) bench.discard = () => rng(20) === 0
   const pending: { plan: ReturnType<typeof scheduler.plan> & object; results: StepResults }[] = []
   const paused = new Set<number>()
   let [id, ahead, cancelled] = [0, 0, 0]
   const compute = (plan: (typeof pending)[0]['plan']) => {
     const tokens = new Int32Array(256)
     const top = (row: number) => engine.topLogprobs(row)
-    const results = { tokens, logprobs: new Float32Array(256), top, steps: 1, ms: 1, drafts: new Int32Array(0) }
+    // A step takes long, so that nothing runs on.
+    const results = { tokens, logprobs: new Float32Array(256), top, steps: 1, ms: 10, drafts: new Int32Array(0) }
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    engine.wait(tokens, results.logprobs)
+    if (!fed) engine.wait(tokens, results.logprobs)
     pending.push({ plan, results })
   }
   const land = () => {
-    const { plan, results } = pending.shift()!
+    const { plan, results } = pending[0]!
+    if (fed && engine.wait(results.tokens, results.logprobs) < 0) {
+      for (const discarded of pending.splice(0)) scheduler.discard(discarded.plan)
+      return
+    }
+    pending.shift()
     const requests = plan.requests.slice(0, plan.nSegments)
     scheduler.commit(plan, results, bench.now++)
     for (const request of requests) bench.collect(request)
@@ -157,8 +167,9 @@ function runAhead(seed: number) {
     if (turn === 300) for (const of of paused) scheduler.setPaused(of, false, bench.now)
     const plan = scheduler.plan(bench.now++)
     if (plan !== undefined && pending.length > 0) ahead++
-    if (pending.length > 0) land()
-    if (plan !== undefined) compute(plan)
+    if (fed && plan !== undefined) compute(plan)
+    if (pending.length > (fed && plan !== undefined ? 1 : 0)) land()
+    if (!fed && plan !== undefined) compute(plan)
   }
   while (pending.length > 0) land()
   bench.expectIdle()
@@ -166,20 +177,22 @@ function runAhead(seed: number) {
     if (end !== undefined && 'reason' in end && end.reason === 'cancelled') continue
     bench.expectSolo(of)
   }
-  return { ahead, cancelled, preemptions: scheduler.counts.preemptions }
+  return { ahead, cancelled, fed: engine.tokensFed, preemptions: scheduler.counts.preemptions }
 }
 
 describe('steps planned ahead', () => {
-  it('give every request its solo tokens, whoever ends, pauses or is preempted in between', () => {
-    const sum = { ahead: 0, cancelled: 0, preemptions: 0 }
-    for (let seed = 0; seed < 40; seed++) {
-      const counts = runAhead(seed)
-      for (const key of ['ahead', 'cancelled', 'preemptions'] as const) sum[key] += counts[key]
-    }
-    expect(sum.ahead).toBeGreaterThan(500)
-    expect(sum.cancelled).toBeGreaterThan(40)
-    expect(sum.preemptions).toBeGreaterThan(20)
-  })
+  for (const fed of [false, true])
+    it(`give every request its solo tokens, whoever ends, pauses or is preempted in between${fed ? ', and go on with what is drawn before it is known' : ''}`, () => {
+      const sum = { ahead: 0, cancelled: 0, fed: 0, preemptions: 0 }
+      for (let seed = 0; seed < 40; seed++) {
+        const counts = runAhead(seed, fed)
+        for (const key of ['ahead', 'cancelled', 'fed', 'preemptions'] as const) sum[key] += counts[key]
+      }
+      expect(sum.ahead).toBeGreaterThan(500)
+      expect(sum.cancelled).toBeGreaterThan(40)
+      expect(sum.preemptions).toBeGreaterThan(20)
+      if (fed) expect(sum.fed).toBeGreaterThan(500)
+    })
 
   it('are two at most', () => {
     const bench = new Bench(16, 40)

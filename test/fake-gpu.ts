@@ -53,6 +53,7 @@ export interface FakeReport {
   liveObjects: number
   liveDevice: number
   liveHost: number
+  allocations: number
   brokenRules: number
   launches: number
   inexactSums: number

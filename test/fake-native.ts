@@ -35,6 +35,8 @@ interface Sequence {
 export interface FakeOptions extends Pick<NativeEngineOptions, 'kvBlocks' | 'prefixCache'> {
   maxStepTokens?: number
   vocabulary?: number
+  /** How many steps may be submitted before the first is waited for; default 1. */
+  stepsAhead?: number
   /** Milliseconds a step takes; default none. */
   stepMs?: (tokens: number, attended: number, sequences: number) => number
   /** What native drafters guess after these tokens, and as a match of which class. */
@@ -92,7 +94,13 @@ export class FakeNativeEngine implements NativeEngine {
   readonly #cached = new Set<number>()
   readonly #free: number[]
   #nextSequence = 0
-  #submitted: { segments: Int32Array; tokens: Int32Array } | undefined
+  readonly stepsAhead: number
+  /** Steps that were not waited for, and what the last one that was drew, by row. */
+  #submitted: { segments: Int32Array; tokens: Int32Array }[] = []
+  #drawn: Int32Array = new Int32Array(0)
+  /** Steps that were submitted behind another one, and of their tokens those that it drew. */
+  stepsBehind = 0
+  tokensFed = 0
   #tops: number[][] = []
   #endTokens = new Set<number>()
   #nudged = false
@@ -108,6 +116,7 @@ export class FakeNativeEngine implements NativeEngine {
   constructor(options: FakeOptions) {
     this.#options = options
     this.vocabulary = options.vocabulary ?? 1000
+    this.stepsAhead = options.stepsAhead ?? 1
     this.#blocks = Array.from({ length: options.kvBlocks }, () => ({ references: 0, key: undefined }))
     this.#free = this.#blocks.map((_, i) => i).reverse()
   }
@@ -190,21 +199,34 @@ export class FakeNativeEngine implements NativeEngine {
   }
 
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void {
-    if (this.#submitted !== undefined) throw new Error('submit: a step is pending')
+    if (this.#submitted.length === this.stepsAhead) throw new Error('submit: a step is pending')
     if (nSegments === 0 || nTokens > (this.#options.maxStepTokens ?? 512)) throw new Error(`submit: ${nTokens} tokens`)
-    this.#submitted = { segments: segments.slice(0, nSegments * segmentStride), tokens: tokens.slice(0, nTokens) }
+    const step = { segments: segments.slice(0, nSegments * segmentStride), tokens: tokens.slice(0, nTokens) }
+    const before = this.#submitted[0]?.segments ?? new Int32Array(0)
     const seen = new Set<number>()
     let total = 0
     for (let s = 0; s < nSegments; s++) {
-      const [id, count] = this.#submitted.segments.subarray(s * segmentStride) as unknown as [number, number]
+      const [id, count] = step.segments.subarray(s * segmentStride) as unknown as [number, number]
       const sequence = this.#sequence(id)
+      let taken = 0
+      for (let b = 0, row = 0; b < before.length; row += before[b + 2]!, b += segmentStride) {
+        if (before[b] !== id) continue
+        taken = before[b + 1]!
+        const drawn = step.tokens[total]! < 0
+        if (drawn && (count !== 1 || before[b + 2] !== 1 || step.tokens[total] !== -1 - row))
+          throw new Error('submit: no row draws the token')
+        if (drawn) this.tokensFed++
+      }
+      if (taken === 0 && step.tokens[total]! < 0) throw new Error('submit: nothing draws the token')
       if (seen.has(id)) throw new Error('submit: a sequence twice')
       seen.add(id)
-      if (sequence.tokens.length + count > sequence.table.length * blockTokens)
+      if (sequence.tokens.length + taken + count > sequence.table.length * blockTokens)
         throw new Error('submit: no room reserved')
       total += count
     }
     if (total !== nTokens) throw new Error('submit: counts do not add up')
+    this.stepsBehind += this.#submitted.length
+    this.#submitted.push(step)
   }
 
   setVocabulary(): void {}
@@ -234,20 +256,24 @@ export class FakeNativeEngine implements NativeEngine {
     drafts: Int32Array = new Int32Array(0),
     draws = Number.MAX_SAFE_INTEGER,
   ): number {
-    if (this.#submitted === undefined) throw new Error('wait: nothing was submitted')
-    const { segments, tokens } = this.#submitted
-    this.#submitted = undefined
+    const submitted = this.#submitted.shift()
+    if (submitted === undefined) throw new Error('wait: nothing was submitted')
+    const { segments } = submitted
+    const tokens = submitted.tokens.map((token) => (token < 0 ? this.#drawn[-1 - token]! : token))
     this.#tops = []
     this.stepSeconds = 0
     this.#reports = []
     this.#left = Array(segments.length / segmentStride).fill(Number.MAX_SAFE_INTEGER)
     let rows = this.#step(segments, tokens, drawn, logprobs, 0)
-    if (rows < 0) return -1
+    if (rows < 0) {
+      this.#submitted = []
+      return -1
+    }
     this.#left = this.#left.map((left) => draws - (Number.MAX_SAFE_INTEGER - left))
     const first = this.stepSeconds
     let last = first
     this.runs.push(1)
-    for (let step = 1; step < steps && this.#goesOn(segments); step++) {
+    for (let step = 1; step < steps && this.#submitted.length === 0 && this.#goesOn(segments); step++) {
       if (this.stepSeconds - first + last > seconds) break
       const before = this.stepSeconds
       const next = this.#step(segments, Int32Array.from(this.#last), drawn, logprobs, rows)
@@ -258,6 +284,7 @@ export class FakeNativeEngine implements NativeEngine {
     }
     this.#nudged = false
     drafts.set(this.#reports)
+    this.#drawn = drawn.slice(0, rows)
     return rows
   }
 

@@ -311,6 +311,70 @@ describe('loop', () => {
   })
 })
 
+describe('two steps in flight', () => {
+  const prompts = [1, 2, 3, 4, 5].map((id) => Array.from({ length: 30 * id }, (_, i) => (i * id) % 24))
+  /** Requests that come while others are computed. */
+  const hostOf = (ms: number, options: Partial<FakeOptions> = {}): Host => {
+    let waits = 0
+    const host: Host = new Host({
+      stepsAhead: 2,
+      stepMs: () => ms,
+      ...options,
+      onWait: (engine) => {
+        host.clock += ms
+        if (++waits % 3 === 0 && waits < 16) host.inbox.push(request(waits / 3, prompts[waits / 3 - 1]!, 60))
+        return options.onWait?.(engine) ?? false
+      },
+    })
+    return host
+  }
+  const check = (host: Host) => {
+    for (const [i, prompt] of prompts.entries())
+      expect(host.output(i + 1).tokens).toEqual(answer(prompt, 60))
+    expect(host.idleBlocks).toBe(64)
+  }
+
+  it('has the next step submitted before it waits, with tokens that are not drawn yet', () => {
+    const host = hostOf(30)
+    host.send(request(9, [1, 2, 3], 100, { ignoreEos: true }))
+    check(host)
+    expect(host.output(9).tokens).toEqual(answer([1, 2, 3], 100, true))
+    const { stepsBehind, tokensFed, stepSizes } = host.engine
+    expect([stepsBehind, tokensFed].map((n) => n > stepSizes.length * 0.8)).toEqual([true, true])
+  })
+
+  it('lets steps that only decode run on instead, where they are short', () => {
+    const host = hostOf(1)
+    host.send(request(9, [1, 2, 3], 100, { ignoreEos: true }))
+    check(host)
+    expect(host.engine.stepsBehind).toBeGreaterThan(5)
+    expect(Math.max(...host.engine.runs)).toBeGreaterThan(5)
+  })
+
+  it('plans both anew when one was discarded', () => {
+    let waits = 0
+    const host = hostOf(30, { onWait: () => ++waits % 5 === 0 })
+    host.send(request(9, [1, 2, 3], 100, { ignoreEos: true }))
+    check(host)
+    expect(host.output(9).tokens).toEqual(answer([1, 2, 3], 100, true))
+  })
+
+  it('tells of a broken engine once, and gives everything back', () => {
+    let waits = 0
+    const host = hostOf(30, {
+      onWait: () => {
+        if (++waits < 8) return false
+        throw Object.assign(new Error('the device fell off'), { code: 'ENGINE_FAILED', details: {} })
+      },
+    })
+    host.send(request(9, [1, 2, 3], 100))
+    expect(host.posted.filter(({ type }) => type === 'failed')).toEqual([
+      { type: 'failed', error: { code: 'ENGINE_FAILED', message: 'the device fell off', details: {} } },
+    ])
+    expect([host.released, host.loop.closed, host.engine.stepsBehind > 0]).toEqual([1, true, true])
+  })
+})
+
 describe('runs of short steps', () => {
   /** A fake whose steps take `ms` of the host's clock too, and a host that has seen enough steps to know that. */
   const hostOf = (ms: number, options: Partial<FakeOptions> = {}, eosIds = [eos]): Host => {

@@ -64,6 +64,8 @@ export class Oracle implements Drafter {
 export interface BenchOptions extends Partial<SchedulingPolicy> {
   stepMs?: (tokens: number, attended: number, sequences: number) => number
   drafter?: Drafter
+  /** The engine takes a second step, fed by the first; default off. */
+  ahead?: boolean
   /** Native drafters, and what they guess. */
   drafting?: DraftingOptions
   guess?: Guess
@@ -83,7 +85,7 @@ export class Bench {
   now = 0
 
   constructor(stepTokens: number, kvBlocks: number, prefixCache = true, maxSequences = 64, more: BenchOptions = {}) {
-    const { stepMs, drafter, drafting, guess, ...rest } = more
+    const { stepMs, drafter, drafting, guess, ahead = false, ...rest } = more
     const onWait = () => this.discard()
     const cost = { ...(stepMs && { stepMs }), ...(guess && { guess }) }
     this.engine = new FakeNativeEngine({
@@ -92,9 +94,10 @@ export class Bench {
       vocabulary,
       onWait,
       maxStepTokens: stepTokens,
+      stepsAhead: ahead ? 2 : 1,
       ...cost,
     })
-    const options = { stepTokens, maxSequences, prefixCache, drafter, drafting, policy: { ...policy, ...rest } }
+    const options = { stepTokens, maxSequences, prefixCache, drafter, drafting, ahead, policy: { ...policy, ...rest } }
     this.scheduler = new Scheduler(new NativeKv(this.engine), options)
     this.results = resultsFor(options, (row) => this.engine.topLogprobs(row))
   }

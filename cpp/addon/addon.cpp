@@ -184,6 +184,7 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
                         accessor<JsEngine, &JsEngine::scratch_bytes>("scratchBytes"),
                         accessor<JsEngine, &JsEngine::step_seconds>("stepSeconds"),
                         accessor<JsEngine, &JsEngine::draft_bytes>("draftBytes"),
+                        accessor<JsEngine, &JsEngine::steps_ahead>("stepsAhead"),
                         InstanceMethod<&JsEngine::set_draft_model>("setDraftModel"),
                         InstanceMethod<&JsEngine::plant_drafts>("plantDrafts"),
                         InstanceMethod<&JsEngine::sequence_create>("sequenceCreate"),
@@ -266,6 +267,9 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
       const EngineOptions options = engine_options(object(info[1], "options"));
       get().set_draft_model(Napi::ObjectWrap<JsModel>::Unwrap(model)->get(), options);
     });
+  }
+  Napi::Value steps_ahead(const Napi::CallbackInfo& info) {
+    return number_of(info, [&] { return get().steps_ahead(); });
   }
   Napi::Value draft_bytes(const Napi::CallbackInfo& info) {
     return number_of(info, [&] { return get().draft_bytes(); });

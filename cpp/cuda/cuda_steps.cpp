@@ -218,6 +218,7 @@ void CudaSteps::give(const StepBlock& block, const StepInputs& in, const StepOpe
   const auto send = [&] {
     const std::size_t before = block.before_bytes();
     device_.copy_in(reinterpret_cast<std::uint64_t>(origin() - before), from, before + block.behind_bytes());
+    feed(block);
   };
   if (block.is_rounded()) {
     octavo_cuda_graph* const graph = graph_of(block, in, operations);
@@ -233,6 +234,17 @@ void CudaSteps::give(const StepBlock& block, const StepInputs& in, const StepOpe
   flight.piece =
       std::max<std::size_t>(1, flight.launches.size() * layers_of_piece / static_cast<std::size_t>(shape_.layers + 1));
   for (std::size_t i = 0; i < pieces_ahead; ++i) give_piece(flight);
+}
+
+// Its own launch, not a graph's: most steps have none.
+void CudaSteps::feed(const StepBlock& block) {
+  Launches launches;
+  add_feed(launches,
+           {reinterpret_cast<const std::int32_t*>(results_.get()),
+            reinterpret_cast<std::int32_t*>(origin() - block.ids_bytes()),
+            reinterpret_cast<std::int32_t*>(upload_.get()),
+            reinterpret_cast<const gpu::Feed*>(origin() + block.places().feeds), block.feeds()});
+  device_.run(launches);
 }
 
 void CudaSteps::give_piece(Flight& flight) {
@@ -256,7 +268,7 @@ void CudaSteps::finish(Flight& flight) {
   flight.finished = true;
 }
 
-void CudaSteps::wait(SampleRow* rows, const std::atomic<bool>* interrupt) {
+void CudaSteps::give_all(const std::atomic<bool>* interrupt) {
   while (!flights_.empty() && flights_.front().dropped) land_dropped();
   if (flights_.empty()) throw Error(Code::internal, "no step is on its way");
   Flight& flight = flights_.front();
@@ -270,6 +282,11 @@ void CudaSteps::wait(SampleRow* rows, const std::atomic<bool>* interrupt) {
     look();
     give_piece(flight);
   }
+}
+
+void CudaSteps::wait(SampleRow* rows, const std::atomic<bool>* interrupt) {
+  give_all(interrupt);
+  Flight& flight = flights_.front();
   device_.wait(events_[flight.event].get());
   const std::size_t count = static_cast<std::size_t>(flight.size.rows);
   const auto* const tokens = reinterpret_cast<const std::int32_t*>(pinned_->get() + flight.results);

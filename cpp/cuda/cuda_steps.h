@@ -22,6 +22,7 @@ class CudaSteps final : public DeviceSteps {
   CudaSteps(Device& device, const StepShape& shape, KvStore& kv);
   ~CudaSteps() override;
   bool submit(const StepInputs& in, int fed, const StepOperations& operations) override;
+  void give_all(const std::atomic<bool>* interrupt) override;
   void wait(SampleRow* rows, const std::atomic<bool>* interrupt) override;
   void drop() override;
   int most_queued() const override { return most_queued_steps; }
@@ -55,6 +56,7 @@ class CudaSteps final : public DeviceSteps {
   octavo_cuda_graph* graph_of(const StepBlock& block, const StepInputs& in, const StepOperations& operations);
   void give(const StepBlock& block, const StepInputs& in, const StepOperations& operations, std::size_t place,
             Flight& flight);
+  void feed(const StepBlock& block);
   void give_piece(Flight& flight);
   void finish(Flight& flight);
   void land();

@@ -65,8 +65,24 @@ StepBlock::StepBlock(const Fixed& fixed, const StepInputs& in, int fed)
            static_cast<int>(samples_.bias_tokens.size()),
            samples_.most_top,
            false};
+  if (in.drawn != nullptr) feed();
   if (decodes_ && in.T <= fixed.most_rows) round_up(fixed);
   place();
+}
+
+// A token that the step before draws is the last of its segment, so it ends the history of the row that it has.
+void StepBlock::feed() {
+  int row = 0;
+  for (int token = 0; token < in_.T; ++token) {
+    while (row < in_.R && in_.wanted[row] < token) ++row;
+    if (in_.drawn[token] < 0) continue;
+    gpu::Feed feed{in_.drawn[token], token, -1};
+    if (row < in_.R && in_.wanted[row] == token) {
+      const gpu::SampleRow& r = samples_.rows[static_cast<std::size_t>(row)];
+      if (r.counts >= 0) feed.history = r.history + r.history_length - 1;
+    }
+    feeds_.push_back(feed);
+  }
 }
 
 void StepBlock::round_up(const Fixed& fixed) {
@@ -99,6 +115,7 @@ void StepBlock::place() {
   places_.bias_tokens = next(bytes_of<std::int32_t>(size_.biases));
   places_.bias_values = next(bytes_of<float>(size_.biases));
   places_.words = next((segments_.tables.size() + samples_.masks.size()) * sizeof(std::int32_t));
+  places_.feeds = next(feeds_.size() * sizeof(gpu::Feed));
   places_.end = at;
 }
 
@@ -129,6 +146,10 @@ void StepBlock::write(std::uint8_t* out, std::size_t before) const {
   copy(out + places_.words, segments_.tables.data(), segments_.tables.size());
   copy(out + places_.words + segments_.tables.size() * sizeof(std::int32_t), samples_.masks.data(),
        samples_.masks.size());
+  std::vector<gpu::Feed> feeds = feeds_;
+  for (gpu::Feed& feed : feeds)
+    if (feed.history >= 0) feed.history += first_history;
+  copy(out + places_.feeds, feeds.data(), feeds.size());
 }
 
 }  // namespace octavo::cuda

@@ -1,10 +1,11 @@
 // A step's inputs as one piece of memory, for the device to be sent by one copy:
 //
-//   [ histories | ids ] origin [ sample rows | tiles | items | slots | wanted | turns | biases | tables, masks ]
+//   [ histories | ids ] origin [ sample rows | tiles | items | slots | wanted | turns | biases | tables, masks | feeds ]
 //
 // What lies before the origin is given once and then fed by the draws of each step to the next; what lies behind is
 // given with every step. Places depend on sizes alone, and those of steps that only decode are rounded up to a few, so
-// that a graph finds everything where it was. Rows, tiles and items beyond those of the step have nothing to do.
+// that a graph finds everything where it was. Rows, tiles and items beyond those of the step have nothing to do. Feeds
+// say which tokens the step before draws; a launch ahead of all others puts them where they belong.
 #pragma once
 #include <vector>
 
@@ -40,6 +41,7 @@ class StepBlock {
   bool wants_top() const { return wants_top_; }
   // As launches are made by it: with as many tiles and items as there is room for.
   const AttentionPlan& attention() const { return attention_; }
+  int feeds() const { return static_cast<int>(feeds_.size()); }
 
   std::size_t before_bytes() const { return fed_ > 0 ? 0 : history_bytes() + ids_bytes(); }
   std::size_t behind_bytes() const { return places_.end; }
@@ -51,11 +53,12 @@ class StepBlock {
 
   // From the origin.
   struct Places {
-    std::size_t rows, tiles, items, slots, wanted, turns, bias_tokens, bias_values, words, end;
+    std::size_t rows, tiles, items, slots, wanted, turns, bias_tokens, bias_values, words, feeds, end;
   };
   const Places& places() const { return places_; }
 
  private:
+  void feed();
   void round_up(const Fixed& fixed);
   void place();
 
@@ -64,6 +67,7 @@ class StepBlock {
   AttentionInputs segments_;
   AttentionPlan attention_;
   SampleInputs samples_;
+  std::vector<gpu::Feed> feeds_;  // histories as samples_ has them
   BlockSize size_;
   Places places_{};
   bool decodes_ = true, rounded_ = false, wants_top_ = false;

@@ -72,7 +72,7 @@ inline std::size_t before_origin(const StepLimits& limits) {
 inline std::size_t behind_origin(const ModelShape& m, const StepLimits& limits) {
   const std::size_t T = of(limits.max_tokens), queries = of(m.heads) / of(m.kv_heads);
   const std::size_t tiles = T * queries, items = tiles + of(static_cast<int>(most_partials));
-  const std::size_t rows = T * (2 * 4 + of(m.rope_dims) * sizeof(float) + sizeof(gpu::SampleRow)) +
+  const std::size_t rows = T * (2 * 4 + of(m.rope_dims) * sizeof(float) + sizeof(gpu::SampleRow) + sizeof(gpu::Feed)) +
                            tiles * sizeof(gpu::AttentionTile) + items * sizeof(gpu::AttentionItem);
   const std::size_t words = 4 * of(limits.kv_blocks) + of(most_logit_rows) * ((of(m.vocabulary) + 31) / 32);
   return rounded(rows + of(usual_biases) * 8 + words * 4) + 16 * 256;

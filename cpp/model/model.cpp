@@ -340,12 +340,22 @@ void Model::operations(Backend& to, const StepInputs& in, Activations room, KvSt
   if (layers_forward(to, in, room, store)) results(to, in, room);
 }
 
+std::span<const std::int32_t> OnTheWay::tokens(int sequence) const {
+  if (other == nullptr) return {};
+  const std::int32_t* at = other->tokens.data();
+  for (const Segment& segment : other->segments) {
+    if (segment.sequence == sequence) return {at, static_cast<std::size_t>(segment.count)};
+    at += segment.count;
+  }
+  return {};
+}
+
 // Positions, KV slots, attention segments and the rows whose results are wanted.
-void Model::place(const Step& step, int ahead, const KvCache& kv, Scratch& s) const {
+void Model::place(const Step& step, const OnTheWay& way, const KvCache& kv, Scratch& s) const {
   s.positions.clear(), s.slots.clear(), s.segments.clear(), s.wanted.clear();
   int row = 0;
   for (const Segment& segment : step.segments) {
-    const int start = kv.length(segment.sequence) + ahead;
+    const int start = kv.length(segment.sequence) + way.count(segment.sequence);
     const std::vector<std::int32_t>& table = kv.table(segment.sequence);
     s.segments.push_back({row, segment.count, start, table.data()});
     for (int i = 0; i < segment.count; ++i) {
@@ -362,7 +372,7 @@ void Model::place(const Step& step, int ahead, const KvCache& kv, Scratch& s) co
 }
 
 // One row of results for each row that is wanted. Of steps that are fed no history is known here.
-void Model::want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+void Model::want(const Step& step, const OnTheWay& way, const std::vector<const SamplerParams*>& samplers,
                  const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, std::vector<SampleRow>& rows) const {
   rows.clear();
   rows.resize(s.wanted.size());
@@ -372,13 +382,15 @@ void Model::want(const Step& step, int ahead, int fed, const std::vector<const S
   std::size_t row = 0, token = 0;
   for (std::size_t g = 0; g < step.segments.size(); ++g) {
     const Segment& segment = step.segments[g];
-    const int start = kv.length(segment.sequence) + ahead;
+    const std::span<const std::int32_t> before = way.tokens(segment.sequence);
+    const int start = kv.length(segment.sequence) + way.ahead + static_cast<int>(before.size());
     const int first = segment.count - segment.rows, end = segment.count - (segment.score && segment.next < 0 ? 1 : 0);
     const std::ptrdiff_t base = static_cast<std::ptrdiff_t>(s.history.size());
-    const bool history = fed == 0 && !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
+    const bool history = way.fed == 0 && !segment.score && segment.rows > 0 && has_penalties(*samplers[g]);
     if (history) {
       const std::vector<std::int32_t>& computed = kv.tokens(segment.sequence);
       s.history.insert(s.history.end(), computed.begin(), computed.end());
+      s.history.insert(s.history.end(), before.begin(), before.end());
       s.history.insert(s.history.end(), step.tokens.begin() + static_cast<std::ptrdiff_t>(token),
                        step.tokens.begin() + static_cast<std::ptrdiff_t>(token) + segment.count);
     }
@@ -398,14 +410,15 @@ void Model::want(const Step& step, int ahead, int fed, const std::vector<const S
     rows[i].history = history_at[i] < 0 ? nullptr : s.history.data() + history_at[i];
 }
 
-StepInputs Model::prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+StepInputs Model::prepare(const Step& step, const OnTheWay& way, const std::vector<const SamplerParams*>& samplers,
                           const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
                           std::vector<SampleRow>& rows) const {
-  place(step, ahead, kv, s);
-  want(step, ahead, fed, samplers, masks, kv, s, rows);
+  place(step, way, kv, s);
+  want(step, way, samplers, masks, kv, s, rows);
   const int T = static_cast<int>(step.tokens.size());
   return {T,
           step.tokens.data(),
+          way.drawn,
           s.slots.data(),
           nullptr,
           s.wanted.data(),
@@ -417,7 +430,7 @@ StepInputs Model::prepare(const Step& step, int ahead, int fed, const std::vecto
 void Model::forward(const Step& step, const std::vector<const SamplerParams*>& samplers,
                     const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& s,
                     StepResult& result) const {
-  StepInputs in = prepare(step, 0, 0, samplers, masks, kv, s, result.rows);
+  StepInputs in = prepare(step, {}, samplers, masks, kv, s, result.rows);
   s.arrange(desc_, in.T);
   rope_table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.cos_sin);
   in.cos_sin = s.cos_sin;
@@ -449,15 +462,15 @@ std::unique_ptr<DeviceSteps> Model::make_steps(int max_tokens, KvStore& store) c
       {d.layers, d.width, d.feed_forward, d.vocabulary, d.rope_dims, attention_params(), constants, max_tokens}, store);
 }
 
-bool Model::submit(DeviceSteps& to, const Step& step, int ahead, int fed,
+bool Model::submit(DeviceSteps& to, const Step& step, const OnTheWay& way,
                    const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks, KvCache& kv,
                    KvStore& store, Scratch& s) const {
   std::vector<SampleRow> rows;
-  StepInputs in = prepare(step, ahead, fed, samplers, masks, kv, s, rows);
+  StepInputs in = prepare(step, way, samplers, masks, kv, s, rows);
   s.turns.resize(static_cast<std::size_t>(in.T) * static_cast<std::size_t>(desc_.rope_dims));
   s.rope_rows.table(desc_.rope_frequencies, desc_.rope_magnitude, s.positions.data(), in.T, s.turns.data());
   in.cos_sin = s.turns.data();
-  return to.submit(in, fed, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
+  return to.submit(in, way.fed, [&](Backend& recorder, const StepInputs& given, const Activations& room) {
     operations(recorder, given, room, store);
   });
 }

@@ -91,6 +91,17 @@ class Scratch {
 using ModelFiles = std::vector<std::unique_ptr<os::File>>;
 ModelFiles open_files(const ModelDesc& desc);
 
+// What is on its way before a step, and not committed.
+struct OnTheWay {
+  int ahead = 0;  // steps of its run, each a token of every sequence
+  int fed = 0;    // see DeviceSteps::submit
+  const Step* other = nullptr;  // a step of another shape: its tokens are known, its draws are not
+  const std::int32_t* drawn = nullptr;  // see StepInputs
+  // Tokens of a sequence that come after its committed ones and before the step's; those of a run are not known.
+  int count(int sequence) const { return ahead + static_cast<int>(tokens(sequence).size()); }
+  std::span<const std::int32_t> tokens(int sequence) const;
+};
+
 class Model {
  public:
   // Checks the description, opens the files and creates the weights (zeroed). Throws model_invalid, model_unsupported,
@@ -137,10 +148,10 @@ class Model {
   void check_device(KvDtype dtype) const;
   // Steps on the backend's own device; null: it has none. `store` outlives them.
   std::unique_ptr<DeviceSteps> make_steps(int max_tokens, KvStore& store) const;
-  // Gives the step, or what its draws lead to after `ahead` such steps, to the device. fed: see DeviceSteps::submit.
-  // False: no room for another one.
-  bool submit(DeviceSteps& to, const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
-              const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& scratch) const;
+  // Gives the step, or what its draws lead to, to the device. False: no room for another one.
+  bool submit(DeviceSteps& to, const Step& step, const OnTheWay& way,
+              const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks, KvCache& kv,
+              KvStore& store, Scratch& scratch) const;
 
  private:
   enum class Progress : std::uint8_t { untouched, loading, loaded };
@@ -173,11 +184,11 @@ class Model {
   void load_along();
   const Weight& head() const { return output_ ? *output_ : *embed_; }
   AttentionParams attention_params() const;
-  StepInputs prepare(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+  StepInputs prepare(const Step& step, const OnTheWay& way, const std::vector<const SamplerParams*>& samplers,
                      const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s,
                      std::vector<SampleRow>& rows) const;
-  void place(const Step& step, int ahead, const KvCache& kv, Scratch& s) const;
-  void want(const Step& step, int ahead, int fed, const std::vector<const SamplerParams*>& samplers,
+  void place(const Step& step, const OnTheWay& way, const KvCache& kv, Scratch& s) const;
+  void want(const Step& step, const OnTheWay& way, const std::vector<const SamplerParams*>& samplers,
             const std::vector<RowMask>& masks, const KvCache& kv, Scratch& s, std::vector<SampleRow>& rows) const;
   void operations(Backend& to, const StepInputs& in, Activations room, KvStore& store) const;
   void project(Backend& to, float* out, const Projection& p, const LinearInput& in, int T, Epilogue epilogue) const;

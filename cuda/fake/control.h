@@ -22,6 +22,8 @@ typedef struct octavo_fake_report {
   std::uint64_t calls;                   // counted ones since the beginning or the last reset
   std::uint64_t live_objects;            // contexts, modules, streams, events, graphs that have not been given back
   std::uint64_t live_device, live_host;  // allocations
+  std::uint64_t allocations;             // ever made, of both
+  std::uint64_t waiting;                 // pieces of work in streams, not yet done
   std::uint64_t device_bytes;
   std::uint64_t broken_rules;
   std::uint64_t launches, instructions, inexact_sums;

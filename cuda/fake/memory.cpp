@@ -24,6 +24,7 @@ OCTAVO_ENTRY cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   *address = d.memory.allocate(bytes);
   d.allocations.insert(*address);
+  ++state().report.allocations;
   return CUDA_SUCCESS;
 }
 OCTAVO_ENTRY cuMemFree_v2(CUdeviceptr address) {
@@ -47,6 +48,7 @@ OCTAVO_ENTRY cuMemHostAlloc(void** address, std::size_t bytes, unsigned) {
   HostBlock block{std::unique_ptr<std::uint8_t[]>(new std::uint8_t[bytes]), bytes};
   std::memset(block.storage.get(), 0xA5, std::min<std::size_t>(bytes, 1 << 20));
   *address = block.storage.get();
+  ++state().report.allocations;
   state().host.emplace(reinterpret_cast<std::uintptr_t>(*address), std::move(block));
   return CUDA_SUCCESS;
 }

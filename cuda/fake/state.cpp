@@ -113,6 +113,7 @@ octavo_fake_report State::counted() const {
     out.device_bytes += device->memory.bytes();
   }
   out.live_host = host.size();
+  for (const CUstream stream : streams) out.waiting += stream->queue.size();
   return out;
 }
 
@@ -124,10 +125,10 @@ void State::write_report() const {
   std::fprintf(
       file,
       "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
-      "\"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
+      "\"allocations\": %llu, \"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
       "\"failedKernels\": %llu, \"failedCall\": \"%s\"}\n",
-      n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.broken_rules),
-      n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels), failed_call);
+      n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.allocations),
+      n(r.broken_rules), n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels), failed_call);
   std::fclose(file);
 }
 

@@ -354,12 +354,18 @@ export interface NativeEngine {
   setEndTokens(tokens: Int32Array): void
   /** What grammars are matched with: before the first sampler that has one. */
   setVocabulary(vocabulary: NativeVocabulary): void
-  /** Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. */
+  /** How many steps may be submitted before the first is waited for: 2 on a device, which computes meanwhile; else 1. */
+  readonly stepsAhead: number
+  /**
+   * Stores a step: `nSegments * segmentStride` numbers and the tokens of all segments. Results come from `wait`. Behind a step that was not
+   * waited for, a segment's only token may be -1 - r: what that step draws in row r, which is the same sequence's.
+   */
   submit(segments: Int32Array, nSegments: number, tokens: Int32Array, nTokens: number): void
   /**
    * Runs (CPU) or waits for (device) the stored step on the calling thread. Fills `tokens[row]` (-1 = NUMERIC_ERROR for that row,
    * -2 = GRAMMAR_STUCK) and `logprobs[row]` for every result row; commits the segments' tokens, without drafts, to their sequences. Returns the
-   * number of rows, or -1 when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved).
+   * number of rows, or -1 when the step was discarded by `interrupt` (nothing is committed; reserved blocks stay reserved; a second
+   * step that was submitted is discarded, too). Of two steps the first is waited for.
    *
    * With `steps` above 1 a step in which every segment is one token with a draw is the first of a run: the draws are the next step's
    * tokens, and so on, up to `steps` steps of which the last is expected to end within `seconds` of the end of the first. A run

@@ -2,7 +2,8 @@
  * The engine thread's loop: drain the inbox, plan a step, submit, wait, commit, post. It never returns to the event loop while
  * there is work: messages are taken from the port between two steps, everything a step brought leaves in one message. Short steps
  * that only decode run on in native code, as many as the plan allows; who posts a message ends such a run (thread-wire.ts). Without
- * work the loop returns, and the next message wakes it.
+ * work the loop returns, and the next message wakes it. Where a device computes, the next step is planned and submitted before the
+ * results of the one that it computes are waited for.
  */
 import { OctavoError, toErrorData } from '../base/errors.ts'
 import type { NativeEngine, NativeVocabulary } from '../base/native.ts'
@@ -47,6 +48,9 @@ export class HostLoop {
   readonly #results: StepResults
   /** Parts to post with the next message. */
   #outbox: StepPart[] = []
+  /** Steps that were submitted and not waited for, in order; how many there may be. */
+  readonly #flying: StepPlan[] = []
+  readonly #mostFlying: number
   readonly #transfers: KvTransfers
   readonly #preemptions = new PreemptionWatch()
   #closed = false
@@ -64,7 +68,9 @@ export class HostLoop {
     this.#engine = engine
     this.#options = options
     this.#kv = new NativeKv(engine)
-    this.#scheduler = new Scheduler(this.#kv, options)
+    // Guesses from outside are made when everything is known.
+    this.#mostFlying = options.drafter === undefined ? engine.stepsAhead : 1
+    this.#scheduler = new Scheduler(this.#kv, { ...options, ahead: this.#mostFlying > 1 })
     this.#transfers = new KvTransfers(engine)
     this.#results = resultsFor(options, (row) => engine.topLogprobs(row))
     this.#runEnds = new RunEnds((tokens) => engine.setEndTokens(tokens))
@@ -99,9 +105,9 @@ export class HostLoop {
     return !this.#closed
   }
 
-  /** A part of a transfer, then a step; false when there was neither. */
+  /** A part of a transfer, between two steps, then a step; false when there was neither. */
   #work(): boolean {
-    const transferred = this.#transfer()
+    const transferred = this.#flying.length === 0 && this.#transfer()
     return this.#step() || transferred
   }
 
@@ -123,22 +129,23 @@ export class HostLoop {
     if (this.#outbox.length > 0) this.#tell()
     if (Atomics.load(this.#options.control, controlIndex.halt) !== 0) return false
     this.#trace?.mark('begin')
-    const plan = this.#scheduler.plan(this.#options.now())
-    for (const request of this.#scheduler.takeEnded()) this.#collect(request)
+    const plan = this.#flying[0] ?? this.#submit()
     if (plan === undefined) {
       if (this.#untold || this.#outbox.length > 0) this.#tell()
       return false
     }
     this.#trace?.planned(plan)
-    const rows = this.#compute(plan)
+    while (this.#flying.length < this.#mostFlying && !this.#transfers.pending) if (this.#submit() === undefined) break
+    const rows = this.#wait(plan)
     this.#results.steps = stepsOf(plan, this.#results.drafts, rows)
     const guessed = plan.drafted && rows >= 0 ? this.#results.drafts : undefined
     this.#trace?.computed(this.#engine.stepSeconds, this.#results.steps, guessed)
     if (rows < 0) {
       this.#traceStep(true)
-      this.#scheduler.discard(plan)
+      for (const discarded of this.#flying.splice(0)) this.#scheduler.discard(discarded)
       return true
     }
+    this.#flying.shift()
     this.#results.ms = this.#engine.stepSeconds * 1000
     const nowMs = this.#options.now()
     this.#scheduler.commit(plan, this.#results, nowMs)
@@ -161,10 +168,19 @@ export class HostLoop {
     this.#trace.end({ heldBlocks, cachedBlocks, running, waiting }, discarded)
   }
 
-  /** A step that was discarded is not offered to cancels a second time: else a stream of cancels would stop everybody. */
-  #compute(plan: StepPlan): number {
-    const { control } = this.#options
+  /** Plans the next step and submits it. */
+  #submit(): StepPlan | undefined {
+    const plan = this.#scheduler.plan(this.#options.now())
+    for (const request of this.#scheduler.takeEnded()) this.#collect(request)
+    if (plan === undefined) return undefined
     this.#engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
+    this.#flying.push(plan)
+    return plan
+  }
+
+  /** A step that was discarded is not offered to cancels a second time: else a stream of cancels would stop everybody. */
+  #wait(plan: StepPlan): number {
+    const { control } = this.#options
     Atomics.store(control, controlIndex.stepTokens, this.#discarded ? 0 : plan.nTokens)
     try {
       const { tokens, logprobs, drafts } = this.#results

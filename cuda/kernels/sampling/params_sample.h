@@ -42,4 +42,18 @@ struct SampleParams {
   int vocab, most_top;
 };
 
+// A token that is what a row of the step before drew.
+struct Feed {
+  int row, token;  // of that step's rows, of this step's tokens
+  int history;     // where it stands in SampleParams::history; -1: in none
+};
+// octavo_feed.
+struct FeedParams {
+  const int* tokens;  // drawn by the step before
+  int* ids;           // of this step
+  int* history;
+  const Feed* feeds;  // [count]
+  int count;
+};
+
 }  // namespace octavo::gpu

@@ -78,8 +78,9 @@ export class HostRequest {
   tenant!: Tenant<HostRequest>
   /** As which it counts in the queue (admission.ts). */
   queuedTokens = 0
-  /** The last step it was planned for. */
+  /** The last step it was planned for, and its row there if it draws one token; else -1. */
   step = 0
+  row = -1
   preemptions = 0
   /** Preemptions for the sake of a more deserving request, not for want of memory. */
   yields = 0

@@ -20,6 +20,8 @@ export class RunningSet {
   /** The step that is being planned, or was last; and how many are in flight. */
   step = 0
   inFlight = 0
+  /** Somebody would have to make way, which gives no blocks back before the steps in flight have landed. */
+  short = false
   /** How often blocks were given back or could be taken: a request that found too few tries again only after that. */
   releases = 0
   readonly sharing: InFlightPrefixes
@@ -64,7 +66,7 @@ export class RunningSet {
     const placed =
       (this.requests.length < this.#maxSequences || this.#claim(plan, request, 'sequences')) &&
       this.#startOrClaim(plan, request, nowMs)
-    if (!placed) request.blockedAt = this.releases
+    if (!placed && !this.short) request.blockedAt = this.releases
     if (!placed || request.end !== undefined) return placed
     this.#tenants.unqueue(request)
     this.#admission.dequeue(request)
@@ -90,12 +92,15 @@ export class RunningSet {
    */
   makeRoom(plan: StepPlan, request: HostRequest, count: number): boolean {
     while (!this.reserve(request, count)) {
+      if (this.inFlight > 0) {
+        this.short = true
+        return false
+      }
       const victim = leastUrgent(this.requests)
-      if (this.inFlight === 0 && (victim === undefined || this.requests.length === 1)) {
+      if (victim === undefined || this.requests.length === 1) {
         request.fail(noMemory(request))
         return false
       }
-      if (victim === undefined) return false
       this.#preempt(plan, victim)
       if (victim === request) return false
     }
@@ -146,7 +151,8 @@ export class RunningSet {
 
   #claim(plan: StepPlan, request: HostRequest, short: 'sequences' | 'tokens'): boolean {
     const victim = yielding(request, this.requests, short)
-    if (victim === undefined) return false
+    this.short ||= victim !== undefined && this.inFlight > 0
+    if (victim === undefined || this.short) return false
     if (!victim.paused) victim.yields++
     this.#preempt(plan, victim)
     return true

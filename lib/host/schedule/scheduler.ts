@@ -8,7 +8,8 @@
  * 'throughput' prompts come first and steps are full. Blocks for all of a request's tokens are reserved when it is admitted, so that
  * only its output can run short; claims.ts says who makes way then and is recomputed later.
  *
- * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results.
+ * Steps may be planned ahead: two are in flight at most, results come in order. What came to its end meanwhile gets no results. Where
+ * the engine feeds its draws to the next step (`ahead`), who draws in the first step is in the second one as well.
  */
 import type { ErrorData } from '../../base/errors.ts'
 import { draftField, draftStride, segmentStride } from '../../base/native.ts'
@@ -33,6 +34,8 @@ export interface SchedulerOptions {
   maxSequences: number
   prefixCache: boolean
   policy: SchedulingPolicy
+  /** A step may go on with what the one in flight draws. */
+  ahead?: boolean | undefined
   /** Guesses from outside, asked between two steps; else those of native drafters, as `drafting` says. */
   drafter?: Drafter | undefined
   drafting?: DraftingOptions | undefined
@@ -189,6 +192,8 @@ export class Scheduler {
     if (nowMs >= this.#expiries.nextMs) this.#expiries.sweep(this.#byId.values(), nowMs, (r) => this.#fail(r))
     const running = this.#running
     if (running.inFlight === this.#plans.length) return undefined
+    if (running.inFlight === 0) running.short = false
+    else if (running.short || !this.#leads(this.#plans[(running.step + 1) % 2]!)) return undefined
     const plan = this.#plans[running.step % 2]!
     plan.clear()
     running.step++
@@ -391,18 +396,40 @@ export class Scheduler {
   /** How many steps like this one may follow each other: short ones, with room for the tokens, of requests that will not end before. */
   #runLength(plan: StepPlan): number {
     const running = this.#running
-    const { stepTokens, drafter, policy } = this.#options
-    if (!plan.decodes || running.inFlight > 0 || drafter !== undefined || !this.cost.ready) return 1
-    const ms = this.cost.stepMs(plan.nTokens, plan.attended, plan.nSegments)
+    if (!plan.decodes || running.inFlight > 0 || this.#options.drafter !== undefined || !this.cost.ready) return 1
     plan.draws = Number.MAX_SAFE_INTEGER
     for (let i = 0; i < plan.nSegments; i++)
       plan.draws = Math.min(plan.draws, plan.requests[i]!.limit - plan.requests[i]!.length)
-    const fitting = Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / plan.nSegments)
-    const steps = Math.max(1, Math.floor(Math.min(fitting, plan.draws)))
+    const steps = Math.max(1, Math.floor(Math.min(this.#fittingRun(plan), plan.draws)))
     if (plan.drafted) return this.#draftedRun(plan, steps)
     if (steps < 2) return 1
     for (let i = 0; i < plan.nSegments; i++) if (!running.reserve(plan.requests[i]!, steps - 1)) return 1
     return steps
+  }
+
+  /** Steps like this one that a run has time and rows for. */
+  #fittingRun({ nTokens, attended, nSegments }: StepPlan): number {
+    const { stepTokens, policy } = this.#options
+    const ms = this.cost.stepMs(nTokens, attended, nSegments)
+    return Math.min(mostRunSteps, Math.min(longestRunMs, policy.maxStepMs) / ms, stepTokens / nSegments)
+  }
+
+  /**
+   * Whether the next step is planned while this one is in flight. Not if it runs on by itself, or would if nothing were in flight: then
+   * the engine knows its tokens first. Nor if guesses are made for the next one.
+   */
+  #leads(plan: StepPlan): boolean {
+    if (this.#options.ahead !== true) return true
+    if (plan.steps > 1 || plan.drafted) return false
+    return !plan.decodes || (this.#controller === undefined && this.cost.ready && this.#fittingRun(plan) < 2)
+  }
+
+  /** The row of the step in flight that draws a request's next token, if that may be computed before it is known; else -1. */
+  #drawn(request: HostRequest): number {
+    if (this.#options.ahead !== true || request.gap !== 0 || request.planned === request.computed) return -1
+    // What a grammar allows next depends on it; and the last token of the output is never computed.
+    if (request.spec.sampling.grammar !== undefined || request.length + 1 >= request.limit) return -1
+    return request.row
   }
 
   /** Native drafters guess where every segment is a token that is drawn after: beside a prompt's tokens a step is long enough. */
@@ -428,16 +455,18 @@ export class Scheduler {
     return steps
   }
 
-  /** Requests that lack one token. */
+  /** Requests that lack one token, or will when it is drawn. */
   #planDecoding(plan: StepPlan): void {
     const running = this.#running
     for (running.cursor = 0; running.cursor < running.requests.length && plan.room > 0; running.cursor++) {
       const request = running.requests[running.cursor]!
-      if (request.paused || request.gap !== 1 || request.step === running.step) continue
-      const drafts = this.#draft(plan, request)
+      if (request.paused || request.step === running.step) continue
+      const drawn = this.#drawn(request)
+      if (request.gap !== 1 && drawn < 0) continue
+      const drafts = drawn < 0 ? this.#draft(plan, request) : 0
       // Guesses take nobody's place.
       if (drafts > 0 && running.reserve(request, 1 + drafts)) this.#add(plan, request, 1 + drafts, drafts)
-      else if (running.makeRoom(plan, request, 1)) this.#add(plan, request, 1, 0)
+      else if (running.makeRoom(plan, request, 1)) this.#add(plan, request, 1, 0, drawn)
       else if (request.end !== undefined) this.#fail(request)
     }
   }
@@ -527,8 +556,8 @@ export class Scheduler {
     return request.mayFollow(drafter.draft(request, request.drafts, most))
   }
 
-  #add(plan: StepPlan, request: HostRequest, count: number, drafts: number): void {
-    plan.add(request, count, drafts)
+  #add(plan: StepPlan, request: HostRequest, count: number, drafts: number, drawn = -1): void {
+    plan.add(request, count, drafts, drawn)
     request.step = this.#running.step
   }
 

@@ -13,6 +13,8 @@ export class StepPlan {
   readonly rows: Int32Array
   /** Tokens at the end of each request's count that are drafts: computed on trial. */
   readonly drafts: Int32Array
+  /** Of requests whose token the step before draws: its row there; else -1. */
+  readonly drawn: Int32Array
   /** Of requests that native drafters may guess for: most guesses of each kind, packed; else -1. */
   readonly drafting: Int32Array
   readonly segments: Int32Array
@@ -40,6 +42,7 @@ export class StepPlan {
     this.counts = new Int32Array(most)
     this.rows = new Int32Array(most)
     this.drafts = new Int32Array(most)
+    this.drawn = new Int32Array(most)
     this.drafting = new Int32Array(most)
     this.segments = new Int32Array(most * segmentStride)
     this.tokens = new Int32Array(stepTokens)
@@ -56,15 +59,16 @@ export class StepPlan {
     this.steps = this.draws = 1
   }
 
-  /** `count` tokens after those planned so far, the last `drafts` of them on trial. */
-  add(request: HostRequest, count: number, drafts = 0): void {
+  /** `count` tokens after those planned so far, the last `drafts` of them on trial; or the one that the step before draws in row `drawn`. */
+  add(request: HostRequest, count: number, drafts = 0, drawn = -1): void {
     this.requests[this.nSegments] = request
     this.counts[this.nSegments] = count
+    this.drawn[this.nSegments] = drawn
     this.drafting[this.nSegments] = -1
     this.drafts[this.nSegments++] = drafts
     this.nTokens += count
     this.attended += attention(request.planned, count)
-    if (generates(request, count - drafts)) this.decoding++
+    if (drawn >= 0 || generates(request, count - drafts)) this.decoding++
   }
 
   /** Whether every request generates and has no drafts. */
@@ -83,10 +87,11 @@ export class StepPlan {
     if (at < 0 || at >= this.nSegments) return
     this.nTokens -= this.counts[at]!
     this.attended -= attention(request.planned, this.counts[at]!)
-    if (generates(request, this.counts[at]! - this.drafts[at]!)) this.decoding--
+    if (this.drawn[at]! >= 0 || generates(request, this.counts[at]! - this.drafts[at]!)) this.decoding--
     this.nSegments--
     this.requests.copyWithin(at, at + 1)
     this.counts.copyWithin(at, at + 1)
+    this.drawn.copyWithin(at, at + 1)
     this.drafts.copyWithin(at, at + 1)
     this.drafting.copyWithin(at, at + 1)
   }
@@ -94,14 +99,18 @@ export class StepPlan {
   /** Writes segments and tokens; marks the tokens as planned. */
   fill(): void {
     let at = 0
+    let row = 0
     for (let i = 0; i < this.nSegments; i++) {
       const request = this.requests[i]!
       const count = this.counts[i]!
       const drafts = this.drafts[i]!
       const end = request.planned + count
       const score = request.spec.mode === 'score'
-      const rows = score ? count : end - drafts === request.length ? 1 + drafts : 0
+      const drawn = this.drawn[i]!
+      const rows = score ? count : drawn >= 0 || end - drafts === request.length ? 1 + drafts : 0
       this.rows[i] = rows
+      request.row = rows === 1 && !score ? row : -1
+      row += rows
       const segment = i * segmentStride
       this.segments[segment] = request.sequence
       this.segments[segment + 1] = count
@@ -109,7 +118,8 @@ export class StepPlan {
       const drafting = this.drafting[i]!
       this.segments[segment + 3] = score ? segmentMode.score : drafting < 0 ? segmentMode.draw : segmentMode.draft
       this.segments[segment + 4] = score ? request.tokens[end]! : drafting
-      for (let t = request.planned; t < end - drafts; t++) this.tokens[at++] = request.tokens[t]!
+      if (drawn >= 0) this.tokens[at++] = -1 - drawn
+      else for (let t = request.planned; t < end - drafts; t++) this.tokens[at++] = request.tokens[t]!
       for (let d = 0; d < drafts; d++) this.tokens[at++] = request.drafts[d]!
       request.planned = end
     }
