@@ -43,7 +43,7 @@ CudaSteps::CudaSteps(Device& device, const StepShape& shape, KvStore& kv)
       constants_(device, memory_.constants),
       before_(step_bytes::before_origin(limits_)),
       behind_(step_bytes::behind_origin(model_, limits_)),
-      most_biases_(usual_biases),
+      most_biases_(step_bytes::biases(model_)),
       pinned_(std::make_unique<Pinned>(device, memory_.pinned)),
       ring_(memory_.pinned) {
   check_vocabulary(shape.vocabulary);
@@ -160,14 +160,28 @@ bool CudaSteps::fits(const StepBlock& block) const {
          block.behind_bytes() <= behind_ && static_cast<std::size_t>(block.size().biases) <= most_biases_;
 }
 
-// For steps with more biases, masks or shared prefixes than was thought of. Graphs name places that are gone then.
+// For steps whose rows name more than was thought of: biases by the ten thousand, masks by the hundred, tables of many
+// sequences that share a long prefix, histories of many guesses. Then twice as much as before, since histories grow with
+// every token; or, where the device has no such memory, what there was, and this step alone fails.
 void CudaSteps::make_room(const StepBlock& block) {
+  const auto grown = [](std::size_t there_is, std::size_t wanted) {
+    return wanted <= there_is ? there_is : std::max(wanted, 2 * there_is);
+  };
+  const std::size_t before = before_, behind = behind_, biases = most_biases_;
   device_.wait();
-  graphs_.clear();
+  graphs_.clear();  // they name places that are gone now
+  try {
+    take_room(grown(before, block.history_bytes() + block.ids_bytes()), grown(behind, block.behind_bytes()),
+              grown(biases, static_cast<std::size_t>(block.size().biases)));
+  } catch (const Error&) {
+    take_room(before, behind, biases);
+    throw;
+  }
+}
+
+void CudaSteps::take_room(std::size_t before, std::size_t behind, std::size_t biases) {
   upload_ = Buffer<std::uint8_t>(), results_ = Buffer<std::uint8_t>();
-  before_ = std::max(before_, block.history_bytes() + block.ids_bytes());
-  behind_ = std::max(behind_, block.behind_bytes());
-  most_biases_ = std::max(most_biases_, static_cast<std::size_t>(block.size().biases));
+  before_ = rounded(before), behind_ = behind, most_biases_ = biases;
   const std::size_t results = step_bytes::results(limits_), pinned = 2 * (before_ + behind_ + results);
   if (pinned > pinned_->bytes()) {
     auto larger = std::make_unique<Pinned>(device_, pinned);

@@ -50,6 +50,7 @@ class CudaSteps final : public DeviceSteps {
 
   bool fits(const StepBlock& block) const;
   void make_room(const StepBlock& block);
+  void take_room(std::size_t before, std::size_t behind, std::size_t biases);
   bool has_free_flight();
   Recorder recorder(const StepBlock& block, const StepInputs& in);
   StepInputs on_device(const StepBlock& block, const StepInputs& in) const;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../../cuda/kernels/sampling/params_sample.h"
@@ -64,14 +65,17 @@ struct SampleInputs {
       if (fed == 0) add_history(from, V);
     }
     if (from.mask != nullptr) {
-      row.mask = static_cast<int>(masks.size());
-      masks.insert(masks.end(), from.mask, from.mask + (V + 31) / 32);
+      // Rows in the same state of a grammar have the same one.
+      const auto [place, is_new] = known_masks_.try_emplace(from.mask, static_cast<int>(masks.size()));
+      row.mask = place->second;
+      if (is_new) masks.insert(masks.end(), from.mask, from.mask + (V + 31) / 32);
     }
     most_top = std::max(most_top, row.logprobs);
     rows.push_back(row);
   }
 
  private:
+  std::unordered_map<const std::uint32_t*, int> known_masks_;
   void add_history(const SampleRow& from, int V) {
     for (int i = 0; i < from.history_length; ++i) check_token(from.history[i], V, "history");
     history.insert(history.end(), from.history, from.history + from.history_length);

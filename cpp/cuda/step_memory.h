@@ -1,6 +1,6 @@
 // What computing steps takes of a device besides weights and the KV cache, by purpose: pure arithmetic, so that memory
 // is planned before anything is allocated. Each purpose is one piece of memory, taken when an engine is made; steps
-// allocate nothing.
+// allocate nothing, but for those whose rows name more than is thought of here (CudaSteps::make_room).
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -25,7 +25,7 @@ struct StepLimits {
 inline constexpr int most_logit_rows = 64;           // of one pass over the head
 inline constexpr int most_queued_steps = 16;         // on their way at once
 inline constexpr int most_graphs = 32;               // kept
-inline constexpr int usual_biases = 32 * 1024;       // of all rows of a step; for more there is room when they come
+inline constexpr int usual_masks = 256;              // of all rows of a step; equal ones count once
 inline constexpr long long most_partials = 1 << 15;  // of attention, rows of them
 
 // Bytes.
@@ -46,6 +46,8 @@ struct StepMemory {
 
 namespace step_bytes {
 
+// Biases of all rows of a step: one row may name every token.
+inline std::size_t biases(const ModelShape& m) { return static_cast<std::size_t>(std::max(32 * 1024, m.vocabulary)); }
 inline std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 inline std::size_t of(int count) { return static_cast<std::size_t>(count); }
 
@@ -74,8 +76,9 @@ inline std::size_t behind_origin(const ModelShape& m, const StepLimits& limits) 
   const std::size_t tiles = T * queries, items = tiles + of(static_cast<int>(most_partials));
   const std::size_t rows = T * (2 * 4 + of(m.rope_dims) * sizeof(float) + sizeof(gpu::SampleRow) + sizeof(gpu::Feed)) +
                            tiles * sizeof(gpu::AttentionTile) + items * sizeof(gpu::AttentionItem);
-  const std::size_t words = 4 * of(limits.kv_blocks) + of(most_logit_rows) * ((of(m.vocabulary) + 31) / 32);
-  return rounded(rows + of(usual_biases) * 8 + words * 4) + 16 * 256;
+  const std::size_t masks = of(std::min(limits.max_tokens, usual_masks));
+  const std::size_t words = 4 * of(limits.kv_blocks) + masks * ((of(m.vocabulary) + 31) / 32);
+  return rounded(rows + biases(m) * 8 + words * 4) + 16 * 256;
 }
 // Of each row a token, its chance, and up to most_top_tokens others with theirs.
 inline std::size_t results(const StepLimits& limits) {
@@ -95,7 +98,7 @@ inline StepMemory step_memory(const ModelShape& m, const StepLimits& limits) {
   out.attention = of(static_cast<int>(most_partials)) * (2 + of(m.head_size)) * sizeof(float);
   out.linear = rounded(linear_scratch_bytes(std::max(T, most_logit_rows), widest));
   out.upload = before_origin(limits) + behind_origin(m, limits);
-  out.results = results(limits) + before_origin(limits) + of(usual_biases) * sizeof(float);
+  out.results = results(limits) + before_origin(limits) + biases(m) * sizeof(float);
   out.constants = m.constants * sizeof(float) + 256 * of(12 * m.layers + 1);
   out.graphs = of(most_graphs) * of(13 * m.layers + 8) * 1024;
   out.pinned = 2 * (out.upload + results(limits));

@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "emulator/device_array.h"
 #include "emulator/runtime.h"
 #include "linear_case.h"
+#include "ops/sample.h"
 #include "ops_backend.h"
 #include "tests/attention_scene.h"
 
@@ -76,6 +78,14 @@ void run_draws(Backend& device, Rng& rng) {
   SampleRow rows[2] = {};
   rows[0].params = &greedy, rows[1].params = &sampled;
   device.sample(logits.data(), vocab, rows, 2);
+  const std::vector<int> drawn(64, 5);
+  std::vector<gpu::Feed> feeds;
+  for (int i = 0; i < 64; ++i) feeds.push_back({i, i, i});
+  const shim::DeviceArray<int> tokens(drawn, "drawn"), ids(drawn, "ids"), history(drawn, "history");
+  const shim::DeviceArray<gpu::Feed> given(feeds, "feeds");
+  cuda::Launches launches;
+  cuda::add_feed(launches, {tokens.get(), ids.get(), history.get(), given.get(), 64});
+  shim::run(launches);
 }
 
 }  // namespace

@@ -416,20 +416,22 @@ export class Scheduler {
 
   /**
    * Whether the next step is planned while this one is in flight. Not if it runs on by itself, or would if nothing were in flight: then
-   * the engine knows its tokens first. Nor if guesses are made for the next one.
+   * the engine knows its tokens first. Nor if guesses are made for the next one, or somebody's grammar has to see a token before it can
+   * follow: it would miss every other step.
    */
   #leads(plan: StepPlan): boolean {
     if (this.#options.ahead !== true) return true
     if (plan.steps > 1 || plan.drafted) return false
+    for (let i = 0; i < plan.nSegments; i++)
+      if (plan.rows[i]! > 0 && plan.requests[i]!.spec.sampling.grammar !== undefined) return false
     return !plan.decodes || (this.#controller === undefined && this.cost.ready && this.#fittingRun(plan) < 2)
   }
 
-  /** The row of the step in flight that draws a request's next token, if that may be computed before it is known; else -1. */
+  /** The row of the step in flight that draws a request's next token; -1: none, or it is not computed. */
   #drawn(request: HostRequest): number {
     if (this.#options.ahead !== true || request.gap !== 0 || request.planned === request.computed) return -1
-    // What a grammar allows next depends on it; and the last token of the output is never computed.
-    if (request.spec.sampling.grammar !== undefined || request.length + 1 >= request.limit) return -1
-    return request.row
+    // The last token of the output is never computed.
+    return request.length + 1 < request.limit ? request.row : -1
   }
 
   /** Native drafters guess where every segment is a token that is drawn after: beside a prompt's tokens a step is long enough. */
