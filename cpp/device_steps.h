@@ -24,10 +24,10 @@ struct Activations {
 
 struct StepInputs {
   int T;
-  const std::int32_t* ids;     // [T]
-  const std::int32_t* drawn;   // [T]: the row of the step given before whose draw is the token, or -1; null: all are ids
-  const std::int32_t* slots;   // [T], see Backend::kv_write
-  const float* cos_sin;        // [T, dims / 2, 2]
+  const std::int32_t* ids;    // [T]
+  const std::int32_t* drawn;  // [T]: the row of the step given before whose draw is the token, or -1; null: all are ids
+  const std::int32_t* slots;  // [T], see Backend::kv_write
+  const float* cos_sin;       // [T, dims / 2, 2]
   const std::int32_t* wanted;  // [R]: rows with results
   int R;
   AttentionPlan plan;  // with tables of the host's, always

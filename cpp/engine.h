@@ -136,7 +136,7 @@ class Engine {
   KvCache kv_;
   Scratch scratch_;
   const std::unique_ptr<DeviceSteps> steps_;  // null: operations are carried out one by one
-  const std::uint32_t id_;  // registered last: a constructor that throws before leaves nothing behind
+  const std::uint32_t id_;                    // registered last: a constructor that throws before leaves nothing behind
   std::unordered_map<int, SamplerParams> samplers_;
   grammar::Grammars grammars_;
   std::unordered_map<int, grammar::Matcher> matchers_;

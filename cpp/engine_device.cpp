@@ -21,7 +21,8 @@ bool Engine::may_queue() const {
 
 // step_, or what follows those on their way. False: the device has no room.
 bool Engine::give_device() {
-  if (!model_->submit(*steps_, step_, {queued_, fed_, nullptr, nullptr}, step_samplers_, masks_, kv_, *store_, scratch_))
+  if (!model_->submit(*steps_, step_, {queued_, fed_, nullptr, nullptr}, step_samplers_, masks_, kv_, *store_,
+                      scratch_))
     return false;
   ++queued_, ++fed_;
   return true;

@@ -57,8 +57,8 @@ using RowMask = std::shared_ptr<const std::vector<std::uint32_t>>;
 
 struct StepResult {
   std::vector<SampleRow>
-      rows;  // in order of segments; a scored segment without `next` has one row less; of a run: step by step
-  double seconds = 0;           // of forward and sampling, guesses included
+      rows;            // in order of segments; a scored segment without `next` has one row less; of a run: step by step
+  double seconds = 0;  // of forward and sampling, guesses included
   std::vector<DraftReport> drafts;  // step by step, one a segment; empty when no segment asked for guesses
 };
 

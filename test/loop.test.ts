@@ -329,8 +329,7 @@ describe('two steps in flight', () => {
     return host
   }
   const check = (host: Host) => {
-    for (const [i, prompt] of prompts.entries())
-      expect(host.output(i + 1).tokens).toEqual(answer(prompt, 60))
+    for (const [i, prompt] of prompts.entries()) expect(host.output(i + 1).tokens).toEqual(answer(prompt, 60))
     expect(host.idleBlocks).toBe(64)
   }
 

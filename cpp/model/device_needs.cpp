@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "../../cuda/ops/repack.h"
-#include "cuda/step_memory.h"
-#include "cuda/weight_memory.h"
+#include "cuda/steps/step_memory.h"
+#include "cuda/memory/weight_memory.h"
 #include "error.h"
 
 namespace octavo {

@@ -93,9 +93,9 @@ ModelFiles open_files(const ModelDesc& desc);
 
 // What is on its way before a step, and not committed.
 struct OnTheWay {
-  int ahead = 0;  // steps of its run, each a token of every sequence
-  int fed = 0;    // see DeviceSteps::submit
-  const Step* other = nullptr;  // a step of another shape: its tokens are known, its draws are not
+  int ahead = 0;                        // steps of its run, each a token of every sequence
+  int fed = 0;                          // see DeviceSteps::submit
+  const Step* other = nullptr;          // a step of another shape: its tokens are known, its draws are not
   const std::int32_t* drawn = nullptr;  // see StepInputs
   // Tokens of a sequence that come after its committed ones and before the step's; those of a run are not known.
   int count(int sequence) const { return ahead + static_cast<int>(tokens(sequence).size()); }
@@ -149,9 +149,8 @@ class Model {
   // Steps on the backend's own device; null: it has none. `store` outlives them.
   std::unique_ptr<DeviceSteps> make_steps(int max_tokens, KvStore& store) const;
   // Gives the step, or what its draws lead to, to the device. False: no room for another one.
-  bool submit(DeviceSteps& to, const Step& step, const OnTheWay& way,
-              const std::vector<const SamplerParams*>& samplers, const std::vector<RowMask>& masks, KvCache& kv,
-              KvStore& store, Scratch& scratch) const;
+  bool submit(DeviceSteps& to, const Step& step, const OnTheWay& way, const std::vector<const SamplerParams*>& samplers,
+              const std::vector<RowMask>& masks, KvCache& kv, KvStore& store, Scratch& scratch) const;
 
  private:
   enum class Progress : std::uint8_t { untouched, loading, loaded };

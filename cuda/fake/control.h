@@ -28,7 +28,7 @@ typedef struct octavo_fake_report {
   std::uint64_t broken_rules;
   std::uint64_t launches, instructions, inexact_sums;
   std::uint64_t failed_kernels;  // that left their memory, or could not go on
-  char message[512];  // the last broken rule or failed kernel
+  char message[512];             // the last broken rule or failed kernel
 } octavo_fake_report;
 
 void octavo_fake_configure(const char* settings);

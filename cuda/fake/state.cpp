@@ -125,7 +125,8 @@ void State::write_report() const {
   std::fprintf(
       file,
       "{\"calls\": %llu, \"liveObjects\": %llu, \"liveDevice\": %llu, \"liveHost\": %llu, \"deviceBytes\": %llu, "
-      "\"allocations\": %llu, \"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": %llu, "
+      "\"allocations\": %llu, \"brokenRules\": %llu, \"launches\": %llu, \"instructions\": %llu, \"inexactSums\": "
+      "%llu, "
       "\"failedKernels\": %llu, \"failedCall\": \"%s\"}\n",
       n(r.calls), n(r.live_objects), n(r.live_device), n(r.live_host), n(r.device_bytes), n(r.allocations),
       n(r.broken_rules), n(r.launches), n(r.instructions), n(r.inexact_sums), n(r.failed_kernels), failed_call);

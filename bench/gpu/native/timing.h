@@ -1,6 +1,6 @@
 // Launches of octavo's kernels as a CUDA graph, and how long one operation of it takes.
 #pragma once
-#include "cuda/device.h"
+#include "cuda/memory/device.h"
 #include "report.h"
 
 namespace octavo::bench {

@@ -2,6 +2,8 @@
 // touched.
 #include <doctest.h>
 
+#include <algorithm>
+
 #include "emulator/device_array.h"
 #include "ops/sample.h"
 #include "schedules.h"
@@ -14,7 +16,8 @@ TEST_CASE("feed: drawn tokens stand among the next step's ids, and behind histor
   for (const int count : {0, 1, 63, 64, 130}) {
     CAPTURE(count);
     // Rows in another order than tokens; every third token has a history, every fifth row drew none.
-    std::vector<int> drawn(static_cast<std::size_t>(count)), ids(static_cast<std::size_t>(2 * count) + 3, 7), history(ids);
+    std::vector<int> drawn(static_cast<std::size_t>(count)), ids(static_cast<std::size_t>(2 * count) + 3, 7),
+        history(ids);
     std::vector<gpu::Feed> feeds;
     std::vector<int> expected_ids = ids, expected_history = history;
     for (int i = 0; i < count; ++i) drawn[static_cast<std::size_t>(i)] = i % 5 == 4 ? -1 - i % 2 : 100 + i;

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "cuda/attention_inputs.h"
-#include "cuda/sample_inputs.h"
+#include "cuda/steps/attention_inputs.h"
+#include "cuda/steps/sample_inputs.h"
 #include "emulator/device_array.h"
 #include "ops/attention.h"
 #include "ops/kv.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/device.h"
+#include "cuda/memory/device.h"
 #include "cuda_loader.h"
 #include "error.h"
 #include "fake.h"

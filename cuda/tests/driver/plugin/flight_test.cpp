@@ -102,7 +102,8 @@ TEST_CASE("flight: a step is given behind another one, and draws what it draws a
     CHECK(plain.steps_ahead() == 1);
     REQUIRE(device.steps_ahead() == 2);
     // Chunks that are given at once, and in pieces; every kind of sampling, histories among them.
-    for (const auto& [count, chunk] : {std::pair{1, 90}, {9, 5}}) CHECK(flown(device, count, chunk) == flown(plain, count, chunk));
+    for (const auto& [count, chunk] : {std::pair{1, 90}, {9, 5}})
+      CHECK(flown(device, count, chunk) == flown(plain, count, chunk));
   }
 }
 

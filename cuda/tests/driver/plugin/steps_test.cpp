@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/staging_ring.h"
+#include "cuda/steps/staging_ring.h"
 #include "fake.h"
 #include "step_engine.h"
 

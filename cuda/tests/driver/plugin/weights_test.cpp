@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "cuda/cuda_weight.h"
+#include "cuda/memory/cuda_weight.h"
 #include "error.h"
 #include "fake.h"
 #include "ops/repack.h"

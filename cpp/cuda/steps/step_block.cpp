@@ -1,5 +1,5 @@
 // See step_block.h.
-#include "cuda/step_block.h"
+#include "cuda/steps/step_block.h"
 
 #include <algorithm>
 #include <bit>

@@ -2,7 +2,7 @@
 // places inside a head as cuda/kernels/attention/kv_layout.h has them.
 #pragma once
 #include "backend.h"
-#include "cuda/device.h"
+#include "cuda/memory/device.h"
 
 namespace octavo::cuda {
 

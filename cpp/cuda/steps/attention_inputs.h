@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../cuda/ops/attention.h"
+#include "../../../cuda/ops/attention.h"
 #include "backend.h"
 
 namespace octavo::cuda {

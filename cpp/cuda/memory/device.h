@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "../../cuda/ops/device_properties.h"
-#include "../../cuda/ops/launch.h"
-#include "../../cuda/plugin.h"
+#include "../../../cuda/ops/device_properties.h"
+#include "../../../cuda/ops/launch.h"
+#include "../../../cuda/plugin.h"
 
 namespace octavo::cuda {
 

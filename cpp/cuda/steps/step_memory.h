@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../../cuda/kernels/attention/params_kv.h"
-#include "../../cuda/kernels/sampling/params_sample.h"
-#include "../../cuda/ops/linear.h"
-#include "../../cuda/ops/sample.h"
+#include "../../../cuda/kernels/attention/params_kv.h"
+#include "../../../cuda/kernels/sampling/params_sample.h"
+#include "../../../cuda/ops/linear.h"
+#include "../../../cuda/ops/sample.h"
 
 namespace octavo::cuda {
 

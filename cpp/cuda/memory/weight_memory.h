@@ -10,8 +10,8 @@
 #include <mutex>
 
 #include "backend.h"
-#include "cuda/device.h"
-#include "cuda/load_lanes.h"
+#include "cuda/memory/device.h"
+#include "cuda/memory/load_lanes.h"
 
 namespace octavo::cuda {
 

@@ -1,5 +1,5 @@
 // See cuda_steps.h.
-#include "cuda/cuda_steps.h"
+#include "cuda/steps/cuda_steps.h"
 
 #include <algorithm>
 #include <cstring>
@@ -253,11 +253,10 @@ void CudaSteps::give(const StepBlock& block, const StepInputs& in, const StepOpe
 // Its own launch, not a graph's: most steps have none.
 void CudaSteps::feed(const StepBlock& block) {
   Launches launches;
-  add_feed(launches,
-           {reinterpret_cast<const std::int32_t*>(results_.get()),
-            reinterpret_cast<std::int32_t*>(origin() - block.ids_bytes()),
-            reinterpret_cast<std::int32_t*>(upload_.get()),
-            reinterpret_cast<const gpu::Feed*>(origin() + block.places().feeds), block.feeds()});
+  add_feed(launches, {reinterpret_cast<const std::int32_t*>(results_.get()),
+                      reinterpret_cast<std::int32_t*>(origin() - block.ids_bytes()),
+                      reinterpret_cast<std::int32_t*>(upload_.get()),
+                      reinterpret_cast<const gpu::Feed*>(origin() + block.places().feeds), block.feeds()});
   device_.run(launches);
 }
 

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include "cuda/device.h"
+#include "cuda/memory/device.h"
 
 namespace octavo::cuda {
 

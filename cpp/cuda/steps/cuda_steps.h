@@ -8,11 +8,11 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/device.h"
-#include "cuda/recorder.h"
-#include "cuda/staging_ring.h"
-#include "cuda/step_block.h"
-#include "cuda/step_memory.h"
+#include "cuda/memory/device.h"
+#include "cuda/steps/recorder.h"
+#include "cuda/steps/staging_ring.h"
+#include "cuda/steps/step_block.h"
+#include "cuda/steps/step_memory.h"
 #include "device_steps.h"
 
 namespace octavo::cuda {

@@ -1,7 +1,7 @@
 // See cuda_weight.h.
-#include "cuda/cuda_weight.h"
+#include "cuda/memory/cuda_weight.h"
 
-#include "../../cuda/ops/repack.h"
+#include "../../../cuda/ops/repack.h"
 #include "error.h"
 
 namespace octavo::cuda {

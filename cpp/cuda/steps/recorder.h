@@ -6,10 +6,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "../../cuda/ops/attention.h"
+#include "../../../cuda/ops/attention.h"
 #include "backend.h"
-#include "cuda/device.h"
-#include "cuda/sample_inputs.h"
+#include "cuda/memory/device.h"
+#include "cuda/steps/sample_inputs.h"
 
 namespace octavo::cuda {
 

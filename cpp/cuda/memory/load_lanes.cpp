@@ -1,5 +1,5 @@
 // See load_lanes.h.
-#include "cuda/load_lanes.h"
+#include "cuda/memory/load_lanes.h"
 
 #include "error.h"
 

@@ -9,9 +9,9 @@
 #pragma once
 #include <vector>
 
-#include "cuda/attention_inputs.h"
-#include "cuda/sample_inputs.h"
-#include "cuda/step_memory.h"
+#include "cuda/steps/attention_inputs.h"
+#include "cuda/steps/sample_inputs.h"
+#include "cuda/steps/step_memory.h"
 #include "device_steps.h"
 
 namespace octavo::cuda {

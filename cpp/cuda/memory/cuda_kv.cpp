@@ -1,5 +1,5 @@
 // See cuda_kv.h.
-#include "cuda/cuda_kv.h"
+#include "cuda/memory/cuda_kv.h"
 
 namespace octavo::cuda {
 

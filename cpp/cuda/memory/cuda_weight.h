@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "backend.h"
-#include "cuda/weight_memory.h"
+#include "cuda/memory/weight_memory.h"
 
 namespace octavo::cuda {
 

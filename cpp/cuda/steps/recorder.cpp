@@ -1,11 +1,11 @@
 // See recorder.h.
-#include "cuda/recorder.h"
+#include "cuda/steps/recorder.h"
 
-#include "../../cuda/ops/kv.h"
-#include "../../cuda/ops/linear.h"
-#include "../../cuda/ops/rows.h"
-#include "cuda/cuda_kv.h"
-#include "cuda/cuda_weight.h"
+#include "../../../cuda/ops/kv.h"
+#include "../../../cuda/ops/linear.h"
+#include "../../../cuda/ops/rows.h"
+#include "cuda/memory/cuda_kv.h"
+#include "cuda/memory/cuda_weight.h"
 #include "error.h"
 
 namespace octavo::cuda {

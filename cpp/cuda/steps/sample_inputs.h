@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "../../cuda/kernels/sampling/params_sample.h"
-#include "../../cuda/ops/sample.h"
+#include "../../../cuda/kernels/sampling/params_sample.h"
+#include "../../../cuda/ops/sample.h"
 #include "error.h"
 #include "sampling/sampler.h"
 

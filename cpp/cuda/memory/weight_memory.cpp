@@ -1,9 +1,9 @@
 // See weight_memory.h.
-#include "cuda/weight_memory.h"
+#include "cuda/memory/weight_memory.h"
 
 #include <cstring>
 
-#include "../../cuda/ops/repack.h"
+#include "../../../cuda/ops/repack.h"
 #include "error.h"
 
 namespace octavo::cuda {

@@ -1,7 +1,7 @@
 // See device.h.
-#include "cuda/device.h"
+#include "cuda/memory/device.h"
 
-#include "../../cuda/host/limits.h"
+#include "../../../cuda/host/limits.h"
 #include "cuda_loader.h"
 #include "error.h"
 
