@@ -358,6 +358,25 @@ describe('two steps in flight', () => {
     expect(host.output(9).tokens).toEqual(answer([1, 2, 3], 100, true))
   })
 
+  it('plans nothing ahead while a grammar has to see each token: else its request would be in every other step', () => {
+    const host = new Host({ stepsAhead: 2, stepMs: () => 30 })
+    const grammar = { key: 'any', program: new Int32Array(1), dropSpace: false }
+    const prompts = [
+      [1, 2, 3],
+      [4, 5],
+    ]
+    const long = { ignoreEos: true }
+    host.send(
+      request(1, prompts[0]!, 20, { ...long, sampling: { ...sampling, grammar } }),
+      request(2, prompts[1]!, 60, long),
+    )
+    expect(host.output(1).tokens).toEqual(answer(prompts[0]!, 20, true))
+    expect(host.output(2).tokens).toEqual(answer(prompts[1]!, 60, true))
+    expect(host.engine.stepSizes.slice(1, 20)).toEqual(Array(19).fill(2))
+    // The other one alone after that.
+    expect([host.engine.stepSizes.length, host.engine.stepsBehind]).toEqual([60, 39])
+  })
+
   it('tells of a broken engine once, and gives everything back', () => {
     let waits = 0
     const host = hostOf(30, {

@@ -88,6 +88,22 @@ class Batch {
     std::copy(drawn.end() - static_cast<std::ptrdiff_t>(step_.tokens.size()), drawn.end(), step_.tokens.begin());
     return drawn;
   }
+  // Steps one by one; in_flight: so many are submitted before the first has come back. Their tokens.
+  std::vector<std::int32_t> one_by_one(int steps, int in_flight) {
+    std::vector<std::int32_t> drawn;
+    for (int submitted = 0, waited = 0; waited < steps; ++waited) {
+      for (; submitted < std::min(steps, waited + in_flight); ++submitted) {
+        Step step = step_;
+        for (std::size_t i = 0; submitted > waited && i < step.tokens.size(); ++i)
+          step.tokens[i] = -1 - static_cast<std::int32_t>(i);
+        engine_.submit(std::move(step));
+      }
+      if (!engine_.wait()) fail("a step was interrupted");
+      for (std::size_t i = 0; i < step_.tokens.size(); ++i) step_.tokens[i] = engine_.result().rows[i].token;
+      drawn.insert(drawn.end(), step_.tokens.begin(), step_.tokens.end());
+    }
+    return drawn;
+  }
   // A step of `rows` guesses a sequence, none of which is kept.
   void verify(int rows) {
     Step step;
@@ -150,6 +166,20 @@ void time_batch(Engine& engine, int sequences, int context, double read) {
   figure("model.verify1.us", median_seconds([&] { batch.verify(1); }) * 1e6, "us a step that is not part of a run");
 }
 
+// Steps that are no run, with one and with two in flight.
+void time_in_flight(Engine& engine, int sequences, int context) {
+  const int steps = options.tiny ? 2 : 16;
+  std::vector<std::int32_t> drawn[2];
+  for (const int in_flight : {1, 2}) {
+    Batch batch(engine, sequences, context, 20 * steps);
+    drawn[in_flight - 1] = batch.one_by_one(steps, in_flight);
+    const double seconds = median_seconds([&] { batch.one_by_one(steps, in_flight); }) / steps;
+    figure("model." + std::to_string(sequences) + ".inFlight" + std::to_string(in_flight) + ".us", seconds * 1e6,
+           "us a step that is not part of a run");
+  }
+  if (drawn[0] != drawn[1]) fail("two steps in flight draw other tokens than one by one");
+}
+
 }  // namespace
 
 int run_model() {
@@ -161,6 +191,8 @@ int run_model() {
   Engine engine(gpu, engine_options(options.tiny ? 40 : 64 * (context + 400) / 16, KvDtype::int8));
   for (const int sequences : options.tiny ? std::vector<int>{1, 3} : std::vector<int>{1, 16, 64})
     time_batch(engine, sequences, context, read);
+  for (const int sequences : options.tiny ? std::vector<int>{2} : std::vector<int>{1, 16})
+    time_in_flight(engine, sequences, context);
   return 0;
 }
 
