@@ -65,8 +65,7 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
     guarded(info.Env(), [&] {
       const std::string backend = text(info[1], "backend");
       const std::string isa = info[2].IsString() ? text(info[2], "isa") : "";
-      if (backend != "cpu" && backend != "reference" && !backend.starts_with("cuda:"))
-        bad_argument("backend", "cpu, reference or cuda:N");
+      if (backend != "cpu" && backend != "reference" && !backend.starts_with("cuda:")) bad_argument("backend", "cpu, reference or cuda:N");
       const std::string sharing_folder = info[3].IsString() ? text(info[3], "sharingFolder") : "";
       request_ = {model_desc(object(info[0], "desc")), backend, isa, sharing_folder};
       model_ = find_model(*request_);
@@ -99,12 +98,9 @@ class JsModel : public Napi::ObjectWrap<JsModel> {
   Napi::Value origin(const Napi::CallbackInfo& info) {
     return property(info, [&] {
       switch (get()->origin()) {
-        case Model::Origin::offered:
-          return "offered";
-        case Model::Origin::adopted:
-          return "adopted";
-        default:
-          return "own";
+        case Model::Origin::offered: return "offered";
+        case Model::Origin::adopted: return "adopted";
+        default: return "own";
       }
     });
   }
@@ -379,14 +375,15 @@ class JsEngine : public Napi::ObjectWrap<JsEngine> {
         bad_argument("tokens, logprobs", "room for every result row");
       constexpr std::size_t fields = 8;  // draftStride in lib/base/native.ts
       Napi::Int32Array drafts = info[4].IsUndefined() ? Napi::Int32Array::New(info.Env(), 0) : ints(info[4], "drafts");
-      if (get().drafting() && get().segments() * static_cast<std::size_t>(run.steps) * fields > drafts.ElementLength())
+      if (get().drafting() &&
+          get().segments() * static_cast<std::size_t>(run.steps) * fields > drafts.ElementLength())
         bad_argument("drafts", "room for every segment of every step");
       if (!get().wait(run)) return -1;
       std::int32_t* report = drafts.Data();
       for (const DraftReport& r : get().result().drafts)
-        for (const std::int32_t value :
-             {r.draws, r.proposed, static_cast<std::int32_t>(r.source), r.confidence,
-              static_cast<std::int32_t>(r.foreseen), r.behind, r.nanoseconds, r.guess_nanoseconds})
+        for (const std::int32_t value : {r.draws, r.proposed, static_cast<std::int32_t>(r.source), r.confidence,
+                                         static_cast<std::int32_t>(r.foreseen), r.behind, r.nanoseconds,
+                                         r.guess_nanoseconds})
           *report++ = value;
       const auto& rows = get().result().rows;
       for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -15,9 +15,9 @@ namespace octavo {
 
 namespace {
 
-constexpr std::int64_t tile_rows = 32;         // rows a backend repacks together (Backend::weight_load)
-constexpr std::int64_t piece_bytes = 1 << 20;  // of a tensor, loaded by one thread: a call-off is seen between two
-constexpr int max_logit_rows = 64;             // a full decode step of 64 sequences samples from one pass over the head
+constexpr std::int64_t tile_rows = 32;            // rows a backend repacks together (Backend::weight_load)
+constexpr std::int64_t piece_bytes = 1 << 20;      // of a tensor, loaded by one thread: a call-off is seen between two
+constexpr int max_logit_rows = 64;  // a full decode step of 64 sequences samples from one pass over the head
 
 [[noreturn]] void invalid(const std::string& what, Error::Details details) {
   throw Error(Code::model_invalid, what, std::move(details));
@@ -33,14 +33,11 @@ void check_sizes(const ModelDesc& d) {
     const char* name;
     std::int64_t value, multiple, most = 1 << 28;
   };
-  const Rule rules[] = {{"layers", d.layers, 1},
-                        {"width", d.width, 16},
-                        {"heads", d.heads, 1},
-                        {"kvHeads", d.kv_heads, 1},
+  const Rule rules[] = {{"layers", d.layers, 1},         {"width", d.width, 16},
+                        {"heads", d.heads, 1},           {"kvHeads", d.kv_heads, 1},
                         {"headSize", d.head_size, 16, max_head_size},
                         {"feedForward", d.feed_forward, 16},
-                        {"vocabulary", d.vocabulary, 1},
-                        {"heads * headSize", std::int64_t{d.heads} * d.head_size, 16},
+                        {"vocabulary", d.vocabulary, 1}, {"heads * headSize", std::int64_t{d.heads} * d.head_size, 16},
                         {"ropeDims", d.rope_dims, 2}};
   for (const Rule& r : rules) {
     if (r.value < 1 || r.value > r.most || r.value % r.multiple != 0)
