@@ -5,7 +5,7 @@ import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { tokenBytes } from '../lib/text/vocabulary.ts'
 
 const golden = (name: string) => readFileSync(new URL(`./goldens/${name}.json`, import.meta.url), 'utf8')
-const bytes = tokenBytes(vocabularyFromJson(golden('stories-tokenizer')))
+const bytes = tokenBytes(vocabularyFromJson(golden('stories-tokenizer'))).table
 const table = new TokenTable(bytes)
 const size = bytes.offsets.length - 1
 

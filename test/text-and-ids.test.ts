@@ -9,7 +9,7 @@ import { enginesOf } from './child-processes.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
 import { random } from './random.ts'
 
-const bytes = new TokenTable(tokenBytes(vocabularyFromGguf(ggufMetadata('models/octavo-stories-q4_0.gguf'))))
+const bytes = new TokenTable(tokenBytes(vocabularyFromGguf(ggufMetadata('models/octavo-stories-q4_0.gguf'))).table)
 /** All bytes at once. */
 const spell = (ids: readonly number[]) =>
   new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(ids.map((id) => bytes.bytes(id))))

@@ -5,7 +5,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../base/errors.ts'
 import { native } from '../base/native.ts'
-import { compileGrammar, type GrammarSource } from '../grammar/compile.ts'
+import { codeFile } from '../base/package-files.ts'
+import type { GrammarSource } from '../grammar/compile.ts'
 import { templateFault } from './template-sandbox.ts'
 import type { Started, TextWorkerData } from './text-service.ts'
 import { type ChatText, type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
@@ -13,6 +14,8 @@ import type { Answer, Call } from './worker-client.ts'
 
 const { source, chatTemplate: given } = workerData as TextWorkerData
 let tokenizer: Tokenizer
+/** A file of its own, opened for the first grammar. */
+let compiler: typeof import('../grammar/compile.ts')
 
 function load(): Started {
   if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
@@ -30,7 +33,7 @@ function load(): Started {
 /** A request in progress: a generator that pauses, and returns the answer. */
 type Job = Generator<void, unknown>
 
-const jobs: { id: number; job: Job }[] = []
+const jobs: { id: number; job: Job; loads: boolean }[] = []
 
 function* start({ op, args }: Call): Job {
   switch (op) {
@@ -48,7 +51,7 @@ function* start({ op, args }: Call): Job {
     }
     case 'grammar': {
       const { source, tenant } = args as { source: GrammarSource; tenant: string }
-      return compileGrammar(source, tenant)
+      return compiler.compileGrammar(source, tenant)
     }
     default:
       throw new Error(`unknown operation ${op}`)
@@ -72,10 +75,25 @@ function turn(): void {
   }
   if (answer) parentPort!.postMessage(answer, transfer)
   else jobs.push(current)
+  if (current.loads && tokenizer !== undefined) tokenizer.warm()
   if (jobs.length > 0) setImmediate(turn)
 }
 
-parentPort!.on('message', (call: Call) => {
-  jobs.push({ id: call.id, job: start(call) })
+function take(call: Call): void {
+  jobs.push({ id: call.id, job: start(call), loads: call.op === 'load' })
   if (jobs.length === 1) setImmediate(turn)
+}
+
+async function openCompiler(call: Call): Promise<void> {
+  try {
+    compiler = (await import(codeFile('grammar/compile').href)) as typeof compiler
+    take(call)
+  } catch (error) {
+    parentPort!.postMessage({ id: call.id, error: toErrorData(error) } satisfies Answer)
+  }
+}
+
+parentPort!.on('message', (call: Call) => {
+  if (call.op === 'grammar' && compiler === undefined) void openCompiler(call)
+  else take(call)
 })

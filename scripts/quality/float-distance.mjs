@@ -17,7 +17,7 @@ import { buildLlamaCpp } from '../../bench/peers/llama-cpp.mjs'
 import { weightFormats } from '../../dist/base/native.js'
 import { Engine } from '../../dist/index.js'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
