@@ -36,8 +36,7 @@ Napi::Value packed_texts(Napi::Env env, const GgufTexts& texts) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("bytes", bytes);
   out.Set("offsets", offsets);
-  out.Set("beginCharacters",
-          text::begin_characters({texts.bytes(), {offsets.Data(), offsets.ElementLength()}}));
+  out.Set("beginCharacters", text::begin_characters({texts.bytes(), {offsets.Data(), offsets.ElementLength()}}));
   return out;
 }
 

@@ -213,8 +213,10 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
     out.strings.ends().resize(n);
     for (std::uint32_t& end : out.strings.ends()) {
       const auto bytes = in.number<std::uint64_t>(subject);
-      if (texts) in.append(out.strings.bytes(), bytes, subject);
-      else in.skip(bytes, subject);
+      if (texts)
+        in.append(out.strings.bytes(), bytes, subject);
+      else
+        in.skip(bytes, subject);
       end = static_cast<std::uint32_t>(out.strings.bytes().size());
     }
   } else if (out.kind == Kind::numbers) {

@@ -34,8 +34,7 @@ std::uint64_t hash_of(std::string_view text) {
   std::uint64_t state = process_key() ^ (text.size() * splitmix_step);
   const char* p = text.data();
   std::size_t left = text.size();
-  for (; left >= 8; p += 8, left -= 8)
-    state = splitmix_finalise(state ^ load<std::uint64_t>(p)) + splitmix_step;
+  for (; left >= 8; p += 8, left -= 8) state = splitmix_finalise(state ^ load<std::uint64_t>(p)) + splitmix_step;
   if (left > 0) state = splitmix_finalise(state ^ short_word(p, left)) + splitmix_step;
   return splitmix_finalise(state);
 }

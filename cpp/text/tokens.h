@@ -1,4 +1,4 @@
-// What a load asks of every token of a vocabulary. JavaScript that has just started takes milliseconds for each of these.
+// What a load asks of every token of a vocabulary: JavaScript that has just started takes milliseconds for each.
 #pragma once
 #include <cstdint>
 #include <span>

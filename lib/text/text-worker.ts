@@ -14,6 +14,8 @@ import type { Answer, Call } from './worker-client.ts'
 
 const { source, chatTemplate: given } = workerData as TextWorkerData
 let tokenizer: Tokenizer
+/** What the first text needs is made when a short load has ended, which has better uses for the CPU. */
+const warmAfterMs = 150
 /** A file of its own, opened for the first grammar. */
 let compiler: typeof import('../grammar/compile.ts')
 
@@ -23,6 +25,7 @@ function load(): Started {
     tokenizer = Tokenizer.fromMetadata(
       source.kind === 'gguf' ? native().ggufRead(source.path, 'packed').metadata : source.metadata,
     )
+  setTimeout(() => tokenizer.warm(), warmAfterMs)
   const { control, named } = tokenizer.vocabulary
   const chatTemplate = given ?? tokenizer.vocabulary.chatTemplate
   // Compiling runs nothing of it.
@@ -33,7 +36,7 @@ function load(): Started {
 /** A request in progress: a generator that pauses, and returns the answer. */
 type Job = Generator<void, unknown>
 
-const jobs: { id: number; job: Job; loads: boolean }[] = []
+const jobs: { id: number; job: Job }[] = []
 
 function* start({ op, args }: Call): Job {
   switch (op) {
@@ -75,12 +78,11 @@ function turn(): void {
   }
   if (answer) parentPort!.postMessage(answer, transfer)
   else jobs.push(current)
-  if (current.loads && tokenizer !== undefined) tokenizer.warm()
   if (jobs.length > 0) setImmediate(turn)
 }
 
 function take(call: Call): void {
-  jobs.push({ id: call.id, job: start(call), loads: call.op === 'load' })
+  jobs.push({ id: call.id, job: start(call) })
   if (jobs.length === 1) setImmediate(turn)
 }
 

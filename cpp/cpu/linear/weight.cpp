@@ -60,10 +60,10 @@ void turn_dwords(std::uint8_t* to, const std::uint8_t* from, std::size_t stride,
                d = load_dwords(from + 3 * stride);
   const Dwords ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
                cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const Dwords turned[] = {
-      __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) ^ flip, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) ^ flip,
-      __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5) ^ flip,
-      __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) ^ flip};
+  const Dwords turned[] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) ^ flip,
+                           __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) ^ flip,
+                           __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5) ^ flip,
+                           __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) ^ flip};
   for (int j = 0; j < 4; ++j) std::memcpy(to + dword_offset(0, j), &turned[j], sizeof(Dwords));
 }
 
@@ -77,7 +77,8 @@ void turn_halves(std::uint8_t* to, const std::uint8_t* from, std::size_t stride,
     for (int lane = 0; lane < 8; ++lane) found[0][lane] = load_half(from + static_cast<std::size_t>(lane) * stride);
   } else {
     const auto four = [&](const std::uint8_t* p) {
-      const Dwords pairs = {load_dword(p), load_dword(p + stride), load_dword(p + 2 * stride), load_dword(p + 3 * stride)};
+      const Dwords pairs = {load_dword(p), load_dword(p + stride), load_dword(p + 2 * stride),
+                            load_dword(p + 3 * stride)};
       return reinterpret_cast<Words>(pairs);
     };
     const Words a = four(from), b = four(from + 4 * stride);
