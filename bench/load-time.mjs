@@ -42,7 +42,7 @@ async function load() {
 async function parts() {
   const { native } = await import('../dist/base/native.js')
   const { openCheckpoint } = await import('../dist/model/checkpoint.js')
-  const { vocabularyFromGguf } = await import('../dist/text/gguf-tokenizer.js')
+  const { vocabularyFromGguf } = await import('../dist/text/vocabulary/gguf-tokenizer.js')
   const { Tokenizer } = await import('../dist/text/tokenizer.js')
   const { templateFault } = await import('../dist/text/template-sandbox.js')
   const times = {}

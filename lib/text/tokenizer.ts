@@ -10,13 +10,20 @@ import { OctavoError } from '../base/errors.ts'
 import type { GgufPacked } from '../base/native.ts'
 import { type TokenBytes, TokenTable } from '../host/output/detokenizer.ts'
 import { type Placement, placeAnswers } from './answer-ids.ts'
-import { vocabularyFromGguf } from './gguf-tokenizer.ts'
 import { wellFormed } from './jinja/values/well-formed.ts'
-import { vocabularyFromJson } from './json-tokenizer.ts'
 import { PromptBytes, type Segment, spellAnswer } from './prompt-bytes.ts'
-import { ScoreMerges } from './score-merges.ts'
 import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
-import { type SpecialToken, type TextBounds, textBounds, tokenBytes, tokenType, type Vocabulary } from './vocabulary.ts'
+import { vocabularyFromGguf } from './vocabulary/gguf-tokenizer.ts'
+import { vocabularyFromJson } from './vocabulary/json-tokenizer.ts'
+import { ScoreMerges } from './vocabulary/score-merges.ts'
+import {
+  type SpecialToken,
+  type TextBounds,
+  textBounds,
+  tokenBytes,
+  tokenType,
+  type Vocabulary,
+} from './vocabulary/vocabulary.ts'
 
 export interface EncodeOptions {
   /** Names of control tokens in the text become control tokens. Default: false. */

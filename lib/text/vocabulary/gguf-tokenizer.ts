@@ -4,8 +4,8 @@
  * model that is made: no text merges into one. What a file says of single tokens is not always so (types of markers, ids that are
  * no token, merges that make none): it is put right where there is no doubt, and a note says so.
  */
-import { OctavoError } from '../base/errors.ts'
-import { type FileTexts, type GgufPacked, type GgufValue, type NativeBytePairs, native } from '../base/native.ts'
+import { OctavoError } from '../../base/errors.ts'
+import { type FileTexts, type GgufPacked, type GgufValue, type NativeBytePairs, native } from '../../base/native.ts'
 import { claimMarkers, endTokens } from './markers.ts'
 import { type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
 import { Texts } from './texts.ts'

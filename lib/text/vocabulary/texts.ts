@@ -3,7 +3,7 @@
  * make than all that is done with them. A string is made of one that is asked for.
  */
 import { isUtf8 } from 'node:buffer'
-import { type FileTexts, native, type PackedTexts } from '../base/native.ts'
+import { type FileTexts, native, type PackedTexts } from '../../base/native.ts'
 
 export class Texts implements PackedTexts, Iterable<string> {
   readonly bytes: Buffer

@@ -5,8 +5,8 @@
  * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
  * <0x0A>).
  */
-import { type NativeBytePairs, native } from '../base/native.ts'
-import type { TokenBytes } from '../host/output/detokenizer.ts'
+import { type NativeBytePairs, native } from '../../base/native.ts'
+import type { TokenBytes } from '../../host/output/detokenizer.ts'
 import type { Texts } from './texts.ts'
 
 /** Token types as GGUF numbers them. */
