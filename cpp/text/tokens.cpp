@@ -13,8 +13,9 @@ std::uint8_t byte_at(std::string_view text, std::size_t i) { return static_cast<
 
 std::int64_t read_types(std::span<const double> given, std::uint8_t* types) {
   for (std::size_t i = 0; i < given.size(); ++i) {
-    const int type = given[i] >= 0 && given[i] <= double{byte} ? static_cast<int>(given[i]) : -1;
-    if (type != given[i]) return static_cast<std::int64_t>(i);
+    const bool in_range = given[i] >= 0 && given[i] <= double{byte};
+    const int type = in_range ? static_cast<int>(given[i]) : 0;
+    if (!in_range || type != given[i]) return static_cast<std::int64_t>(i);
     types[i] = static_cast<std::uint8_t>(type == 0 ? normal : type);
   }
   return -1;
