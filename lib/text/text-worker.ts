@@ -2,6 +2,8 @@
  * Entry of the text worker: the one copy of the vocabulary. Work is done in turns: a long text pauses at safe places, so
  * that short requests behind it are answered meanwhile.
  */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../base/errors.ts'
 import { native } from '../base/native.ts'
@@ -17,7 +19,9 @@ let tokenizer: Tokenizer
 /** What the first text needs is made when a short load has ended, which has better uses for the CPU. */
 const warmAfterMs = 150
 /** A file of its own, opened for the first grammar. */
-let compiler: typeof import('../grammar/compile.ts')
+const openCompiler = () =>
+  createRequire(import.meta.url)(fileURLToPath(codeFile('grammar/compile'))) as typeof import('../grammar/compile.ts')
+let compiler: ReturnType<typeof openCompiler> | undefined
 
 function load(): Started {
   if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
@@ -54,6 +58,7 @@ function* start({ op, args }: Call): Job {
     }
     case 'grammar': {
       const { source, tenant } = args as { source: GrammarSource; tenant: string }
+      compiler ??= openCompiler()
       return compiler.compileGrammar(source, tenant)
     }
     default:
@@ -81,21 +86,7 @@ function turn(): void {
   if (jobs.length > 0) setImmediate(turn)
 }
 
-function take(call: Call): void {
+parentPort!.on('message', (call: Call) => {
   jobs.push({ id: call.id, job: start(call) })
   if (jobs.length === 1) setImmediate(turn)
-}
-
-async function openCompiler(call: Call): Promise<void> {
-  try {
-    compiler = (await import(codeFile('grammar/compile').href)) as typeof compiler
-    take(call)
-  } catch (error) {
-    parentPort!.postMessage({ id: call.id, error: toErrorData(error) } satisfies Answer)
-  }
-}
-
-parentPort!.on('message', (call: Call) => {
-  if (call.op === 'grammar' && compiler === undefined) void openCompiler(call)
-  else take(call)
 })
