@@ -42,7 +42,7 @@ async function load() {
 async function parts() {
   const { native } = await import('../dist/base/native.js')
   const { openCheckpoint } = await import('../dist/model/checkpoint.js')
-  const { vocabularyFromGguf } = await import('../dist/text/gguf-tokenizer.js')
+  const { vocabularyFromGguf } = await import('../dist/text/vocabulary/gguf-tokenizer.js')
   const { Tokenizer } = await import('../dist/text/tokenizer.js')
   const { templateFault } = await import('../dist/text/template-sandbox.js')
   const times = {}
@@ -55,7 +55,8 @@ async function parts() {
   const { cpus: threads } = native().cpu()
   const { metadata } = part('header with texts', () => native().ggufRead(file, 'packed'))
   const vocabulary = part('vocabulary and merges', () => vocabularyFromGguf(metadata))
-  part('tokenizer', () => new Tokenizer(vocabulary))
+  const tokenizer = part('tokenizer', () => new Tokenizer(vocabulary))
+  part('what its first text needs', () => tokenizer.warm())
   part('chat template', () => vocabulary.chatTemplate && templateFault(vocabulary.chatTemplate))
   const { desc } = part('header', () => openCheckpoint(file, { texts: false }))
   const model = new (native().Model)(desc, 'cpu', null)

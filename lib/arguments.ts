@@ -6,9 +6,18 @@
 import type { CallSite } from './base/call-site.ts'
 import * as z from './base/zod.ts'
 
-/** The options with defaults filled in. `what` names the argument in messages, `site` is the caller. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown, what: string, site: CallSite): z.output<S> {
-  const result = schema.safeParse(value)
+/**
+ * The options with defaults filled in. `what` names the argument in messages, `site` is the caller. `once`: zod writes no program for
+ * the schema, which takes longer than a look at what is rarely checked.
+ */
+export function parse<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  what: string,
+  site: CallSite,
+  once = false,
+): z.output<S> {
+  const result = schema.safeParse(value, once ? { jitless: true } : undefined)
   if (result.success) return result.data
   const issue = result.error.issues[0]!
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0]! : undefined

@@ -53,6 +53,8 @@ export function logOf(model: string, onLog: Log | undefined): Log {
   }
 }
 
+export const isLogRead = (onLog: Log | undefined): boolean => onLog !== undefined || channels.log.hasSubscribers
+
 export function publishLoad(event: LoadEvent): void {
   if (channels.load.hasSubscribers) channels.load.publish(event)
 }

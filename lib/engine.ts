@@ -26,6 +26,7 @@ import type {
   RenderOptions,
   VerbatimMessage,
 } from './messages.ts'
+import { modelIdentity } from './model/identity.ts'
 import { locateModel } from './model/locate.ts'
 import type {
   GenerateOptions,
@@ -110,7 +111,7 @@ export class Engine {
   readonly #prompts: Prompts
   readonly #grammars: Grammars
   readonly #log: Log
-  readonly #kv: KvIdentity
+  readonly #kv: LoadedInfo['kv']
   /** Undefined: the model does not mark its reasoning. */
   readonly #markers: ReasoningMarkers | undefined
   /** Control tokens by name. */
@@ -137,7 +138,7 @@ export class Engine {
    */
   static load(options: LoadOptions): Promise<Engine> {
     const site = new CallSite(Engine.load)
-    return Engine.#start(parse(loadSchema, options, 'options', site), site)
+    return Engine.#start(parse(loadSchema, options, 'options', site, true), site)
   }
 
   static async #start(options: ParsedLoad, site: CallSite): Promise<Engine> {
@@ -369,6 +370,10 @@ export class Engine {
     },
   }
 
+  #kvIdentity(): KvIdentity {
+    return { ...this.#kv, model: modelIdentity(this.#kv.model) }
+  }
+
   async #save(state: SessionState, path: string): Promise<SavedSession> {
     const { messages, turns, conversation, overflow, tenant, cacheId } = state
     // Whatever the next question is, its prompt begins like this one's.
@@ -376,14 +381,18 @@ export class Engine {
     const prompt = (await this.#prompts.render({ ...conversation, messages: next })).tokens
     const length = Math.min(prompt.length, this.model.contextTokens)
     const tokens = Int32Array.from(prompt.slice(0, length - (length % kvBlockTokens)))
-    const content = { ...this.#kv, history: { tenant, overflow, messages, turns, conversation }, tokens }
+    const content = { ...this.#kvIdentity(), history: { tenant, overflow, messages, turns, conversation }, tokens }
     return writeSession(path, content, (partial, offset, seed) =>
       this.#host.transfer('kvSave', { path: partial, offset, tokens, salt: saltOf(tenant, cacheId), seed }),
     )
   }
 
   async #restore(path: string, changed: RestoreChanges, site: CallSite): Promise<Session> {
-    const { history, tokens, blocks, offset, seed } = await readSession(path, this.#kv, this.model.vocabularySize)
+    const { history, tokens, blocks, offset, seed } = await readSession(
+      path,
+      this.#kvIdentity(),
+      this.model.vocabularySize,
+    )
     const { overflow, ...others } = changed
     const given = Object.entries(others).filter(([, value]) => value !== undefined)
     const conversation: CheckedConversation = { ...history.conversation, ...Object.fromEntries(given) }

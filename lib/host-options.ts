@@ -1,6 +1,7 @@
 /** What a load asks of the host and of the text worker: its options and its model's place, as both take them. */
 
 import { defaultSharingFolder } from './base/paths.ts'
+import { isLogRead } from './diagnostics.ts'
 import type { DraftingOptions, SchedulingPolicy } from './host/wire/protocol.ts'
 import { openCheckpoint } from './model/checkpoint.ts'
 import { locateModel, type ModelLocation } from './model/locate.ts'
@@ -30,6 +31,7 @@ export function hostOptions(options: ParsedLoad, location: ModelLocation) {
     drafting: drafting(options),
     checkBlocks: options.internal.checkBlocks,
     recordFile: options.internal.recordFile,
+    told: { progress: options.onProgress !== undefined, log: isLogRead(options.onLog) },
   } as const
 }
 

@@ -21,13 +21,20 @@ await build({
 })
 
 // What lib/base/package-files.ts is asked for is one file each. Its place in dist/ goes with the code of that module. CommonJS, since a
-// thread starts some eight milliseconds sooner without the loader of modules.
-for (const entry of ['host/worker', 'host/wire/process', 'text/text-worker', 'text/template-worker']) {
+// thread starts some eight milliseconds sooner without the loader of modules, and without white space, since all of it is looked through
+// before any runs; names stay, for stacks.
+for (const entry of [
+  'host/worker',
+  'host/wire/process',
+  'text/text-worker',
+  'text/template-worker',
+  'grammar/compile',
+]) {
   const module = `${dist}${entry}.js`
   const place = JSON.stringify(`./${relative(dirname(module), `${dist}base/package-files.js`)}`)
   await build({
     ...{ ...options, entryPoints: [module], define: { 'import.meta.url': 'packageFilesUrl' } },
-    ...{ format: 'cjs', outExtension: { '.js': '.cjs' } },
+    ...{ format: 'cjs', outExtension: { '.js': '.cjs' }, minifyWhitespace: true, minifySyntax: true },
     banner: {
       js: `'use strict'\nconst packageFilesUrl = new URL(${place}, require('node:url').pathToFileURL(__filename)).href`,
     },

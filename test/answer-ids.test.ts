@@ -1,11 +1,11 @@
 /** Where an earlier answer's ids stand in a prompt: only where they spell exactly what the rendering has there. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
-import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { ChatRenderer } from '../lib/text/template-render.ts'
 import { TemplateProgram } from '../lib/text/template-sandbox.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
+import { vocabularyFromGguf } from '../lib/text/vocabulary/gguf-tokenizer.ts'
+import { vocabularyFromJson } from '../lib/text/vocabulary/json-tokenizer.ts'
 import { choose, random } from './hostile-values.ts'
 
 const stories = new Tokenizer(

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
-import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
-import { tokenBytes } from '../lib/text/vocabulary.ts'
+import { vocabularyFromJson } from '../lib/text/vocabulary/json-tokenizer.ts'
+import { tokenBytes } from '../lib/text/vocabulary/vocabulary.ts'
 
 const golden = (name: string) => readFileSync(new URL(`./goldens/${name}.json`, import.meta.url), 'utf8')
-const bytes = tokenBytes(vocabularyFromJson(golden('stories-tokenizer')))
+const bytes = tokenBytes(vocabularyFromJson(golden('stories-tokenizer'))).table
 const table = new TokenTable(bytes)
 const size = bytes.offsets.length - 1
 

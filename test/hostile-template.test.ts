@@ -6,7 +6,7 @@ import { TemplateFault, TemplateLimit } from '../lib/text/jinja/values/faults.ts
 import { account, limits } from '../lib/text/jinja/values/limits.ts'
 import { ChatRenderer } from '../lib/text/template-render.ts'
 import { TemplateProgram } from '../lib/text/template-sandbox.ts'
-import type { SpecialToken } from '../lib/text/vocabulary.ts'
+import type { SpecialToken } from '../lib/text/vocabulary/vocabulary.ts'
 import { choose, random } from './hostile-values.ts'
 
 const rounds = process.env.OCTAVO_DEEP ? 300 : 12

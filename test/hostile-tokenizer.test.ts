@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { OctavoError } from '../lib/base/errors.ts'
 import type { GgufValue } from '../lib/base/native.ts'
-import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
-import { byteOfCharacter } from '../lib/text/vocabulary.ts'
+import { vocabularyFromJson } from '../lib/text/vocabulary/json-tokenizer.ts'
+import { byteOfCharacter } from '../lib/text/vocabulary/vocabulary.ts'
 import { choose, type Json, junk, mutate, type Random, random } from './hostile-values.ts'
 
 const alphabet = [...byteOfCharacter.keys()]

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { GgufValue } from '../lib/base/native.ts'
-import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
-import { characterOfByte } from '../lib/text/vocabulary.ts'
+import { vocabularyFromJson } from '../lib/text/vocabulary/json-tokenizer.ts'
+import { characterOfByte } from '../lib/text/vocabulary/vocabulary.ts'
 import { hideKey, type Patch, patched, setElement, setNumber } from './gguf-patch.ts'
 
 const types = { NORMAL: 1, CONTROL: 3, USER_DEFINED: 4, UNUSED: 5 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Engine } from 'octavo'
 import { afterAll, describe, expect, it } from 'vitest'
-import { characterOfByte } from '../lib/text/vocabulary.ts'
+import { characterOfByte } from '../lib/text/vocabulary/vocabulary.ts'
 import { random } from './hostile-values.ts'
 import { type WrittenTensor, writeGguf } from './write-gguf.mjs'
 

@@ -38,6 +38,7 @@ export const houses: Record<'lib' | 'cpp', House> = {
       ['host/wire', 'lib/host/wire/'],
       ['model', 'lib/model/'],
       ['text', 'lib/text/'],
+      ['text/vocabulary', 'lib/text/vocabulary/'],
       ['text/jinja', 'lib/text/jinja/'],
       ['text/jinja/library', 'lib/text/jinja/library/'],
       ['text/jinja/values', 'lib/text/jinja/values/'],

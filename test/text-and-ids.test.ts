@@ -3,13 +3,13 @@ import type { GenerateOptions, Generation, GenerationPart, GenerationResult } fr
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
-import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
-import { tokenBytes } from '../lib/text/vocabulary.ts'
+import { vocabularyFromGguf } from '../lib/text/vocabulary/gguf-tokenizer.ts'
+import { tokenBytes } from '../lib/text/vocabulary/vocabulary.ts'
 import { enginesOf } from './child-processes.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
 import { random } from './random.ts'
 
-const bytes = new TokenTable(tokenBytes(vocabularyFromGguf(ggufMetadata('models/octavo-stories-q4_0.gguf'))))
+const bytes = new TokenTable(tokenBytes(vocabularyFromGguf(ggufMetadata('models/octavo-stories-q4_0.gguf'))).table)
 /** All bytes at once. */
 const spell = (ids: readonly number[]) =>
   new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(ids.map((id) => bytes.bytes(id))))

@@ -3,12 +3,12 @@ import { fileURLToPath } from 'node:url'
 import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { describe, expect, it } from 'vitest'
 import { type GgufValue, native } from '../lib/base/native.ts'
-import { vocabularyFromGguf } from '../lib/text/gguf-tokenizer.ts'
-import { vocabularyFromJson } from '../lib/text/json-tokenizer.ts'
-import { preTokenizers, wordExpressions } from '../lib/text/pre-tokenizers.ts'
-import { Texts } from '../lib/text/texts.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
-import { characterOfByte } from '../lib/text/vocabulary.ts'
+import { vocabularyFromGguf } from '../lib/text/vocabulary/gguf-tokenizer.ts'
+import { vocabularyFromJson } from '../lib/text/vocabulary/json-tokenizer.ts'
+import { preTokenizers, wordExpressions } from '../lib/text/vocabulary/pre-tokenizers.ts'
+import { Texts } from '../lib/text/vocabulary/texts.ts'
+import { characterOfByte } from '../lib/text/vocabulary/vocabulary.ts'
 import { ggufMetadata } from './gguf-metadata.ts'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -89,7 +89,8 @@ describe("ids equal Hugging Face's", () => {
       const offsets = Uint32Array.from([0, ...some], (_, i) =>
         some.slice(0, i).reduce((sum, row) => sum + row.length, 0),
       )
-      const found = Texts.from({ bytes: Buffer.concat(some), offsets })
+      const beginCharacters = !some.some((row) => (row[0]! & 0xc0) === 0x80)
+      const found = Texts.from({ bytes: Buffer.concat(some), offsets, beginCharacters })
       expect([...found]).toEqual(some.map((row) => decoder.decode(row)))
       expect([...Texts.of([...found])]).toEqual([...found])
       expect(found.among(['a', '\u2581x', '\u{1f600}', 'b'])).toEqual(

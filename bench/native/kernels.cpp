@@ -152,6 +152,21 @@ double attention_operations(KvDtype dtype, int rows) {
   return fma * std::max(fmas, (fmas + conversions) / 2);
 }
 
+// A block's contents, the same in each layer, as steps write them: how many codes are subnormal shows in some kernels.
+std::vector<std::uint8_t> block_of_noise(Backend& backend, const KvShape& shape) {
+  const auto kv = backend.kv_create({1, 1, shape.kv_heads, shape.head_size, shape.dtype});
+  const int width = shape.kv_heads * shape.head_size;
+  const std::vector<float> rows = noise(std::size_t{3} * kv_block_tokens * static_cast<std::size_t>(width), 11);
+  std::vector<std::int32_t> slots(kv_block_tokens);
+  for (int i = 0; i < kv_block_tokens; ++i) slots[static_cast<std::size_t>(i)] = i;
+  backend.kv_write(*kv, 0, rows.data(), shape.kv_heads, rows.data() + width, rows.data() + 2 * width, 3 * width,
+                   slots.data(), kv_block_tokens);
+  std::vector<std::uint8_t> layer(kv_block_bytes(kv->shape)), codes;
+  backend.kv_export(layer.data(), *kv, 0);
+  for (int i = 0; i < shape.layers; ++i) codes.insert(codes.end(), layer.begin(), layer.end());
+  return codes;
+}
+
 // `sequences` sequences of `context` keys, blocks scattered over the pool; each computes `count` tokens at its end.
 // percentBound counts the bytes against the read bandwidth or the operations against 80% of the FMA peak (int8: of the
 // int8 peak), whichever takes longer.
@@ -166,10 +181,7 @@ void bench_attention(Bench& bench, KvDtype dtype, int heads, int kv_heads, int h
   const std::size_t layer_bytes = kv_block_bytes({1, 1, kv_heads, head_size, dtype}) * static_cast<std::size_t>(blocks);
   const int layers = static_cast<int>(std::clamp<std::size_t>(rotation_bytes / layer_bytes, 1, 256));
   const auto kv = bench.backend->kv_create({layers, blocks, kv_heads, head_size, dtype});
-  std::vector<std::uint8_t> codes(kv_block_bytes(kv->shape));
-  // Numbers in every type, and no subnormal scales or codes: multiplying those takes some CPUs a hundred cycles.
-  for (std::size_t i = 0; i < codes.size(); ++i)
-    codes[i] = static_cast<std::uint8_t>((i * 2654435761u >> 13 & 0x3B) | (i % 2 ? 0x38 : 0));
+  const std::vector<std::uint8_t> codes = block_of_noise(*bench.backend, kv->shape);
   for (int b = 0; b < blocks; ++b) bench.backend->kv_import(*kv, b, codes.data());  // memory of its own for every block
   std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
   for (int i = 0; i < blocks; ++i) table[static_cast<std::size_t>(i)] = i;

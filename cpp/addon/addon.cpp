@@ -557,6 +557,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));
   exports.Set("replaySteps", Napi::Function::New<replay>(env));
   exports.Set("spellTokens", Napi::Function::New<spell_tokens>(env));
+  exports.Set("tokenTypes", Napi::Function::New<token_types>(env));
+  exports.Set("usableTokens", Napi::Function::New<usable_tokens>(env));
+  exports.Set("textsAmong", Napi::Function::New<texts_among>(env));
   exports.Set("dequantise", Napi::Function::New<dequantise>(env));
   exports.Set("interrupt", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 guarded(info.Env(), [&] { interrupt_engine(static_cast<std::uint32_t>(small(info[0], "id"))); });

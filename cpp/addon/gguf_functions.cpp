@@ -4,6 +4,7 @@
 
 #include "files/gguf.h"
 #include "files/synthetic.h"
+#include "text/tokens.h"
 #include "values.h"
 
 namespace octavo::addon {
@@ -25,17 +26,17 @@ constexpr std::size_t most_layers = 4096;
 // How arrays that belong to a vocabulary arrive.
 enum class Long : std::uint8_t { plain, packed, empty };
 
-// {bytes, offsets}: text i is bytes[offsets[i] .. offsets[i + 1]].
-Napi::Value packed_texts(Napi::Env env, const std::vector<std::string>& texts) {
+// {bytes, offsets, beginCharacters}: text i is bytes[offsets[i] .. offsets[i + 1]].
+Napi::Value packed_texts(Napi::Env env, const GgufTexts& texts) {
   Napi::Uint32Array offsets = Napi::Uint32Array::New(env, texts.size() + 1);
   offsets[0] = 0;
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    offsets[i + 1] = offsets[i] + static_cast<std::uint32_t>(texts[i].size());  // a header has at most 64 MiB
-  Napi::Uint8Array bytes = Napi::Uint8Array::New(env, offsets[texts.size()]);
-  for (std::size_t i = 0; i < texts.size(); ++i) std::copy(texts[i].begin(), texts[i].end(), bytes.Data() + offsets[i]);
+  std::copy(texts.ends().begin(), texts.ends().end(), offsets.Data() + 1);
+  Napi::Uint8Array bytes = Napi::Uint8Array::New(env, texts.bytes().size());
+  std::copy(texts.bytes().begin(), texts.bytes().end(), bytes.Data());
   Napi::Object out = Napi::Object::New(env);
   out.Set("bytes", bytes);
   out.Set("offsets", offsets);
+  out.Set("beginCharacters", text::begin_characters({texts.bytes(), {offsets.Data(), offsets.ElementLength()}}));
   return out;
 }
 
@@ -60,7 +61,11 @@ Napi::Value gguf_array(Napi::Env env, const GgufArray& a, Long mode) {
     const Napi::HandleScope scope(env);  // a vocabulary has 150,000 strings
     Napi::Value value;
     switch (a.kind) {
-      case Kind::strings: value = Napi::String::New(env, a.strings[i]); break;
+      case Kind::strings: {
+        const std::string_view text = a.strings[i];
+        value = Napi::String::New(env, text.data(), text.size());
+        break;
+      }
       case Kind::numbers: value = Napi::Number::New(env, a.numbers[i]); break;
       case Kind::integers: value = integer_value(env, a.integers[i]); break;
       case Kind::bools: value = Napi::Boolean::New(env, a.integers[i] != 0); break;
@@ -139,7 +144,7 @@ GgufArray gguf_array_from(const Napi::Array& array, const std::string& key) {
     const Napi::Value v = array.Get(i);
     if (i == 0) out.kind = v.IsString() ? Kind::strings : v.IsBoolean() ? Kind::bools : Kind::numbers;
     if (out.kind == Kind::strings) {
-      out.strings.push_back(text(v, key));
+      out.strings.push(text(v, key));
     } else if (out.kind == Kind::bools) {
       if (!v.IsBoolean()) bad_argument(key, "an array of one kind");
       out.integers.push_back(v.As<Napi::Boolean>().Value() ? 1 : 0);

@@ -4,6 +4,7 @@
 
 #include "text/byte_pairs.h"
 #include "text/spelling.h"
+#include "text/tokens.h"
 #include "values.h"
 
 namespace octavo::addon {
@@ -85,6 +86,41 @@ Napi::Value spell_tokens(const Napi::CallbackInfo& info) {
     Napi::Object out = Napi::Object::New(env);
     out.Set("bytes", all);
     out.Set("offsets", offsets);
+    out.Set("longest", text::longest({offsets.Data(), offsets.ElementLength()}));
+    return out;
+  });
+}
+
+Napi::Value token_types(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto given = typed<Napi::Float64Array>(info[0], napi_float64_array, "given", "a Float64Array");
+    auto types = typed<Napi::Uint8Array>(info[1], napi_uint8_array, "types", "a Uint8Array");
+    if (types.ElementLength() != given.ElementLength()) bad_argument("types", "room for each number");
+    return Napi::Number::New(
+        env, static_cast<double>(text::read_types({given.Data(), given.ElementLength()}, types.Data())));
+  });
+}
+
+Napi::Value usable_tokens(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto types = typed<Napi::Uint8Array>(info[1], napi_uint8_array, "types", "a Uint8Array");
+    Napi::Uint8Array usable = Napi::Uint8Array::New(env, types.ElementLength());
+    text::usable_tokens(texts(info[0], "tokens"), {types.Data(), types.ElementLength()}, usable.Data());
+    return usable;
+  });
+}
+
+Napi::Value texts_among(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Napi::Object list = object(info[1], "names");
+    std::vector<std::string> names;
+    for (std::uint32_t i = 0; i < list.As<Napi::Array>().Length(); ++i) names.push_back(text(list.Get(i), "names"));
+    const std::vector<std::int32_t> found = text::among(texts(info[0], "texts"), names);
+    Napi::Int32Array out = Napi::Int32Array::New(env, found.size());
+    std::copy(found.begin(), found.end(), out.Data());
     return out;
   });
 }

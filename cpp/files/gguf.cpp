@@ -121,12 +121,19 @@ class Cursor {
     return v;
   }
 
+  void append(std::string& out, std::uint64_t n, const std::string& subject) {
+    need(n, 1, subject);
+    const std::size_t before = out.size();
+    out.resize(before + static_cast<std::size_t>(n));
+    if (n > 0) bytes(out.data() + before, static_cast<std::size_t>(n), subject);
+  }
+
   std::string text(const std::string& subject, std::uint64_t limit) {
     const auto n = number<std::uint64_t>(subject);
     need(n, 1, subject);
     if (n > limit) invalid(subject, "at most " + std::to_string(limit) + " bytes", std::to_string(n));
-    std::string s(static_cast<std::size_t>(n), '\0');
-    if (n > 0) bytes(s.data(), s.size(), subject);
+    std::string s;
+    append(s, n, subject);
     return s;
   }
 
@@ -203,12 +210,15 @@ GgufArray read_array(Cursor& in, const std::string& subject, const ArrayHead& he
                                           : Kind::integers;
   const std::size_t n = static_cast<std::size_t>(count);
   if (out.kind == Kind::strings) {
-    out.strings.resize(n);
-    for (std::string& s : out.strings)
+    out.strings.ends().resize(n);
+    for (std::uint32_t& end : out.strings.ends()) {
+      const auto bytes = in.number<std::uint64_t>(subject);
       if (texts)
-        s = in.text(subject, UINT64_MAX);
+        in.append(out.strings.bytes(), bytes, subject);
       else
-        in.skip(in.number<std::uint64_t>(subject), subject);
+        in.skip(bytes, subject);
+      end = static_cast<std::uint32_t>(out.strings.bytes().size());
+    }
   } else if (out.kind == Kind::numbers) {
     out.numbers.reserve(n);
     for (std::size_t i = 0; i < n; ++i)
@@ -351,6 +361,11 @@ void place_tensors(const Cursor& in, GgufFile& out) {
 }
 
 }  // namespace
+
+void GgufTexts::push(std::string_view text) {
+  bytes_ += text;
+  ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
+}
 
 const char* ggml_type_name(std::uint32_t type) {
   const GgmlType* t = find_type(type);

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -13,11 +14,32 @@
 
 namespace octavo {
 
+// Texts in one piece: a vocabulary has a hundred thousand.
+class GgufTexts {
+ public:
+  void push(std::string_view text);
+  std::size_t size() const { return ends_.size(); }
+  std::string_view operator[](std::size_t i) const {
+    const std::size_t begin = i == 0 ? 0 : ends_[i - 1];
+    return std::string_view(bytes_).substr(begin, ends_[i] - begin);
+  }
+  bool operator==(const GgufTexts&) const = default;
+  // For the reader, and for who copies them all: text i ends at ends()[i].
+  std::string& bytes() { return bytes_; }
+  const std::string& bytes() const { return bytes_; }
+  std::vector<std::uint32_t>& ends() { return ends_; }
+  const std::vector<std::uint32_t>& ends() const { return ends_; }
+
+ private:
+  std::string bytes_;
+  std::vector<std::uint32_t> ends_;  // a header has at most 64 MiB
+};
+
 struct GgufArray;
 using GgufValue = std::variant<bool, std::uint64_t, std::int64_t, double, std::string, GgufArray>;
 // A homogeneous array of plain values. Exactly one vector is used, by element kind.
 struct GgufArray {
-  std::vector<std::string> strings;
+  GgufTexts strings;
   std::vector<double> numbers;          // f32, f64, and u64 when an element is 2^63 or more
   std::vector<std::int64_t> integers;   // all integer types and bool
   enum class Kind : std::uint8_t { strings, numbers, integers, bools } kind = Kind::integers;

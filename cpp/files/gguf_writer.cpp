@@ -19,7 +19,7 @@ struct Bytes {
     std::memcpy(raw, &v, sizeof v);
     out.append(raw, sizeof v);
   }
-  void text(const std::string& s) {
+  void text(std::string_view s) {
     number<std::uint64_t>(s.size());
     out += s;
   }
@@ -38,7 +38,7 @@ void write_array(Bytes& b, const GgufArray& a) {
     case Kind::strings:
       b.number(type_string);
       b.number<std::uint64_t>(a.strings.size());
-      for (const std::string& s : a.strings) b.text(s);
+      for (std::size_t i = 0; i < a.strings.size(); ++i) b.text(a.strings[i]);
       return;
     case Kind::numbers:
       b.number(type_f32);

@@ -5,6 +5,7 @@
 #include <doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "error.h"
 #include "random_data.h"
 #include "text/spelling.h"
+#include "text/tokens.h"
 
 using namespace octavo;
 using namespace octavo::text;
@@ -159,4 +161,25 @@ TEST_CASE("tokens spell their bytes") {
   CHECK(spelled({"\u2581a\u2581", "<0x0A>", "<0xfF>", "\u2581", "é", "", "\u2582", "<s>"}, {1, 6, 6, 4, 1, 1, 1, 3},
                 Spelling::spaces) == std::vector<std::string>{" a ", "\n", "\xFF", "\u2581", "é", "", "\u2582", ""});
   CHECK_THROWS_AS(spelled({"a"}, {}, Spelling::bytes), Error);
+}
+
+TEST_CASE("types of a file: 0 is normal, and what is none is found") {
+  std::vector<std::uint8_t> types(8, 9);
+  CHECK(read_types(std::vector<double>{0, 1, 2, 3, 4, 5, 6, 1}, types.data()) == -1);
+  CHECK(types == std::vector<std::uint8_t>{1, 1, 2, 3, 4, 5, 6, 1});
+  for (const double wrong : {-1.0, 7.0, 1.5, 1e300, std::nan(""), HUGE_VAL})
+    CHECK(read_types(std::vector<double>{1, 6, wrong, wrong}, types.data()) == 2);
+}
+
+TEST_CASE("what is asked of all tokens") {
+  const Packed tokens({"a", "", "<s>", "b", "é", "<s>", "<S>"});
+  std::vector<std::uint8_t> usable(7);
+  usable_tokens(tokens, std::vector<std::uint8_t>{1, 1, 3, 5, 2, 6, 4}, usable.data());
+  CHECK(usable == std::vector<std::uint8_t>{1, 0, 0, 0, 1, 1, 1});
+  CHECK_THROWS_AS(usable_tokens(tokens, std::vector<std::uint8_t>{1}, usable.data()), Error);
+  CHECK(among(tokens, {"<s>", "", "é", "c"}) == std::vector<std::int32_t>{2, 4, 5});
+  CHECK(among(tokens, {}).empty());
+  CHECK(begin_characters(tokens));
+  CHECK_FALSE(begin_characters(Packed({"\xC3", "\xA9"})));
+  CHECK(longest(Texts(tokens).offsets) == 3);
 }

@@ -87,7 +87,7 @@ constexpr int invalid = static_cast<int>(Code::model_invalid), unsupported = sta
 GgufArray strings(std::vector<std::string> v) {
   GgufArray a;
   a.kind = GgufArray::Kind::strings;
-  a.strings = std::move(v);
+  for (const std::string& text : v) a.strings.push(text);
   return a;
 }
 GgufArray numbers(std::vector<double> v) {

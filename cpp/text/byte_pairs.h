@@ -1,7 +1,7 @@
 // Byte-level BPE (Sennrich et al. 2016, GPT-2's alphabet): a word begins as its characters, and of all neighbours that
 // a merge names, the pair of the earliest merge becomes one token, of equal ones the leftmost, until there is none.
 // Texts, which are UTF-8, are looked up in one table of ids, merges in another of pairs of ids: a vocabulary of 50,000
-// tokens takes 4 MB and some ten milliseconds. Where entries lie depends on a key of the process, so no file can choose
+// tokens takes 4 MB and some milliseconds. Where entries lie depends on a key of the process, so no file can choose
 // its collisions.
 #pragma once
 #include <cstdint>
@@ -42,8 +42,10 @@ class BytePairs {
     std::int32_t rank, result;
   };
   std::string_view text(std::int32_t i) const { return Texts{bytes_, offsets_}[static_cast<std::size_t>(i)]; }
+  std::size_t entry_place(std::string_view text, std::uint64_t hash) const;
+  std::int32_t find_text(std::string_view text, std::uint64_t hash) const;
   std::int32_t find_text(std::string_view text) const;
-  void add_merges(const Texts& merges);
+  void add_merges(const Texts& merges, std::span<const std::uint8_t> is_first);
   const Merge* find_merge(std::int32_t left, std::int32_t right) const;
   std::size_t merge_place(std::int32_t left, std::int32_t right) const;
 

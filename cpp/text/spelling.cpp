@@ -3,11 +3,11 @@
 #include <array>
 #include <cstring>
 
+#include "text/tokens.h"
+
 namespace octavo::text {
 
 namespace {
-
-enum Type : std::uint8_t { normal = 1, unknown, control, user_defined, unused, byte };
 
 // The byte of each character of GPT-2's alphabet, by its number; -1 for others. Printable Latin-1 stands for itself,
 // the 68 other bytes for U+0100 onwards.

@@ -16,8 +16,14 @@ export interface PackedTexts {
   offsets: Uint32Array
 }
 
+/** Texts of a file. */
+export interface FileTexts extends PackedTexts {
+  /** Whether no text begins within a character. */
+  beginCharacters: boolean
+}
+
 /** A metadata value as `ggufRead` gives it when asked for packed ones. */
-export type GgufPacked = GgufValue | PackedTexts | Float64Array
+export type GgufPacked = GgufValue | FileTexts | Float64Array
 
 export interface GgufTensor {
   name: string
@@ -486,8 +492,14 @@ export interface Native {
     usable: Uint8Array,
     merges: PackedTexts,
   ) => NativeBytePairs
-  /** The bytes that tokens spell. `types` as GGUF numbers them; control and unknown tokens have none. */
-  spellTokens(tokens: PackedTexts, types: Uint8Array, spelling: 'bytes' | 'spaces'): PackedTexts
+  /** The bytes that tokens spell, and how many the longest has. `types` as GGUF numbers them; control and unknown tokens have none. */
+  spellTokens(tokens: PackedTexts, types: Uint8Array, spelling: 'bytes' | 'spaces'): PackedTexts & { longest: number }
+  /** Fills `types` from a file's numbers, 0 being a normal token: the first that is no type, or -1. */
+  tokenTypes(given: Float64Array, types: Uint8Array): number
+  /** 1 for each token that text may become. */
+  usableTokens(tokens: PackedTexts, types: Uint8Array): Uint8Array
+  /** The numbers of those that are one of the names, ascending. */
+  textsAmong(texts: PackedTexts, names: string[]): Int32Array
   Grammar: new (source: NativeGrammarSource, vocabulary: NativeVocabulary) => NativeGrammar
   /** Discards the step that engine `id` is computing, or the next one it starts; from any thread. Unknown ids do nothing. */
   interrupt(id: number): void

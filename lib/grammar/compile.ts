@@ -1,5 +1,5 @@
 /** A schema or a grammar -> the program that cpp/grammar/ runs. Pure: the same text gives the same program, or the same refusal. */
-import { createHash } from 'node:crypto'
+import { sha256 } from '../base/sha256.ts'
 import { explore, lengths, tabulate } from './automata/automaton.ts'
 import { byteClassifier, classifier } from './automata/classifier.ts'
 import { Budget, unsupported } from './automata/refusal.ts'
@@ -43,7 +43,7 @@ export function compileSchema(text: string, tenant = ''): CompiledGrammar {
 }
 
 function named(program: Int32Array<ArrayBuffer>): CompiledGrammar {
-  return { key: createHash('sha256').update(program).digest('hex'), program }
+  return { key: sha256(program).digest('hex'), program }
 }
 
 export type GrammarSource =

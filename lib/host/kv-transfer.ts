@@ -6,12 +6,12 @@
  * In the file a block is followed by SHA-256 of the digest before it and its bytes, the first one by that of `seed` and its bytes: a
  * block that is altered, missing or in another's place is found before it enters the cache.
  */
-import { createHash } from 'node:crypto'
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
 import type { ErrorData } from '../base/errors.ts'
 import { OctavoError, toErrorData } from '../base/errors.ts'
 import { kvBlockTokens } from '../base/kv-blocks.ts'
 import type { NativeEngine } from '../base/native.ts'
+import { sha256 } from '../base/sha256.ts'
 import type { KvFile, KvTransferEnd } from './wire/protocol.ts'
 
 export const digestBytes = 32
@@ -158,7 +158,7 @@ export class KvTransfers {
   }
 
   #chain(before: Uint8Array, block: Uint8Array): Uint8Array {
-    return createHash('sha256').update(before).update(block).digest()
+    return sha256(before, block).digest()
   }
 }
 

@@ -13,7 +13,7 @@ import {
   native,
 } from '../base/native.ts'
 import { type Checkpoint, openCheckpoint } from '../model/checkpoint.ts'
-import { modelIdentity } from '../model/identity.ts'
+import { modelDescription } from '../model/identity.ts'
 import { type Backend, chooseDevice, deviceBudget, freeBudget, onFirstDevice } from './device.ts'
 import { openDraft } from './draft-model.ts'
 import { HostLoop } from './loop.ts'
@@ -32,10 +32,13 @@ const mostSharingWaitMs = 120_000
 /** Of docs/numerics.md: another one where any result is another one. */
 const numericsVersion = 3
 
+type OnProgress = (phase: LoadProgress['phase'], loadedBytes: number, totalBytes: number, fraction: number) => void
+
 /** What all attempts of a load have in common. */
 interface Loading {
   options: HostOptions
   port: HostPort
+  onProgress: OnProgress
   words: Int32Array
   checkpoint: Checkpoint
   draft: Checkpoint | undefined
@@ -46,10 +49,13 @@ interface Loading {
 export function load({ options, control }: HostData, port: HostPort): HostLoop | undefined {
   const startedMs = performance.now()
   const words = new Int32Array(control)
-  progress(port, 'open', 0, 0, 0)
+  const onProgress: OnProgress = (phase, loadedBytes, totalBytes, fraction) => {
+    if (options.told.progress) port.post({ type: 'progress', progress: { phase, loadedBytes, totalBytes, fraction } })
+  }
+  onProgress('open', 0, 0, 0)
   const checkpoint = openCheckpoint(options.model, { texts: false })
   const draft = options.drafting?.model && openDraft(options.drafting.model, options.model)
-  const loading = { options, port, words, checkpoint, draft, startedMs }
+  const loading = { options, port, onProgress, words, checkpoint, draft, startedMs }
   const choice = chooseDevice(options.device)
   const automatic = choice.wanted === 'auto' && choice.candidates.length > 1
   const leastContextTokens = automatic ? contextOnCpu(loading) : undefined
@@ -72,7 +78,7 @@ function loadOn(
   gpu: CudaDevice | undefined,
   why: string,
   leastContextTokens: number | undefined,
-  { options, port, words, checkpoint, draft: drafted, startedMs }: Loading,
+  { options, port, onProgress, words, checkpoint, draft: drafted, startedMs }: Loading,
 ): HostLoop | undefined {
   const calledOff = () => Atomics.load(words, controlIndex.halt) !== 0
   const { desc } = checkpoint
@@ -100,14 +106,14 @@ function loadOn(
     const memory = plan(gpu === undefined ? hostMemory : freeBudget(model.deviceMemoryFree))
     const threads = options.threads === 'auto' ? cpus : options.threads
     const onBytes = (bytes: number) =>
-      progress(port, 'weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes))
+      onProgress('weights', bytes, totalBytes, (weightsShare * bytes) / Math.max(1, totalBytes))
     let read = readWeights(model, calledOff, onBytes)
     if (read && draft !== undefined) {
       if (options.sharingFolder !== null) adopt(draft, calledOff)
       read = readWeights(draft, calledOff, (bytes) => onBytes(bytesOf(desc) + bytes))
     }
     if (read) {
-      progress(port, 'cache', totalBytes, totalBytes, weightsShare)
+      onProgress('cache', totalBytes, totalBytes, weightsShare)
       const { stepTokens: maxStepTokens, prefixCache, kvDtype } = options
       const poolOptions = { threads, kvBlocks: memory.kvBlocks, maxStepTokens, prefixCache, kvDtype }
       engine = new (native().Engine)(model, poolOptions)
@@ -121,9 +127,10 @@ function loadOn(
       return undefined
     }
     const durationMs = performance.now() - startedMs
-    for (const message of report(checkpoint, options, model, engine, memory, threads, durationMs, why))
-      port.post({ type: 'log', message })
-    if (drafted !== undefined) port.post({ type: 'log', message: draftReport(drafted, engine) })
+    const lines = options.told.log ? report(checkpoint, options, model, engine, memory, threads, durationMs, why) : []
+    if (options.told.log && drafted !== undefined) lines.push(draftReport(drafted, engine))
+    for (const message of lines) port.post({ type: 'log', message })
+    onProgress('ready', model.residentBytes, model.residentBytes, 1)
     const loop = start(options, checkpoint, model, engine, memory.contextTokens, words, port, closeModels)
     // While the other threads go on with the news: results do not depend on it, and steps are right without it.
     for (const one of models) tune(one, threads)
@@ -133,16 +140,6 @@ function loadOn(
     closeModels()
     throw error
   }
-}
-
-function progress(
-  port: HostPort,
-  phase: LoadProgress['phase'],
-  loadedBytes: number,
-  totalBytes: number,
-  fraction: number,
-): void {
-  port.post({ type: 'progress', progress: { phase, loadedBytes, totalBytes, fraction } })
 }
 
 /** Whether weights came from another process; waits while one is about to offer them. */
@@ -212,10 +209,9 @@ function start(
     },
   })
   const bytes = model.residentBytes
-  port.post({ type: 'progress', progress: { phase: 'ready', loadedBytes: bytes, totalBytes: bytes, fraction: 1 } })
   const { desc } = checkpoint
   const kv = {
-    model: modelIdentity(desc, model.contentHash),
+    model: modelDescription(desc, model.contentHash),
     numerics: numerics(desc, options.kvDtype),
     blockBytes: engine.kvBlockBytes,
   }

@@ -4,15 +4,17 @@
  * (cpp/kv/content_hash.h), in their order; not where they lie or what they are called. The hash of the bytes has 64 bits
  * and is not made against forgery: who could forge one could as well write the true identity into a file of his own.
  */
-import { createHash } from 'node:crypto'
 import type { ModelDesc } from '../base/native.ts'
+import { sha256 } from '../base/sha256.ts'
 
-export function modelIdentity(desc: ModelDesc, contentHash: string): string {
+/** What decides, in one text. */
+export function modelDescription(desc: ModelDesc, contentHash: string): string {
   const { files: _files, contextTokens: _context, tensors, ...numbers } = desc
   const shapes = Object.entries(tensors)
     .map(([role, { format, rows, width }]) => [role, format, rows, width] as const)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-  return createHash('sha256')
-    .update(JSON.stringify([numbers, shapes, contentHash]))
-    .digest('hex')
+  return JSON.stringify([numbers, shapes, contentHash])
 }
+
+/** Hexadecimal. */
+export const modelIdentity = (description: string): string => sha256(description).digest('hex')

@@ -5,7 +5,7 @@
  */
 import { OctavoError } from '../base/errors.ts'
 import type { GgufValue } from '../base/native.ts'
-import { characterOfByte } from '../text/vocabulary.ts'
+import { characterOfByte } from '../text/vocabulary/vocabulary.ts'
 
 const control = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 

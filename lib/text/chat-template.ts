@@ -7,7 +7,7 @@ import { OctavoError } from '../base/errors.ts'
 import { codeFile } from '../base/package-files.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import type { TemplateWorkerData } from './template-worker.ts'
-import type { SpecialToken } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary/vocabulary.ts'
 import { WorkerClient } from './worker-client.ts'
 
 export interface ChatTemplateOptions {

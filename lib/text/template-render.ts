@@ -10,7 +10,7 @@ import { Dict, isList, type Value } from './jinja/values/values.ts'
 import { wellFormed } from './jinja/values/well-formed.ts'
 import type { TemplateProgram } from './template-sandbox.ts'
 import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
-import type { SpecialToken } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary/vocabulary.ts'
 
 export interface ChatRequest {
   /** Plain data; strings in it are not trusted. */

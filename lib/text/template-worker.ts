@@ -4,7 +4,7 @@ import { type ErrorData, OctavoError } from '../base/errors.ts'
 import { describeFault } from './jinja/values/faults.ts'
 import { ChatRenderer, type ChatRequest } from './template-render.ts'
 import { TemplateProgram } from './template-sandbox.ts'
-import type { SpecialToken } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary/vocabulary.ts'
 import type { Answer, Call } from './worker-client.ts'
 
 export interface TemplateWorkerData {

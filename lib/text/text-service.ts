@@ -11,7 +11,7 @@ import { ChatTemplate } from './chat-template.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import { TemplateShelf } from './template-shelf.ts'
 import type { ChatText, DecodeOptions, EncodeOptions, TokenizerInfo } from './tokenizer.ts'
-import type { SpecialToken } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary/vocabulary.ts'
 import { WorkerClient } from './worker-client.ts'
 
 /** Where the worker finds the vocabulary. It reads files itself. */

@@ -2,10 +2,13 @@
  * Entry of the text worker: the one copy of the vocabulary. Work is done in turns: a long text pauses at safe places, so
  * that short requests behind it are answered meanwhile.
  */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorData } from '../base/errors.ts'
 import { native } from '../base/native.ts'
-import { compileGrammar, type GrammarSource } from '../grammar/compile.ts'
+import { codeFile } from '../base/package-files.ts'
+import type { GrammarSource } from '../grammar/compile.ts'
 import { templateFault } from './template-sandbox.ts'
 import type { Started, TextWorkerData } from './text-service.ts'
 import { type ChatText, type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
@@ -13,6 +16,12 @@ import type { Answer, Call } from './worker-client.ts'
 
 const { source, chatTemplate: given } = workerData as TextWorkerData
 let tokenizer: Tokenizer
+/** What the first text needs is made when a short load has ended, which has better uses for the CPU. */
+const warmAfterMs = 150
+/** A file of its own, opened for the first grammar. */
+const openCompiler = () =>
+  createRequire(import.meta.url)(fileURLToPath(codeFile('grammar/compile'))) as typeof import('../grammar/compile.ts')
+let compiler: ReturnType<typeof openCompiler> | undefined
 
 function load(): Started {
   if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
@@ -20,6 +29,7 @@ function load(): Started {
     tokenizer = Tokenizer.fromMetadata(
       source.kind === 'gguf' ? native().ggufRead(source.path, 'packed').metadata : source.metadata,
     )
+  setTimeout(() => tokenizer.warm(), warmAfterMs)
   const { control, named } = tokenizer.vocabulary
   const chatTemplate = given ?? tokenizer.vocabulary.chatTemplate
   // Compiling runs nothing of it.
@@ -48,7 +58,8 @@ function* start({ op, args }: Call): Job {
     }
     case 'grammar': {
       const { source, tenant } = args as { source: GrammarSource; tenant: string }
-      return compileGrammar(source, tenant)
+      compiler ??= openCompiler()
+      return compiler.compileGrammar(source, tenant)
     }
     default:
       throw new Error(`unknown operation ${op}`)

@@ -4,7 +4,7 @@
  * tokens, nor do tokens reach over their borders.
  */
 import { OctavoError } from '../base/errors.ts'
-import type { SpecialToken } from './vocabulary.ts'
+import type { SpecialToken } from './vocabulary/vocabulary.ts'
 
 /** What one regular expression can hold; vocabularies in use have up to 7,000 special tokens of some 20 characters. */
 const maxSpecials = { tokens: 2 ** 14, characters: 2 ** 18 }

@@ -4,19 +4,26 @@
  * Control tokens come out of a text only with `parseSpecial`; otherwise their names are ordinary text.
  */
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { Tokenizer as MergeModel } from '@huggingface/tokenizers'
 import { OctavoError } from '../base/errors.ts'
 import type { GgufPacked } from '../base/native.ts'
 import { type TokenBytes, TokenTable } from '../host/output/detokenizer.ts'
 import { type Placement, placeAnswers } from './answer-ids.ts'
-import { vocabularyFromGguf } from './gguf-tokenizer.ts'
 import { wellFormed } from './jinja/values/well-formed.ts'
-import { vocabularyFromJson } from './json-tokenizer.ts'
 import { PromptBytes, type Segment, spellAnswer } from './prompt-bytes.ts'
-import { ScoreMerges } from './score-merges.ts'
 import { type Cut, type Piece, piecesOf, TokenCutter } from './token-cutter.ts'
-import { type SpecialToken, type TextBounds, textBounds, tokenBytes, tokenType, type Vocabulary } from './vocabulary.ts'
+import { vocabularyFromGguf } from './vocabulary/gguf-tokenizer.ts'
+import { vocabularyFromJson } from './vocabulary/json-tokenizer.ts'
+import { ScoreMerges } from './vocabulary/score-merges.ts'
+import {
+  type SpecialToken,
+  type TextBounds,
+  textBounds,
+  tokenBytes,
+  tokenType,
+  type Vocabulary,
+} from './vocabulary/vocabulary.ts'
 
 export interface EncodeOptions {
   /** Names of control tokens in the text become control tokens. Default: false. */
@@ -53,13 +60,17 @@ export interface TokenizerInfo extends TextBounds {
   tokenBytes: TokenBytes
 }
 
+/** Opened when it is needed: that takes longer than all that a load does with a vocabulary. */
+const library = () =>
+  createRequire(import.meta.url)('@huggingface/tokenizers') as typeof import('@huggingface/tokenizers')
+
 /** Characters of a chunk of a long text: some 20 ms of work. */
 const chunkChars = 4096
 
 export class Tokenizer {
   readonly vocabulary: Vocabulary
   readonly info: TokenizerInfo
-  readonly #merges: Merges
+  #made: Merges | undefined
   /** The ids of the text that was worked on last: what was remembered is its own. */
   #latest: number[] = []
   readonly #ordinary: TokenCutter
@@ -69,10 +80,12 @@ export class Tokenizer {
 
   constructor(vocabulary: Vocabulary) {
     this.vocabulary = vocabulary
-    this.#merges = vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
+    // What is in a file of its own making may be wrong.
+    if (vocabulary.ranks === undefined) this.warm()
     this.#ordinary = new TokenCutter(vocabulary.userDefined)
     this.#all = new TokenCutter([...vocabulary.userDefined, ...vocabulary.control])
-    const table = tokenBytes(vocabulary)
+    const spelled = tokenBytes(vocabulary)
+    const { table } = spelled
     this.#table = new TokenTable(table)
     this.#controlTexts = new Map(vocabulary.control.map(({ id, text }) => [id, text]))
     this.info = {
@@ -84,7 +97,7 @@ export class Tokenizer {
       dropPrefixSpace: vocabulary.prefixSpace !== 'never',
       tokenBytes: table,
       notes: vocabulary.notes,
-      ...textBounds(vocabulary, table),
+      ...textBounds(vocabulary, spelled),
     }
   }
 
@@ -97,6 +110,17 @@ export class Tokenizer {
     const beside = (name: string) => readText(join(dirname(path), name), true)
     const json = readText(path, false)!
     return new Tokenizer(vocabularyFromJson(json, beside('tokenizer_config.json'), beside('chat_template.jinja')))
+  }
+
+  /** Makes now what the first text needs. */
+  warm(): void {
+    const { vocabulary } = this
+    this.#made ??= vocabulary.scores ? byScores(vocabulary, vocabulary.scores) : byRanks(vocabulary)
+  }
+
+  get #merges(): Merges {
+    this.warm()
+    return this.#made!
   }
 
   get control(): SpecialToken[] {
@@ -272,7 +296,7 @@ interface Words {
 function byRanks({ model, ranks }: Vocabulary): Merges {
   try {
     const source = { post_processor: null, decoder: null, added_tokens: [], ...model }
-    const merges = new MergeModel(source, { clean_up_tokenization_spaces: false })
+    const merges = new (library().Tokenizer)(source, { clean_up_tokenization_spaces: false })
     if (ranks !== undefined) {
       const { pairs, whole } = ranks
       const { normalizer, pre_tokenizer: words } = merges as unknown as Words

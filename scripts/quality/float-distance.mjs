@@ -6,7 +6,8 @@
 //
 //   node scripts/quality/float-distance.mjs MODEL.gguf... [--types q4_0,q2_k | stored] [--threads N] [--peers FOLDER]
 //
-// --types stored: the weights as they are in the file.
+// --types stored: the weights as they are in the file. One thread, since others would wait for each other on a machine that does other work;
+// a format of the stories model takes half a minute.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -17,12 +18,12 @@ import { buildLlamaCpp } from '../../bench/peers/llama-cpp.mjs'
 import { weightFormats } from '../../dist/base/native.js'
 import { Engine } from '../../dist/index.js'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     types: { type: 'string' },
-    threads: { type: 'string', default: '2' },
+    threads: { type: 'string', default: '1' },
     peers: { type: 'string', default: join(root, 'build/peers') },
   },
 })

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import { native, segmentMode } from '../../dist/base/native.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 
-const root = fileURLToPath(new URL('../../..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -34,34 +34,105 @@ float float_value(Format format, const std::uint8_t* p) {
               {{"expected", "finite scales"}, {"row", std::to_string(row)}, {"group", std::to_string(group)}});
 }
 
-// Copies a scale or minimum and refuses infinities and NaN.
-void copy_scale(std::uint8_t* to, const std::uint8_t* from, std::int64_t row, std::int64_t group) {
-  if ((load_half(from) & 0x7C00u) == 0x7C00u) refuse_scale(row, group);
-  std::memcpy(to, from, 2);
-}
+bool is_infinite(std::uint16_t half) { return (half & 0x7C00u) == 0x7C00u; }
 
 // Where a row's dword j lies in a quantised block.
 std::size_t dword_offset(int lane, int j) { return static_cast<std::size_t>((2 * j + lane / 16) * 64 + lane % 16 * 4); }
 
+typedef std::uint32_t Dwords __attribute__((vector_size(16)));
+typedef std::uint16_t Words __attribute__((vector_size(16)));
+
+Dwords load_dwords(const std::uint8_t* p) {
+  Dwords v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+std::uint32_t load_dword(const std::uint8_t* p) {
+  std::uint32_t v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// Four dwords of four rows become four rows' dword 0, 1, 2 and 3, with the bits of `flip` turned over.
+void turn_dwords(std::uint8_t* to, const std::uint8_t* from, std::size_t stride, std::uint32_t flip) {
+  const Dwords a = load_dwords(from), b = load_dwords(from + stride), c = load_dwords(from + 2 * stride),
+               d = load_dwords(from + 3 * stride);
+  const Dwords ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+               cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const Dwords turned[] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) ^ flip,
+                           __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) ^ flip,
+                           __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5) ^ flip,
+                           __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) ^ flip};
+  for (int j = 0; j < 4; ++j) std::memcpy(to + dword_offset(0, j), &turned[j], sizeof(Dwords));
+}
+
+// Scales of eight rows, and minima where they have them, in places of their own. The highest bit of a word of `bad` is
+// set where one was not finite.
+template <int halves>
+void turn_halves(std::uint8_t* to, const std::uint8_t* from, std::size_t stride, Words& bad) {
+  constexpr Words exponent = {0x7C00, 0x7C00, 0x7C00, 0x7C00, 0x7C00, 0x7C00, 0x7C00, 0x7C00}, one = exponent & 0x0400;
+  Words found[halves];
+  if constexpr (halves == 1) {
+    for (int lane = 0; lane < 8; ++lane) found[0][lane] = load_half(from + static_cast<std::size_t>(lane) * stride);
+  } else {
+    const auto four = [&](const std::uint8_t* p) {
+      const Dwords pairs = {load_dword(p), load_dword(p + stride), load_dword(p + 2 * stride),
+                            load_dword(p + 3 * stride)};
+      return reinterpret_cast<Words>(pairs);
+    };
+    const Words a = four(from), b = four(from + 4 * stride);
+    found[0] = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    found[1] = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  }
+  for (int h = 0; h < halves; ++h) {
+    bad |= (found[h] & exponent) + one;
+    std::memcpy(to + static_cast<std::size_t>(h) * tile_halves_bytes, &found[h], sizeof(Words));
+  }
+}
+
+bool any_high_bit(Words v) {
+  std::uint64_t halves[2];
+  std::memcpy(halves, &v, sizeof halves);
+  return ((halves[0] | halves[1]) & 0x8000800080008000ull) != 0;
+}
+
 // One tile of a weight whose groups are stored as `halves` f16 (scale, minimum) and then `dwords` of codes, of which
-// `flip` bits are turned over: rows[lanes] of `stride` bytes each.
+// `flip` bits are turned over: rows[lanes] of `stride` bytes each. Refuses infinities and NaN.
 template <int dwords, int halves, std::uint32_t flip>
 void load_tile(std::uint8_t* block, const std::uint8_t* rows, int lanes, std::size_t stride, std::int64_t first_row,
                std::int64_t groups) {
   constexpr std::size_t stored = 2 * halves + 4 * dwords, codes_bytes = std::size_t{128} * dwords;
-  for (std::int64_t g = 0; g < groups; ++g, rows += stored, block += codes_bytes + halves * tile_halves_bytes)
-    for (int lane = 0; lane < lanes; ++lane) {
-      const std::uint8_t* from = rows + static_cast<std::size_t>(lane) * stride;
-      for (int h = 0; h < halves; ++h, from += 2)
-        copy_scale(block + codes_bytes + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, from,
-                   first_row + lane, g);
+  const int whole = lanes / 8 * 8;
+  for (std::int64_t g = 0; g < groups; ++g, rows += stored, block += codes_bytes + halves * tile_halves_bytes) {
+    std::uint8_t* const scales = block + codes_bytes;
+    Words bad = {};
+    for (int lane = 0; lane < whole; lane += 8) {
+      const std::uint8_t* const from = rows + static_cast<std::size_t>(lane) * stride;
+      turn_halves<halves>(scales + 2 * lane, from, stride, bad);
+      for (int four = lane; four < lane + 8; four += 4)
+        for (int j = 0; j < dwords; j += 4)
+          turn_dwords(block + dword_offset(four, j),
+                      rows + static_cast<std::size_t>(four) * stride + 2 * halves + 4 * j, stride, flip);
+    }
+    for (int lane = whole; lane < lanes; ++lane) {
+      const std::uint8_t* const from = rows + static_cast<std::size_t>(lane) * stride;
+      for (int h = 0; h < halves; ++h) {
+        const std::uint16_t half = load_half(from + 2 * h);
+        bad[0] = static_cast<std::uint16_t>(bad[0] | ((half & 0x7C00u) + 0x0400u));
+        std::memcpy(scales + static_cast<std::size_t>(h) * tile_halves_bytes + 2 * lane, &half, 2);
+      }
       for (int j = 0; j < dwords; ++j) {
-        std::uint32_t dword;
-        std::memcpy(&dword, from + 4 * j, 4);
-        dword ^= flip;
+        const std::uint32_t dword = load_dword(from + 2 * halves + 4 * j) ^ flip;
         std::memcpy(block + dword_offset(lane, j), &dword, 4);
       }
     }
+    if (!any_high_bit(bad)) continue;
+    for (int lane = 0; lane < lanes; ++lane)
+      for (int h = 0; h < halves; ++h)
+        if (is_infinite(load_half(rows + static_cast<std::size_t>(lane) * stride + 2 * h)))
+          refuse_scale(first_row + lane, g);
+  }
 }
 
 // Floats fill part of a block's bytes where k ends within a group; of the other formats k is whole groups.

@@ -36,6 +36,8 @@ export interface HostOptions {
   checkBlocks: boolean
   /** Where to write what the engine was told to do (step-recorder.ts); for measurements. */
   recordFile: string | undefined
+  /** Whether anybody wants the load's progress, and its lines for the log. */
+  told: { progress: boolean; log: boolean }
 }
 
 /** Which drafters guess, and how much; see LoadOptions.speculation. */
@@ -348,7 +350,7 @@ export interface LoadedInfo {
   /** Tokens of one request, prompt and output. */
   contextTokens: number
   stats: EngineStats
-  /** What its keys and values depend on. */
+  /** What its keys and values depend on; `model` is what modelIdentity makes an identity of. */
   kv: { model: string; numerics: string; blockBytes: number }
 }
 

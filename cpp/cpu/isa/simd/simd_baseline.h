@@ -60,6 +60,7 @@ SIMD_FN f32x16 f_load_pair_high(const std::uint8_t* p) {
 }
 // 64 codes of fp8 (dwords of 4), exactly and times 2^-112: member v of the 16 dwords is out[v]. s eeee mmm becomes the
 // f32 s 0000eeee mmm0..., subnormals included; first as the upper half of it, in words.
+constexpr float fp8_raised = 1;
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
   for (int v = 0; v < 4; ++v)
     out[v] = f_each([&](int i) {

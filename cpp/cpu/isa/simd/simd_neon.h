@@ -86,6 +86,7 @@ SIMD_FN float32x4_t upper_fp8(int16x8_t words) {
 SIMD_FN float32x4_t lower_fp8(int16x8_t words) {
   return upper_fp8(vreinterpretq_s16_s32(vshlq_n_s32(vreinterpretq_s32_s16(words), 16)));
 }
+constexpr float fp8_raised = 1;
 SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
   int16x8_t even[4], odd[4];
   for (int i = 0; i < 4; ++i) {

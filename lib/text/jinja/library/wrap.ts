@@ -11,11 +11,14 @@ const letter = String.raw`[\p{L}\p{Nl}\p{No}_]`
 const punctuated = String.raw`[\p{L}\p{N}_!"'&.,?]`
 /** A hyphen between parts of two letters at least. */
 const hyphen = `-(?:(?<=${letter}{2}-)|(?<=${letter}-${punctuated}-))(?=${letter}-?${letter})`
+/** Made when a template asks for it, which takes a millisecond. */
+let chunks: RegExp | undefined
 /** White space, a dash between words, or a word up to its end, to such a hyphen or to a dash. */
-const chunkPattern = new RegExp(
-  `${space}+|(?<=${punctuated})-{2,}(?=${wordCharacter})|${noSpace}+?(?:${hyphen}|(?=${space}|$)|(?<=${punctuated})(?=-{2,}${wordCharacter}))`,
-  'gu',
-)
+const chunkPattern = () =>
+  (chunks ??= new RegExp(
+    `${space}+|(?<=${punctuated})-{2,}(?=${wordCharacter})|${noSpace}+?(?:${hyphen}|(?=${space}|$)|(?<=${punctuated})(?=-{2,}${wordCharacter}))`,
+    'gu',
+  ))
 const plainPattern = new RegExp(`${space}+|${noSpace}+`, 'gu')
 
 /** A run of white space or a word, from one of its characters on. */
@@ -47,7 +50,7 @@ class Chunk {
 
 function chunksOf(line: Str, hyphens: boolean): Chunk[] {
   const chunks: Chunk[] = []
-  for (const match of raw(line).matchAll(hyphens ? chunkPattern : plainPattern)) {
+  for (const match of raw(line).matchAll(hyphens ? chunkPattern() : plainPattern)) {
     if (match[0] !== '') chunks.push(new Chunk(characters(slice(line, match.index, match.index + match[0].length))))
   }
   return chunks

@@ -4,8 +4,8 @@
  * model that is made: no text merges into one. What a file says of single tokens is not always so (types of markers, ids that are
  * no token, merges that make none): it is put right where there is no doubt, and a note says so.
  */
-import { OctavoError } from '../base/errors.ts'
-import { type GgufPacked, type GgufValue, type NativeBytePairs, native, type PackedTexts } from '../base/native.ts'
+import { OctavoError } from '../../base/errors.ts'
+import { type FileTexts, type GgufPacked, type GgufValue, type NativeBytePairs, native } from '../../base/native.ts'
 import { claimMarkers, endTokens } from './markers.ts'
 import { type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
 import { Texts } from './texts.ts'
@@ -21,8 +21,6 @@ const maxTokens = 2 ** 20
 const maxMerges = 2 ** 21
 /** Of a SentencePiece token: a merge looks at so many. Real ones have 16, a few some hundred spaces. */
 const maxPieceChars = 4096
-/** The type that some writers give a token of no type in particular. */
-const undefinedType = 0
 
 const unsupported = (message: string, details: Record<string, unknown> = {}) =>
   new OctavoError('MODEL_UNSUPPORTED', message, details)
@@ -39,7 +37,7 @@ function short(value: unknown): string {
 const invalid = (message: string, details: Record<string, unknown> = {}) =>
   new OctavoError('MODEL_INVALID', message, details)
 
-const isPacked = (value: unknown): value is PackedTexts =>
+const isPacked = (value: unknown): value is FileTexts =>
   typeof value === 'object' && value !== null && 'offsets' in value
 
 /** A value as an array of one type. */
@@ -112,30 +110,28 @@ function tokenTypes(metadata: Metadata, tokens: Texts): Uint8Array {
   const types = new Uint8Array(tokens.length).fill(tokenType.normal)
   const given = listPerToken(metadata, 'token_type', tokens.length)
   if (given === undefined) return types
-  for (let id = 0; id < types.length; id++) {
-    const type = given[id]!
-    if (type === undefinedType) continue
-    if (!Number.isInteger(type) || type < tokenType.normal || type > tokenType.byte) {
-      throw invalid(`tokenizer.ggml.token_type: token ${id} has type ${type}, expected 1 to 6.`, { token: id, type })
-    }
-    if (type === tokenType.byte && !/^<0x[0-9A-Fa-f]{2}>$/.test(tokens.at(id))) {
+  const numbers = given instanceof Float64Array ? given : Float64Array.from(given)
+  const wrong = native().tokenTypes(numbers, types)
+  if (wrong >= 0) {
+    const type = numbers[wrong]
+    throw invalid(`tokenizer.ggml.token_type: token ${wrong} has type ${type}, expected 1 to 6.`, {
+      token: wrong,
+      type,
+    })
+  }
+  for (let id = types.indexOf(tokenType.byte); id >= 0; id = types.indexOf(tokenType.byte, id + 1)) {
+    if (!/^<0x[0-9A-Fa-f]{2}>$/.test(tokens.at(id)))
       throw invalid(`tokenizer.ggml.tokens: byte token ${id} is ${short(tokens.at(id))}, expected <0x00> to <0xFF>.`)
-    }
-    types[id] = type
   }
   return types
 }
-
-/** 1 for each token that text may become. */
-const usableTokens = (tokens: Texts, types: Uint8Array): Uint8Array =>
-  types.map((type, id) => Number(type !== tokenType.control && type !== tokenType.unused && !tokens.isEmpty(id)))
 
 /**
  * "left right" strings, checked: no part is empty (which would make a merge a cycle). Those that make what no text may become are
  * left out, as are those of no tokens, with a note, and the line that a merges.txt begins with.
  */
 function bytePairsOf(tokens: Texts, types: Uint8Array, merges: Texts, notes: string[]): NativeBytePairs {
-  const pairs = new (native().BytePairs)(tokens, usableTokens(tokens, types), merges)
+  const pairs = new (native().BytePairs)(tokens, native().usableTokens(tokens, types), merges)
   const { fault, strange, firstStrange } = pairs
   if (fault >= 0) {
     const merge = merges.at(fault)
@@ -230,7 +226,7 @@ function sentencePieces(metadata: Metadata, tokens: Texts, types: Uint8Array): S
       },
     )
   }
-  const usable = usableTokens(tokens, types)
+  const usable = native().usableTokens(tokens, types)
   const known = new Set(strings.filter((_, id) => usable[id] !== 0))
   const unknown = strings[types.indexOf(tokenType.unknown)]
   return {

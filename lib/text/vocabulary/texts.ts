@@ -3,7 +3,7 @@
  * make than all that is done with them. A string is made of one that is asked for.
  */
 import { isUtf8 } from 'node:buffer'
-import type { PackedTexts } from '../base/native.ts'
+import { type FileTexts, native, type PackedTexts } from '../../base/native.ts'
 
 export class Texts implements PackedTexts, Iterable<string> {
   readonly bytes: Buffer
@@ -24,12 +24,10 @@ export class Texts implements PackedTexts, Iterable<string> {
   }
 
   /** Bytes that are no UTF-8 become U+FFFD. */
-  static from({ bytes, offsets }: PackedTexts): Texts {
+  static from({ bytes, offsets, beginCharacters }: FileTexts): Texts {
     const texts = new Texts(bytes, offsets)
-    let sound = isUtf8(bytes)
     // A character that reaches from one text into the next is none in either.
-    for (let i = 1; sound && i < offsets.length; i++) sound = (bytes[offsets[i]!]! & 0xc0) !== 0x80
-    return sound ? texts : Texts.of([...texts])
+    return beginCharacters && isUtf8(bytes) ? texts : Texts.of([...texts])
   }
 
   get length(): number {
@@ -48,25 +46,8 @@ export class Texts implements PackedTexts, Iterable<string> {
     for (let i = 0; i < this.length; i++) yield this.at(i)
   }
 
-  /** The numbers of those that are one of the names, ascending. Few are looked at: those with the ends of some name. */
+  /** Those that are one of the names, in the order of their numbers. */
   among(names: Iterable<string>): { id: number; text: string }[] {
-    const wanted = new Set(names)
-    const [firsts, lasts] = [new Uint8Array(256), new Uint8Array(256)]
-    let longest = 0
-    for (const name of wanted) {
-      const bytes = Buffer.from(name)
-      firsts[bytes[0]!] = 1
-      lasts[bytes.at(-1)!] = 1
-      longest = Math.max(longest, bytes.length)
-    }
-    const found: { id: number; text: string }[] = []
-    const { bytes, offsets } = this
-    for (let id = 0, from = 0, to = 0; id + 1 < offsets.length; id++, from = to) {
-      to = offsets[id + 1]!
-      if (from === to || firsts[bytes[from]!] === 0 || lasts[bytes[to - 1]!] === 0 || to - from > longest) continue
-      const text = this.at(id)
-      if (wanted.has(text)) found.push({ id, text })
-    }
-    return found
+    return Array.from(native().textsAmong(this, [...names]), (id) => ({ id, text: this.at(id) }))
   }
 }

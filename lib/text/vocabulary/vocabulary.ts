@@ -5,8 +5,8 @@
  * printable character of a fixed alphabet) and `spaces` (SentencePiece: text with U+2581 for a space, single bytes as
  * <0x0A>).
  */
-import { type NativeBytePairs, native } from '../base/native.ts'
-import type { TokenBytes } from '../host/output/detokenizer.ts'
+import { type NativeBytePairs, native } from '../../base/native.ts'
+import type { TokenBytes } from '../../host/output/detokenizer.ts'
 import type { Texts } from './texts.ts'
 
 /** Token types as GGUF numbers them. */
@@ -68,13 +68,23 @@ export const byteOfCharacter: ReadonlyMap<string, number> = new Map(
 )
 
 /** Control and unknown tokens have no bytes. */
-export function tokenBytes({ tokens, types, spelling }: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): TokenBytes {
+export function tokenBytes({
+  tokens,
+  types,
+  spelling,
+}: Pick<Vocabulary, 'tokens' | 'types' | 'spelling'>): SpelledTokens {
   const spelled = native().spellTokens(tokens, types, spelling)
   const bytes = new Uint8Array(new SharedArrayBuffer(spelled.bytes.byteLength))
   bytes.set(spelled.bytes)
   const offsets = new Uint32Array(new SharedArrayBuffer(spelled.offsets.byteLength))
   offsets.set(spelled.offsets)
-  return { bytes, offsets }
+  return { table: { bytes, offsets }, longest: spelled.longest }
+}
+
+export interface SpelledTokens {
+  table: TokenBytes
+  /** Bytes of the longest. */
+  longest: number
 }
 
 /** How much text a number of tokens can hold. */
@@ -92,7 +102,7 @@ const neverBytes = new Set([0xc0, 0xc1, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb
  * Normalizing shrinks a text at most fourfold: three jamo of three bytes each become one syllable of three, `▁` counts as the
  * space that it is written for.
  */
-export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBounds {
+export function textBounds(vocabulary: Vocabulary, { longest }: SpelledTokens): TextBounds {
   const { spelling, control, userDefined, knows } = vocabulary
   const { model, normalizer } = vocabulary.model as MergeModelSource
   const lostBytes = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => {
@@ -108,9 +118,7 @@ export function textBounds(vocabulary: Vocabulary, table: TokenBytes): TextBound
   if (strips || shrinks || runs || unknown || (lostBytes.length > 0 && steps.length > 0)) {
     return { maxTextBytes: Number.POSITIVE_INFINITY, lostBytes: [] }
   }
-  let most = 1
-  for (let id = 0; id + 1 < table.offsets.length; id++)
-    most = Math.max(most, table.offsets[id + 1]! - table.offsets[id]!)
+  let most = Math.max(1, longest)
   for (const { text } of control) most = Math.max(most, 3 * text.length)
   return { maxTextBytes: most * (steps.length > 0 ? 4 : 1), lostBytes }
 }

@@ -4,7 +4,7 @@
  * Tokenizer knows what the first stretch is), and steps that the JavaScript implementation reads in ASCII or JavaScript
  * terms (digits, white space) are spelled out as the Unicode expressions that Hugging Face's own implementation uses.
  */
-import { OctavoError } from '../base/errors.ts'
+import { OctavoError } from '../../base/errors.ts'
 import { claimMarkers, endTokens } from './markers.ts'
 import { gpt2Split, preTokenizers, wordExpressions } from './pre-tokenizers.ts'
 import { Texts } from './texts.ts'
