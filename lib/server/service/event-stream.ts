@@ -11,7 +11,7 @@ import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
-/** Silence after which a comment is sent: proxies give up after some 30 s to 60 s. */
+/** A comment is sent after a silence of once to twice that: proxies give up after some 30 s to 60 s. */
 const quietMs = 10_000
 
 export class EventStream {
@@ -22,21 +22,20 @@ export class EventStream {
   /** Of the response, and what every stream has. */
   #headers: Record<string, string> | undefined
   #isOpen = false
-  #isQuiet = true
+  /** Nothing was sent since the clock struck last. */
+  #isQuiet = false
   /** Events of this turn. */
   #pending = ''
   /** Where chunks go. */
   #socket: Socket | undefined
-  #timer: NodeJS.Timeout
   #slow: Promise<void> | undefined
 
   constructor(reply: FastifyReply, slowMs: number) {
     this.#reply = reply
     this.#response = reply.raw
     this.#slowMs = slowMs
-    this.#timer = setInterval(() => this.#breakSilence(), quietMs)
-    this.#timer.unref()
-    this.#response.once('close', () => clearInterval(this.#timer))
+    watch(this)
+    this.#response.once('close', () => watched.delete(this))
   }
 
   /** Something was sent, or is about to be. */
@@ -64,7 +63,7 @@ export class EventStream {
 
   end(events: string): void {
     this.#open()
-    clearInterval(this.#timer)
+    watched.delete(this)
     const all = this.#pending + events
     this.#pending = ''
     this.#response.end(all)
@@ -72,7 +71,7 @@ export class EventStream {
 
   /** Nothing is sent after all: the reply is Fastify's again. */
   leave(): void {
-    clearInterval(this.#timer)
+    watched.delete(this)
   }
 
   /** Whether the client has not taken what it was sent. */
@@ -137,10 +136,27 @@ export class EventStream {
       this.#socket = response.socket ?? undefined
   }
 
-  #breakSilence(): void {
+  /** The clock strikes. */
+  breakSilence(): void {
     if (this.#isQuiet && this.#slow === undefined) this.#write(': still at it\n\n')
     this.#isQuiet = true
   }
+}
+
+/** One clock for all streams that are under way: a timer of its own would be a good part of what a short one costs. */
+const watched = new Set<EventStream>()
+let clock: NodeJS.Timeout | undefined
+
+function watch(stream: EventStream): void {
+  watched.add(stream)
+  clock ??= setInterval(strike, quietMs).unref()
+}
+
+function strike(): void {
+  for (const stream of watched) stream.breakSilence()
+  if (watched.size > 0) return
+  clearInterval(clock)
+  clock = undefined
 }
 
 /** Streams that have events of this turn. */
