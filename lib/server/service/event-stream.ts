@@ -3,8 +3,8 @@
  * answered with a status of its own; or when nothing came for a while, since proxies wait for no one. A client that reads too
  * slowly holds its generation up: `send` gives a promise then.
  *
- * What one turn of the event loop has for a client is one write, and behind the head it goes to the socket as the chunk that it is: by way of
- * the response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
+ * What one turn of the event loop has for a client is one write, and it goes to the socket as the chunk that it is: by way of the
+ * response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
  * compress it.
  */
 import { ServerResponse } from 'node:http'
@@ -84,8 +84,12 @@ export class EventStream {
     this.#response.destroy()
   }
 
-  /** With those of other streams. */
+  /** With those of other streams; the first ones are awaited, and go as soon as all of their message was read. */
   #flushLater(): void {
+    if (!this.#isOpen) {
+      process.nextTick(() => this.flush())
+      return
+    }
     if (waiting.length === 0) setImmediate(flushAll)
     waiting.push(this)
   }
@@ -99,13 +103,20 @@ export class EventStream {
   }
 
   #write(events: string): boolean {
-    // The first of them go with the head.
-    const socket = this.#socket
+    const isFirst = !this.#isOpen
     this.#open()
+    const socket = this.#socket
     if (socket === undefined) return this.#response.write(events)
+    // The first of them go with the head, in one call.
+    if (isFirst) {
+      socket.cork()
+      this.#response.flushHeaders()
+    }
     const bytes = Buffer.byteLength(events)
     const encoding = bytes === events.length ? 'latin1' : 'utf8'
-    return socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+    const isRead = socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+    if (isFirst) socket.uncork()
+    return isRead
   }
 
   #untilRead(): Promise<void> {
