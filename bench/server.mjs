@@ -1,9 +1,12 @@
-// What HTTP costs: octavo/server, and a bare server of node:http that streams the same, against the same engine asked in process, by turns: tokens a
-// second of 64 clients that ask again and again, time to the first token of one, with as many threads as there are CPUs, and with one CPU
-// left for clients, which are a process of their own and compete for the same CPUs. 256 streams beside 1,000 idle keep-alive connections. And beside node-llama-cpp behind Fastify
-// on the same file: throughput, first tokens, the worst stall of each stream, memory.
+// What HTTP costs, against the same engine asked in process, by turns, with as many threads as there are CPUs, and with one CPU left for
+// clients, which are a process of their own and compete for the same CPUs. Beside octavo/server: a bare server of node:http that streams
+// the same and does nothing else.
+//   cost   tokens a second of 64 clients that ask again and again, and whose CPU time it was
+//   first  time to the first token of one request after the other, and where it goes
+//   many   256 streams beside 1,000 idle keep-alive connections
+//   peer   beside node-llama-cpp behind Fastify on the same file: throughput, first tokens, the worst stall of each stream, memory
 //
-//   node bench/server.mjs [--model FILE] [--parts cost,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
+//   node bench/server.mjs [--model FILE] [--parts cost,first,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,19 +16,23 @@ import { fileURLToPath } from 'node:url'
 import { Engine } from 'octavo'
 import { createServer } from 'octavo/server'
 import { cumulative, svg } from '../dist/load/svg.js'
-import { args, kvBytes, machine, threads } from './load/common.mjs'
+import { args, threads as cpus, kvBytes, machine } from './load/common.mjs'
 import { median } from './median.mjs'
 import { installPeer } from './peers/install.mjs'
+import { sharedMs } from './server/clock.mjs'
 import { plainServer, socketsAlone } from './server/plain.mjs'
+import { Timeline } from './server/timeline.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const flags = args({
-  ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,many,peer' },
+  ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,first,many,peer' },
   ...{ rounds: 5, streams: 64, seconds: 4, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
 })
 const promptTokens = 24
 const contextTokens = 256
+/** Requests whose time does not count: code is compiled meanwhile. */
+const warmUps = 30
 
 /** Different for each stream, so that no prefix is shared, and the same in each round. */
 const prompt = (i) => Array.from({ length: promptTokens }, (_, k) => 100 + ((i * 7919 + k * 104_729) % 3000))
@@ -42,17 +49,14 @@ const ask = async (message) => {
 }
 const overHttp = (url, list) => ask({ url, path: '/v1/completions', bodies: list.map(body) })
 
-/** Milliseconds to the first token of one request. */
+/** When one request was made, and when its first token was there. */
 async function firstInProcess(engine, { prompt, tokens }) {
-  const startedMs = performance.now()
+  const asked = sharedMs()
   const generation = engine.generate({ prompt, maxTokens: tokens, temperature: 0, ignoreEos: true })
-  let first
-  for await (const _ of generation) first ??= performance.now() - startedMs
-  return first
+  let read
+  for await (const _ of generation) read ??= sharedMs()
+  return { asked, read }
 }
-
-/** A connection is kept for each server: their clients ask in turn. */
-const firstOverHttp = async (url, one) => (await overHttp(url, [one])).firstMs[0]
 
 const byName = (names) => Object.fromEntries(names.map((name) => [name, []]))
 
@@ -95,8 +99,9 @@ const mainThread = (pid) => Number(readFileSync(`/proc/${pid}/task/${pid}/scheds
 /** Answers of 32 to 95 tokens, so that clients do not stay in step. */
 const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
 
-async function costWith(threads) {
-  const memory = kvBytes(flags.model, contextTokens * flags.streams)
+/** An engine, octavo/server and bare servers in front of it. */
+async function serve(threads, streams) {
+  const memory = kvBytes(flags.model, contextTokens * streams)
   // The same requests again and again: the cache would answer them.
   const load = { model: flags.model, threads, contextTokens, kv: { memory }, prefixCache: false, speculation: 'off' }
   const engine = await Engine.load(load)
@@ -104,6 +109,18 @@ async function costWith(threads) {
   const url = await server.listen()
   await server.loaded
   const [plain, sockets] = [await plainServer(engine), await socketsAlone()]
+  const close = async () => {
+    client.send({ fresh: true })
+    plain.close()
+    sockets.close()
+    await server.close()
+    await engine.close()
+  }
+  return { engine, server, url, plain, sockets, close }
+}
+
+async function costWith(threads) {
+  const { engine, url, plain, close } = await serve(threads, flags.streams)
   const list = mixed(flags.streams)
   const begin = {
     inProcess: () => loopInProcess(engine, list),
@@ -126,37 +143,67 @@ async function costWith(threads) {
       clients[way].push((mainThread(client.pid) - clientCpu) / tokens)
       await end()
     }
-  const [single] = requests(1, 4)
-  const first = {
-    inProcess: () => firstInProcess(engine, single),
-    plain: () => firstOverHttp(plain.url, single),
-    http: () => firstOverHttp(url, single),
-    sockets: () => firstOverHttp(sockets.url, single),
-  }
-  const firsts = byName(Object.keys(first))
-  for (let i = 0; i < flags.firsts; i++)
-    for (const way of turned(Object.keys(first), i)) firsts[way].push(await first[way]())
-  client.send({ fresh: true })
-  plain.close()
-  sockets.close()
-  await server.close()
-  await engine.close()
-  const medians = (all) => Object.fromEntries(Object.entries(all).map(([name, values]) => [name, median(values)]))
-  const [tokensPerSecond, firstMs] = [medians(speeds), medians(firsts)]
-  const overInProcess = (way) => median(firsts[way].map((ms, i) => ms - firsts.inProcess[i]))
+  await close()
+  const [tokensPerSecond, main, other] = [medians(speeds), medians(microseconds), medians(clients)]
+  const cpuShare = (way, us) => (us * tokensPerSecond[way]) / 1e6 / cpus()
   return {
-    ...{ threads, streams: flags.streams, tokensPerSecond, firstMs },
-    mainThreadMicrosecondsPerToken: medians(microseconds),
-    clientMicrosecondsPerToken: medians(clients),
-    throughputCost: 1 - tokensPerSecond.http / tokensPerSecond.inProcess,
-    // Of neighbours in time.
-    firstTokenCostMs: { plain: overInProcess('plain'), http: overInProcess('http') },
+    ...{ threads, streams: flags.streams, tokensPerSecond },
+    ...{ mainThreadMicrosecondsPerToken: main, clientMicrosecondsPerToken: other },
+    throughputCost: costs((way) => 1 - tokensPerSecond[way] / tokensPerSecond.inProcess),
+    // Of all CPUs; what more the throughput lost is what computing lost by being disturbed.
+    cpuShare: costs((way) => ({
+      server: cpuShare(way, main[way] - main.inProcess),
+      client: cpuShare(way, other[way]),
+    })),
   }
 }
 
-async function cost() {
-  return { allCpus: await costWith(threads()), oneLeft: await costWith(Math.max(1, threads() - 1)) }
+const costs = (of) => ({ plain: of('plain'), http: of('http') })
+const medians = (all) => Object.fromEntries(Object.entries(all).map(([name, values]) => [name, median(values)]))
+
+/** Of rows: the medians of each column. */
+const columns = (rows) =>
+  medians(Object.fromEntries(Object.keys(rows[0]).map((name) => [name, rows.map((row) => row[name])])))
+
+/** One request after the other, each way in turn: what of the time to the first token is spent where. */
+async function firstsWith(threads) {
+  const { engine, server, url, plain, sockets, close } = await serve(threads, 1)
+  const timeline = new Timeline(engine)
+  timeline.watch(server.app.server)
+  timeline.watch(plain.server)
+  const [single] = requests(1, 4)
+  const http = async (at) => (await overHttp(at, [single])).marks[0]
+  const ways = {
+    inProcess: () => firstInProcess(engine, single),
+    plain: () => http(plain.url),
+    http: () => http(url),
+  }
+  const rows = byName(Object.keys(ways))
+  const alone = []
+  for (let i = -warmUps; i < flags.firsts; i++) {
+    for (const way of turned(Object.keys(ways), Math.abs(i))) {
+      timeline.begin()
+      const row = timeline.take(await ways[way]())
+      if (i >= 0) rows[way].push(row)
+    }
+    const { asked, read } = await http(sockets.url)
+    if (i >= 0) alone.push(read - asked)
+  }
+  await close()
+  // Of neighbours in time.
+  const overInProcess = (way) => median(rows[way].map(({ total }, i) => total - rows.inProcess[i].total))
+  return {
+    ...{ threads, costMs: costs(overInProcess), socketsAloneMs: median(alone) },
+    stretchesMs: Object.fromEntries(Object.entries(rows).map(([way, list]) => [way, columns(list)])),
+  }
 }
+
+const withAndWithoutOne = async (measure) => ({
+  allCpus: await measure(cpus()),
+  oneLeft: await measure(Math.max(1, cpus() - 1)),
+})
+const cost = () => withAndWithoutOne(costWith)
+const first = () => withAndWithoutOne(firstsWith)
 
 const memoryOf = (pid) => {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -165,7 +212,7 @@ const memoryOf = (pid) => {
 }
 
 async function startServer(script, sequences, ...more) {
-  const all = [flags.model, threads(), contextTokens, sequences, ...more].map(String)
+  const all = [flags.model, cpus(), contextTokens, sequences, ...more].map(String)
   const child = spawn(process.execPath, [join(here, 'server', script), ...all], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -244,8 +291,8 @@ function draw(rows) {
 
 const file = join(here, 'results/server.json')
 const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
-Object.assign(results, { model: basename(flags.model), machine: machine(threads()) })
-for (const [name, part] of Object.entries({ cost, many, peer })) {
+Object.assign(results, { model: basename(flags.model), machine: machine(cpus()) })
+for (const [name, part] of Object.entries({ cost, first, many, peer })) {
   if (!flags.parts.split(',').includes(name)) continue
   results[name] = rounded(await part())
   console.log(JSON.stringify({ [name]: results[name] }, null, 2))

@@ -31,6 +31,7 @@ describe('keys', () => {
   it('are found by their hash, whatever way they were given, and by a function', async () => {
     const { key, sha256 } = newKey()
     expect([key.length > 40, /^[0-9a-f]{64}$/.test(sha256)]).toEqual([true, true])
+    const refused = expect.objectContaining({ status: 401, code: 'invalid_api_key' })
     const keys = new Keys([
       { sha256, tenant: 'gold' },
       { key: 'plain-key', tenant: '' },
@@ -39,13 +40,13 @@ describe('keys', () => {
     expect(await keys.tenantOf({ 'x-api-key': 'plain-key' })).toBe('')
     expect(await keys.tenantOf({ authorization: `bearer  ${key}` })).toBe('gold')
     for (const wrong of [`${key}x`, key.slice(1), key.toUpperCase(), sha256, '', 'x'.repeat(5000)])
-      await expect(keys.tenantOf(bearer(wrong))).rejects.toMatchObject({ status: 401, code: 'invalid_api_key' })
-    await expect(keys.tenantOf({})).rejects.toMatchObject({ status: 401 })
+      expect(() => keys.tenantOf(bearer(wrong))).toThrow(refused)
+    expect(() => keys.tenantOf({})).toThrow(refused)
     const asked = new Keys(async (given) => (given === 'a' ? 'team' : undefined))
     expect(await asked.tenantOf(bearer('a'))).toBe('team')
     await expect(asked.tenantOf(bearer('b'))).rejects.toMatchObject({ status: 401 })
     expect(await new Keys(undefined).tenantOf({})).toBe('')
-    await expect(new Keys([]).tenantOf(bearer('a'))).rejects.toMatchObject({ status: 401 })
+    expect(() => new Keys([]).tenantOf(bearer('a'))).toThrow(refused)
   })
 
   it('open models, metrics and nothing else to their tenants', async () => {

@@ -1,7 +1,8 @@
 // Clients of a server in a process of their own, as cheap as they can be: raw sockets that stay open, count events and note when they came.
-// The parent sends { url, path, bodies } and gets { seconds, firstMs, gapsMs, failed } of all of them at once; { loop } has so many clients
+// The parent sends { url, path, bodies } and gets { seconds, firstMs, marks, gapsMs, failed } of all of them at once; { loop } has so many clients
 // ask again and again, until { stop }; { idle } opens that many connections, asks each once, and keeps them.
 import { connect } from 'node:net'
+import { originMs } from './clock.mjs'
 
 const kept = []
 let isLooping = false
@@ -52,6 +53,10 @@ async function streams({ url, path, bodies }) {
     seconds,
     failed: all.filter(({ ok }) => !ok).length,
     firstMs: all.map(({ startedMs, times }) => (times[0] ?? Number.NaN) - startedMs),
+    marks: all.map(({ startedMs, times }) => ({
+      asked: originMs + startedMs,
+      read: originMs + (times[0] ?? Number.NaN),
+    })),
     gapsMs: all.map(({ times }) => Math.max(0, ...times.slice(1).map((time, i) => time - times[i]))),
   }
 }

@@ -32,7 +32,7 @@ async function listen(textsOf) {
     server.closeAllConnections()
     server.close()
   }
-  return { url: `http://127.0.0.1:${server.address().port}`, close }
+  return { server, url: `http://127.0.0.1:${server.address().port}`, close }
 }
 
 export const plainServer = (engine) => listen((body) => fromEngine(engine, body))

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "error.h"
+#include "os/os_turns.h"
 
 using namespace octavo;
 namespace fs = std::filesystem;
@@ -242,6 +244,34 @@ TEST_CASE("os::leave_cpus: a thread leaves the CPUs that are taken, never all of
     CHECK(!os::leave_cpus(caller, all.data(), 4096));
   }).join();
   CHECK(os::cpus_available() == allowed);
+}
+
+TEST_CASE("os::take_long_turns: longer ones for the calling thread, once and for all, and no other share") {
+  // As the kernel shows it, where it does.
+  const auto shown = [](const std::string& name) {
+    std::ifstream file("/proc/thread-self/sched");
+    for (std::string word, colon, value; file >> word;)
+      if (word == name && file >> colon >> value) return value;
+    return std::string();
+  };
+  std::thread([&] {
+    const std::string turn = shown("se.slice"), share = shown("se.load.weight"), policy = shown("policy");
+    const bool taken = os::take_long_turns();
+    CHECK(os::take_long_turns() == taken);
+    CHECK(shown("se.load.weight") == share);
+    CHECK(shown("policy") == policy);
+    if (turn.empty()) return;
+    const std::uint64_t before = std::stoull(turn), after = std::stoull(shown("se.slice"));
+    // It has them already if the thread that started it took some.
+    const bool is_longer = after == std::min<std::uint64_t>(4 * before, 20'000'000);
+    CHECK((taken ? is_longer || after == before : after == before));
+    std::uint64_t of_a_child = 0;
+    std::thread([&] {
+      os::take_long_turns();
+      of_a_child = std::stoull(shown("se.slice"));
+    }).join();
+    CHECK(of_a_child == after);
+  }).join();
 }
 
 TEST_CASE("random bits are other ones each time") {

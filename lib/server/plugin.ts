@@ -15,6 +15,7 @@ import { detokenize, tokenize } from './routes/texts.ts'
 import { errorBody, HttpError, httpError, retryHeaders } from './service/errors.ts'
 import { type ServiceOptions, serviceSchema } from './service/options.ts'
 import { Service } from './service/service.ts'
+import type { Tenant } from './service/tenants.ts'
 
 type Handler = (service: Service, request: FastifyRequest, reply: FastifyReply) => unknown
 
@@ -50,15 +51,17 @@ export function addRoutes(app: FastifyInstance, service: Service): void {
   const { bodyLimit } = service.options
   // A page elsewhere may send text without asking first.
   app.removeContentTypeParser('text/plain')
-  app.addHook('onRequest', async (request, reply) => {
+  // Hooks that wait for nothing give no promise: it would cost more than what they do.
+  app.addHook('onRequest', (request, reply, done) => {
     // What the last response on this connection was given.
     request.raw.socket.setTimeout(0)
     reply.header('x-request-id', request.id)
     service.accept(request, reply)
+    done()
   })
-  app.addHook('onSend', async (_, reply, payload) => {
+  app.addHook('onSend', (_, reply, payload, done) => {
     reply.raw.socket?.setTimeout(service.slowMs)
-    return payload
+    done(null, payload)
   })
   app.setErrorHandler((error, request, reply) => sendError(service, error, request, reply))
   app.setNotFoundHandler((request, reply) => {
@@ -68,17 +71,31 @@ export function addRoutes(app: FastifyInstance, service: Service): void {
   for (const { method, url, handler, who } of routes)
     app.route({
       ...{ method, url, bodyLimit },
-      onRequest: async (request) => authorise(service, request, who),
+      onRequest: (request, _, done) => {
+        const pending = authorise(service, request, who)
+        if (pending === undefined) done()
+        else pending.then(() => done(), done)
+      },
       handler: (request, reply) => handler(service, request, reply),
     })
 }
 
-async function authorise(service: Service, request: FastifyRequest, who: 'open' | 'admin' | undefined): Promise<void> {
+/** Throws, or its promise rejects, where the request is refused. A promise only where a function is asked for the key's tenant. */
+function authorise(
+  service: Service,
+  request: FastifyRequest,
+  who: 'open' | 'admin' | undefined,
+): Promise<void> | undefined {
   const isOpen = request.routeOptions.url?.endsWith('/metrics') && service.options.metrics === 'open'
-  if (who === 'open' || isOpen) return
-  const { limits } = await service.identify(request)
-  if (who === 'admin' && service.keys.required && !limits.admin)
-    throw new HttpError(403, 'permission_error', 'This is for tenants with `admin` only.', { code: 'forbidden' })
+  if (who === 'open' || isOpen) return undefined
+  const admit = ({ limits }: Tenant) => {
+    if (who === 'admin' && service.keys.required && !limits.admin)
+      throw new HttpError(403, 'permission_error', 'This is for tenants with `admin` only.', { code: 'forbidden' })
+  }
+  const tenant = service.identify(request)
+  if (tenant instanceof Promise) return tenant.then(admit)
+  admit(tenant)
+  return undefined
 }
 
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply): void {

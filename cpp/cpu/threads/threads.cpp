@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "os/os.h"
+#include "os/os_turns.h"
 
 namespace octavo {
 
@@ -69,6 +70,7 @@ void ThreadPool::wake_parked() {
 }
 
 void ThreadPool::wake(int n_threads) {
+  [[maybe_unused]] thread_local const bool has_long_turns = os::take_long_turns();
   {
     const std::lock_guard<std::mutex> one_job(run_mutex_);
     placement_.look_as_caller();
@@ -285,6 +287,7 @@ bool ThreadPool::wait_for_epoch(std::uint32_t seen) {
 }
 
 void ThreadPool::work(int index, std::uint32_t seen) {
+  os::take_long_turns();
   while (wait_for_epoch(seen)) {
     if (sit_out(index)) continue;
     Known job;

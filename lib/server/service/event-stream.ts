@@ -3,15 +3,15 @@
  * answered with a status of its own; or when nothing came for a while, since proxies wait for no one. A client that reads too
  * slowly holds its generation up: `send` gives a promise then.
  *
- * What one turn of the event loop has for a client is one write, and behind the head it goes to the socket as the chunk that it is: by way of
- * the response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
+ * What one turn of the event loop has for a client is one write, and it goes to the socket as the chunk that it is: by way of the
+ * response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
  * compress it.
  */
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
-/** Silence after which a comment is sent: proxies give up after some 30 s to 60 s. */
+/** A comment is sent after a silence of once to twice that: proxies give up after some 30 s to 60 s. */
 const quietMs = 10_000
 
 export class EventStream {
@@ -22,21 +22,20 @@ export class EventStream {
   /** Of the response, and what every stream has. */
   #headers: Record<string, string> | undefined
   #isOpen = false
-  #isQuiet = true
+  /** Nothing was sent since the clock struck last. */
+  #isQuiet = false
   /** Events of this turn. */
   #pending = ''
   /** Where chunks go. */
   #socket: Socket | undefined
-  #timer: NodeJS.Timeout
   #slow: Promise<void> | undefined
 
   constructor(reply: FastifyReply, slowMs: number) {
     this.#reply = reply
     this.#response = reply.raw
     this.#slowMs = slowMs
-    this.#timer = setInterval(() => this.#breakSilence(), quietMs)
-    this.#timer.unref()
-    this.#response.once('close', () => clearInterval(this.#timer))
+    watch(this)
+    this.#response.once('close', () => watched.delete(this))
   }
 
   /** Something was sent, or is about to be. */
@@ -64,7 +63,7 @@ export class EventStream {
 
   end(events: string): void {
     this.#open()
-    clearInterval(this.#timer)
+    watched.delete(this)
     const all = this.#pending + events
     this.#pending = ''
     this.#response.end(all)
@@ -72,7 +71,7 @@ export class EventStream {
 
   /** Nothing is sent after all: the reply is Fastify's again. */
   leave(): void {
-    clearInterval(this.#timer)
+    watched.delete(this)
   }
 
   /** Whether the client has not taken what it was sent. */
@@ -85,8 +84,12 @@ export class EventStream {
     this.#response.destroy()
   }
 
-  /** With those of other streams. */
+  /** With those of other streams; the first ones are awaited, and go as soon as all of their message was read. */
   #flushLater(): void {
+    if (!this.#isOpen) {
+      process.nextTick(() => this.flush())
+      return
+    }
     if (waiting.length === 0) setImmediate(flushAll)
     waiting.push(this)
   }
@@ -100,13 +103,20 @@ export class EventStream {
   }
 
   #write(events: string): boolean {
-    // The first of them go with the head.
-    const socket = this.#socket
+    const isFirst = !this.#isOpen
     this.#open()
+    const socket = this.#socket
     if (socket === undefined) return this.#response.write(events)
+    // The first of them go with the head, in one call.
+    if (isFirst) {
+      socket.cork()
+      this.#response.flushHeaders()
+    }
     const bytes = Buffer.byteLength(events)
     const encoding = bytes === events.length ? 'latin1' : 'utf8'
-    return socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+    const isRead = socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
+    if (isFirst) socket.uncork()
+    return isRead
   }
 
   #untilRead(): Promise<void> {
@@ -137,10 +147,27 @@ export class EventStream {
       this.#socket = response.socket ?? undefined
   }
 
-  #breakSilence(): void {
+  /** The clock strikes. */
+  breakSilence(): void {
     if (this.#isQuiet && this.#slow === undefined) this.#write(': still at it\n\n')
     this.#isQuiet = true
   }
+}
+
+/** One clock for all streams that are under way: a timer of its own would be a good part of what a short one costs. */
+const watched = new Set<EventStream>()
+let clock: NodeJS.Timeout | undefined
+
+function watch(stream: EventStream): void {
+  watched.add(stream)
+  clock ??= setInterval(strike, quietMs).unref()
+}
+
+function strike(): void {
+  for (const stream of watched) stream.breakSilence()
+  if (watched.size > 0) return
+  clearInterval(clock)
+  clock = undefined
 }
 
 /** Streams that have events of this turn. */

@@ -38,14 +38,14 @@ export class Keys {
     }
   }
 
-  /** Whose request it is, by its headers. Throws a 401. */
-  async tenantOf(headers: { authorization?: string | undefined; 'x-api-key'?: unknown }): Promise<string> {
+  /** Whose request it is, by its headers: a promise where a function says so that gives one. Throws a 401, or rejects with it. */
+  tenantOf(headers: { authorization?: string | undefined; 'x-api-key'?: unknown }): string | Promise<string> {
     if (!this.required) return ''
     const key = keyIn(headers)
     if (key === undefined) throw refused('No API key was given: send `Authorization: Bearer KEY`.')
-    const tenant = this.#ask === undefined ? this.#find(key) : await this.#ask(key)
-    if (tenant === undefined) throw refused('The API key is not known.')
-    return tenant
+    const tenant = this.#ask === undefined ? this.#find(key) : this.#ask(key)
+    if (typeof tenant === 'string' || tenant === undefined) return knownOnly(tenant)
+    return Promise.resolve(tenant).then(knownOnly)
   }
 
   #find(key: string): string | undefined {
@@ -57,6 +57,11 @@ export class Keys {
   #digest(hash: Buffer): Buffer {
     return createHmac('sha256', this.#secret).update(hash).digest()
   }
+}
+
+function knownOnly(tenant: string | undefined): string {
+  if (tenant === undefined) throw refused('The API key is not known.')
+  return tenant
 }
 
 const placeOf = (digest: Buffer): string => digest.toString('latin1', 0, 16)

@@ -90,11 +90,15 @@ export class Service {
     })
   }
 
-  /** Who asks. Throws a 401. */
-  async identify(request: FastifyRequest): Promise<Tenant> {
-    const tenant = this.tenants.of(await this.keys.tenantOf(request.headers))
-    this.#abouts.set(request, { tenant, outcome: {} })
-    return tenant
+  /** Who asks. Throws a 401, or rejects with it. */
+  identify(request: FastifyRequest): Tenant | Promise<Tenant> {
+    const known = (name: string) => {
+      const tenant = this.tenants.of(name)
+      this.#abouts.set(request, { tenant, outcome: {} })
+      return tenant
+    }
+    const name = this.keys.tenantOf(request.headers)
+    return typeof name === 'string' ? known(name) : name.then(known)
   }
 
   /** Resolves when no request runs; none is accepted from now on. */
