@@ -30,6 +30,8 @@ const memory = 0.9
 const quickerStep = 0.3
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
+/** So much more as later guesses are likelier than the first: a chain that hopes for a copy is long, and free text must not pay for it. */
+const doubt = 2
 const effort = 0.02
 
 /** What a look costs the host beside the search itself. */
@@ -40,8 +42,9 @@ const fewestLooks = 16
 const longestRest = 15
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
-/** Chances are told apart by a hundredth: what is best for one is found once a step, for all requests. */
+/** Chances are told apart by a hundredth: what is best for a pair of them is found once a step, for all requests, while its slot is not another's. */
 const levels = 100
+const slots = 64
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -73,9 +76,10 @@ export class DraftController {
   #rate = 0
   /** What one request's best number of guesses makes of the rate. */
   #bestRate = 0
-  /** By chance: the best number, -1: not asked for in this step, and its rate. */
-  readonly #best = new Int8Array(1 + levels)
-  readonly #rates = new Float64Array(1 + levels)
+  /** Pairs of chances that were asked for in this step, -1: none; the best number, and its rate. */
+  readonly #pairs = new Int32Array(slots)
+  readonly #best = new Int8Array(slots)
+  readonly #rates = new Float64Array(slots)
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
@@ -113,6 +117,7 @@ export class DraftController {
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     this.#prober = undefined
     const sequences = this.#sequences
+    this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
     const others = (sequences - 1) / sequences
@@ -120,7 +125,7 @@ export class DraftController {
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
     for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
-    this.#best.fill(-1)
+    this.#pairs.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
     if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
@@ -162,7 +167,7 @@ export class DraftController {
       if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
       else if (fixed !== undefined) this.#most[kind] = Math.min(room, fixed)
       else {
-        const paying = this.#paying(request, acceptance.chance(kind, this.#acceptance), room)
+        const paying = this.#paying(request, kind, room)
         // A weak match leaves the word to the draft model.
         this.#most[kind] = this.#bestRate < modelRate ? 0 : paying
       }
@@ -222,7 +227,9 @@ export class DraftController {
     }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
-    if (this.#probing && extra > 0) this.#probed()
+    if (extra === 0) return
+    if (this.#probing) this.#probed()
+    else this.#probeEvery = firstProbe
   }
 
   /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */
@@ -243,36 +250,43 @@ export class DraftController {
     return this.#prober === request
   }
 
-  #paying(request: DraftedRequest, chance: number, room: number): number {
+  #paying(request: DraftedRequest, kind: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
-    const level = Math.floor(chance * levels)
-    if (this.#best[level]! < 0) this.#findBest(level)
-    const best = Math.min(room, this.#best[level]!)
-    this.#bestRate = this.#rates[level]!
+    const { acceptance } = request.speculation!
+    const chance = acceptance.chance(kind, this.#acceptance)
+    const first = Math.floor(chance * levels)
+    const later = Math.floor(acceptance.following(kind, this.#acceptance) * levels)
+    const pair = first * (1 + levels) + later
+    const slot = pair % slots
+    if (this.#pairs[slot] !== pair) {
+      this.#pairs[slot] = pair
+      this.#findBest(slot, first / levels, later / levels)
+    }
+    const best = Math.min(room, this.#best[slot]!)
+    this.#bestRate = this.#rates[slot]!
     if (best === 0 && chance > probeChance && this.#probes(request)) return Math.min(probeDrafts, room)
-    if (best > 0) this.#probeEvery = firstProbe
     return best
   }
 
-  #findBest(level: number): void {
+  #findBest(slot: number, first: number, later: number): void {
     let best = 0
     let rate = this.#rate
     let tokens = this.#tokens
-    let reach = 1
-    for (let d = 1; d <= maxDrafts; d++) {
-      reach *= level / levels
-      if (reach < hopeless) break
+    let reach = first
+    const doubts = doubt * Math.max(0, later - first)
+    for (let d = 1; d <= maxDrafts && reach >= hopeless; d++) {
       tokens += reach
-      const ms = this.#stepMs[d]!
-      if (ms > this.#maxStepMs) break
+      reach *= later
+      if (this.#stepMs[d]! > this.#maxStepMs) break
+      const ms = this.#stepMs[d]! + doubts * (this.#stepMs[d]! - this.#stepMs[0]!)
       if (tokens > rate * ms) {
         best = d
         rate = tokens / ms
       }
     }
-    this.#best[level] = best
-    this.#rates[level] = rate
+    this.#best[slot] = best
+    this.#rates[slot] = rate
   }
 
   /** How many of the model's guesses are best where every request gets as many, each right as those of all are. */
