@@ -1,9 +1,10 @@
 /**
  * How many guesses pay. A guess costs a row of the step and brings a token when it and all before it are right: of a chain of d
- * guesses, each right with chance a, the d-th brings a^d tokens. So many are taken as make the whole step bring the most tokens a
- * second: on an idle machine rows are nearly free and long chains pay, in a full batch none does. What rows cost is measured
- * (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is computed: looking one up takes a
- * microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for costs change.
+ * guesses, the first right with chance a and each after a right one with chance b, the d-th brings a b^(d-1) tokens. So many are taken
+ * as make the whole step bring the most tokens a second: on an idle machine rows are nearly free and long chains pay, in a full batch
+ * none does. What rows cost is measured (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is
+ * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
+ * costs change.
  *
  * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
  *
@@ -229,6 +230,7 @@ export class DraftController {
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
     if (extra === 0) return
     if (this.#probing) this.#probed()
+    // Guesses pay: when costs speak against them again, they are soon tried.
     else this.#probeEvery = firstProbe
   }
 
