@@ -329,6 +329,37 @@ describe('the controller', () => {
     expect(rate(drafted(policy)) / best).toBeGreaterThan(0.9)
   })
 
+  it('finds a long chain of a draft model that pays where one more guess does not: rows cost by leaps', () => {
+    const costs = curve(
+      [1, 24],
+      [4, 31],
+      [8, 34],
+      [12, 46],
+      [16, 47],
+      [20, 54],
+      [24, 55],
+      [32, 55],
+      [44, 78],
+      [64, 125],
+      [512, 1650],
+    )
+    const policy: DraftingOptions = {
+      ...auto,
+      own: false,
+      shared: false,
+      model: locateModel('stories'),
+      maxModelDrafts: 15,
+    }
+    for (const sequences of [1, 4]) {
+      const rateOf = (options: DraftingOptions) =>
+        rate(simulate({ curve: costs, sequences, policy: options, roundMs: 3 }, chances(12, 6, 85), 600))
+      const rates = [0, 1, 2, 3, 4, 5, 7, 10].map((n) => rateOf({ ...policy, fixed: n }))
+      const best = Math.max(...rates)
+      if (sequences === 4) expect(rates.indexOf(best)).toBeGreaterThan(4)
+      expect(rateOf(policy) / best).toBeGreaterThan(0.93)
+    }
+  })
+
   it('looks less often for guesses where a look is a good part of a token and finds nothing, and at once again where it does', () => {
     const rests = (lookMs: number, right: boolean) => {
       const controller = new DraftController(auto, new CostModel())

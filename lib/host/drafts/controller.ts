@@ -22,6 +22,8 @@ const firstProbe = 64
 const lastProbe = 4096
 /** With a draft model, whose rounds have a cost of their own that only a try can tell. */
 const lastModelProbe = 256
+/** Steps until twice as many rounds of the draft model are tried as pay by what is known, doubled each time that they do not. */
+const firstGrowth = 8
 /** A try has so many guesses, of those that are likely right. */
 const probeDrafts = 4
 const probeChance = 0.5
@@ -90,6 +92,11 @@ export class DraftController {
   #roundMs = 0
   #modelRounds = 0
   #modelTokens = 1
+  /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
+  #growth = 0
+  #growAt = firstGrowth
+  #growEvery = firstGrowth
+  #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
   #row = 0
@@ -161,6 +168,7 @@ export class DraftController {
       const chance = acceptance.chance(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
+      if (this.#growth > 0) this.#most[modelKind] = Math.min(ofModel, this.#growth)
       if (this.#most[modelKind] > 0) modelRate = this.#bestRate
       else acceptance.forget(modelKind)
     }
@@ -220,6 +228,7 @@ export class DraftController {
       const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
       this.#roundMs += this.#roundMs === 0 ? roundMs : share * (roundMs - this.#roundMs)
     }
+    if (this.#growth > 0 && rounds > 0) this.#grew()
     const extra = rows - step.nSegments
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
@@ -310,6 +319,31 @@ export class DraftController {
       this.#modelRounds = d
       this.#modelTokens = tokens
     }
+    this.#planGrowth(chance, rate)
+  }
+
+  /**
+   * Costs rise by leaps, where another kernel begins or a tile is full, so that a longer chain may pay where one more guess does not.
+   * What it costs only a try can tell: of one that would pay if its rows came with those of the best.
+   */
+  #planGrowth(chance: number, rate: number): void {
+    this.#growth = 0
+    const best = this.#modelRounds
+    if (best > this.#grown) {
+      this.#grown = best
+      this.#growEvery = firstGrowth
+    }
+    const rounds = Math.min(this.#policy.maxModelDrafts, 2 * best)
+    if (this.#policy.fixed !== undefined || rounds === best || this.#steps < this.#growAt) return
+    const tokens = (1 - chance ** (rounds + 1)) / (1 - chance)
+    const ms = this.#costs.ms(this.#sequences * (1 + best)) + rounds * this.#roundMs
+    if (ms < this.#maxStepMs && this.#sequences * tokens > rate * ms) this.#growth = rounds
+  }
+
+  #grew(): void {
+    this.#growth = 0
+    this.#growAt = this.#steps + this.#growEvery
+    this.#growEvery = Math.min(lastProbe, 2 * this.#growEvery)
   }
 
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
