@@ -67,17 +67,18 @@ interface Machine {
   noise?: (ms: number, step: number) => number
   /** Of the draft model. */
   roundMs?: number
+  maxStepMs?: number
 }
 
 function simulate(
-  { curve, sequences = 1, policy = auto, noise = (ms) => ms, roundMs = 0 }: Machine,
+  { curve, sequences = 1, policy = auto, noise = (ms) => ms, roundMs = 0, maxStepMs }: Machine,
   place: (request: number, at: number) => Place,
   tokens: number,
 ): Simulated {
   const cost = new CostModel()
   for (const rows of [256, 1, 100, 1, 30, sequences])
     cost.observe(rows, rows * 100, rows === sequences ? sequences : 1, curve(rows))
-  const controller = new DraftController(policy, cost)
+  const controller = new DraftController(policy, cost, maxStepMs)
   const plan = new StepPlan(1024, sequences)
   const requests = Array.from(
     { length: sequences },
@@ -287,7 +288,7 @@ describe('the controller', () => {
     (name) => {
       const shares = Object.entries({ flat, small, tiny, steep, turning }).flatMap(([curveName, curve]) => {
         const sums = [0, 1].map(() => ({ share: 0, worst: 1 }))
-        const seeds = isDeep ? 12 : 2
+        const seeds = isDeep ? 12 : 3
         for (let seed = 1; seed <= seeds; seed++) {
           const text = new Switching(seed, isDeep ? 20 : 10)
           const rates = (policy: DraftingOptions, noise: Machine['noise']) => {
@@ -327,6 +328,20 @@ describe('the controller', () => {
     const best = Math.max(...[1, 2, 3].map((n) => rate(drafted({ ...policy, fixed: n }))))
     expect(best / plain).toBeGreaterThan(1.4)
     expect(rate(drafted(policy)) / best).toBeGreaterThan(0.9)
+  })
+
+  it('makes steps longer than may be for a request alone, and where they are without guesses', () => {
+    const large = curve([1, 80], [4, 88], [16, 120], [64, 300], [512, 1500])
+    for (const sequences of [1, 4]) {
+      const machine = { curve: large, sequences, maxStepMs: 50 }
+      const run = simulate(machine, chances(13, 3, 95), 600)
+      expect(rate(run)).toBeGreaterThan(2 * plainRate(machine, 600))
+      const { steps } = simulate({ ...machine, maxStepMs: 1000 }, chances(13, 3, 95), 600)
+      if (sequences > 1) expect(run.steps).toBeGreaterThan(steps)
+    }
+    const limited = simulate({ curve: flat, sequences: 4, maxStepMs: 12 }, chances(13, 3, 95), 600)
+    expect(limited.ms / limited.steps).toBeLessThan(1.5 * flat(4))
+    expect(simulate({ curve: flat, maxStepMs: 10 }, chances(13, 3, 95), 600).rows).toBeGreaterThan(600)
   })
 
   it('finds a long chain of a draft model that pays where one more guess does not: rows cost by leaps', () => {

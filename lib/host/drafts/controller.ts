@@ -34,8 +34,11 @@ const quickerStep = 0.3
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
 /** So much more as later guesses are likelier than the first: a chain that hopes for a copy is long, and free text must not pay for it. */
-const doubt = 2
+const doubt = 1.5
 const effort = 0.02
+
+/** Where a step takes longer than may be without guesses, they make it so many times as long at most: who has none waits for it, too. */
+const longer = 1.5
 
 /** What a look costs the host beside the search itself. */
 const reportMs = 0.001
@@ -72,6 +75,8 @@ export class DraftController {
   /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
   readonly #stepMs = new Float64Array(1 + maxDrafts)
   #sequences = 1
+  /** A step may take so long for the sake of guesses. */
+  #limitMs = Number.POSITIVE_INFINITY
   #prepared = false
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
@@ -128,6 +133,8 @@ export class DraftController {
     this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
+    // A request alone keeps nobody waiting.
+    this.#limitMs = sequences === 1 ? Number.POSITIVE_INFINITY : Math.max(this.#maxStepMs, longer * plainMs)
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
     const rowsMs = this.#costs.ms(rows)
@@ -289,7 +296,7 @@ export class DraftController {
     for (let d = 1; d <= maxDrafts && reach >= hopeless; d++) {
       tokens += reach
       reach *= later
-      if (this.#stepMs[d]! > this.#maxStepMs) break
+      if (this.#stepMs[d]! > this.#limitMs) break
       const ms = this.#stepMs[d]! + doubts * (this.#stepMs[d]! - this.#stepMs[0]!)
       if (tokens > rate * ms) {
         best = d
@@ -313,7 +320,7 @@ export class DraftController {
       reach *= chance
       tokens += reach
       const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + caution * d * this.#roundMs
-      if (ms > this.#maxStepMs) break
+      if (ms > this.#limitMs) break
       if (sequences * tokens <= rate * ms) continue
       rate = (sequences * tokens) / ms
       this.#modelRounds = d
@@ -337,7 +344,7 @@ export class DraftController {
     if (this.#policy.fixed !== undefined || rounds === best || this.#steps < this.#growAt) return
     const tokens = (1 - chance ** (rounds + 1)) / (1 - chance)
     const ms = this.#costs.ms(this.#sequences * (1 + best)) + rounds * this.#roundMs
-    if (ms < this.#maxStepMs && this.#sequences * tokens > rate * ms) this.#growth = rounds
+    if (ms < this.#limitMs && this.#sequences * tokens > rate * ms) this.#growth = rounds
   }
 
   #grew(): void {
@@ -368,7 +375,7 @@ export class DraftController {
       const ms =
         this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) +
         caution * Math.max(rounds, d) * this.#roundMs
-      if (ms > this.#maxStepMs) break
+      if (ms > this.#limitMs) break
       if (tokens > this.#bestRate * ms) {
         best = d
         this.#bestRate = tokens / ms

@@ -18,14 +18,20 @@ export interface StepLine {
 const exact = 16
 const perDoubling = 8
 const classes = 80
-/** Variances of logarithms: of a step around what is expected of it; what the factor, and a size, may move in each step more. */
-const noise = 0.0064
+/** Variances of logarithms: of a step around what is expected of it, at least; what the factor, and a size, may move in each step more. */
+const leastNoise = 0.0064
 const factorDrift = 0.001
 const sizeDrift = 0.0001
 /** Of a size around the line between its neighbours, for each class that is between. */
 const roughness = 0.004
-/** A step may be held up, never hurried: one that is slow counts as so many deviations at most. */
+/**
+ * A step that was held up, and one that was not where all others are, count as so many deviations at most: so the mean is nearly a
+ * median, whatever a machine does, and the same for sizes that are measured often and seldom.
+ */
 const outlier = 1.4
+/** Of the variance that steps show, each step, and of how many times what is expected at most. */
+const noiseStep = 0.05
+const mostNoise = 4
 /** Of the rows of a class that several sizes share, each step. */
 const rowsStep = 0.2
 
@@ -51,6 +57,7 @@ export class RowCosts {
   readonly #line: StepLine
   #factor = 1
   #factorVariance = 0
+  #noise = leastNoise
   #steps = 0
   #largest = 0
   /** Of the question that is being answered: rows, how many more, and the answer. */
@@ -69,7 +76,7 @@ export class RowCosts {
     if (this.#largest > 0) this.#learn(at, rows, ms)
     else {
       this.#ms[at] = ms
-      this.#variance[at] = noise
+      this.#variance[at] = leastNoise
     }
     this.#measuredAt[at] = this.#steps
     this.#rows[at] = known ? this.#rows[at]! + rowsStep * (rows - this.#rows[at]!) : rows
@@ -82,8 +89,12 @@ export class RowCosts {
     const known = this.#ms[at]! > 0
     const expected = known ? this.#factor * this.#ms[at]! : this.ms(rows)
     const variance = known ? this.#unsure(at) : this.#unsureBetween(at)
-    const all = variance + this.#factorVariance + noise
-    const surprise = Math.min(Math.log(ms / expected), outlier * Math.sqrt(all))
+    const all = variance + this.#factorVariance + this.#noise
+    const most = outlier * Math.sqrt(all)
+    const difference = Math.log(ms / expected)
+    const surprise = Math.max(-most, Math.min(most, difference))
+    const shown = Math.min(difference * difference, mostNoise * all)
+    this.#noise = Math.max(leastNoise, this.#noise + noiseStep * (shown - this.#noise))
     this.#ms[at] = (expected / this.#factor) * Math.exp((surprise * variance) / all)
     this.#variance[at] = variance * (1 - variance / all)
     this.#factor *= Math.exp((surprise * this.#factorVariance) / all)
