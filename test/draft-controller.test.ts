@@ -41,6 +41,8 @@ const linear = curve([1, 1], [512, 480])
 const small = curve([1, 3.34], [4, 3.51], [5, 3.7], [8, 4.74], [16, 7.95], [32, 14.3], [512, 220])
 const tiny = curve([1, 0.1], [4, 0.116], [5, 0.134], [8, 0.193], [16, 0.341], [32, 0.62], [512, 9])
 const steep = curve([1, 0.067], [4, 0.172], [16, 0.5], [64, 1.8], [512, 13])
+/** Rows are cheapest from thirteen on, where another kernel begins. */
+const turning = curve([1, 4], [4, 4.3], [8, 5.6], [12, 7], [13, 5.9], [16, 6.2], [32, 9], [512, 130])
 const curves = { flat, linear, small, tiny, steep }
 
 /** A place of a text: the kind of match that is found there (-1: none), and whether each of the guesses is right. */
@@ -55,7 +57,7 @@ interface Simulated {
   steps: number
   rows: number
   /** Guesses of each step of the first request, with the number of tokens that it had. */
-  first: { at: number; guesses: number; ms: number }[]
+  first: { at: number; guesses: number; ms: number; undisturbed: number }[]
 }
 
 interface Machine {
@@ -65,17 +67,18 @@ interface Machine {
   noise?: (ms: number, step: number) => number
   /** Of the draft model. */
   roundMs?: number
+  maxStepMs?: number
 }
 
 function simulate(
-  { curve, sequences = 1, policy = auto, noise = (ms) => ms, roundMs = 0 }: Machine,
+  { curve, sequences = 1, policy = auto, noise = (ms) => ms, roundMs = 0, maxStepMs }: Machine,
   place: (request: number, at: number) => Place,
   tokens: number,
 ): Simulated {
   const cost = new CostModel()
   for (const rows of [256, 1, 100, 1, 30, sequences])
     cost.observe(rows, rows * 100, rows === sequences ? sequences : 1, curve(rows))
-  const controller = new DraftController(policy, cost)
+  const controller = new DraftController(policy, cost, maxStepMs)
   const plan = new StepPlan(1024, sequences)
   const requests = Array.from(
     { length: sequences },
@@ -102,7 +105,7 @@ function simulate(
       const source = kind === modelKind ? ofModel : kind < 0 ? draftSource.none : draftSource.own
       reports.set([draws, guesses, source, Math.max(0, kind), Number(foreseen), 0, 0, 0], i * draftStride)
       rounds = Math.max(rounds, kind === modelKind ? guesses : 0)
-      if (i === 0) result.first.push({ at: said[0]!, guesses, ms: 0 })
+      if (i === 0) result.first.push({ at: said[0]!, guesses, ms: 0, undisturbed: 0 })
       rows += guesses
       said[i]! += draws
       result.tokens += draws
@@ -112,7 +115,7 @@ function simulate(
     reports[draftField.guessNanoseconds] = Math.round(rounds * roundMs * 1e6)
     controller.observe(plan, reports, 0)
     result.ms += ms + rounds * roundMs
-    result.first.at(-1)!.ms = ms
+    Object.assign(result.first.at(-1)!, { ms, undisturbed: curve(rows) })
     result.steps++
     result.rows += rows
   }
@@ -128,6 +131,67 @@ const chances = (seed: number, kind: number, percent: number) => {
 /** Nothing is guessed. */
 const plainRate = (machine: Machine, tokens: number) =>
   rate(simulate({ ...machine, policy: fixed(0) }, () => ({ kind: -1, right: () => false }), tokens))
+
+/**
+ * An answer in parts of 100 to 180 tokens that copy the prompt and say something of their own in turns, looked up as the native index
+ * does (cpp/drafts/ngram_index.h). Tokens are seldom or frequent as words are, so that a pair is found by chance, too.
+ */
+class Switching {
+  readonly tokens: number[]
+  readonly #copies: boolean[] = []
+  readonly #prompt = 400
+
+  constructor(seed: number, parts: number) {
+    const rng = random(seed)
+    const word = () => Math.floor(600 ** (rng(1000) / 1000))
+    this.tokens = Array.from({ length: this.#prompt }, word)
+    for (let part = 0; part < parts; part++) {
+      const [copies, length, from] = [part % 2 === 0, 100 + rng(80), rng(220)]
+      const said = copies ? this.tokens.slice(from, from + length) : Array.from({ length }, word)
+      this.tokens.push(...said)
+      this.#copies.push(...said.map(() => copies))
+    }
+  }
+
+  get length(): number {
+    return this.#copies.length
+  }
+
+  copies(at: number): boolean {
+    return this.#copies[at] ?? false
+  }
+
+  /** What is found after `said` tokens of the answer, and the first is not looked for. */
+  place(said: number): Place {
+    const { tokens } = this
+    const count = this.#prompt + said
+    let [best, length] = [0, 1]
+    for (let end = count - 1; end > 1 && length < 32; end--) {
+      let matched = 0
+      while (matched < Math.min(32, end) && tokens[end - 1 - matched] === tokens[count - 1 - matched]) matched++
+      if (matched > length) [best, length] = [end, matched]
+    }
+    if (best === 0) return { kind: -1, right: () => false }
+    let guess = 0
+    const right = () => {
+      const at = best + (guess % (count - best))
+      return tokens[at] === tokens[count + guess++]
+    }
+    return { kind: [2, 4, 8].filter((longest) => length > longest).length, right }
+  }
+}
+
+const noises: Record<string, (seed: number) => Machine['noise']> = {
+  quiet: () => undefined,
+  'never the same': (seed) => {
+    const rng = random(seed)
+    return (ms) => ms * (1 + rng(100) / 500)
+  },
+  'held up now and then': (seed) => {
+    const rng = random(seed)
+    return (ms) => ms * (1 + rng(100) / 500) * (rng(12) === 0 ? 1.5 + rng(100) / 40 : 1)
+  },
+}
 
 describe('the controller', () => {
   it.each([
@@ -219,6 +283,40 @@ describe('the controller', () => {
     },
   )
 
+  it.each(Object.keys(noises))(
+    'is as good as the better fixed number on each part of an answer that copies and does not, on a machine that is %s',
+    (name) => {
+      const shares = Object.entries({ flat, small, tiny, steep, turning }).flatMap(([curveName, curve]) => {
+        const sums = [0, 1].map(() => ({ share: 0, worst: 1 }))
+        const seeds = isDeep ? 12 : 3
+        for (let seed = 1; seed <= seeds; seed++) {
+          const text = new Switching(seed, isDeep ? 20 : 10)
+          const rates = (policy: DraftingOptions, noise: Machine['noise']) => {
+            const machine = { curve, policy, ...(noise && { noise }) }
+            const { first } = simulate(machine, (_request, at) => text.place(at), text.length)
+            return [true, false].map((copies) => {
+              let [tokens, ms] = [0, 0]
+              for (const [i, { at, undisturbed }] of first.entries()) {
+                if (text.copies(at) !== copies) continue
+                tokens += (first[i + 1]?.at ?? text.length) - at
+                ms += undisturbed
+              }
+              return tokens / ms
+            })
+          }
+          const fixedRates = [0, 2, 4, 7, 12, 15].map((n) => rates(fixed(n), undefined))
+          for (const [which, rate] of rates(auto, noises[name]!(seed)).entries()) {
+            const share = rate / Math.max(...fixedRates.map((of) => of[which]!))
+            sums[which]!.share += share / seeds
+            sums[which]!.worst = Math.min(sums[which]!.worst, share)
+          }
+        }
+        return sums.map(({ share, worst }, which) => ({ curveName, part: ['copy', 'free'][which], share, worst }))
+      })
+      expect(shares.filter(({ part, share }) => share < (part === 'copy' ? 0.95 : 0.98))).toEqual([])
+    },
+  )
+
   it('gives the draft model another chance with every request, and everybody a share in its rounds', () => {
     const costs = curve([1, 24], [4, 31], [8, 36], [12, 42], [16, 48], [64, 140], [512, 1200])
     const roundMs = 3
@@ -230,6 +328,51 @@ describe('the controller', () => {
     const best = Math.max(...[1, 2, 3].map((n) => rate(drafted({ ...policy, fixed: n }))))
     expect(best / plain).toBeGreaterThan(1.4)
     expect(rate(drafted(policy)) / best).toBeGreaterThan(0.9)
+  })
+
+  it('makes steps longer than may be for a request alone, and where they are without guesses', () => {
+    const large = curve([1, 80], [4, 88], [16, 120], [64, 300], [512, 1500])
+    for (const sequences of [1, 4]) {
+      const machine = { curve: large, sequences, maxStepMs: 50 }
+      const run = simulate(machine, chances(13, 3, 95), 600)
+      expect(rate(run)).toBeGreaterThan(2 * plainRate(machine, 600))
+      const { steps } = simulate({ ...machine, maxStepMs: 1000 }, chances(13, 3, 95), 600)
+      if (sequences > 1) expect(run.steps).toBeGreaterThan(steps)
+    }
+    const limited = simulate({ curve: flat, sequences: 4, maxStepMs: 12 }, chances(13, 3, 95), 600)
+    expect(limited.ms / limited.steps).toBeLessThan(1.5 * flat(4))
+    expect(simulate({ curve: flat, maxStepMs: 10 }, chances(13, 3, 95), 600).rows).toBeGreaterThan(600)
+  })
+
+  it('finds a long chain of a draft model that pays where one more guess does not: rows cost by leaps', () => {
+    const costs = curve(
+      [1, 24],
+      [4, 31],
+      [8, 34],
+      [12, 46],
+      [16, 47],
+      [20, 54],
+      [24, 55],
+      [32, 55],
+      [44, 78],
+      [64, 125],
+      [512, 1650],
+    )
+    const policy: DraftingOptions = {
+      ...auto,
+      own: false,
+      shared: false,
+      model: locateModel('stories'),
+      maxModelDrafts: 15,
+    }
+    for (const sequences of [1, 4]) {
+      const rateOf = (options: DraftingOptions) =>
+        rate(simulate({ curve: costs, sequences, policy: options, roundMs: 3 }, chances(12, 6, 85), 600))
+      const rates = [0, 1, 2, 3, 4, 5, 7, 10].map((n) => rateOf({ ...policy, fixed: n }))
+      const best = Math.max(...rates)
+      if (sequences === 4) expect(rates.indexOf(best)).toBeGreaterThan(4)
+      expect(rateOf(policy) / best).toBeGreaterThan(0.93)
+    }
   })
 
   it('looks less often for guesses where a look is a good part of a token and finds nothing, and at once again where it does', () => {

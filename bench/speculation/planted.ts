@@ -9,7 +9,7 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type NativeModel, native } from '../../lib/base/native.ts'
+import { draftField, draftStride, type NativeModel, native } from '../../lib/base/native.ts'
 import { NativeKv, resultsFor, stepsOf } from '../../lib/host/loop.ts'
 import { HostRequest } from '../../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler } from '../../lib/host/schedule/scheduler.ts'
@@ -81,6 +81,20 @@ function schedulerOf(chance: number | undefined): Scheduler {
 
 const continuations = new Map<number, Int32Array>()
 
+/** What the steps of a run took, by their reports. */
+function count(
+  spent: { steps: number; verifyMs: number; guessMs: number },
+  reports: Int32Array,
+  segments: number,
+  steps: number,
+) {
+  spent.steps += steps
+  for (let report = 0; report < steps * segments * draftStride; report += segments * draftStride) {
+    spent.verifyMs += reports[report + draftField.nanoseconds]! / 1e6
+    spent.guessMs += reports[report + draftField.guessNanoseconds]! / 1e6
+  }
+}
+
 function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   const requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
   const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
@@ -89,8 +103,10 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   )
   for (const request of requests) scheduler.add(request, 0)
   const before = { ...scheduler.drafts }
-  let [startedMs, drawn, steps] = [0, 0, 0]
+  let [startedMs, decodeMs, drawn, total, steps] = [0, 0, 0, 0, 0]
+  const spent = { steps: 0, verifyMs: 0, guessMs: 0 }
   for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(0)) {
+    const guessed = plan.drafted
     const planted = chance !== undefined && steps === 0
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     if (planted)
@@ -113,14 +129,17 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
     results.ms = engine.stepSeconds * 1000
     scheduler.commit(plan, results, performance.now())
     steps += results.steps
-    // From here on everybody decodes.
+    const length = requests.reduce((sum, request) => sum + request.length, 0)
+    // From here on everybody decodes, until the first has all of its tokens: requests with better guesses end sooner.
     if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {
       startedMs = performance.now()
-      drawn = requests.reduce((sum, request) => sum + request.length, 0)
+      drawn = length
+    } else if (startedMs > 0 && requests.every(({ end }) => end === undefined)) {
+      decodeMs = performance.now() - startedMs
+      total = length - drawn
+      if (guessed) count(spent, results.drafts, plan.nSegments, results.steps)
     }
   }
-  const seconds = (performance.now() - startedMs) / 1000
-  const total = requests.reduce((sum, request) => sum + request.length, 0) - drawn
   for (const request of requests) {
     const said = request.tokens.slice(0, request.length)
     const known = continuations.get(request.id)
@@ -129,7 +148,8 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   }
   const { proposed, accepted } = scheduler.drafts
   return {
-    tokensPerSecond: total / seconds,
+    tokensPerSecond: (1000 * total) / decodeMs,
+    spent: { ...spent, betweenMs: decodeMs - spent.verifyMs - spent.guessMs },
     ...{ proposed: proposed - before.proposed, accepted: accepted - before.accepted, steps },
   }
 }
@@ -139,6 +159,13 @@ function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
+/** Milliseconds of a step: of the target's rows, of the guesses before them, and of all else. */
+function perStep(spent: { steps: number; verifyMs: number; guessMs: number; betweenMs: number }[]) {
+  const sum = (key: keyof (typeof spent)[number]) => spent.reduce((all, one) => all + one[key], 0)
+  const mean = (key: 'verifyMs' | 'guessMs' | 'betweenMs') => sum(key) / sum('steps')
+  return { verifyMs: mean('verifyMs'), guessMs: mean('guessMs'), betweenMs: mean('betweenMs') }
+}
+
 const plain = schedulerOf(undefined)
 const rows = []
 for (const batch of values.batch.split(',').map(Number)) {
@@ -172,6 +199,7 @@ for (const batch of values.batch.split(',').map(Number)) {
         ratio: median(ratios),
         guessesPerStep: sum('proposed') / sum('steps') / batch,
         right: sum('accepted') / sum('proposed'),
+        ...perStep(of.map(({ spent }) => spent)),
       },
     })
   }

@@ -119,6 +119,12 @@ const { one, planted, acceptance, drafts } = results
 const mixed = results.mixed ?? one
 /** Four requests at a later commit. */
 const plantedRows = [...planted.rows.filter(({ batch }) => batch === 1), ...results['planted-4'].rows]
+const shares = plantedRows
+  .filter(({ verifyMs }) => verifyMs !== undefined)
+  .map(({ batch, chance, verifyMs, guessMs, betweenMs }) => {
+    const share = (ms) => percent(ms / (verifyMs + guessMs + betweenMs))
+    return `${batch} request${batch === 1 ? '' : 's'} at ${chance}: ${share(verifyMs)} the target's rows, ${share(guessMs)} the draft's rounds, ${share(betweenMs)} all else`
+  })
 const peers = ['peers-135m', 'peers-stories'].flatMap((name) =>
   (results[name]?.rows ?? []).map((row) => [
     results[name].model,
@@ -139,7 +145,7 @@ const mixedModes = mixed.rows
 const switching =
   results.switching === undefined
     ? ''
-    : `**Texts that switch** between copying the prompt and saying what nobody could guess, word for word as given (\`bench/speculation/switching.mjs\`, ${results.switching.model},
+    : `**Texts that switch** between copying the prompt and saying what nobody could guess, word for word as given and spelled as the prompt is (\`bench/speculation/switching.mjs\`, ${results.switching.model},
 commit ${results.switching.commit}): tokens a second with so many guesses at most, and with \`auto\`, whose goal is 0.95x of the best fixed setting on either kind of part:
 
 ${table(
@@ -177,7 +183,7 @@ ${table(
   ]),
 )}
 
-The same on paper from measured steps (\`bench/speculation/steps.ts\`; milliseconds of a step by its rows). ${results['steps-1.1b'].target}: ${costs(results['steps-1.1b'])}:
+${shares.length > 0 ? `Of a step's time, while all requests decode: ${shares.join('; ')}.\n\n` : ''}The same on paper from measured steps (\`bench/speculation/steps.ts\`; milliseconds of a step by its rows). ${results['steps-1.1b'].target}: ${costs(results['steps-1.1b'])}:
 
 ${stepsTable(results['steps-1.1b'])}
 

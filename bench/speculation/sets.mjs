@@ -95,9 +95,9 @@ const free = (i) => ({ kind: 'free', text: invented[i] })
 
 /** Answers that are given word for word, in parts that copy the prompt and parts that nobody could guess. */
 export const switching = [
-  switched(copy(0, 4), free(0)),
-  switched(free(1), copy(3, 4)),
-  switched(copy(2, 3), free(2), copy(5, 3)),
+  switched(copy(0, 6), free(0)),
+  switched(free(1), copy(3, 6)),
+  switched(copy(2, 4), free(2), copy(5, 5)),
 ]
 
 /** Of the model of stories, which knows nothing else. */

@@ -1,9 +1,10 @@
 /**
  * How many guesses pay. A guess costs a row of the step and brings a token when it and all before it are right: of a chain of d
- * guesses, each right with chance a, the d-th brings a^d tokens. So many are taken as make the whole step bring the most tokens a
- * second: on an idle machine rows are nearly free and long chains pay, in a full batch none does. What rows cost is measured
- * (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is computed: looking one up takes a
- * microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for costs change.
+ * guesses, the first right with chance a and each after a right one with chance b, the d-th brings a b^(d-1) tokens. So many are taken
+ * as make the whole step bring the most tokens a second: on an idle machine rows are nearly free and long chains pay, in a full batch
+ * none does. What rows cost is measured (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is
+ * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
+ * costs change.
  *
  * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
  *
@@ -21,6 +22,8 @@ const firstProbe = 64
 const lastProbe = 4096
 /** With a draft model, whose rounds have a cost of their own that only a try can tell. */
 const lastModelProbe = 256
+/** Steps until twice as many rounds of the draft model are tried as pay by what is known, doubled each time that they do not. */
+const firstGrowth = 8
 /** A try has so many guesses, of those that are likely right. */
 const probeDrafts = 4
 const probeChance = 0.5
@@ -30,7 +33,12 @@ const memory = 0.9
 const quickerStep = 0.3
 /** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
+/** So much more as later guesses are likelier than the first: a chain that hopes for a copy is long, and free text must not pay for it. */
+const doubt = 1.5
 const effort = 0.02
+
+/** Where a step takes longer than may be without guesses, they make it so many times as long at most: who has none waits for it, too. */
+const longer = 1.5
 
 /** What a look costs the host beside the search itself. */
 const reportMs = 0.001
@@ -40,8 +48,9 @@ const fewestLooks = 16
 const longestRest = 15
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
-/** Chances are told apart by a hundredth: what is best for one is found once a step, for all requests. */
+/** Chances are told apart by a hundredth: what is best for a pair of them is found once a step, for all requests, while its slot is not another's. */
 const levels = 100
+const slots = 64
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -66,6 +75,8 @@ export class DraftController {
   /** Of the step being planned, by the guesses that one request adds to those of others: milliseconds. */
   readonly #stepMs = new Float64Array(1 + maxDrafts)
   #sequences = 1
+  /** A step may take so long for the sake of guesses. */
+  #limitMs = Number.POSITIVE_INFINITY
   #prepared = false
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
@@ -73,9 +84,10 @@ export class DraftController {
   #rate = 0
   /** What one request's best number of guesses makes of the rate. */
   #bestRate = 0
-  /** By chance: the best number, -1: not asked for in this step, and its rate. */
-  readonly #best = new Int8Array(1 + levels)
-  readonly #rates = new Float64Array(1 + levels)
+  /** Pairs of chances that were asked for in this step, -1: none; the best number, and its rate. */
+  readonly #pairs = new Int32Array(slots)
+  readonly #best = new Int8Array(slots)
+  readonly #rates = new Float64Array(slots)
   /** Rows that guesses added to a step, and tokens they brought: means. */
   #extraRows = 0
   #extraTokens = 0
@@ -85,6 +97,11 @@ export class DraftController {
   #roundMs = 0
   #modelRounds = 0
   #modelTokens = 1
+  /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
+  #growth = 0
+  #growAt = firstGrowth
+  #growEvery = firstGrowth
+  #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
   #row = 0
@@ -113,14 +130,17 @@ export class DraftController {
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     this.#prober = undefined
     const sequences = this.#sequences
+    this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
+    // A request alone keeps nobody waiting.
+    this.#limitMs = sequences === 1 ? Number.POSITIVE_INFINITY : Math.max(this.#maxStepMs, longer * plainMs)
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
     for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
-    this.#best.fill(-1)
+    this.#pairs.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
     if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
@@ -155,6 +175,7 @@ export class DraftController {
       const chance = acceptance.chance(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
+      if (this.#growth > 0) this.#most[modelKind] = Math.min(ofModel, this.#growth)
       if (this.#most[modelKind] > 0) modelRate = this.#bestRate
       else acceptance.forget(modelKind)
     }
@@ -162,7 +183,7 @@ export class DraftController {
       if (!(kind < firstSharedKind ? own : shared)) this.#most[kind] = 0
       else if (fixed !== undefined) this.#most[kind] = Math.min(room, fixed)
       else {
-        const paying = this.#paying(request, acceptance.chance(kind, this.#acceptance), room)
+        const paying = this.#paying(request, kind, room)
         // A weak match leaves the word to the draft model.
         this.#most[kind] = this.#bestRate < modelRate ? 0 : paying
       }
@@ -214,6 +235,7 @@ export class DraftController {
       const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
       this.#roundMs += this.#roundMs === 0 ? roundMs : share * (roundMs - this.#roundMs)
     }
+    if (this.#growth > 0 && rounds > 0) this.#grew()
     const extra = rows - step.nSegments
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
@@ -222,7 +244,10 @@ export class DraftController {
     }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
-    if (this.#probing && extra > 0) this.#probed()
+    if (extra === 0) return
+    if (this.#probing) this.#probed()
+    // Guesses pay: when costs speak against them again, they are soon tried.
+    else this.#probeEvery = firstProbe
   }
 
   /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */
@@ -243,36 +268,43 @@ export class DraftController {
     return this.#prober === request
   }
 
-  #paying(request: DraftedRequest, chance: number, room: number): number {
+  #paying(request: DraftedRequest, kind: number, room: number): number {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
-    const level = Math.floor(chance * levels)
-    if (this.#best[level]! < 0) this.#findBest(level)
-    const best = Math.min(room, this.#best[level]!)
-    this.#bestRate = this.#rates[level]!
+    const { acceptance } = request.speculation!
+    const chance = acceptance.chance(kind, this.#acceptance)
+    const first = Math.floor(chance * levels)
+    const later = Math.floor(acceptance.following(kind, this.#acceptance) * levels)
+    const pair = first * (1 + levels) + later
+    const slot = pair % slots
+    if (this.#pairs[slot] !== pair) {
+      this.#pairs[slot] = pair
+      this.#findBest(slot, first / levels, later / levels)
+    }
+    const best = Math.min(room, this.#best[slot]!)
+    this.#bestRate = this.#rates[slot]!
     if (best === 0 && chance > probeChance && this.#probes(request)) return Math.min(probeDrafts, room)
-    if (best > 0) this.#probeEvery = firstProbe
     return best
   }
 
-  #findBest(level: number): void {
+  #findBest(slot: number, first: number, later: number): void {
     let best = 0
     let rate = this.#rate
     let tokens = this.#tokens
-    let reach = 1
-    for (let d = 1; d <= maxDrafts; d++) {
-      reach *= level / levels
-      if (reach < hopeless) break
+    let reach = first
+    const doubts = doubt * Math.max(0, later - first)
+    for (let d = 1; d <= maxDrafts && reach >= hopeless; d++) {
       tokens += reach
-      const ms = this.#stepMs[d]!
-      if (ms > this.#maxStepMs) break
+      reach *= later
+      if (this.#stepMs[d]! > this.#limitMs) break
+      const ms = this.#stepMs[d]! + doubts * (this.#stepMs[d]! - this.#stepMs[0]!)
       if (tokens > rate * ms) {
         best = d
         rate = tokens / ms
       }
     }
-    this.#best[level] = best
-    this.#rates[level] = rate
+    this.#best[slot] = best
+    this.#rates[slot] = rate
   }
 
   /** How many of the model's guesses are best where every request gets as many, each right as those of all are. */
@@ -288,12 +320,37 @@ export class DraftController {
       reach *= chance
       tokens += reach
       const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + caution * d * this.#roundMs
-      if (ms > this.#maxStepMs) break
+      if (ms > this.#limitMs) break
       if (sequences * tokens <= rate * ms) continue
       rate = (sequences * tokens) / ms
       this.#modelRounds = d
       this.#modelTokens = tokens
     }
+    this.#planGrowth(chance, rate)
+  }
+
+  /**
+   * Costs rise by leaps, where another kernel begins or a tile is full, so that a longer chain may pay where one more guess does not.
+   * What it costs only a try can tell: of one that would pay if its rows came with those of the best.
+   */
+  #planGrowth(chance: number, rate: number): void {
+    this.#growth = 0
+    const best = this.#modelRounds
+    if (best > this.#grown) {
+      this.#grown = best
+      this.#growEvery = firstGrowth
+    }
+    const rounds = Math.min(this.#policy.maxModelDrafts, 2 * best)
+    if (this.#policy.fixed !== undefined || rounds === best || this.#steps < this.#growAt) return
+    const tokens = (1 - chance ** (rounds + 1)) / (1 - chance)
+    const ms = this.#costs.ms(this.#sequences * (1 + best)) + rounds * this.#roundMs
+    if (ms < this.#limitMs && this.#sequences * tokens > rate * ms) this.#growth = rounds
+  }
+
+  #grew(): void {
+    this.#growth = 0
+    this.#growAt = this.#steps + this.#growEvery
+    this.#growEvery = Math.min(lastProbe, 2 * this.#growEvery)
   }
 
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
@@ -318,7 +375,7 @@ export class DraftController {
       const ms =
         this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) +
         caution * Math.max(rounds, d) * this.#roundMs
-      if (ms > this.#maxStepMs) break
+      if (ms > this.#limitMs) break
       if (tokens > this.#bestRate * ms) {
         best = d
         this.#bestRate = tokens / ms

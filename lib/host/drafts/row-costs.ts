@@ -2,10 +2,12 @@
  * What a step takes by its rows, as measured: on a CPU a step of four rows may take as long as one of one, or two and a half times
  * as long, and no straight line through prompts of hundreds tells which. Each size up to 16 rows has a class of its own, larger ones
  * share eight to a power of two; between classes that were measured costs lie on a line, beyond them they go on as the cost model says,
- * and with many rows, which fill the machine, no flatter than so far: tokens of a prompt have no logits to be computed.
+ * and no flatter than so far: tokens of a prompt have no logits to be computed.
  *
  * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
- * measured a while ago compares with one measured now. A step may be held up, never hurried: what is quick is believed sooner.
+ * measured a while ago compares with one measured now. A step that surprises tells of both, and mostly of what was less sure (two
+ * Kalman filters of one measurement, in logarithms). A size that was measured once may have been held up: while it is unsure it leans
+ * on the line between its neighbours, so that it is tried again when they turn out quicker.
  */
 
 /** What steps of any size take, as the line that was fitted to them says (lib/host/schedule/cost-model.ts). */
@@ -16,14 +18,22 @@ export interface StepLine {
 const exact = 16
 const perDoubling = 8
 const classes = 80
-/** Of a difference from what was expected: how much the common factor takes, then the size class, when it is quicker and slower. */
-const factorStep = 0.1
-const quickerStep = 0.3
-const slowerStep = 0.12
-/** A step that was held up counts as so many times what was expected at most. */
-const outlier = 1.5
-/** The first of its size has no measurement to be compared with. */
-const firstOutlier = 3
+/** Variances of logarithms: of a step around what is expected of it, at least; what the factor, and a size, may move in each step more. */
+const leastNoise = 0.0064
+const factorDrift = 0.001
+const sizeDrift = 0.0001
+/** Of a size around the line between its neighbours, for each class that is between. */
+const roughness = 0.004
+/**
+ * A step that was held up, and one that was not where all others are, count as so many deviations at most: so the mean is nearly a
+ * median, whatever a machine does, and the same for sizes that are measured often and seldom.
+ */
+const outlier = 1.4
+/** Of the variance that steps show, each step, and of how many times what is expected at most. */
+const noiseStep = 0.05
+const mostNoise = 4
+/** Of the rows of a class that several sizes share, each step. */
+const rowsStep = 0.2
 
 const classOf = (rows: number) =>
   rows <= exact
@@ -39,8 +49,16 @@ export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
   readonly #ms = new Float64Array(classes)
   readonly #rows = new Float64Array(classes)
+  /** How unsure that was, and in which step. */
+  readonly #variance = new Float64Array(classes)
+  readonly #measuredAt = new Float64Array(classes)
+  /** Milliseconds as they are believed: leaning on neighbours. */
+  readonly #believed = new Float64Array(classes)
   readonly #line: StepLine
   #factor = 1
+  #factorVariance = 0
+  #noise = leastNoise
+  #steps = 0
   #largest = 0
   /** Of the question that is being answered: rows, how many more, and the answer. */
   readonly #asked = new Float64Array(3)
@@ -52,19 +70,85 @@ export class RowCosts {
   observe(rows: number, ms: number): void {
     if (!(ms > 0)) return
     const at = classOf(rows)
-    const expected = this.ms(rows)
-    if (this.#ms[at] === 0) {
-      this.#ms[at] = (expected > 0 ? Math.min(ms, firstOutlier * expected) : ms) / this.#factor
-      this.#rows[at] = rows
-      this.#largest = Math.max(this.#largest, at)
-      return
+    const known = this.#ms[at]! > 0
+    this.#steps++
+    this.#factorVariance += factorDrift
+    if (this.#largest > 0) this.#learn(at, rows, ms)
+    else {
+      this.#ms[at] = ms
+      this.#variance[at] = leastNoise
     }
-    const bounded = Math.min(ms, outlier * expected)
-    this.#factor *= (bounded / expected) ** factorStep
-    const difference = (bounded - expected) / this.#factor
-    const step = difference < 0 ? quickerStep : slowerStep
-    this.#ms[at] = this.#ms[at]! + step * difference
-    this.#rows[at] = this.#rows[at]! + step * (rows - this.#rows[at]!)
+    this.#measuredAt[at] = this.#steps
+    this.#rows[at] = known ? this.#rows[at]! + rowsStep * (rows - this.#rows[at]!) : rows
+    if (known) return
+    this.#believed[at] = this.#ms[at]!
+    this.#largest = Math.max(this.#largest, at)
+  }
+
+  #learn(at: number, rows: number, ms: number): void {
+    const known = this.#ms[at]! > 0
+    const expected = known ? this.#factor * this.#ms[at]! : this.ms(rows)
+    const variance = known ? this.#unsure(at) : this.#unsureBetween(at)
+    const all = variance + this.#factorVariance + this.#noise
+    const most = outlier * Math.sqrt(all)
+    const difference = Math.log(ms / expected)
+    const surprise = Math.max(-most, Math.min(most, difference))
+    const shown = Math.min(difference * difference, mostNoise * all)
+    this.#noise = Math.max(leastNoise, this.#noise + noiseStep * (shown - this.#noise))
+    this.#ms[at] = (expected / this.#factor) * Math.exp((surprise * variance) / all)
+    this.#variance[at] = variance * (1 - variance / all)
+    this.#factor *= Math.exp((surprise * this.#factorVariance) / all)
+    this.#factorVariance *= 1 - this.#factorVariance / all
+  }
+
+  #unsure(at: number): number {
+    return this.#variance[at]! + sizeDrift * (this.#steps - this.#measuredAt[at]!)
+  }
+
+  #below(at: number): number {
+    let below = at - 1
+    while (below > 0 && this.#ms[below] === 0) below--
+    return below
+  }
+
+  #above(at: number): number {
+    let above = at + 1
+    while (above <= this.#largest && this.#ms[above] === 0) above++
+    return above
+  }
+
+  /** Variance of a class around what its neighbours say. */
+  #unsureBetween(at: number): number {
+    const below = this.#below(at)
+    const above = this.#above(at)
+    if (below === 0) return roughness * (above - at) + this.#unsure(above)
+    if (above > this.#largest) return roughness * (at - below) + this.#unsure(below)
+    const way = ((at - below) * (above - at)) / (above - below)
+    return roughness * way + (this.#unsure(below) + this.#unsure(above)) / 4
+  }
+
+  /** What the neighbours of a class say it takes, over the common factor. */
+  #between(at: number, below: number): number {
+    const above = this.#above(at)
+    const more = this.#rows[at]! - this.#rows[below]!
+    if (above > this.#largest) return this.#ms[below]! + this.#riseBeyond(below, this.#rows[at]!) / this.#factor
+    const share = more / (this.#rows[above]! - this.#rows[below]!)
+    return this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!)
+  }
+
+  /** Before questions about a step: what is believed of each size. */
+  refresh(): void {
+    let below = 0
+    for (let at = 1; at <= this.#largest; at++) {
+      if (this.#ms[at] === 0) continue
+      this.#believed[at] = this.#ms[at]!
+      if (below > 0) {
+        const own = this.#unsureBetween(at)
+        const theirs = this.#unsure(at)
+        this.#believed[at] = (own * this.#ms[at]! + theirs * this.#between(at, below)) / (own + theirs)
+      }
+      below = at
+    }
   }
 
   /**
@@ -87,12 +171,19 @@ export class RowCosts {
     this.#asked[answered] = at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
   }
 
-  /** Milliseconds that each row added on the way from the smallest size that was measured to a large one. */
+  /** Milliseconds that each row added on the way from the smallest size that was measured to a larger one. */
   #meanRise(large: number): number {
     let small = 1
     while (this.#ms[small] === 0) small++
-    if (large <= exact || small === large) return 0
+    if (small === large) return 0
     return (this.#factor * (this.#ms[large]! - this.#ms[small]!)) / (this.#rows[large]! - this.#rows[small]!)
+  }
+
+  /** Milliseconds that rows add to the largest size below them that was measured. */
+  #riseBeyond(known: number, rows: number): number {
+    const from = this.#rows[known]!
+    const line = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(from, 0, 1)
+    return Math.max(0, line, this.#meanRise(known) * (rows - from))
   }
 
   /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
@@ -110,16 +201,12 @@ export class RowCosts {
     let above = at
     while (above <= this.#largest && (this.#ms[above] === 0 || this.#rows[above]! < rows)) above++
     if (below === 0 && above > this.#largest) this.#asked[answered] = 0
-    else if (below === 0) this.#asked[answered] = this.#factor * this.#ms[above]!
+    else if (below === 0) this.#asked[answered] = this.#factor * this.#believed[above]!
     else if (above <= this.#largest) {
       const span = this.#rows[above]! - this.#rows[below]!
       const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
-      this.#asked[answered] = this.#factor * (this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!))
-    } else {
-      const known = this.#rows[below]!
-      const rise = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(known, 0, 1)
       this.#asked[answered] =
-        this.#factor * this.#ms[below]! + Math.max(0, rise, this.#meanRise(below) * (rows - known))
-    }
+        this.#factor * (this.#believed[below]! + share * (this.#believed[above]! - this.#believed[below]!))
+    } else this.#asked[answered] = this.#factor * this.#believed[below]! + this.#riseBeyond(below, rows)
   }
 }
