@@ -1,6 +1,6 @@
 /**
- * The `octavo` command as a user starts it: stdout, stderr and exit codes. Of each kind of end some are processes of their own, and all
- * that read their input or are interrupted; the others share one.
+ * The `octavo` command as a user starts it: stdout, stderr and exit codes. Of each kind some are processes of their own, and all that are
+ * interrupted; the others share one.
  */
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -56,18 +56,18 @@ class Commands {
     this.#child.stdin!.end()
   }
 
-  run(args: string[]): Promise<Outcome> {
-    const outcome = this.#last.then(() => this.#run(args))
+  run(args: string[], input: string): Promise<Outcome> {
+    const outcome = this.#last.then(() => this.#run(args, input))
     this.#last = outcome.catch(() => {})
     return outcome
   }
 
-  async #run(args: string[]): Promise<Outcome> {
+  async #run(args: string[], input: string): Promise<Outcome> {
     const ended = this.#ended.then(([code, signal]) => {
       throw new Error(`octavo ${args.join(' ')} ended its process: ${code ?? signal}`)
     })
     const all = [once(this.#child, 'message'), this.#printed('stdout'), this.#printed('stderr')] as const
-    this.#child.send(args)
+    this.#child.send({ args, input })
     const [[{ code, left }], stdout, stderr] = await Promise.race([Promise.all(all), ended])
     // Nothing keeps its process alive.
     expect(left).toEqual([])
@@ -101,8 +101,7 @@ beforeAll(() => {
   commands = new Commands()
 })
 afterAll(async () => expect(await commands.close()).toBe(0))
-/** In a process of its own if it is given something. */
-const octavo = (args: string[], given?: Spawned) => (given === undefined ? commands.run(args) : started(args, given))
+const octavo = (args: string[], { input = '' } = {}) => commands.run(args, input)
 
 const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
 const greedy = ['--temperature', '0', '--threads', '1']
@@ -136,7 +135,7 @@ describe('octavo run', { timeout: 30_000 }, () => {
   })
 
   it('reads the prompt from stdin when there is no argument', async () => {
-    const piped = await octavo(['run', 'stories', ...greedy], { input: `${story}\n` })
+    const piped = await started(['run', 'stories', ...greedy], { input: `${story}\n` })
     expect(piped.stdout).toBe(alone.stdout)
     expect(piped.code).toBe(0)
   })
@@ -197,7 +196,7 @@ describe('octavo run', { timeout: 30_000 }, () => {
   it('ends on Ctrl-C with what it has and exits 130', async () => {
     const args = ['run', 'stories', story, ...greedy, '--ignore-eos', '-n', '700']
     const whole = await octavo(args)
-    const cut = await octavo(args, { interruptOnOutput: true })
+    const cut = await started(args, { interruptOnOutput: true })
     expect(cut.code).toBe(130)
     expect(cut.stdout.length).toBeLessThan(whole.stdout.length)
     expect(whole.stdout.startsWith(cut.stdout.replace(/\n$/, ''))).toBe(true)
@@ -255,7 +254,7 @@ describe('octavo run --schema', { timeout: 30_000 }, () => {
 describe('octavo chat', { timeout: 30_000 }, () => {
   it('answers piped lines in one conversation', async () => {
     const input = `${story}\n\nWhat color was the kite?\n`
-    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json'], { input })
+    const { code, stdout } = await started(['chat', 'stories', ...greedy, '--json'], { input })
     const answers = stdout
       .trimEnd()
       .split('\n')
@@ -304,7 +303,7 @@ describe('octavo chat', { timeout: 30_000 }, () => {
   })
 
   it('keeps the session when Ctrl-C cancels an answer', async () => {
-    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--ignore-eos', '-n', '300'], {
+    const { code, stdout } = await started(['chat', 'stories', ...greedy, '--ignore-eos', '-n', '300'], {
       input: `${story}\nWhat color was the kite?\n`,
       interruptOnOutput: true,
     })
