@@ -168,7 +168,7 @@ describe('a template that a request brings along', () => {
   })
 
   it('and that spins holds up nobody but those who ask for it', async () => {
-    const service = await start(turns, { templateDeadlineMs: 500 })
+    const service = await start(turns, { templateDeadlineMs: 800 })
     const order: string[] = []
     const note = (name: string) => (value: unknown) => {
       order.push(name)

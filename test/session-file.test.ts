@@ -95,7 +95,7 @@ describe('a restored session', () => {
 
   it('is the same file, and goes on the same, on every instruction set and on the reference backend', async () => {
     // The reference computes some ten tokens a second.
-    const short: SamplingOptions = { ...greedy, maxTokens: 14 }
+    const short: SamplingOptions = { ...greedy, maxTokens: 8 }
     const isas = native()
       .cpu()
       .isas.map((isa) => ({ internal: { ...checked, isa } }))
