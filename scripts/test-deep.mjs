@@ -88,10 +88,12 @@ const checks = [
   {
     name: 'sampled',
     deep: true,
-    what: 'what npm test takes a sample of: mixes of the scheduler, combinations of the controller of guesses, schemas against ajv, answers with calls however they are cut, full counts',
+    what: 'what npm test takes a sample of: mixes of the scheduler, combinations of the controller of guesses, schemas against ajv, answers with calls however they are cut, kinds of speculation, damaged session files, answers cut at random, full counts',
     run: () => [
       ...['node', 'node_modules/vitest/vitest.mjs', 'run', 'test/scheduler.test.ts', 'test/scheduler-mix.test.ts'],
       ...['test/draft-controller.test.ts', 'test/schema-check.test.ts', 'test/tool-calls.test.ts'],
+      ...['test/speculation.test.ts', 'test/session-file.test.ts', 'test/structured.test.ts'],
+      ...['test/text-and-ids.test.ts'],
     ],
   },
   {

@@ -1,11 +1,15 @@
-/** The `octavo` command as a user starts it: separate processes, their stdout, stderr and exit codes. */
-import { spawn } from 'node:child_process'
+/**
+ * The `octavo` command as a user starts it: stdout, stderr and exit codes. Of each kind some are processes of their own, and all that are
+ * interrupted; the others share one.
+ */
+import { fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
@@ -22,7 +26,8 @@ interface Spawned {
   interruptOnOutput?: boolean
 }
 
-function octavo(args: string[], { input = '', interruptOnOutput = false }: Spawned = {}): Promise<Outcome> {
+/** A command in a process of its own. */
+function started(args: string[], { input = '', interruptOnOutput = false }: Spawned = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], { stdio: 'pipe' })
     let stdout = ''
@@ -41,12 +46,74 @@ function octavo(args: string[], { input = '', interruptOnOutput = false }: Spawn
   })
 }
 
+/** A process that runs commands one after the other (cli-commands.mjs): most of what a command costs is the start of its process. */
+class Commands {
+  readonly #child = fork(fileURLToPath(new URL('cli-commands.mjs', import.meta.url)), { stdio: 'pipe' })
+  readonly #ended = once(this.#child, 'exit')
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor() {
+    this.#child.stdin!.end()
+  }
+
+  run(args: string[], input: string): Promise<Outcome> {
+    const outcome = this.#last.then(() => this.#run(args, input))
+    this.#last = outcome.catch(() => {})
+    return outcome
+  }
+
+  async #run(args: string[], input: string): Promise<Outcome> {
+    const ended = this.#ended.then(([code, signal]) => {
+      throw new Error(`octavo ${args.join(' ')} ended its process: ${code ?? signal}`)
+    })
+    const all = [once(this.#child, 'message'), this.#printed('stdout'), this.#printed('stderr')] as const
+    this.#child.send({ args, input })
+    const [[{ code, left }], stdout, stderr] = await Promise.race([Promise.all(all), ended])
+    // Nothing keeps its process alive.
+    expect(left).toEqual([])
+    return { code, stdout, stderr }
+  }
+
+  /** What comes up to the NUL. */
+  #printed(name: 'stdout' | 'stderr'): Promise<string> {
+    const stream = this.#child[name]!
+    return new Promise((resolve) => {
+      let text = ''
+      const listener = (part: string) => {
+        text += part
+        if (!text.endsWith('\0')) return
+        stream.off('data', listener)
+        resolve(text.slice(0, -1))
+      }
+      stream.setEncoding('utf8').on('data', listener)
+    })
+  }
+
+  /** The exit code: with nothing to do the process ends by itself. */
+  async close(): Promise<number | null> {
+    this.#child.disconnect()
+    return (await this.#ended)[0]
+  }
+}
+
+let commands: Commands
+beforeAll(() => {
+  commands = new Commands()
+})
+afterAll(async () => expect(await commands.close()).toBe(0))
+const octavo = (args: string[], { input = '' } = {}) => commands.run(args, input)
+
 const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
 const greedy = ['--temperature', '0', '--threads', '1']
 
 describe('octavo run', { timeout: 30_000 }, () => {
-  it('streams text to stdout, speed to stderr, and exits 0', async () => {
-    const { code, stdout, stderr } = await octavo(['run', 'stories', story, ...greedy])
+  let alone: Outcome
+  beforeAll(async () => {
+    alone = await started(['run', 'stories', story, ...greedy])
+  })
+
+  it('streams text to stdout, speed to stderr, and exits 0', () => {
+    const { code, stdout, stderr } = alone
     expect(stderr).toMatch(/^\d+ tokens, [\d.]+ tokens\/s, first token after \d+ ms \(\d+ prompt tokens/)
     expect(stdout).toMatch(/Luna/)
     expect(stdout.endsWith('\n')).toBe(true)
@@ -54,7 +121,6 @@ describe('octavo run', { timeout: 30_000 }, () => {
   })
 
   it('prints one JSON document and nothing else with --json; the same text as without', async () => {
-    const plain = await octavo(['run', 'stories', story, ...greedy])
     const { code, stdout } = await octavo(['run', 'stories', story, ...greedy, '--json'])
     const result = JSON.parse(stdout) as {
       text: string
@@ -62,16 +128,15 @@ describe('octavo run', { timeout: 30_000 }, () => {
       usage: { completionTokens: number }
       tokens: number[]
     }
-    expect(`${result.text}\n`).toBe(plain.stdout)
+    expect(`${result.text}\n`).toBe(alone.stdout)
     expect(result.finishReason).toBe('stop')
     expect(result.tokens.length).toBe(result.usage.completionTokens)
     expect(code).toBe(0)
   })
 
   it('reads the prompt from stdin when there is no argument', async () => {
-    const argument = await octavo(['run', 'stories', story, ...greedy])
-    const piped = await octavo(['run', 'stories', ...greedy], { input: `${story}\n` })
-    expect(piped.stdout).toBe(argument.stdout)
+    const piped = await started(['run', 'stories', ...greedy], { input: `${story}\n` })
+    expect(piped.stdout).toBe(alone.stdout)
     expect(piped.code).toBe(0)
   })
 
@@ -131,7 +196,7 @@ describe('octavo run', { timeout: 30_000 }, () => {
   it('ends on Ctrl-C with what it has and exits 130', async () => {
     const args = ['run', 'stories', story, ...greedy, '--ignore-eos', '-n', '700']
     const whole = await octavo(args)
-    const cut = await octavo(args, { interruptOnOutput: true })
+    const cut = await started(args, { interruptOnOutput: true })
     expect(cut.code).toBe(130)
     expect(cut.stdout.length).toBeLessThan(whole.stdout.length)
     expect(whole.stdout.startsWith(cut.stdout.replace(/\n$/, ''))).toBe(true)
@@ -189,7 +254,7 @@ describe('octavo run --schema', { timeout: 30_000 }, () => {
 describe('octavo chat', { timeout: 30_000 }, () => {
   it('answers piped lines in one conversation', async () => {
     const input = `${story}\n\nWhat color was the kite?\n`
-    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--json'], { input })
+    const { code, stdout } = await started(['chat', 'stories', ...greedy, '--json'], { input })
     const answers = stdout
       .trimEnd()
       .split('\n')
@@ -238,7 +303,7 @@ describe('octavo chat', { timeout: 30_000 }, () => {
   })
 
   it('keeps the session when Ctrl-C cancels an answer', async () => {
-    const { code, stdout } = await octavo(['chat', 'stories', ...greedy, '--ignore-eos', '-n', '300'], {
+    const { code, stdout } = await started(['chat', 'stories', ...greedy, '--ignore-eos', '-n', '300'], {
       input: `${story}\nWhat color was the kite?\n`,
       interruptOnOutput: true,
     })
@@ -562,8 +627,14 @@ describe('what could go wrong at the command line', { timeout: 30_000 }, () => {
     expect(code).toBe(1)
   })
 
+  it('exit codes are those of a process', async () => {
+    expect((await started(['dance'])).code).toBe(2)
+    expect((await started(['inspect', 'nowhere.gguf'])).code).toBe(1)
+  })
+
   it('help and version exit 0', async () => {
+    expect((await started(['--help'])).code).toBe(0)
     expect((await octavo(['--help'])).code).toBe(0)
-    expect((await octavo(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect((await started(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
   })
 })

@@ -153,12 +153,16 @@ describe('octavo inspect --device', () => {
 })
 
 describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', () => {
-  const load = (options: string) => `
-    const lines = []
-    const engine = await Engine.load({ model: 'stories', onLog: (line) => lines.push(line), speculation: 'off', ${options} }).catch((error) => error)
-    const { code, message, details } = engine
-    await engine.close?.()
-    console.log(JSON.stringify({ code, message, details, lines }))
+  const load = (all: string[]) => `
+    const found = []
+    for (const options of [${all.map((options) => `{ ${options} }`).join()}]) {
+      const lines = []
+      const engine = await Engine.load({ model: 'stories', onLog: (line) => lines.push(line), speculation: 'off', ...options }).catch((error) => error)
+      const { code, message, details } = engine
+      await engine.close?.()
+      found.push({ code, message, details, lines })
+    }
+    console.log(JSON.stringify(found))
   `
   interface Loaded {
     code?: string
@@ -166,8 +170,11 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
     details?: Record<string, number>
     lines: string[]
   }
-  const loaded = (options: string, settings = '', more: NodeJS.ProcessEnv = {}) =>
-    onFakeDriver(load(options), settings, more) as Promise<Loaded>
+  /** One after the other in one process. */
+  const allLoaded = (all: string[], settings = '', more: NodeJS.ProcessEnv = {}) =>
+    onFakeDriver(load(all), settings, more) as Promise<Loaded[]>
+  const loaded = async (options: string, settings = '', more: NodeJS.ProcessEnv = {}) =>
+    (await allLoaded([options], settings, more))[0]!
 
   it('takes what was planned: the weights to the byte, nothing before, nothing in a step', async () => {
     const taken = (await onFakeDriver(`
@@ -244,14 +251,11 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
 
   it('says what is missing: the driver, a newer one, the plugin, one of this version', async () => {
     const lacks = async (settings: string, more: NodeJS.ProcessEnv = {}) => {
-      const [named, automatic] = await Promise.all([
-        loaded("device: 'cuda'", settings, more),
-        loaded("device: 'auto'", settings, more),
-      ])
-      expect(named.code).toBe('DEVICE_UNAVAILABLE')
+      const [named, automatic] = await allLoaded(["device: 'cuda'", "device: 'auto'"], settings, more)
+      expect(named!.code).toBe('DEVICE_UNAVAILABLE')
       // The same is why 'auto' is the CPU.
-      const reason = named.message!.replace("Device 'cuda' cannot be used: ", '')
-      expect(automatic.lines[0]).toContain(`Device 'auto' is the CPU: ${reason}`)
+      const reason = named!.message!.replace("Device 'cuda' cannot be used: ", '')
+      expect(automatic!.lines[0]).toContain(`Device 'auto' is the CPU: ${reason}`)
       return reason
     }
     expect(await lacks('driver=12040')).toMatch(/driver is too old: it knows CUDA 12\.4, these kernels want 13\.0/)
@@ -262,15 +266,12 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
   })
 
   it('the cache is of the type that was asked for, whatever computes', async () => {
-    const perToken = async (options: string) => {
-      const { lines } = await loaded(options)
-      const [, mebibytes, tokens] = /KV cache of ([\d.]+) MiB for (\d+) tokens/.exec(lines[0]!)!
-      return Number(mebibytes) / Number(tokens)
-    }
     for (const dtype of ['', "kv: { dtype: 'int8' }, "]) {
-      const [cpu, auto, cuda] = await Promise.all(
-        ['cpu', 'auto', 'cuda'].map((device) => perToken(`${dtype}device: '${device}', contextTokens: 4096`)),
-      )
+      const all = ['cpu', 'auto', 'cuda'].map((device) => `${dtype}device: '${device}', contextTokens: 4096`)
+      const [cpu, auto, cuda] = (await allLoaded(all)).map(({ lines }) => {
+        const [, mebibytes, tokens] = /KV cache of ([\d.]+) MiB for (\d+) tokens/.exec(lines[0]!)!
+        return Number(mebibytes) / Number(tokens)
+      })
       expect([auto, cuda]).toEqual([cpu, cpu])
     }
   })

@@ -87,7 +87,7 @@ function changed(value: unknown, random: Random): unknown {
 const spelled = (value: unknown): boolean => !/\de[+-]|\d{16}|\.\d{10}/.test(JSON.stringify(value))
 
 describe('random schemas', () => {
-  const count = process.env.OCTAVO_DEEP ? 500 : 64
+  const count = process.env.OCTAVO_DEEP ? 500 : 40
   const parts = 4
   it.each(Array.from({ length: parts }, (_, i) => i))('part %d', (part) => {
     let finished = 0

@@ -22,9 +22,18 @@ const encoder = new TextEncoder()
 export const accepts = (grammar: NativeGrammar, text: string): boolean => grammar.match(encoder.encode(text)) === 2
 
 /** Decimal multiples are compared as decimals: 0.07 is a multiple of 0.01. */
-export function validator(schema: unknown): (value: unknown) => boolean {
+function newAjv(): Ajv2020 {
   const ajv = new Ajv2020({ strict: false, multipleOfPrecision: 9, logger: false })
   formats.default(ajv)
+  return ajv
+}
+
+/** Each compiles the schema of all schemas, which takes longer than most of ours. */
+const shared = newAjv()
+
+export function validator(schema: unknown): (value: unknown) => boolean {
+  // Names are for a whole ajv.
+  const ajv = JSON.stringify(schema).includes('"$id"') ? newAjv() : shared
   return ajv.compile(schema as object | boolean) as (value: unknown) => boolean
 }
 

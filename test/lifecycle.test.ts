@@ -215,7 +215,7 @@ describe('what is left of requests', () => {
 
   it('nothing, when they are read, awaited, cancelled and aborted', async () => {
     const limits = ['--limit', limit(4000), '--heap-limit', limit(300)]
-    expect(await deep('memory', '--requests', sanitized ? '500' : '2000', '--tokens', '4', ...limits)).toMatch(
+    expect(await deep('memory', '--requests', sanitized ? '500' : '1500', '--tokens', '4', ...limits)).toMatch(
       /^summary: .* 0 blocks held/,
     )
   })

@@ -315,8 +315,11 @@ describe('the tokens are the same', () => {
   })
 
   it('on the reference backend', async () => {
+    // It computes some ten tokens a second.
+    const maxTokens = process.env.OCTAVO_DEEP ? 120 : 24
     await withEngine({ device: 'reference' }, async (other) => {
-      expect(await tokensOf([other.generate(requests[1]!)])).toEqual([alone[1]])
+      const [tokens] = await tokensOf([other.generate({ ...requests[1]!, maxTokens })])
+      expect(tokens).toEqual(alone[1]!.slice(0, maxTokens))
     })
   })
 

@@ -33,8 +33,9 @@ const toolbox = toolsSchema.parse([
 ]) as Toolbox
 
 /** A format as a request has it; control tokens are those of the family. */
+const formats = Object.fromEntries(names.map((family) => [family, formatOf(family)]))
 function specOf(family: string, toolNames = toolbox.names): CallSpec {
-  const known = formatOf(family)
+  const known = formats[family]!
   return { ...known.format, control: known.control, tools: toolNames }
 }
 
@@ -62,11 +63,17 @@ function cut(text: string, random: (n: number) => number): string[] {
   return pieces
 }
 
+const renderers = Object.fromEntries(
+  names.map((family) => {
+    const source = templateOf(family)
+    const special = families[family]!.control.map((text, id) => ({ id, text, leftTrim: false, rightTrim: false }))
+    return [family, new ChatRenderer(new TemplateProgram(source), source, special as never, {})]
+  }),
+)
+
 /** The answer that a template makes of a message, as it comes out of a model: control tokens as units, without the one that ends it. */
 function answerOf(family: string, messages: unknown[]): { text: string; answer: string } {
-  const source = templateOf(family)
-  const special = families[family]!.control.map((text, id) => ({ id, text, leftTrim: false, rightTrim: false }))
-  const renderer = new ChatRenderer(new TemplateProgram(source), source, special as never, {})
+  const renderer = renderers[family]!
   const prompt = renderer.render({ messages: messages.slice(0, 1), tools: null, addGenerationPrompt: true })
   const whole = renderer.render({ messages, tools: null, addGenerationPrompt: false })
   expect(whole.text.startsWith(prompt.text)).toBe(true)
@@ -114,10 +121,12 @@ describe.each(names)('%s', (family) => {
     }
   })
 
-  it('reads 500 random calls, whole and in pieces', () => {
+  // Two calls each on average.
+  const answers = process.env.OCTAVO_DEEP ? 250 : 100
+  it(`reads the calls of ${answers} random answers, whole and in pieces`, () => {
     const random = generator(names.indexOf(family) + 1)
     const values = format === 'qwen-xml' ? xmlSafe(random) : randomValues(random)
-    for (let round = 0; round < 250; round++) {
+    for (let round = 0; round < answers; round++) {
       const content = isBare || format === 'harmony' ? '' : ['', 'Let me look.', 'a < b, then'][random(3)]!
       const calls = Array.from({ length: 1 + random(3) }, (_, i): Call => {
         const keys = Array.from(
@@ -205,7 +214,7 @@ describe('whatever comes', () => {
     ],
   ]
 
-  const rounds = process.env.OCTAVO_DEEP ? 2000 : 600
+  const rounds = process.env.OCTAVO_DEEP ? 2000 : 200
   it.each(names)('%s: is the same however it is cut, and no character is lost', (family) => {
     const random = generator(names.indexOf(family) + 100)
     for (let round = 0; round < rounds; round++) {

@@ -30,7 +30,12 @@ export const families: Record<string, { format: string; control: string[]; isBar
 }
 
 const goldens = new URL('goldens/tool-templates/', import.meta.url)
-export const templateOf = (family: string): string => readFileSync(new URL(`${family}.jinja`, goldens), 'utf8')
+const sources = new Map<string, string>()
+export function templateOf(family: string): string {
+  const source = sources.get(family) ?? readFileSync(new URL(`${family}.jinja`, goldens), 'utf8')
+  sources.set(family, source)
+  return source
+}
 
 /** A model's way to write calls, its control tokens numbered from `first` on. */
 export const formatOf = (family: string, first = 0): KnownFormat =>
