@@ -66,6 +66,14 @@ TEST_CASE("linear equals the reference: in every schedule") {
       for (const LinearKernel kernel : kernels_of(format)) c.check(kernel);
     });
   }
+  // All formats, in turns of all warps.
+  if (!deep()) return;
+  for (const Format format : chosen({std::begin(all_formats), std::end(all_formats)})) {
+    const Case c(format, {3, 20, 32 * 37}, {LinearInputKind::plain, true, true}, rng);
+    for_each_schedule([&] {
+      for (const LinearKernel kernel : kernels_of(format)) c.check(kernel);
+    });
+  }
 }
 
 TEST_CASE("linear equals the reference: normalised and gated inputs") {
