@@ -109,12 +109,12 @@ inline std::vector<std::int32_t> slots_of(const Sequence& s, int from, int count
 // NaN everywhere in every layer, then the sequences in the scene's layer, in steps of `piece` tokens.
 inline std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, Rng& rng) {
   auto kv = backend.kv_create(scene.shape);
-  std::vector<std::int32_t> all(static_cast<std::size_t>(scene.shape.blocks * kv_block_tokens));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
-  const std::vector<float> poison(all.size() * static_cast<std::size_t>(scene.width()), NAN);
+  std::int32_t first[kv_block_tokens];
+  for (int i = 0; i < kv_block_tokens; ++i) first[i] = i;
+  const std::vector<float> poison(static_cast<std::size_t>(kv_block_tokens * scene.width()), NAN);
   for (int layer = 0; layer < scene.shape.layers; ++layer)
-    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), all.data(),
-                     static_cast<int>(all.size()));
+    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), first, kv_block_tokens);
+  for (int block = 1; block < scene.shape.blocks; ++block) backend.kv_copy(*kv, block, 0);
   for (const Sequence& s : scene.sequences) {
     for (int from = 0; from < s.length; from += piece) {
       const int count = std::min(piece, s.length - from), ld = scene.q_width() + rng.below(9);
