@@ -92,6 +92,21 @@ function collect(command, args, env) {
   })
 }
 
+/** The archive of the addon's build, up to date, or '' if there is none: an engine for the driver's tests, compiled already. */
+function builtCore() {
+  const folder = join(root, 'build/Release')
+  const archive = join(folder, 'liboctavo_core.a')
+  if (!existsSync(archive)) return ''
+  const jobs = String(availableParallelism())
+  if (
+    run('cmake', ['--build', folder, '--target', 'octavo_core', '-j', jobs], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    }) !== 0
+  )
+    fail("the addon's core cannot be built")
+  return archive
+}
+
 function build(folder, ptx, targets) {
   mkdirSync(folder, { recursive: true })
   const configure = [
@@ -103,7 +118,7 @@ function build(folder, ptx, targets) {
     '-DOCTAVO_CUDA=OFF',
     '-DCMAKE_BUILD_TYPE=Release',
   ]
-  configure.push(`-DDOCTEST_DIR=${findDoctest(fail)}`)
+  configure.push(`-DDOCTEST_DIR=${findDoctest(fail)}`, `-DOCTAVO_BUILT_CORE=${builtCore()}`)
   // Devices that are too old for the other PTX are played with 80's.
   if (ptx !== undefined) configure.push(`-DOCTAVO_CUDA_TEST_ARCHS=80-virtual;${ptx}-virtual`)
   // A build folder keeps the generator it was made with.

@@ -109,12 +109,12 @@ inline std::vector<std::int32_t> slots_of(const Sequence& s, int from, int count
 // NaN everywhere in every layer, then the sequences in the scene's layer, in steps of `piece` tokens.
 inline std::unique_ptr<KvStore> fill(Backend& backend, const Scene& scene, int piece, Rng& rng) {
   auto kv = backend.kv_create(scene.shape);
-  std::vector<std::int32_t> all(static_cast<std::size_t>(scene.shape.blocks * kv_block_tokens));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
-  const std::vector<float> poison(all.size() * static_cast<std::size_t>(scene.width()), NAN);
+  std::int32_t first[kv_block_tokens];
+  for (int i = 0; i < kv_block_tokens; ++i) first[i] = i;
+  const std::vector<float> poison(static_cast<std::size_t>(kv_block_tokens * scene.width()), NAN);
   for (int layer = 0; layer < scene.shape.layers; ++layer)
-    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), all.data(),
-                     static_cast<int>(all.size()));
+    backend.kv_write(*kv, layer, nullptr, 0, poison.data(), poison.data(), scene.width(), first, kv_block_tokens);
+  for (int block = 1; block < scene.shape.blocks; ++block) backend.kv_copy(*kv, block, 0);
   for (const Sequence& s : scene.sequences) {
     for (int from = 0; from < s.length; from += piece) {
       const int count = std::min(piece, s.length - from), ld = scene.q_width() + rng.below(9);
@@ -142,9 +142,9 @@ inline Rows attend(Backend& backend, const Scene& scene, const KvStore& kv, cons
   return out;
 }
 
-// Lengths and query counts for one plan, within a budget of multiply-adds.
-inline std::vector<std::pair<int, int>> random_plan(int n, double work_per_key, Rng& rng) {
-  double budget = (deep() ? 4e7 : 6e5) / work_per_key;
+// Lengths and query counts for one plan, within so many multiply-adds where each key of a query takes `work_per_key`.
+inline std::vector<std::pair<int, int>> random_plan(int n, double work, double work_per_key, Rng& rng) {
+  double budget = work / work_per_key;
   std::vector<std::pair<int, int>> plan;
   for (int i = 0; i < n; ++i) {
     const int length = rng.chance(2) ? rng.pick(edge_lengths) : rng.between(1, 1030);
@@ -171,6 +171,7 @@ inline Rows random_queries(const Scene& scene, Rng& rng) {
 struct Groupings {
   std::vector<int> head_sizes;
   int most_kv_heads, most_sequences;
+  double work;  // of a plan
 };
 // Scenes of heads and groupings; a sample has every type of the cache with every head size and with every grouping, as
 // far as taken() says. `scene` counts them.
@@ -181,7 +182,7 @@ void each_grouping(const Groupings& of, int& scene, Rng& rng, Taken taken, Body 
     for (const int ratio : {1, 2, 3, 4, 7, 8}) {
       const int G = rng.between(1, std::min(of.most_kv_heads, ratio > 4 ? 2 : 3)),
                 n = rng.between(1, of.most_sequences);
-      const auto plan = random_plan(n, static_cast<double>(G) * ratio * D, rng);
+      const auto plan = random_plan(n, of.work, static_cast<double>(G) * ratio * D, rng);
       for (const KvDtype dtype : kv_dtypes)
         if (deep() || (scene % 4 == static_cast<int>(dtype) && taken()))
           body(make_scene(dtype, D, G, ratio, rng.pick(windows), plan, rng));

@@ -2,6 +2,9 @@
 
 #include <sys/mman.h>
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,7 +34,13 @@ struct Cell {
   Time write, read;
   std::uint32_t write_site, read_site;  // from the program's begin
   bool live, written, write_atomic, read_atomic;
+  std::uint32_t unused;
 };
+bool same(const Cell& a, const Cell& b) {
+  using Words = std::array<std::uint64_t, sizeof(Cell) / 8>;
+  const Words x = std::bit_cast<Words>(a), y = std::bit_cast<Words>(b);
+  return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+}
 
 constexpr std::size_t shadowed_bytes = std::size_t{1} << 30;
 Cell* cells = nullptr;
@@ -40,7 +49,7 @@ std::uint32_t block_number = 0, first_of_launch = 1;
 std::uint32_t N = 0;                       // threads of the block
 std::vector<std::uint32_t> clocks;         // [thread][thread]: what the first knows of the second
 std::vector<std::uint32_t> reader_clocks;  // rows of N, for bytes that several threads have read
-std::size_t reader_rows = 0;
+std::vector<std::uint32_t> sharers;        // of a row: cells that have it, or more
 
 void open_cells() {
   if (cells != nullptr) return;
@@ -137,31 +146,43 @@ void against_last_reads(const Cell& c, const Access& a) {
   }
 }
 
-void add_reader(Cell& c, int thread) {
+std::size_t new_row(std::uint32_t of_cells) {
+  const std::size_t row = sharers.size();
+  sharers.push_back(of_cells);
+  if (reader_clocks.size() < (row + 1) * N) reader_clocks.resize(2 * (row + 1) * N);
+  return row;
+}
+
+// `run`: cells that are alike, and remain so: they share a row.
+void add_reader(Cell& c, int thread, std::uint32_t run) {
   std::size_t row = c.read & ~many_readers;
   if ((c.read & many_readers) == 0) {
-    row = reader_rows++;
-    if (reader_clocks.size() < reader_rows * N) reader_clocks.resize(2 * reader_rows * N);
+    row = new_row(run);
     std::fill_n(&reader_clocks[row * N], N, 0u);
     reader_clocks[row * N + static_cast<std::size_t>(thread_of(c.read))] = clock_of(c.read);
-    c.read = many_readers | static_cast<Time>(row);
+  } else if (sharers[row] > run) {
+    sharers[row] -= run;
+    const std::size_t own = new_row(run);
+    std::copy_n(&reader_clocks[row * N], N, &reader_clocks[own * N]);
+    row = own;
   }
+  c.read = many_readers | static_cast<Time>(row);
   reader_clocks[row * N + static_cast<std::size_t>(thread)] = clock_of(now(thread));
 }
 
-void remember_read(Cell& c, const Access& a, std::uint32_t site) {
+void remember_read(Cell& c, const Access& a, std::uint32_t site, std::uint32_t run) {
   const Time t = now(a.thread);
   if (c.read_block != block_number) {
     c.read_block = block_number;
     c.read = t;
     c.read_atomic = a.kind == Kind::atomic;
   } else if ((c.read & many_readers) != 0) {
-    add_reader(c, a.thread);
+    add_reader(c, a.thread, run);
   } else if (c.read != t) {
     if (happens_before(c.read, a.thread))
       c.read = t;
     else
-      add_reader(c, a.thread);
+      add_reader(c, a.thread, run);
   }
   if (a.kind != Kind::atomic) c.read_atomic = false;
   c.read_site = site;
@@ -171,8 +192,10 @@ void check(const char* address, std::size_t bytes, bool write, Kind kind, const 
   const Access access{write, kind, site, running->thread, is_shared(address)};
   const std::uint32_t short_of_site = short_site(site);
   Cell* const first = cells + device_offset(address);
-  for (std::size_t i = 0; i < bytes; ++i) {
+  // Bytes to which the same has happened are looked at once.
+  for (std::size_t i = 0, end; i < bytes; i = end) {
     Cell& c = first[i];
+    for (end = i + 1; end < bytes && same(first[end], c); ++end) continue;
     if (!c.live) outside(address + i, access);
     against_last_write(c, access);
     if (write) {
@@ -182,9 +205,10 @@ void check(const char* address, std::size_t bytes, bool write, Kind kind, const 
       c.write_site = short_of_site;
       c.write_atomic = kind == Kind::atomic;
       c.written = true;
-      c.read_block = 0;
+      c.read_block = 0, c.read = 0;
     }
-    if (!write || kind == Kind::atomic) remember_read(c, access, short_of_site);
+    if (!write || kind == Kind::atomic) remember_read(c, access, short_of_site, static_cast<std::uint32_t>(end - i));
+    std::fill(first + i + 1, first + end, c);
   }
 }
 
@@ -211,7 +235,7 @@ void begin_checked_block(int threads) {
   ++block_number;
   if (!checked()) return;
   N = static_cast<std::uint32_t>(threads);
-  reader_rows = 0;
+  sharers.clear();
   clocks.assign(static_cast<std::size_t>(N) * N, 0);
   for (int t = 0; t < threads; ++t) known_by(t)[t] = 1;
 }

@@ -28,6 +28,7 @@ constexpr std::size_t most_arrays = 64;
 char* arena = nullptr;
 std::size_t top = shared_window_bytes;
 std::size_t static_top = 0;
+bool clean = false;  // shared memory is red but for the arrays of the block that ran last
 
 std::map<char*, Allocation>& allocations() {
   static std::map<char*, Allocation> all;
@@ -104,25 +105,35 @@ void release(void* address) {
   if (allocations().empty()) top = shared_window_bytes;
 }
 
+// Of a block that wrote elsewhere, or did not come to its end, nothing is known: then all of it.
 void begin_shared() {
   open_arena();
   static_top = static_window;
-  std::memset(arena, red, dynamic_end());
-  std::memset(arena + static_window, red, static_bytes);
-  forget(arena, dynamic_end());
-  forget(arena + static_window, static_bytes);
+  const auto paint = [](char* begin, std::size_t bytes) {
+    std::memset(begin, red, bytes);
+    forget(begin, bytes);
+  };
+  if (clean)
+    for (const SharedArray& array : block.arrays) paint(array.begin, array.bytes);
+  else
+    paint(arena, static_window + static_bytes);
+  block.arrays.clear();
+  clean = false;
 }
 
 // What no array owns must be as it was.
 void check_shared() {
   std::sort(block.arrays.begin(), block.arrays.end(),
             [](const SharedArray& a, const SharedArray& b) { return a.begin < b.begin; });
+  clean = true;
   const auto look = [](const char* begin, const char* end) {
-    for (const char* p = begin; p < end; ++p) {
-      if (static_cast<unsigned char>(*p) == red) continue;
-      report("out-of-bounds", block.kernel, nullptr, "%s wrote behind a shared array", block.kernel->name);
+    if (begin >= end) return;
+    // All of them are the first one.
+    if (static_cast<unsigned char>(*begin) == red &&
+        std::memcmp(begin, begin + 1, static_cast<std::size_t>(end - begin) - 1) == 0)
       return;
-    }
+    report("out-of-bounds", block.kernel, nullptr, "%s wrote behind a shared array", block.kernel->name);
+    clean = false;
   };
   for (const auto& [first, end] : {std::pair{arena, arena + dynamic_end()},
                                    std::pair{arena + static_window, arena + static_window + static_bytes}}) {

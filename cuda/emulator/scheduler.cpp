@@ -123,7 +123,6 @@ int next_ready() {
 
 void run_block(const cuda::Launch& launch) {
   block.barriers.clear();
-  block.arrays.clear();
   block.ready.clear();
   block.exited = 0;
   for (auto& of_warp : block.meetings) of_warp.clear();

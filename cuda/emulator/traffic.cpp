@@ -16,7 +16,8 @@ constexpr std::ptrdiff_t joined_code_bytes = 160;  // between the parts of one a
 
 // Sectors that the lanes touch.
 std::uint64_t count_sectors(const std::vector<LoggedAccess>& lanes) {
-  std::vector<std::uint64_t> sectors;
+  static std::vector<std::uint64_t> sectors;
+  sectors.clear();
   for (const LoggedAccess& a : lanes)
     for (std::uint64_t s = a.address / sector_bytes; s <= (a.address + a.bytes - 1) / sector_bytes; ++s)
       sectors.push_back(s);
@@ -27,7 +28,8 @@ std::uint64_t count_sectors(const std::vector<LoggedAccess>& lanes) {
 // Wavefronts of lanes that are served together: the most words that one bank has to give.
 std::uint64_t count_wavefronts(std::vector<LoggedAccess>::const_iterator first,
                                std::vector<LoggedAccess>::const_iterator last) {
-  std::vector<std::uint64_t> words;
+  static std::vector<std::uint64_t> words;
+  words.clear();
   for (; first != last; ++first)
     for (std::uint64_t w = first->address / word_bytes; w <= (first->address + first->bytes - 1) / word_bytes; ++w)
       words.push_back(w);
@@ -40,6 +42,7 @@ std::uint64_t count_wavefronts(std::vector<LoggedAccess>::const_iterator first,
 
 // One instruction of a warp.
 void count_request(const std::vector<LoggedAccess>& lanes, Traffic& traffic) {
+  if (lanes.empty()) return;
   const LoggedAccess& one = lanes.front();
   if (!one.shared) {
     GlobalTraffic& t = one.write ? traffic.stores : traffic.loads;
@@ -56,6 +59,14 @@ void count_request(const std::vector<LoggedAccess>& lanes, Traffic& traffic) {
     t.wavefronts += count_wavefronts(first, first + static_cast<std::ptrdiff_t>(std::min(together, lanes.size() - i)));
     ++t.least_wavefronts;
   }
+}
+
+void add(Traffic& all, const Traffic& more) {
+  for (const auto& [to, from] : {std::pair{&all.loads, &more.loads}, {&all.stores, &more.stores}})
+    to->requests += from->requests, to->sectors += from->sectors, to->bytes += from->bytes;
+  all.shared.requests += more.shared.requests;
+  all.shared.wavefronts += more.shared.wavefronts;
+  all.shared.least_wavefronts += more.shared.least_wavefronts;
 }
 
 }  // namespace
@@ -90,19 +101,34 @@ void log_access(const char* address, std::size_t bytes, bool write, const void* 
 
 void flush_accesses(int warp, unsigned mask) {
   if (!options().traffic || !checked()) return;
-  std::map<std::pair<const void*, int>, std::vector<LoggedAccess>> requests;  // by place, and which time around
-  for (int l = 0; l < 32 && warp * 32 + l < block.threads; ++l) {
-    if (((mask >> l) & 1) == 0) continue;
-    std::map<const void*, int> times;
-    std::vector<LoggedAccess>& log = block.fibers[static_cast<std::size_t>(warp * 32 + l)].accesses;
-    for (const LoggedAccess& a : log) requests[{a.site, times[a.site]++}].push_back(a);
-    log.clear();
+  static std::vector<std::vector<LoggedAccess>*> logs;
+  logs.clear();
+  for (int l = 0; l < 32 && warp * 32 + l < block.threads; ++l)
+    if ((mask >> l) & 1) logs.push_back(&block.fibers[static_cast<std::size_t>(warp * 32 + l)].accesses);
+  if (logs.empty()) return;
+  Traffic found;
+  const auto like_first = [](const std::vector<LoggedAccess>* log) {
+    return std::equal(log->begin(), log->end(), logs[0]->begin(), logs[0]->end(),
+                      [](const LoggedAccess& a, const LoggedAccess& b) { return a.site == b.site; });
+  };
+  if (std::all_of(logs.begin() + 1, logs.end(), like_first)) {
+    static std::vector<LoggedAccess> lanes;
+    for (std::size_t i = 0; i < logs[0]->size(); ++i) {
+      lanes.clear();
+      for (const std::vector<LoggedAccess>* log : logs) lanes.push_back((*log)[i]);
+      count_request(lanes, found);
+    }
+  } else {
+    std::map<std::pair<const void*, int>, std::vector<LoggedAccess>> requests;  // by place, and which time around
+    for (const std::vector<LoggedAccess>* log : logs) {
+      std::map<const void*, int> times;
+      for (const LoggedAccess& a : *log) requests[{a.site, times[a.site]++}].push_back(a);
+    }
+    for (const auto& [place, lanes] : requests) count_request(lanes, found);
   }
-  Traffic& own = kernel_traffic()[block.kernel->name];
-  for (const auto& [place, lanes] : requests) {
-    count_request(lanes, traffic());
-    count_request(lanes, own);
-  }
+  for (std::vector<LoggedAccess>* log : logs) log->clear();
+  add(traffic(), found);
+  add(kernel_traffic()[block.kernel->name], found);
 }
 
 }  // namespace octavo::shim

@@ -19,11 +19,13 @@ int most_shared(const Device& d) {
   return c >= 75 ? 64 * 1024 : 48 * 1024;
 }
 // A program opens its images again and again: what they hold is kept, by their place and their beginning.
-std::string expanded(const void* image, int capability, std::string* why) {
-  static std::map<std::tuple<const void*, int, std::string>, std::string> known;
-  std::string& text = known[{image, capability, std::string(static_cast<const char*>(image), 96)}];
-  if (text.empty()) text = ptx_of_fatbin(image, capability, why);
-  return text;
+std::shared_ptr<ptx::Listing> listing_of(const void* image, int capability, std::string* why) {
+  static std::map<std::tuple<const void*, int, std::string>, std::shared_ptr<ptx::Listing>> known;
+  auto& listing = known[{image, capability, std::string(static_cast<const char*>(image), 96)}];
+  if (listing) return listing;
+  std::string text = ptx_of_fatbin(image, capability, why);
+  if (!text.empty()) listing = std::make_shared<ptx::Listing>(std::move(text));
+  return listing;
 }
 Device* device_at(CUdevice device) {
   auto& devices = state().devices;
@@ -188,20 +190,17 @@ OCTAVO_ENTRY cuModuleLoadData(CUmodule* module, const void* image) {
   Device& d = call.device();
   std::uint32_t magic;
   std::memcpy(&magic, image, sizeof magic);
-  std::string text, why;
-  if (magic == fatbin_magic) {
-    text = expanded(image, d.major * 10 + d.minor, &why);
-    if (text.empty()) {
+  std::string why;
+  try {
+    const auto listing = magic == fatbin_magic ? listing_of(image, d.major * 10 + d.minor, &why)
+                                               : std::make_shared<ptx::Listing>(static_cast<const char*>(image));
+    if (!listing) {
       std::snprintf(state().report.message, sizeof state().report.message, "%s", why.c_str());
       return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
-  } else {
-    text = static_cast<const char*>(image);
-  }
-  try {
     auto made = std::make_unique<CUmod_st>();
     made->device = current()->device;
-    made->module = std::make_unique<ptx::Module>(std::move(text), d.memory);
+    made->module = std::make_unique<ptx::Module>(listing, d.memory);
     if (made->module->target() > d.major * 10 + d.minor) return CUDA_ERROR_INVALID_PTX;
     *module = made.release();
     state().modules.insert(*module);

@@ -17,7 +17,8 @@ const char* const special_names[special_count] = {"%tid.x",    "%tid.y",    "%ti
 
 class BodyReader {
  public:
-  BodyReader(Module& m, const Module::Entry& entry, const std::string& name) : m_(m), in_(entry.body, entry.line) {
+  BodyReader(const Listing& m, const Entry& entry, const std::string& name, const Variables& variables)
+      : m_(m), variables_(variables), in_(entry.body, entry.line) {
     f_ = std::make_unique<Function>();
     f_->name = name;
     f_->params = entry.params;
@@ -188,12 +189,13 @@ class BodyReader {
         return true;
       }
     }
-    if (const auto found = m_.globals_.find(name); found != m_.globals_.end()) {
+    if (const auto found = variables_.find(name); found != variables_.end()) {
       value = found->second;
+      f_->has_variables = true;
       return true;
     }
-    const auto found = m_.shared_.find(name);
-    if (found == m_.shared_.end()) return false;
+    const auto found = m_.shared.find(name);
+    if (found == m_.shared.end()) return false;
     if (found->second.dynamic) {
       f_->wants_dynamic_shared = dynamic = true;
       dynamic_alignment_ = std::max(dynamic_alignment_, found->second.alignment);
@@ -463,7 +465,8 @@ class BodyReader {
     }
   }
 
-  Module& m_;
+  const Listing& m_;
+  const Variables& variables_;
   Lexer in_;
   std::unique_ptr<Function> f_;
   std::vector<Scope> scopes_;
@@ -475,8 +478,8 @@ class BodyReader {
   std::size_t dynamic_alignment_ = 16;
 };
 
-std::unique_ptr<Function> read_body(Module& module, const std::string& name) {
-  return BodyReader(module, module.entries_.find(name)->second, name).read();
+std::unique_ptr<Function> read_body(const Listing& listing, const std::string& name, const Variables& variables) {
+  return BodyReader(listing, listing.entries.find(name)->second, name, variables).read();
 }
 
 }  // namespace octavo::ptx

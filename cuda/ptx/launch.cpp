@@ -26,8 +26,10 @@ class BlockRun {
     block_.function = &f, block_.memory = &memory, block_.params = params, block_.stats = &stats;
     std::copy_n(shape.block, 3, block_.size), std::copy_n(shape.grid, 3, block_.grid);
     words_ = static_cast<std::size_t>(f.file_words);
-    files_.resize(n * words_ + warp_lanes);
-    std::uint32_t* base = files_.data();
+    // A register holds what was there before, as on a device.
+    static thread_local std::vector<std::uint32_t> files;
+    if (files.size() < n * words_ + warp_lanes) files.resize(n * words_ + warp_lanes);
+    std::uint32_t* base = files.data();
     while (reinterpret_cast<std::uintptr_t>(base) % 64) ++base;
     warps_.resize(n);
     for (unsigned k = 0; k < n; ++k) {
@@ -315,7 +317,6 @@ class BlockRun {
   unsigned threads_;
   std::size_t words_;
   ptx::Block block_;
-  std::vector<std::uint32_t> files_;
   std::vector<Warp> warps_;
   std::vector<std::size_t> order_;
   Barrier barriers_[16];

@@ -1,6 +1,7 @@
 // The outside of functions: directives, variables, kernels' heads.
 #include "module.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -50,7 +51,7 @@ Declaration read_declaration(Lexer& in) {
 
 class ModuleReader {
  public:
-  explicit ModuleReader(Module& m) : m_(m), in_(m.text_, 1) {}
+  explicit ModuleReader(Listing& m) : m_(m), in_(m.text, 1) {}
 
   void read() {
     while (in_.peek().kind != Token::end) {
@@ -87,7 +88,7 @@ class ModuleReader {
   void read_target() {
     const Token t = in_.expect(Token::word, "a target");
     for (const char c : t.source) {
-      if (c >= '0' && c <= '9') m_.target_ = m_.target_ * 10 + (c - '0');
+      if (c >= '0' && c <= '9') m_.target = m_.target * 10 + (c - '0');
     }
     while (in_.skip(',')) in_.take();
   }
@@ -99,16 +100,15 @@ class ModuleReader {
   void read_shared(bool dynamic) {
     const Declaration d = read_declaration(in_);
     in_.expect(';');
-    m_.shared_[d.name] = {d.bytes(), d.alignment, dynamic};
+    m_.shared[d.name] = {d.bytes(), d.alignment, dynamic};
   }
 
   void read_variable(bool constant) {
     const Declaration d = read_declaration(in_);
     if (d.open) throw PtxError(Fault::unsupported, in_.line(), "a variable without a size: " + d.name);
-    const std::uint64_t address = m_.memory_.allocate(d.bytes());
-    m_.globals_[d.name] = address;
-    std::uint8_t* to = m_.memory_.host(address, d.bytes());
-    std::memset(to, 0, d.bytes());
+    Variable& variable = m_.variables[d.name];
+    variable.constant = constant;
+    variable.bytes.assign(d.bytes(), 0);
     if (in_.skip('=')) {
       const bool list = in_.skip('{');
       for (std::size_t k = 0; k < d.count; ++k) {
@@ -121,18 +121,17 @@ class ModuleReader {
         if (t.kind == Token::f64 && d.element == 4)
           bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
         if (negative) bits = t.kind == Token::integer ? 0 - bits : bits ^ (std::uint64_t(1) << (8 * d.element - 1));
-        std::memcpy(to + k * d.element, &bits, d.element);
+        std::memcpy(&variable.bytes[k * d.element], &bits, d.element);
         if (!list || !in_.skip(',')) break;
       }
       if (list) in_.expect('}');
     }
     in_.expect(';');
-    m_.memory_.set_writable(address, !constant);
   }
 
   void read_entry() {
     const std::string name(in_.expect(Token::word, "a kernel's name").source);
-    Module::Entry entry;
+    Entry entry;
     if (in_.skip('(')) {
       while (!in_.skip(')')) {
         const Token t = in_.expect(Token::word, ".param");
@@ -156,38 +155,43 @@ class ModuleReader {
     }
     entry.line = in_.line();
     entry.body = in_.skip_block();
-    m_.entries_[name] = std::move(entry);
+    m_.entries[name] = std::move(entry);
   }
 
-  Module& m_;
+  Listing& m_;
   Lexer in_;
 };
 
-Module::Module(std::string text, Memory& memory) : text_(std::move(text)), memory_(memory) {
-  if (const std::size_t end = text_.find('\0'); end != std::string::npos) text_.resize(end);
-  try {
-    ModuleReader(*this).read();
-  } catch (...) {
-    for (const auto& [name, address] : globals_) memory_.release(address);
-    throw;
+Listing::Listing(std::string whole) : text(whole.substr(0, whole.find('\0'))) { ModuleReader(*this).read(); }
+
+std::vector<std::string> Listing::kernels() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : entries) names.push_back(name);
+  return names;
+}
+
+Module::Module(std::shared_ptr<Listing> listing, Memory& memory) : listing_(std::move(listing)), memory_(memory) {
+  for (const auto& [name, variable] : listing_->variables) {
+    const std::uint64_t address = variables_[name] = memory_.allocate(variable.bytes.size());
+    std::copy(variable.bytes.begin(), variable.bytes.end(), memory_.host(address, variable.bytes.size()));
+    memory_.set_writable(address, !variable.constant);
   }
 }
 
 Module::~Module() {
-  for (const auto& [name, address] : globals_) memory_.release(address);
+  for (const auto& [name, address] : variables_) memory_.release(address);
 }
 
 const Function* Module::function(const std::string& name) {
-  const auto found = entries_.find(name);
-  if (found == entries_.end()) return nullptr;
-  if (!found->second.decoded) found->second.decoded = read_body(*this, name);
-  return found->second.decoded.get();
-}
-
-std::vector<std::string> Module::kernels() const {
-  std::vector<std::string> names;
-  for (const auto& [name, entry] : entries_) names.push_back(name);
-  return names;
+  const auto entry = listing_->entries.find(name);
+  if (entry == listing_->entries.end()) return nullptr;
+  std::shared_ptr<const Function>& own = functions_[name];
+  if (!own) own = entry->second.decoded;
+  if (!own) {
+    own = read_body(*listing_, name, variables_);
+    if (!own->has_variables) entry->second.decoded = own;
+  }
+  return own.get();
 }
 
 }  // namespace octavo::ptx

@@ -86,6 +86,7 @@ struct Function {
   std::size_t local_bytes = 0;   // a thread
   unsigned max_threads = 1024;   // .maxntid, .reqntid
   bool wants_dynamic_shared = false;
+  bool has_variables = false;  // addresses of its module's
 };
 
 // Special registers have the first slots of every file.

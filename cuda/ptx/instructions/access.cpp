@@ -68,11 +68,31 @@ u8* resolve(const Instruction& i, Warp& w, int lane, Space space, u64 address, u
   return r->host + (address - r->base);
 }
 
+// The same where nothing is wrong, for the places that are asked for most: shared memory and the allocation used last.
+inline u8* place(const Instruction& i, Warp& w, int lane, u64 address, u32 bytes, bool write) {
+  if ((address & (bytes - 1)) == 0) {  // a power of two
+    if (i.space == Space::shared) {
+      if (const u64 at = static_cast<u32>(address); at + bytes <= w.block->shared.size())
+        return w.block->shared.data() + at;
+    } else if (i.space == Space::global || i.space == Space::generic) {
+      const Region* const r = w.recent;
+      if (r && (r->writable || !write) && address - r->base <= r->bytes && bytes <= r->bytes - (address - r->base))
+        return r->host + (address - r->base);
+    }
+  }
+  return resolve(i, w, lane, i.space, address, bytes, write);
+}
+
 template <class T>
 void load(const Instruction& i, Warp& w, u32 lanes) {
+  const u32 bytes = static_cast<u32>(sizeof(T)) * i.vector;
+  // A parameter is the same for all.
+  const u8* const parameter =
+      i.space == Space::param && i.address[0].base.slot < 0
+          ? place(i, w, std::countr_zero(lanes), static_cast<u64>(i.address[0].offset), bytes, false)
+          : nullptr;
   each_lane(lanes, [&](int l) {
-    const u32 bytes = static_cast<u32>(sizeof(T)) * i.vector;
-    const u8* from = resolve(i, w, l, i.space, address_of(i.address[0], w, l), bytes, false);
+    const u8* from = parameter ? parameter : place(i, w, l, address_of(i.address[0], w, l), bytes, false);
     for (int k = 0; k < i.vector; ++k) {
       T value;
       std::memcpy(&value, from + sizeof(T) * static_cast<std::size_t>(k), sizeof(T));
@@ -84,7 +104,7 @@ template <class T>
 void store(const Instruction& i, Warp& w, u32 lanes) {
   each_lane(lanes, [&](int l) {
     const u32 bytes = static_cast<u32>(sizeof(T)) * i.vector;
-    u8* to = resolve(i, w, l, i.space, address_of(i.address[0], w, l), bytes, true);
+    u8* to = place(i, w, l, address_of(i.address[0], w, l), bytes, true);
     for (int k = 0; k < i.vector; ++k) {
       const T value = static_cast<T>(wide(w, i.op[k], l));
       std::memcpy(to + sizeof(T) * static_cast<std::size_t>(k), &value, sizeof(T));
@@ -167,17 +187,17 @@ void wait_all(const Instruction& i, Warp& w, u32 lanes) {
   each_lane(lanes, [&](int l) { land(i, w, l, ++w.open_group[l]); });
 }
 
-#define OCTAVO_ACCESS(T, types)                                                                   \
+#define OCTAVO_ACCESS(T, types)                                                                         \
   {"ld.{global,shared,local,param,const,global.nc}.{,v2.,v4.}" types, "VA", load<T>, "load and store"}, \
-      {"ld.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                                   \
-      {"st.{global,shared,local}.{,v2.,v4.}" types, "Av", store<T>, "load and store"}, {          \
-    "st.{,v2.,v4.}" types, "Av", store<T>, "load and store"                                       \
+      {"ld.{,v2.,v4.}" types, "VA", load<T>, "load and store"},                                         \
+      {"st.{global,shared,local}.{,v2.,v4.}" types, "Av", store<T>, "load and store"}, {                \
+    "st.{,v2.,v4.}" types, "Av", store<T>, "load and store"                                             \
   }
-#define OCTAVO_ACCESS_WIDE(T, types)                                                          \
+#define OCTAVO_ACCESS_WIDE(T, types)                                                                \
   {"ld.{global,shared,local,param,const,global.nc}.{,v2.}" types, "VA", load<T>, "load and store"}, \
-      {"ld.{,v2.}" types, "VA", load<T>, "load and store"},                                   \
-      {"st.{global,shared,local}.{,v2.}" types, "Av", store<T>, "load and store"}, {          \
-    "st.{,v2.}" types, "Av", store<T>, "load and store"                                       \
+      {"ld.{,v2.}" types, "VA", load<T>, "load and store"},                                         \
+      {"st.{global,shared,local}.{,v2.}" types, "Av", store<T>, "load and store"}, {                \
+    "st.{,v2.}" types, "Av", store<T>, "load and store"                                             \
   }
 
 const Row rows[] = {

@@ -25,6 +25,8 @@ static_assert(static_cast<int>(KvDtype::f16) == gpu::kv_f16 && static_cast<int>(
               static_cast<int>(KvDtype::fp8) == gpu::kv_fp8 && static_cast<int>(KvDtype::int8) == gpu::kv_int8);
 static_assert(kv_block_tokens == gpu::kv_tokens && attention_chunk == gpu::kv_chunk);
 
+int only_schedule = -1;  // -1: they take turns
+
 gpu::KvKind kind_of(const KvShape& shape) { return static_cast<gpu::KvKind>(shape.dtype); }
 
 // As a device has it, beside the reference's weight.
@@ -260,7 +262,8 @@ class OpsBackend final : public ForwardingBackend {
 
   void run(const cuda::Launches& launches) {
     const shim::Options before = shim::options();
-    shim::options() = schedules[turn_++ % std::size(schedules)];
+    shim::options() =
+        schedules[only_schedule >= 0 ? static_cast<std::size_t>(only_schedule) : turn_++ % std::size(schedules)];
     shim::options().traffic = before.traffic;
     shim::run(launches);
     shim::options() = before;
@@ -275,5 +278,11 @@ class OpsBackend final : public ForwardingBackend {
 }  // namespace
 
 std::unique_ptr<Backend> make_ops_backend(int multiprocessors) { return std::make_unique<OpsBackend>(multiprocessors); }
+
+void in_schedules(const std::function<void(int)>& body) {
+  if (!shim::checked() || !deep()) return body(-1);
+  for (only_schedule = 0; only_schedule < static_cast<int>(std::size(schedules)); ++only_schedule) body(only_schedule);
+  only_schedule = -1;
+}
 
 }  // namespace octavo::testing

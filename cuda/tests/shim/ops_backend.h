@@ -2,6 +2,7 @@
 // there, what comes out is copied back, so tests hold it against the reference as they do any backend. Linear and
 // what it needs are the reference's. Schedules take turns; a finding of the emulator is a failed check.
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "backend.h"
@@ -15,5 +16,9 @@ inline Backend& device() {
   static const std::unique_ptr<Backend> backend = make_ops_backend();
   return *backend;
 }
+
+// Where the emulator's checker looks on and every case is asked for: `body` in each of the emulator's schedules, given by its number.
+// Otherwise once, -1, while schedules take turns.
+void in_schedules(const std::function<void(int schedule)>& body);
 
 }  // namespace octavo::testing

@@ -42,6 +42,8 @@ Played::~Played() {
   fake().configure(as_it_was);
 }
 
+void in_schedules(const std::function<void(int)>& body) { body(-1); }
+
 // The tests of operations on the emulator run on the plugin as they are.
 std::unique_ptr<Backend> make_ops_backend(int) {
   fake();

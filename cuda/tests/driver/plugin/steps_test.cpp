@@ -200,7 +200,7 @@ TEST_CASE("interrupt: before a step, between its pieces, in a run; it can be rep
     std::vector<Draw> draws;
     for (int tries = 0; draws.size() < expected.size(); ++tries) {
       std::thread other([&, tries] {
-        std::this_thread::sleep_for(std::chrono::milliseconds(30 * tries));
+        std::this_thread::sleep_for(std::chrono::milliseconds(8 * tries));
         if (tries < 12) interrupt_engine(engine.id());
       });
       for (Draw& draw : running.wait({16, no_limit})) draws.push_back(std::move(draw));
