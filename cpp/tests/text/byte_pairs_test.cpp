@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "error.h"
-#include "random_data.h"
+#include "tests/random_data.h"
 #include "text/spelling.h"
 
 using namespace octavo;
