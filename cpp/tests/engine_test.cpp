@@ -172,4 +172,3 @@ TEST_CASE("a step that is wrong is refused with the segment named") {
   CHECK(refused({{{99, 1, 0, false, -1}}, {5}}) == "INVALID_ARGUMENT");            // no such sequence
   CHECK(refused({{{sequence, 1, 0, false, -1}}, {5}}) == "accepted");
 }
-

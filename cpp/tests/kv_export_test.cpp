@@ -1,5 +1,5 @@
-// Blocks as bytes: exported from one engine, taken into another, on every instruction set and type of the cache; and what
-// wrong ones may do.
+// Blocks as bytes: exported from one engine, taken into another, on every instruction set and type of the cache; and
+// what wrong ones may do.
 #include <doctest.h>
 
 #include "error.h"
@@ -103,4 +103,3 @@ TEST_CASE(
   CHECK(back == original);
   CHECK(engine.kv().check() == "");
 }
-

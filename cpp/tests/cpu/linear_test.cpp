@@ -1,7 +1,7 @@
-// linear, feed_forward and their weights against the reference backend: every format on every instruction set, equal bit
-// for bit (docs/numerics.md). Shapes come from one table: one, primes, tails of every vector width and tile, and the
-// widths of real models. A default run takes a seeded sample in which each value of each dimension occurs, and for each
-// shape and instruction set one number of threads; OCTAVO_DEEP=1 takes all.
+// linear, feed_forward and their weights against the reference backend: every format on every instruction set, equal
+// bit for bit (docs/numerics.md). Shapes come from one table: one, primes, tails of every vector width and tile, and
+// the widths of real models. A default run takes a seeded sample in which each value of each dimension occurs, and for
+// each shape and instruction set one number of threads; OCTAVO_DEEP=1 takes all.
 #include <doctest.h>
 
 #include <limits>
@@ -44,8 +44,8 @@ std::vector<LinearShape> linear_shapes(Rng& rng) {
     all.insert(all.end(), prompt_shapes.begin(), prompt_shapes.end());
     return all;
   }
-  // Of each format every value of each dimension, in few cases: always the next one with most values that none has had.
-  // Small ones, so that the sample is quick under a sanitizer too.
+  // Of each format every value of each dimension, in few cases: always the next one with most values that none has
+  // had. Small ones, so that the sample is quick under a sanitizer too.
   constexpr double largest = 1e6;
   std::erase_if(all, [](const LinearShape& shape) { return shape.size() > largest; });
   shuffle(all, rng);
@@ -55,9 +55,8 @@ std::vector<LinearShape> linear_shapes(Rng& rng) {
     return !had_m.contains(s.m) + !had_n.contains(s.n) + !had_k.contains(s.k);
   };
   const auto most_gained = [&] {
-    return *std::max_element(all.begin(), all.end(), [&](const LinearShape& a, const LinearShape& b) {
-      return gained(a) < gained(b);
-    });
+    return *std::max_element(all.begin(), all.end(),
+                             [&](const LinearShape& a, const LinearShape& b) { return gained(a) < gained(b); });
   };
   for (LinearShape next = most_gained(); gained(next) > 0; next = most_gained()) {
     sample.push_back(next);

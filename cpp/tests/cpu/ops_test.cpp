@@ -1,5 +1,6 @@
 // The other operations against the reference backend, on every instruction set with 1 to 3 threads, equal bit for bit
-// (docs/numerics.md); that a CPU is measured once; and that every operation can be interrupted. linear: linear_test.cpp.
+// (docs/numerics.md); that a CPU is measured once; and that every operation can be interrupted. linear and its weights:
+// linear_test.cpp.
 #include <doctest.h>
 
 #include <functional>

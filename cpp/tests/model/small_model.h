@@ -1,5 +1,5 @@
-// A small model of seeded random weights, and requests that an engine computes with it: for tests of the forward pass, of
-// steps, and of blocks that are exported.
+// A small model of seeded random weights, and requests that an engine computes with it: for tests of the forward pass,
+// of steps, and of blocks that are exported.
 #pragma once
 #include <doctest.h>
 
