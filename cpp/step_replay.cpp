@@ -10,7 +10,9 @@ namespace octavo {
 
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double clock_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 class Reader {
  public:
@@ -41,9 +43,9 @@ class Replay {
   Replay& operator=(const Replay&) = delete;
 
   ReplayTimes run(Reader reader) {
-    const double start = now();
+    const double start = clock_seconds();
     while (!reader.done()) operation(reader);
-    times_.seconds = now() - start;
+    times_.seconds = clock_seconds() - start;
     return times_;
   }
 
@@ -126,10 +128,10 @@ class Replay {
     }
     const auto tokens = reader.take(n_tokens);
     step.tokens.assign(tokens.begin(), tokens.end());
-    const double start = now();
+    const double start = clock_seconds();
     engine_.submit(std::move(step));
     if (!engine_.wait()) throw Error(Code::interrupted, "the replay was interrupted");
-    times_.step_seconds += now() - start;
+    times_.step_seconds += clock_seconds() - start;
     times_.steps += 1;
     times_.tokens += n_tokens;
   }

@@ -4,8 +4,9 @@
  *
  *   node scripts/test-cpp.mjs                      AddressSanitizer and UndefinedBehaviorSanitizer, a seeded sample
  *   --sanitize thread | none | address,undefined   another sanitizer
- *   --deep                                         every case instead of a sample
- *   --own-kernels                                  compiles all kernels with the sanitizers, see builtKernels
+ *   --deep                                         every case instead of a sample, with --own-kernels
+ *   --own-kernels                                  compiles all kernels with the sanitizers, see builtKernels; what fails is
+ *                                                  said in words everywhere
  *   --arch arm64                                   cross build, run by qemu-aarch64
  *   --qemu-cpu Nehalem | Haswell | neoverse-n1 ... run by qemu as an older CPU
  *   -- ...                                         the rest goes to the test binary (`-- --help`, `-- -tc='linear*'`)
@@ -50,7 +51,7 @@ function readOptions() {
     if (values.arch !== process.arch && values.arch !== 'arm64')
       fail(`--arch: expected ${process.arch} or arm64, got ${values.arch}`)
     if (emulated && sanitize !== 'none') fail(`--sanitize ${sanitize}: sanitizers do not run under qemu, expected none`)
-    const ownKernels = values['own-kernels'] || emulated || sanitize !== 'address,undefined'
+    const ownKernels = values['own-kernels'] || values.deep || emulated || sanitize !== 'address,undefined'
     return { sanitize, ownKernels, deep: values.deep, arch: values.arch, qemuCpu: values['qemu-cpu'], rest }
   } catch (error) {
     return fail(error.message)
@@ -167,6 +168,8 @@ async function main() {
     command = ['qemu-x86_64', '-cpu', options.qemuCpu, ...command]
   }
   const env = { ...process.env, UBSAN_OPTIONS: 'print_stacktrace=1', TSAN_OPTIONS: 'halt_on_error=1' }
+  // Some checks trap (CMakeLists.txt): the line is printed all the same.
+  env.ASAN_OPTIONS = `${env.ASAN_OPTIONS ?? ''}:handle_sigill=1`
   if (options.deep) env.OCTAVO_DEEP = '1'
   const start = performance.now()
   const status = options.rest.length === 0 ? await runAll(command, env) : run(command[0], command.slice(1), { env })

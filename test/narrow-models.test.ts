@@ -1,6 +1,6 @@
 /**
  * Models with widths that are no multiple of 32 (3 heads of 16, a width of 80): they load when the weights concerned are floats,
- * and compute what the reference computes (on every instruction set: cpp/tests/model_test.cpp). Weights are random.
+ * and compute what the reference computes (on every instruction set: cpp/tests/model/model_test.cpp). Weights are random.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,7 +1,7 @@
 /**
  * Every weight format in whole models: the CPU backend gives the reference's log-probabilities bit for bit, what is resident is
  * what was predicted, and a file rewritten in a format that can hold the same weights gives the same results. (Formats against
- * the gguf package: cpp/tests/quant_test.cpp; models against PyTorch: scripts/quality/oracle-formats.mjs.)
+ * the gguf package: cpp/tests/files/quant_test.cpp; models against PyTorch: scripts/quality/oracle-formats.mjs.)
  */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -57,7 +57,7 @@ std::uint64_t octet_of(std::uint32_t first, std::uint32_t second) { return first
 // Seven bits and the eighth that makes their number even.
 unsigned even_signs(unsigned seven) { return seven | (static_cast<unsigned>(std::popcount(seven)) & 1) << 7; }
 
-int nibble(const std::uint8_t* nibbles, int i) { return nibbles[i / 2] >> (4 * (i % 2)) & 15; }
+int nibble_at(const std::uint8_t* nibbles, int i) { return nibbles[i / 2] >> (4 * (i % 2)) & 15; }
 
 constexpr unsigned sign_of_3_bits = 4, sign_of_4_bits = 8, all_eight = 255;
 
@@ -72,7 +72,7 @@ CodebookGroup group_iq1(Format f, const std::uint8_t* block, int g) {
       above = bits >> (3 * i) & 7;
       shift = bits >> 15;
     } else {
-      const unsigned bits = static_cast<unsigned>(nibble(high, o));
+      const unsigned bits = static_cast<unsigned>(nibble_at(high, o));
       above = bits & 7;
       shift = bits >> 3;
     }
@@ -110,7 +110,7 @@ CodebookGroup group_iq2(Format f, const std::uint8_t* block, int g) {
     put_octet(out.code + 8 * i, point, signs, sign_of_3_bits);
   }
   for (int h = 0; h < 2; ++h) {
-    const int scale = f == Format::iq2_xxs ? static_cast<int>(last >> 28) : nibble(scales, 2 * g + h);
+    const int scale = f == Format::iq2_xxs ? static_cast<int>(last >> 28) : nibble_at(scales, 2 * g + h);
     out.factor[h] = 2 * scale + 1;
   }
   return out;
@@ -134,7 +134,7 @@ CodebookGroup group_iq3(Format f, const std::uint8_t* block, int g) {
     }
     put_octet(out.code + 8 * i, point, signs, sign_of_4_bits);
   }
-  const int scale = f == Format::iq3_xxs ? static_cast<int>(word >> 28) : nibble(block + 106, g);
+  const int scale = f == Format::iq3_xxs ? static_cast<int>(word >> 28) : nibble_at(block + 106, g);
   out.factor[0] = out.factor[1] = 2 * scale + 1;
   return out;
 }

@@ -8,7 +8,6 @@ namespace octavo::grammar {
 
 namespace {
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
 int one_less(int count) { return count == unbounded ? unbounded : count - 1; }
 
 constexpr std::size_t most_items = 16384;  // of one state

@@ -49,8 +49,6 @@ class Reader {
   const std::int32_t* end_;
 };
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
 Classifier read_classifier(Reader& in) {
   Classifier c;
   c.states = in.count(1, "classifier states");

@@ -14,8 +14,6 @@ namespace {
 constexpr int longest_counted = 128;  // characters of a plain token; a mask is kept for each number of them
 constexpr int longest_token = 4096;   // longer ones are never allowed: a walk keeps a state for each byte
 
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
 // Bytes of the well-formed UTF-8 character at p; 0: none begins there, or it goes on past `end`.
 int character(const std::uint8_t* p, const std::uint8_t* end) {
   const int first = *p;

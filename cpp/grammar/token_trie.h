@@ -2,11 +2,15 @@
 // state allows, and the tokens that are text of a JSON string whatever stands before them in it, as a ready mask, with
 // a trie of the others. Made once for a vocabulary and shared by all engines of the process that use it.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 namespace octavo::grammar {
+
+// A number of a node, a state or a token as an index.
+inline std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 // A set of bytes, in kinds: letters that are hexadecimal digits, other letters, digits, some signs alone, ...
 using ByteSet = std::uint32_t;

@@ -12,8 +12,6 @@ namespace octavo {
 
 namespace {
 
-constexpr std::int64_t tile_rows = 32;  // as in Model::add_projection
-
 std::size_t part(Format format, std::int64_t n, std::int64_t k) {
   return cuda::WeightMemory::part_bytes(cuda::device_weight_bytes(format, n, k));
 }
@@ -29,7 +27,7 @@ std::size_t side_by_side(const ModelDesc& desc, const std::string& prefix, const
   bool merged = true;
   std::size_t apart = 0;
   for (const TensorSource* s : sources) {
-    merged = merged && s->format == sources.front()->format && rows % tile_rows == 0;
+    merged = merged && s->format == sources.front()->format && rows % repacked_rows == 0;
     rows += s->rows;
     apart += part(s->format, s->rows, s->width);
   }

@@ -15,7 +15,6 @@ namespace octavo {
 
 namespace {
 
-constexpr std::int64_t tile_rows = 32;            // rows a backend repacks together (Backend::weight_load)
 constexpr std::int64_t piece_bytes = 1 << 20;      // of a tensor, loaded by one thread: a call-off is seen between two
 constexpr int max_logit_rows = 64;  // a full decode step of 64 sequences samples from one pass over the head
 
@@ -186,7 +185,7 @@ void Model::add_task(const TensorSource* source, Weight* weight, std::int64_t ro
   const std::uint32_t number = static_cast<std::uint32_t>(source->offset);
   const std::int64_t stride =
       static_cast<std::int64_t>(row_bytes(source->format, static_cast<std::size_t>(source->width)));
-  const std::int64_t piece = std::max<std::int64_t>(1, piece_bytes / stride / tile_rows) * tile_rows;
+  const std::int64_t piece = std::max<std::int64_t>(1, piece_bytes / stride / repacked_rows) * repacked_rows;
   for (std::int64_t first = 0; first < source->rows; first += piece)
     tasks_.push_back({source, weight, first, std::min(piece, source->rows - first), row + first, vector, number,
                       Progress::untouched});
@@ -207,7 +206,7 @@ void Model::add_projection(Projection& out, const std::string& prefix,
   bool mergeable = true, any_bias = false;
   for (const auto& [role, n] : roles) {
     sources.push_back(find(prefix + role, n, k, true));
-    mergeable = mergeable && sources.back()->format == sources.front()->format && out.n % tile_rows == 0;
+    mergeable = mergeable && sources.back()->format == sources.front()->format && out.n % repacked_rows == 0;
     any_bias = any_bias || desc_.tensors.count(prefix + role + "Bias") != 0;
     out.n += n;
   }

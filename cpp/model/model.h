@@ -25,6 +25,8 @@ namespace octavo {
 class KvCache;
 class SharedWeights;
 
+inline constexpr std::int64_t repacked_rows = 32;  // that a backend repacks together (Backend::weight_load)
+
 struct TensorSource {
   int file;  // index into ModelDesc::files; -1 = seeded random rows
   std::uint64_t offset, bytes;

@@ -2,11 +2,9 @@
 // one. Shuffled block tables, several sequences in a plan, queries that begin anywhere. Every slot of the pool that
 // no token was written to holds NaN, so that a key which should not be seen cannot go unnoticed.
 #pragma once
-#include "compare.h"
+#include "tests/compare.h"
 
 namespace octavo::testing {
-
-inline constexpr KvDtype kv_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8};
 
 inline const std::vector<int> edge_lengths = {1,   2,   15,  16,  17,  31,  32,  33,  255,
                                               256, 257, 511, 512, 513, 767, 769, 1030};

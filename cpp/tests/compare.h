@@ -15,7 +15,7 @@
 
 #include "backend.h"
 #include "files/quant.h"
-#include "random_data.h"
+#include "tests/random_data.h"
 
 namespace octavo::testing {
 
@@ -25,6 +25,11 @@ inline constexpr Format all_formats[] = {Format::f32,  Format::f16,  Format::bf1
                                          Format::q2_k, Format::q3_k, Format::iq4_xs, Format::iq1_s, Format::iq1_m,
                                          Format::iq2_xxs, Format::iq2_xs, Format::iq2_s, Format::iq3_xxs,
                                          Format::iq3_s, Format::nvfp4};
+
+inline constexpr KvDtype kv_dtypes[] = {KvDtype::f16, KvDtype::bf16, KvDtype::fp8, KvDtype::int8};
+
+// Tokens of a step: one, primes, tails of every panel.
+inline const std::vector<int> table_M = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 31, 33, 64, 130};
 
 // k, or the next width that is whole blocks of the format.
 inline int fitting(Format format, int k) {

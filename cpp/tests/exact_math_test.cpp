@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "compare.h"
+#include "tests/compare.h"
 #include "exact_math.h"
 
 using namespace octavo;

@@ -1,4 +1,4 @@
-#include "random_data.h"
+#include "tests/random_data.h"
 
 #include <cmath>
 #include <cstring>

@@ -6,8 +6,8 @@
 #include <functional>
 
 #include "engine.h"
-#include "forwarding_backend.h"
-#include "one_layer_model.h"
+#include "tests/forwarding_backend.h"
+#include "tests/one_layer_model.h"
 
 using namespace octavo;
 

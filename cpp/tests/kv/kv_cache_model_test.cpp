@@ -33,9 +33,9 @@ struct ModelSequence {
   std::vector<ModelRef> blocks;
 };
 
-class Model {
+class NaiveCache {
  public:
-  Model(int total, bool indexing, int buckets, std::uint64_t seed)
+  NaiveCache(int total, bool indexing, int buckets, std::uint64_t seed)
       : kv(total, indexing, buckets),
         memory(static_cast<std::size_t>(total), Tokens(16, -1)),
         total(total),
@@ -271,7 +271,7 @@ TEST_CASE("kv: random operations equal the naive model, every position reads bac
     const int total = 1 + static_cast<int>(round * 7 % 60);
     const bool indexing = round % 6 != 5;
     CAPTURE(round);
-    Model model(total, indexing, round % 3 == 0 ? 1 : 0, static_cast<std::uint64_t>(round));
+    NaiveCache model(total, indexing, round % 3 == 0 ? 1 : 0, static_cast<std::uint64_t>(round));
     for (int i = 0; i < 2000; ++i) model.operation();
     hits += model.hits, refusals += model.refusals, copies += model.copies;
     dedupes += model.dedupes, evictions += model.evictions;

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "compare.h"
+#include "tests/compare.h"
 #include "error.h"
 
 using namespace octavo;

@@ -12,9 +12,9 @@
 #include <thread>
 
 #include "error.h"
-#include "forwarding_backend.h"
+#include "tests/forwarding_backend.h"
 #include "model/model.h"
-#include "one_layer_model.h"
+#include "tests/one_layer_model.h"
 
 using namespace octavo;
 

@@ -13,7 +13,7 @@
 
 #include "engine.h"
 #include "error.h"
-#include "one_layer_model.h"
+#include "tests/one_layer_model.h"
 
 using namespace octavo;
 

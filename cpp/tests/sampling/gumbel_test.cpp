@@ -9,7 +9,7 @@
 #include <limits>
 #include <random>
 
-#include "chi_square.h"
+#include "tests/sampling/chi_square.h"
 #include "sampling/sampler.h"
 
 TEST_CASE("sampler: noise is Gumbel distributed, and independent of its neighbours") {

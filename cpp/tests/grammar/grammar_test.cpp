@@ -9,7 +9,7 @@
 #include "engine.h"
 #include "error.h"
 #include "grammar/matcher.h"
-#include "one_layer_model.h"
+#include "tests/one_layer_model.h"
 
 using namespace octavo;
 using namespace octavo::grammar;

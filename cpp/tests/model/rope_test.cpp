@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "../../test/goldens/rope-goldens.h"
-#include "compare.h"
+#include "../../../test/goldens/rope-goldens.h"
+#include "tests/compare.h"
 #include "error.h"
 
 using namespace octavo;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "error.h"
-#include "random_data.h"
+#include "tests/random_data.h"
 #include "text/spelling.h"
 #include "text/tokens.h"
 

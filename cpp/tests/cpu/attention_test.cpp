@@ -3,7 +3,7 @@
 // no token was written to holds NaN, so that a key which should not be seen cannot go unnoticed.
 #include <doctest.h>
 
-#include "attention_scene.h"
+#include "tests/attention_scene.h"
 
 using namespace octavo;
 using namespace octavo::testing;

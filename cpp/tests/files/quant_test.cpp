@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "../../test/goldens/weight-goldens.h"
-#include "compare.h"
+#include "../../../test/goldens/weight-goldens.h"
+#include "tests/compare.h"
 
 using namespace octavo;
 

@@ -12,7 +12,7 @@
 #include <fstream>
 #include <functional>
 
-#include "compare.h"
+#include "tests/compare.h"
 #include "error.h"
 #include "files/quant.h"
 #include "files/synthetic.h"
