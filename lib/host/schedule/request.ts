@@ -161,6 +161,11 @@ export class HostRequest {
     return this.target - this.planned
   }
 
+  /** The row of the step in flight that draws its next token; -1: none, or it will not be computed, as the output's last one. */
+  get drawnRow(): number {
+    return this.gap === 0 && this.planned > this.computed && this.length + 1 < this.limit ? this.row : -1
+  }
+
   begin(cachedTokens: number, nowMs: number): void {
     if (this.cachedTokens >= 0) return
     this.cachedTokens = Math.min(cachedTokens, this.promptLength)

@@ -421,17 +421,8 @@ export class Scheduler {
    */
   #leads(plan: StepPlan): boolean {
     if (this.#options.ahead !== true) return true
-    if (plan.steps > 1 || plan.drafted) return false
-    for (let i = 0; i < plan.nSegments; i++)
-      if (plan.rows[i]! > 0 && plan.requests[i]!.spec.sampling.grammar !== undefined) return false
+    if (plan.steps > 1 || plan.drafted || plan.masked) return false
     return !plan.decodes || (this.#controller === undefined && this.cost.ready && this.#fittingRun(plan) < 2)
-  }
-
-  /** The row of the step in flight that draws a request's next token; -1: none, or it is not computed. */
-  #drawn(request: HostRequest): number {
-    if (this.#options.ahead !== true || request.gap !== 0 || request.planned === request.computed) return -1
-    // The last token of the output is never computed.
-    return request.length + 1 < request.limit ? request.row : -1
   }
 
   /** Native drafters guess where every segment is a token that is drawn after: beside a prompt's tokens a step is long enough. */
@@ -463,7 +454,7 @@ export class Scheduler {
     for (running.cursor = 0; running.cursor < running.requests.length && plan.room > 0; running.cursor++) {
       const request = running.requests[running.cursor]!
       if (request.paused || request.step === running.step) continue
-      const drawn = this.#drawn(request)
+      const drawn = this.#options.ahead === true ? request.drawnRow : -1
       if (request.gap !== 1 && drawn < 0) continue
       const drafts = drawn < 0 ? this.#draft(plan, request) : 0
       // Guesses take nobody's place.

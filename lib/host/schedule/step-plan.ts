@@ -76,6 +76,13 @@ export class StepPlan {
     return this.decoding === this.nSegments && this.nTokens === this.nSegments
   }
 
+  /** Whether a grammar says what some row may draw. */
+  get masked(): boolean {
+    for (let i = 0; i < this.nSegments; i++)
+      if (this.rows[i]! > 0 && this.requests[i]!.spec.sampling.grammar !== undefined) return true
+    return false
+  }
+
   /** Segment i is guessed for: most guesses of each kind, packed. */
   draft(i: number, most: number): void {
     this.drafting[i] = most
