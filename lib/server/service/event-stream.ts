@@ -84,12 +84,8 @@ export class EventStream {
     this.#response.destroy()
   }
 
-  /** With those of other streams; the first ones are awaited, and go as soon as all of their message was read. */
+  /** With those of other streams. */
   #flushLater(): void {
-    if (!this.#isOpen) {
-      process.nextTick(() => this.flush())
-      return
-    }
     if (waiting.length === 0) setImmediate(flushAll)
     waiting.push(this)
   }
