@@ -147,7 +147,7 @@ const checks = [
   },
   {
     name: 'cuda',
-    what: 'CUDA kernels on the emulator, plain and checked: every shape, format and type of the cache; under the checker in each of 12 schedules every format in every kernel of linear, and a fourth of the rest that has every type with every head size, grouping and length; as PTX of compute_80 in the plugin on the fake driver, whose calls fail one by one; answers there',
+    what: 'CUDA kernels on the emulator, plain and checked: every shape, format and type of the cache; under the checker in each of 12 schedules every format in every kernel of linear, and a fourth of the scenes of attention and the cache that has every type with every head size and every grouping, and every length; as PTX of compute_80 in the plugin on the fake driver, whose calls fail one by one; answers there',
     run: () => ['node', 'scripts/test-cuda.mjs', '--deep'],
   },
   ...['89', '90'].map((arch) => ({

@@ -1,5 +1,5 @@
-// A module: PTX as text, looked through at once for its kernels and variables (a listing); a kernel is decoded when it is
-// asked for. Variables of the module lie in device memory and go with the module. Modules of one listing, which is not
+// A module: PTX as text, looked through at once for its kernels and variables (a listing); a kernel is decoded when it
+// is asked for. Variables of the module lie in device memory and go with the module. Modules of one listing, which is not
 // changed by any of them, share what they decode, but for kernels in which addresses of their variables stand.
 #pragma once
 #include <map>

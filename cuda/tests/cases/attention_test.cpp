@@ -13,11 +13,11 @@ namespace {
 using namespace octavo;
 using namespace octavo::testing;
 
-// Where every case is asked for these are all scenes, each in one of the emulator's schedules, and under its checker a fourth of them,
-// which has every type with every head size, grouping and length, in each schedule. Else a sample: the checker, which takes three times
-// as long, sees a sixth of it.
+// Where every case is asked for these are all scenes, each in one of the emulator's schedules, and under its checker a
+// fourth of them, which has every type with every head size and with every grouping, and every length, in each
+// schedule. Else a sample: the checker, which takes three times as long, sees a sixth of it.
 bool taken(Rng& rng) { return !shim::checked() || rng.chance(6); }
-constexpr double work_of_plan = 6e5;
+constexpr double work_of_plan = 6e5;  // what the CPU's kernels do in a sample
 
 // Few multiprocessors: an item a tile; many: an item a chunk, and a merge.
 const std::vector<int> few_and_many = {1, 1000};

@@ -17,8 +17,8 @@ inline Backend& device() {
   return *backend;
 }
 
-// Where the emulator's checker looks on and every case is asked for: `body` in each of the emulator's schedules, given by its number.
-// Otherwise once, -1, while schedules take turns.
+// Where the emulator's checker looks on and every case is asked for: `body` in each of the emulator's schedules, given
+// by its number. Otherwise once, -1, while schedules take turns.
 void in_schedules(const std::function<void(int schedule)>& body);
 
 }  // namespace octavo::testing

@@ -58,7 +58,14 @@ void run_caches(Rng& rng) {
       const Rows q(scene.rows, scene.q_width(), scene.q_width(), rng), start = q;
       for (const int multiprocessors : {1, 1000}) {  // an item a tile; an item a chunk, and a merge
         const auto device = make_ops_backend(multiprocessors);
+        shim::options().traffic = false;
         const auto kv = fill(*device, scene, 64, rng);
+        shim::options().traffic = true;
+        Rng other(91);
+        const Rows more(64, scene.q_width() + 2 * scene.width(), scene.q_width() + 2 * scene.width(), other);
+        const float* const k = more.data() + scene.q_width();
+        device->kv_write(*kv, 1 - scene.layer, more.data(), scene.heads, k, k + scene.width(), more.ld(),
+                         slots_of(scene.sequences[0], 0, 64).data(), 64);
         attend(*device, scene, *kv, q, start, scene.segments);
         std::vector<std::uint8_t> bytes(kv_block_bytes(kv->shape));
         device->kv_export(bytes.data(), *kv, 1);
