@@ -264,8 +264,8 @@ describe('calls to the operating system', () => {
     /\b(fopen|fread|fwrite|printf|fprintf|puts|perror|abort|exit|_exit|quick_exit|getenv|setenv|system|popen|signal|raise|mmap|munmap|madvise|syscall|dlopen|dlsym|getpid|usleep|nanosleep|sysconf|pread|pthread_\w+)\s*\(/
   const files = readdirSync(join(root, 'cpp'), { recursive: true, encoding: 'utf8' })
     .filter((path) => /\.(h|cpp|inc)$/.test(path))
-    // os.cpp is what a port rewrites; what os_sharing.cpp offers a system may lack: processes then share no weights.
-    .filter((path) => !/^(tests\/|fuzz\/|glibc\/|os\/os(_sharing)?\.cpp$)/.test(path))
+    // os.cpp is what a port rewrites; a system may lack what the two beside it offer: processes then share no weights, threads take turns as they are.
+    .filter((path) => !/^(tests\/|fuzz\/|glibc\/|os\/os(_sharing|_turns)?\.cpp$)/.test(path))
 
   it.each(files)('cpp/%s makes none', (path) => {
     const source = readFileSync(join(root, 'cpp', path), 'utf8')

@@ -98,16 +98,19 @@ SIMD_FN void f_expand_fp8(const std::uint8_t* p, f32x16* out) {
                 b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32));
   const __m256i even_a = _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 4), odd_a = _mm256_srai_epi16(a, 4),
                 even_b = _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 4), odd_b = _mm256_srai_epi16(b, 4);
-  out[0] = {lower_fp8(even_a), lower_fp8(even_b)};
-  out[1] = {lower_fp8(odd_a), lower_fp8(odd_b)};
-  out[2] = {upper_fp8(even_a), upper_fp8(even_b)};
-  out[3] = {upper_fp8(odd_a), upper_fp8(odd_b)};
+  const auto expand = [&](auto settled) {
+    out[0] = {settled(lower_fp8(even_a)), settled(lower_fp8(even_b))};
+    out[1] = {settled(lower_fp8(odd_a)), settled(lower_fp8(odd_b))};
+    out[2] = {settled(upper_fp8(even_a)), settled(upper_fp8(even_b))};
+    out[3] = {settled(upper_fp8(odd_a)), settled(upper_fp8(odd_b))};
+  };
   const auto without_exponent = [](__m256i codes) {
     return _mm256_cmpeq_epi8(_mm256_and_si256(codes, _mm256_set1_epi8(0x78)), _mm256_setzero_si256());
   };
   if (_mm256_movemask_epi8(_mm256_or_si256(without_exponent(a), without_exponent(b))) != 0) [[unlikely]]
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) out[v] = {settled_fp8(out[v].a), settled_fp8(out[v].b)};
+    expand([](__m256 raised) { return settled_fp8(raised); });
+  else
+    expand([](__m256 raised) { return raised; });
 }
 // Saturates at 65504; min and max return their second operand for a NaN, which keeps it.
 SIMD_FN __m128i saturated_halves(__m256 v) {
