@@ -558,11 +558,12 @@ describe('memory', () => {
     expect(kvBytesPerToken(desc, 'bf16')).toBe(2 * 2 * 2 * 2 * 16)
     for (const dtype of ['fp8', 'int8'] as const) expect(kvBytesPerToken(desc, dtype)).toBe(2 * 2 * 2 * (16 + 2))
     expect(kvBytes(desc, 17, 'f16')).toBe(32 * kvBytesPerToken(desc, 'f16'))
-    // 1024 blocks of a layer fill a huge page.
-    expect(kvBytesAtLoad(desc, 65536, 'f16')).toBe(65536 * 16 * kvBytesPerToken(desc, 'f16'))
-    expect(kvBytesAtLoad(desc, 131072, 'f16')).toBe(2 * 2 ** 21)
+    // 512 blocks fill a huge page, 1024 of a layer in a pool of more than 1 GiB.
+    expect(kvBytesAtLoad(desc, 100, 'f16')).toBe(100 * 16 * kvBytesPerToken(desc, 'f16'))
+    expect(kvBytesAtLoad(desc, 65536, 'f16')).toBe(2 ** 21)
+    expect(kvBytesAtLoad(desc, 524288, 'f16')).toBe(2 * 2 ** 21)
     // The second layer begins in the middle of one.
-    expect(kvBytesAtLoad(desc, 70000, 'f16')).toBe(3 * 2 ** 21)
+    expect(kvBytesAtLoad(desc, 280000, 'f16')).toBe(3 * 2 ** 21)
     expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 16 + 64 + 40))
     const needs = memoryNeeds(desc, 17, 'int8', 8)
     expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17, 'int8') + scratchBytes(desc, 8))

@@ -137,9 +137,10 @@ function engineMemory(desc: ModelDesc, draft: ModelDesc | undefined, contextToke
   const totalBytes = needs.totalBytes + needs.textBytes + (drafts?.totalBytes ?? 0)
   const atLoad = (of: ModelDesc) => kvBytesAtLoadOf(of, kvTokens / kvBlockTokens, kvDtype)
   const kvBytesAtLoad = atLoad(desc) + (draft === undefined ? 0 : atLoad(draft))
-  const kvBytes = needs.kvBytes + (drafts?.kvBytes ?? 0)
+  // Buffers become as long as steps are.
+  const later = [needs, drafts].reduce((sum, of) => sum + (of === undefined ? 0 : of.kvBytes + of.scratchBytes), 0)
   return {
-    ...{ ...needs, totalBytes, kvBytesAtLoad, totalBytesAtLoad: totalBytes - kvBytes + kvBytesAtLoad },
+    ...{ ...needs, totalBytes, kvBytesAtLoad, totalBytesAtLoad: totalBytes - later + kvBytesAtLoad },
     ...(drafts && { draft: drafts }),
   }
 }
@@ -234,7 +235,10 @@ function memoryTable(memory: HostMemory): string {
     ['vocabulary, about', formatBytes(memory.textBytes)],
     ...(memory.draft === undefined ? [] : [['draft model, all of it', formatBytes(memory.draft.totalBytes)]]),
     ['total', formatBytes(memory.totalBytes)],
-    [`total after load, of the KV cache ${formatBytes(memory.kvBytesAtLoad)}`, formatBytes(memory.totalBytesAtLoad)],
+    [
+      `total after load: no activations, of the KV cache ${formatBytes(memory.kvBytesAtLoad)}`,
+      formatBytes(memory.totalBytesAtLoad),
+    ],
   ]
   return markdownTable(['memory', 'bytes'], rows, ['bytes'])
 }

@@ -15,7 +15,7 @@ const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
   int8: (headSize) => headSize + 2,
 }
 const hugePageBytes = 2 ** 21
-const smallPoolBytes = 2 ** 28
+const smallPoolBytes = 2 ** 30
 /** Rows of logits that exist at once. */
 const maxLogitRows = 64
 
@@ -64,17 +64,18 @@ export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number
 }
 
 /**
- * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/attention/kv_store.cpp): all of a small one, of a large one the blocks of each
- * layer that fit into one huge page, which lie in one or two of them.
+ * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/attention/kv_store.cpp): of a small one the blocks that fit into one huge
+ * page, of a large one those of each layer that do, which lie in one or two of them.
  */
 export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): number {
-  const stride = (kvBytesPerToken(desc, dtype) * kvBlockTokens) / desc.layers
+  const block = kvBytesPerToken(desc, dtype) * kvBlockTokens
+  const bytes = blocks * block
+  const small = bytes <= smallPoolBytes
+  const stride = small ? block : block / desc.layers
   const share = Math.max(1, Math.floor(hugePageBytes / stride))
-  const bytes = blocks * stride * desc.layers
-  if (blocks <= share || bytes <= smallPoolBytes) return bytes
   const pages = new Set<number>()
-  for (let layer = 0; layer < desc.layers; layer++) {
-    const first = layer * blocks * stride
+  for (let piece = 0; piece < (small ? 1 : desc.layers); piece++) {
+    const first = piece * blocks * stride
     for (let page = Math.floor(first / hugePageBytes); page * hugePageBytes < first + share * stride; page++)
       pages.add(page)
   }
@@ -82,10 +83,10 @@ export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): 
 }
 
 /**
- * About what the vocabulary takes in the heaps of the threads that know it: texts, merges, and what reading them left behind.
- * Measured (test/deep/load-memory.mjs): 1.0 to 1.3 KiB a token on Node 20, for BPE and for SentencePiece vocabularies.
+ * About what the vocabulary takes: texts and merges in native memory, what the tokenizer keeps of them. Measured
+ * (test/deep/load-memory.mjs): 210 bytes a token of a BPE vocabulary, 280 of a SentencePiece one.
  */
-export const textBytes = (desc: ModelDesc): number => 1060 * desc.vocabulary
+export const textBytes = (desc: ModelDesc): number => 240 * desc.vocabulary
 
 /** Activations of a step of up to `stepTokens` tokens. */
 export function scratchBytes(desc: ModelDesc, stepTokens: number): number {
