@@ -6,7 +6,7 @@
  *   npm run bench
  */
 import { Bench } from 'tinybench'
-import { native } from '../lib/base/native.ts'
+import { greedySampling, native } from '../lib/base/native.ts'
 import { NativeKv } from '../lib/host/loop.ts'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { OutputText } from '../lib/host/output/output-text.ts'
@@ -20,30 +20,16 @@ const stepTokens = 512
 function decoding(sequences: number) {
   const engine = new FakeNativeEngine({ kvBlocks: sequences * 4096, prefixCache: false, maxStepTokens: stepTokens })
   const scheduler = new Scheduler(new NativeKv(engine), { stepTokens, maxSequences: 256, prefixCache: false, policy })
-  const sampling = {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    seed: 1,
-    logprobs: -1,
-    vocabulary: 0,
-    biasTokens: new Int32Array(0),
-    biasValues: new Float32Array(0),
-  }
   for (let id = 0; id < sequences; id++) {
-    const rest = {
-      mode: 'generate',
-      maxTokens: 65000,
-      ignoreEos: true,
-      sampling,
-      salt: '',
-      askedAtMs: 0,
-    } as const
-    scheduler.add(new HostRequest({ id, tokens: Int32Array.of(1 + id), ...rest, stop: [] }, 65536, new Set()), 0)
+    const rest = { mode: 'generate', maxTokens: 65000, ignoreEos: true, salt: '', askedAtMs: 0 } as const
+    scheduler.add(
+      new HostRequest(
+        { id, tokens: Int32Array.of(1 + id), sampling: greedySampling, ...rest, stop: [] },
+        65536,
+        new Set(),
+      ),
+      0,
+    )
   }
   const results = {
     ...{ tokens: new Int32Array(stepTokens).fill(7), logprobs: new Float32Array(stepTokens), steps: 1, ms: 10 },

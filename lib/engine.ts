@@ -57,7 +57,7 @@ import { type Score, ScoreStream } from './score.ts'
 import type { SavedSession, SessionHost, SessionState, Turn } from './session.ts'
 import { Session } from './session.ts'
 import { type KvIdentity, readSession, writeSession } from './session-file.ts'
-import { abortReason, onAbort } from './signals.ts'
+import { abortReason, untilAborted } from './signals.ts'
 import { controlOf, endsInReasoning, type ReasoningMarkers, reasoningMarkers } from './text/reasoning-markers.ts'
 import { TextService, type TokenInfo } from './text/text-service.ts'
 import { answerMessage, type LoopSetup, ToolLoop } from './tool-loop.ts'
@@ -586,14 +586,6 @@ function leftOf(deadlines: ParsedSampling['deadlines'], elapsedMs: number): Pars
 
 /** Cached prefixes are shared within a tenant; a session with a cacheId shares its own with nobody. */
 const saltOf = (tenant: string, cacheId: string): string => (cacheId === '' ? tenant : `${tenant}\0${cacheId}`)
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const ignore = onAbort(signal, () => reject(abortReason(signal)))
-    promise.then(resolve, reject).finally(ignore)
-  })
-}
 
 const rethrowAt = (site: CallSite) => (error: unknown) => {
   throw site.error(toErrorData(error))

@@ -56,3 +56,12 @@ function unwatch(signal: AbortSignal, listeners: Set<() => void>): void {
 export function abortReason(signal: AbortSignal): unknown {
   return signal.reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : signal.reason
 }
+
+/** As the promise goes, or rejects with the signal's reason. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  return new Promise((resolve, reject) => {
+    const ignore = onAbort(signal, () => reject(abortReason(signal)))
+    promise.then(resolve, reject).finally(ignore)
+  })
+}

@@ -1,6 +1,6 @@
 /** The budget of a step: prompts in chunks that leave those who generate within maxStepMs, and steps planned ahead of results. */
 import { describe, expect, it } from 'vitest'
-import type { StepResults } from '../lib/host/schedule/scheduler.ts'
+import type { StepResults } from '../lib/host/schedule/step-results.ts'
 import { random } from './random.ts'
 import { Bench, prompt, spec } from './scheduler-bench.ts'
 

@@ -1,10 +1,11 @@
 /** Drafts on the real backend: continuations that are known, with errors planted, change the number of steps and no token. */
 import { describe, expect, it } from 'vitest'
 import { native } from '../lib/base/native.ts'
-import { NativeKv, resultsFor } from '../lib/host/loop.ts'
+import { NativeKv } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { Scheduler } from '../lib/host/schedule/scheduler.ts'
+import { resultsFor } from '../lib/host/schedule/step-results.ts'
 import type { SamplingSpec } from '../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { locateModel } from '../lib/model/locate.ts'

@@ -1,5 +1,6 @@
 /** The engine thread's loop against a fake native engine and a port that is two arrays. */
 import { describe, expect, it } from 'vitest'
+import { greedySampling } from '../lib/base/native.ts'
 import { HostLoop } from '../lib/host/loop.ts'
 import type { TokenBytes } from '../lib/host/output/detokenizer.ts'
 import { unpackStats } from '../lib/host/record/stats.ts'
@@ -21,10 +22,7 @@ function tokenBytes(): TokenBytes {
   return { bytes, offsets }
 }
 
-const sampling: SamplingSpec = {
-  ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-}
+const sampling: SamplingSpec = { ...greedySampling, temperature: 1 }
 
 const request = (id: number, tokens: number[], maxTokens: number, more: Partial<RequestSpec> = {}): ToHost => {
   const base = {

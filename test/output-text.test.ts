@@ -3,6 +3,7 @@
  * once: a TextDecoder over all bytes, a search for stop texts, a naive split at the markers.
  */
 import { describe, expect, it } from 'vitest'
+import { greedySampling } from '../lib/base/native.ts'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { OutputText } from '../lib/host/output/output-text.ts'
 import { type ReasoningSpec, tokenRole } from '../lib/host/output/token-text.ts'
@@ -40,10 +41,7 @@ function firstStop(text: string, stops: string[]): number {
   return -1
 }
 
-const sampling = {
-  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: 0, vocabulary: 100, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-}
+const sampling = { ...greedySampling, logprobs: 0, vocabulary: 100 }
 
 function request(more: Partial<RequestSpec> = {}, end: number[] = []): HostRequest {
   const spec: RequestSpec = {

@@ -1,4 +1,5 @@
 /** Answers as a host gives them out, token by token, of a text that no model drew: a token is a byte, or a control token. */
+import { greedySampling } from '../lib/base/native.ts'
 import { TokenTable } from '../lib/host/output/detokenizer.ts'
 import { OutputText } from '../lib/host/output/output-text.ts'
 import type { ReasoningSpec } from '../lib/host/output/token-text.ts'
@@ -38,10 +39,7 @@ interface Planted {
   ends?: 'stop' | 'length'
 }
 
-const sampling = {
-  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: -1, vocabulary: 400, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-}
+const sampling = { ...greedySampling, vocabulary: 400 }
 
 /** The parts of an answer of these tokens. */
 export function partsOf(tokens: readonly number[], planted: Planted = {}): StepPart[] {

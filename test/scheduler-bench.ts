@@ -1,10 +1,11 @@
 /** A scheduler over a fake native engine, and what each request must give whatever happens around it. */
 import { expect } from 'vitest'
-import { statIndex } from '../lib/base/native.ts'
-import { NativeKv, resultsFor, stepsOf } from '../lib/host/loop.ts'
+import { greedySampling, statIndex } from '../lib/base/native.ts'
+import { NativeKv } from '../lib/host/loop.ts'
 import type { Drafter } from '../lib/host/schedule/drafter.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
-import { longestRunMs, Scheduler, type StepResults } from '../lib/host/schedule/scheduler.ts'
+import { longestRunMs, Scheduler } from '../lib/host/schedule/scheduler.ts'
+import { resultsFor, type StepResults, stepsOf } from '../lib/host/schedule/step-results.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import { FakeNativeEngine, type Guess, nextToken, policy } from './fake-native.ts'
 
@@ -19,10 +20,7 @@ export function spec(
   seed = id,
   mode: 'generate' | 'score' = 'generate',
 ): RequestSpec {
-  const sampling = {
-    ...{ temperature: 1, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-    ...{ seed, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-  }
+  const sampling = { ...greedySampling, temperature: 1, seed }
   const request = { id, mode, tokens: Int32Array.from(tokens), maxTokens, stop: [], ignoreEos: false, sampling }
   return { ...request, salt: '', askedAtMs: 0 }
 }

@@ -3,22 +3,13 @@
 // steps as well as they can be; only decoding differs. Ids are without meaning: the time does not depend on them.
 
 import { blocksFor, kvBlockTokens } from '../../dist/base/kv-blocks.js'
+import { greedySampling } from '../../dist/base/native.js'
 import { replayOp } from '../../dist/host/record/step-recorder.js'
 
 const stepTokens = 512
 const token = 1000
 
-export const sampler = {
-  ...{ temperature: 0.8, topK: 40, topP: 0.95, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{
-    vocabulary: 0,
-    seed: 1,
-    logprobs: -1,
-    promptLength: 1,
-    biasTokens: new Int32Array(0),
-    biasValues: new Float32Array(0),
-  },
-}
+export const sampler = { ...greedySampling, temperature: 0.8, topK: 40, topP: 0.95, promptLength: 1 }
 
 function pushStep(ops, chunks) {
   const total = chunks.reduce((sum, { count }) => sum + count, 0)

@@ -9,10 +9,11 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { draftField, draftStride, type NativeModel, native } from '../../lib/base/native.ts'
-import { NativeKv, resultsFor, stepsOf } from '../../lib/host/loop.ts'
+import { draftField, draftStride, greedySampling, type NativeModel, native } from '../../lib/base/native.ts'
+import { NativeKv } from '../../lib/host/loop.ts'
 import { HostRequest } from '../../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler } from '../../lib/host/schedule/scheduler.ts'
+import { resultsFor, stepsOf } from '../../lib/host/schedule/step-results.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../../lib/model/checkpoint.ts'
 import { locateModel } from '../../lib/model/locate.ts'
@@ -61,12 +62,8 @@ function uniform(): number {
 
 function spec(id: number, maxTokens: number): RequestSpec {
   const tokens = Int32Array.from({ length: promptTokens }, (_, i) => 1000 + 37 * id + i)
-  const sampling = {
-    ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-    ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-  }
   const rest = { mode: 'generate', maxTokens, ignoreEos: true, salt: '', askedAtMs: 0 } as const
-  return { id, tokens, sampling, stop: [], ...rest }
+  return { id, tokens, sampling: greedySampling, stop: [], ...rest }
 }
 
 /** A scheduler lives as long as its engine: what it learned of costs stays. */
@@ -98,9 +95,7 @@ function count(
 function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   const requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
   const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
-  const results = resultsFor({ stepTokens, maxSequences, prefixCache: false, policy, drafting }, (row) =>
-    engine.topLogprobs(row),
-  )
+  const results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
   for (const request of requests) scheduler.add(request, 0)
   const before = { ...scheduler.drafts }
   let [startedMs, decodeMs, drawn, total, steps] = [0, 0, 0, 0, 0]

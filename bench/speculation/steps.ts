@@ -11,7 +11,7 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type NativeEngine, native } from '../../lib/base/native.ts'
+import { greedySampling, type NativeEngine, native } from '../../lib/base/native.ts'
 import { openCheckpoint } from '../../lib/model/checkpoint.ts'
 import { locateModel } from '../../lib/model/locate.ts'
 
@@ -52,11 +52,7 @@ function measure(engine: NativeEngine, batch: number, counts: number[]): Map<num
     engine.wait(tokens, logprobs)
   }
   for (const sequence of sequences) {
-    engine.setSampler(sequence, {
-      ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-      ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-      promptLength: context,
-    })
+    engine.setSampler(sequence, { ...greedySampling, promptLength: context })
     engine.sequenceReserve(sequence, context + 32)
     step([sequence, context, 0, 0, 0], context)
   }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "cpu/attention/kv_store.h"
 #include "cpu/limits.h"
 #include "cuda_functions.h"
 #include "descriptions.h"
@@ -483,6 +484,21 @@ Napi::Value machine_limits(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value kv_bytes_at_load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Napi::Object o = object(info[0], "shape");
+    const auto at_least_one = [&](const char* name) {
+      const int number = small(o.Get(name), name);
+      if (number < 1) bad_argument(name, "1 or more");
+      return number;
+    };
+    const KvShape shape{at_least_one("layers"), at_least_one("blocks"), at_least_one("kvHeads"),
+                        at_least_one("headSize"), kv_dtype(o.Get("kvDtype"))};
+    return Napi::Number::New(env, static_cast<double>(cpu::kv_bytes_at_load(shape)));
+  });
+}
+
 Napi::Value bench_decode(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -552,6 +568,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
                 });
               }));
   exports.Set("limits", Napi::Function::New<machine_limits>(env));
+  exports.Set("kvBytesAtLoad", Napi::Function::New<kv_bytes_at_load>(env));
   exports.Set("ggufRead", Napi::Function::New<gguf_read>(env));
   exports.Set("ggufSynthesize", Napi::Function::New<gguf_synthesize>(env));
   exports.Set("benchDecode", Napi::Function::New<bench_decode>(env));

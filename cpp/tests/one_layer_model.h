@@ -1,4 +1,5 @@
-// The description of a small float model of one layer whose tensors lie behind each other in one file without a header.
+// The description of a small float model of one layer whose tensors lie behind each other in one file without a header; and one
+// with weights made from a seed.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -6,6 +7,7 @@
 
 #include "model/model.h"
 #include "model/rope.h"
+#include "tests/loaded_model.h"
 
 namespace octavo {
 
@@ -31,6 +33,15 @@ inline ModelDesc one_layer_model(const std::string& path, int width, int vocabul
     add(role == "embed" ? role : "layer.0." + role, role == "embed" ? vocabulary : width);
   for (const char* role : {"layer.0.attnNorm", "layer.0.ffnNorm", "outputNorm"}) add(role, 1);
   return d;
+}
+
+// Without a file, and with all its weights.
+inline std::shared_ptr<Model> seeded_one_layer_model(std::unique_ptr<Backend> backend, int vocabulary = 301,
+                                                     int seed = 7) {
+  ModelDesc desc = one_layer_model("", 64, vocabulary, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
+  desc.files.clear(), desc.seed = seed;
+  for (auto& [role, tensor] : desc.tensors) tensor.file = -1, tensor.bytes = 0;
+  return testing::loaded(desc, std::move(backend));
 }
 
 }  // namespace octavo

@@ -2,27 +2,22 @@
 // they must.
 #include <doctest.h>
 
-#include <bit>
 #include <functional>
 
 #include "engine.h"
+#include "tests/draws.h"
 #include "tests/forwarding_backend.h"
 #include "tests/one_layer_model.h"
 
 using namespace octavo;
+using namespace octavo::testing;
 
 namespace {
 
 constexpr double no_limit = 1e9;
 
 std::shared_ptr<Model> load(std::function<void()>& before_step) {
-  ModelDesc desc = one_layer_model("", 64, 301, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
-  desc.files.clear(), desc.seed = 7;
-  for (auto& [role, tensor] : desc.tensors) tensor.file = -1, tensor.bytes = 0;
-  auto model = std::make_shared<Model>(desc, std::make_unique<WatchedBackend>(before_step));
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
-  return model;
+  return seeded_one_layer_model(std::make_unique<WatchedBackend>(before_step));
 }
 
 SamplerParams sampler_of(int seed) {
@@ -34,12 +29,6 @@ SamplerParams sampler_of(int seed) {
   p.prompt_length = 5;
   return p;
 }
-
-struct Draw {
-  std::int32_t token;
-  std::uint32_t logprob_bits;
-  bool operator==(const Draw&) const = default;
-};
 
 // Sequences that each hold a prompt of 4 tokens and are about to compute the fifth.
 struct Decoding {
@@ -63,9 +52,7 @@ struct Decoding {
   std::vector<Draw> wait(const Run& run) {
     engine.submit({segments, next});
     REQUIRE(engine.wait(run));
-    std::vector<Draw> draws;
-    for (const SampleRow& row : engine.result().rows)
-      draws.push_back({row.token, std::bit_cast<std::uint32_t>(row.logprob)});
+    const std::vector<Draw> draws = draws_of(engine);
     for (std::size_t i = 0; i < next.size(); ++i) next[i] = draws[draws.size() - next.size() + i].token;
     return draws;
   }

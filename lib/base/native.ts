@@ -193,6 +193,22 @@ export interface SamplerParams {
   grammar?: NativeGrammarSource
 }
 
+/** The likeliest token of all: what those begin with who drive an engine, or a host, without the API. */
+export const greedySampling: Omit<SamplerParams, 'promptLength'> = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seed: 1,
+  logprobs: -1,
+  vocabulary: 0,
+  biasTokens: new Int32Array(0),
+  biasValues: new Float32Array(0),
+}
+
 /** A program that lib/grammar/ compiled. */
 export interface NativeGrammarSource {
   /** Names the program, and the marks. */
@@ -458,6 +474,8 @@ export interface Native {
   /** Throws MODEL_UNSUPPORTED for what no kernel computes. */
   cudaNeeds(desc: ModelDesc, options: { kvDtype: KvDtype; maxStepTokens: number; kvBlocks: number }): CudaNeeds
   limits(threads: number): MachineLimits
+  /** What a pool on the CPU takes into use when it is made, in huge pages. */
+  kvBytesAtLoad(shape: { layers: number; blocks: number; kvHeads: number; headSize: number; kvDtype: KvDtype }): number
   /** Bytes of this process that lie in huge pages; 0 where the system does not say. */
   hugePageBytes(): number
   /**

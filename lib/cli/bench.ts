@@ -7,6 +7,7 @@ import type { Command } from 'commander'
 import { OctavoError } from '../base/errors.ts'
 import { blocksFor } from '../base/kv-blocks.ts'
 import {
+  greedySampling,
   type MachineLimits,
   type ModelDesc,
   type NativeEngine,
@@ -170,17 +171,8 @@ const sampling = (sampled: boolean) =>
   sampled ? { temperature: 0.8, topK: 40, topP: 0.95, seed: 1 } : { temperature: 0, seed: 1 }
 
 const nativeSampling = (sampled: boolean): SamplerParams => ({
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logprobs: -1,
+  ...greedySampling,
   promptLength: 1,
-  vocabulary: 0,
-  biasTokens: new Int32Array(0),
-  biasValues: new Float32Array(0),
   ...sampling(sampled),
 })
 

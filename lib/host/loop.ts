@@ -7,8 +7,7 @@
  */
 import { OctavoError, toErrorData } from '../base/errors.ts'
 import type { NativeEngine, NativeVocabulary } from '../base/native.ts'
-import { draftField, draftStride, statIndex } from '../base/native.ts'
-import { maxDrafts } from './drafts/kinds.ts'
+import { statIndex } from '../base/native.ts'
 import { KvTransfers } from './kv-transfer.ts'
 import { TokenTable } from './output/detokenizer.ts'
 import { OutputText } from './output/output-text.ts'
@@ -18,8 +17,9 @@ import { StepTrace } from './record/step-trace.ts'
 import { RunEnds } from './run-ends.ts'
 import type { KvPort } from './schedule/kv-port.ts'
 import { HostRequest } from './schedule/request.ts'
-import { longestRunMs, Scheduler, type SchedulerOptions, type StepResults } from './schedule/scheduler.ts'
+import { longestRunMs, Scheduler, type SchedulerOptions } from './schedule/scheduler.ts'
 import type { StepPlan } from './schedule/step-plan.ts'
+import { resultsFor, type StepResults, stepsOf } from './schedule/step-results.ts'
 import type { Tenant } from './schedule/tenant.ts'
 import { packParts } from './wire/plain-parts.ts'
 import type { EngineStats, HostPort, RequestSpec, SamplingSpec, StepPart, ToHost } from './wire/protocol.ts'
@@ -315,22 +315,6 @@ export class HostLoop {
     }
     this.#options.release()
   }
-}
-
-/** Arrays for the largest run: every step of it may have as many guesses as there can be. */
-export function resultsFor({ stepTokens, drafting }: SchedulerOptions, top: StepResults['top']): StepResults {
-  const rows = drafting === undefined ? stepTokens : stepTokens * (1 + maxDrafts)
-  const drafts = new Int32Array(drafting === undefined ? 0 : stepTokens * draftStride)
-  return { tokens: new Int32Array(rows), logprobs: new Float32Array(rows), drafts, top, steps: 1, ms: 0 }
-}
-
-/** Steps that brought so many rows. */
-export function stepsOf(plan: StepPlan, drafts: Int32Array, rows: number): number {
-  if (rows < 0 || (plan.steps === 1 && !plan.drafted)) return 1
-  if (!plan.drafted) return rows / plan.nSegments
-  let at = 0
-  for (let left = rows; left > 0; at += draftStride) left -= drafts[at + draftField.draws]!
-  return at / draftStride / plan.nSegments
 }
 
 /** The block manager of a native engine as the scheduler sees it. */

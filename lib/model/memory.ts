@@ -4,7 +4,7 @@
  * q4_k, q5_k, iq4_xs and mxfp4 1 to 6% more, the formats with codebooks a quarter to twice as much more), so rows are rounded up to 32; float weights stay as stored, of any width, rows rounded up alike. The scratch mirrors the buffers of cpp/model/model.cpp.
  */
 import { blocksFor, kvBlockTokens } from '../base/kv-blocks.ts'
-import type { KvDtype, ModelDesc, TensorSource, WeightFormat } from '../base/native.ts'
+import { type KvDtype, type ModelDesc, native, type TensorSource, type WeightFormat } from '../base/native.ts'
 
 const tileRows = 32
 /** Bytes of D numbers of a key or a value; the 8-bit types have a scale of 2 bytes beside them. */
@@ -14,8 +14,6 @@ const kvRowBytes: Record<KvDtype, (headSize: number) => number> = {
   fp8: (headSize) => headSize + 2,
   int8: (headSize) => headSize + 2,
 }
-const hugePageBytes = 2 ** 21
-const smallPoolBytes = 2 ** 30
 /** Rows of logits that exist at once. */
 const maxLogitRows = 64
 
@@ -63,24 +61,9 @@ export function kvBytes(desc: ModelDesc, tokens: number, dtype: KvDtype): number
   return blocksFor(tokens) * kvBlockTokens * kvBytesPerToken(desc, dtype)
 }
 
-/**
- * Of a pool of `blocks` blocks, what is touched at load (cpp/cpu/attention/kv_store.cpp): of a small one the blocks that fit into one huge
- * page, of a large one those of each layer that do, which lie in one or two of them.
- */
-export function kvBytesAtLoad(desc: ModelDesc, blocks: number, dtype: KvDtype): number {
-  const block = kvBytesPerToken(desc, dtype) * kvBlockTokens
-  const bytes = blocks * block
-  const small = bytes <= smallPoolBytes
-  const stride = small ? block : block / desc.layers
-  const share = Math.max(1, Math.floor(hugePageBytes / stride))
-  const pages = new Set<number>()
-  for (let piece = 0; piece < (small ? 1 : desc.layers); piece++) {
-    const first = piece * blocks * stride
-    for (let page = Math.floor(first / hugePageBytes); page * hugePageBytes < first + share * stride; page++)
-      pages.add(page)
-  }
-  return Math.min(pages.size * hugePageBytes, bytes)
-}
+/** Of a pool of `blocks` blocks, what is touched at load: little, and the rest as it fills. */
+export const kvBytesAtLoad = ({ layers, kvHeads, headSize }: ModelDesc, blocks: number, kvDtype: KvDtype): number =>
+  native().kvBytesAtLoad({ layers, kvHeads, headSize, blocks, kvDtype })
 
 /**
  * About what the vocabulary takes: texts and merges in native memory, what the tokenizer keeps of them. Measured

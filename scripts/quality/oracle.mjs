@@ -9,7 +9,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { native, segmentMode } from '../../dist/base/native.js'
+import { greedySampling, native, segmentMode } from '../../dist/base/native.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -63,21 +63,7 @@ const engine = new (native().Engine)(model, {
   maxStepTokens: stepTokens,
   prefixCache: false,
 })
-const sampler = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  seed: 0,
-  logprobs: desc.vocabulary,
-  promptLength: 0,
-  vocabulary: 0,
-  biasTokens: new Int32Array(0),
-  biasValues: new Float32Array(0),
-}
+const sampler = { ...greedySampling, logprobs: desc.vocabulary, promptLength: 0 }
 
 /** Runs `tokens` through a new sequence in steps; `mode` draws or scores every row and `each(step's rows, logprobs)` takes them. */
 function run(tokens, mode, each) {

@@ -1,7 +1,7 @@
 // Opens a model file on request as a load does (checkpoint, tokenizer, template, weights, one step) and says how that ended.
 // What did not change since the whole file was opened is not computed again: the bytes of the weights are never damaged here.
 
-import { native } from '../../dist/base/native.js'
+import { greedySampling, native } from '../../dist/base/native.js'
 import { openCheckpoint } from '../../dist/model/checkpoint.js'
 import { ChatTemplate } from '../../dist/text/chat-template.js'
 import { Tokenizer } from '../../dist/text/tokenizer.js'
@@ -9,17 +9,7 @@ import { Tokenizer } from '../../dist/text/tokenizer.js'
 const codes = ['MODEL_INVALID', 'MODEL_UNSUPPORTED', 'OUT_OF_MEMORY', 'TEMPLATE_ERROR']
 const text = 'The quick brown fox, 1234 and \u{1F98A}.'
 const segment = (count) => Int32Array.of(0, count, 1, 0, -1)
-const sampler = {
-  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{
-    seed: 0,
-    logprobs: -1,
-    vocabulary: 0,
-    promptLength: 1,
-    biasTokens: new Int32Array(0),
-    biasValues: new Float32Array(0),
-  },
-}
+const sampler = { ...greedySampling, promptLength: 1 }
 
 /** Loads the weights, draws a token. */
 function compute(desc) {

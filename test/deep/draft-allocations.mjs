@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { median } from '../../bench/median.mjs'
+import { greedySampling } from '../../dist/base/native.js'
 import { load } from '../../dist/host/load.js'
 import { locateModel } from '../../dist/model/locate.js'
 
@@ -53,11 +54,6 @@ function open(drafting) {
 
 /** A text that says some things again, so that there is something to guess, right and wrong. */
 const prompt = Int32Array.from({ length: 48 }, (_, i) => 20 + (((i % 16) * 37 + (i > 40 ? i : 0)) % 800))
-const sampling = {
-  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 },
-  ...{ seed: 1, logprobs: -1, vocabulary: 0, biasTokens: new Int32Array(0), biasValues: new Float32Array(0) },
-}
-
 function measure(mode) {
   const drafting = { own: true, shared: true, model: undefined, maxModelDrafts: 0, fixed: undefined }
   const { loop, said } = open(mode === 'off' ? undefined : drafting)
@@ -68,7 +64,7 @@ function measure(mode) {
       maxTokens,
       stop: [],
       ignoreEos: true,
-      sampling,
+      sampling: greedySampling,
       salt: `${id}`,
       askedAtMs: Date.now(),
     }

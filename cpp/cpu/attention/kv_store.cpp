@@ -15,15 +15,30 @@ constexpr std::size_t small_pool_bytes = std::size_t{1} << 30;
 
 }  // namespace
 
-CpuKvStore::CpuKvStore(const KvShape& shape)
-    : KvStore(shape),
-      memory_(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)),
-      small_(memory_.bytes() <= small_pool_bytes),
-      block_stride_(small_ ? kv_block_bytes(shape) : heads_bytes()),
-      layer_stride_(small_ ? heads_bytes() : heads_bytes() * static_cast<std::size_t>(shape.blocks)),
-      share_(static_cast<int>(std::max<std::size_t>(1, os::huge_page / block_stride_))),
-      share_pieces_(small_ ? 1 : shape.layers) {
-  provided_ = std::min(shape.blocks, share_);
+KvLayout::KvLayout(const KvShape& shape)
+    : bytes(kv_block_bytes(shape) * static_cast<std::size_t>(shape.blocks)), small(bytes <= small_pool_bytes) {
+  const std::size_t in_layer = kv_block_bytes(shape) / static_cast<std::size_t>(shape.layers);
+  block_stride = small ? kv_block_bytes(shape) : in_layer;
+  layer_stride = small ? in_layer : in_layer * static_cast<std::size_t>(shape.blocks);
+  share = static_cast<int>(std::max<std::size_t>(1, os::huge_page / block_stride));
+  share_pieces = small ? 1 : shape.layers;
+}
+
+std::size_t kv_bytes_at_load(const KvShape& shape) {
+  const KvLayout layout(shape);
+  const std::size_t piece = layout.block_stride * static_cast<std::size_t>(std::min(shape.blocks, layout.share));
+  std::size_t pages = 0, counted = 0;  // pages before that one are
+  for (int i = 0; i < layout.share_pieces; ++i) {
+    const std::size_t begin = static_cast<std::size_t>(i) * layout.layer_stride;
+    const std::size_t end = (begin + piece + os::huge_page - 1) / os::huge_page;
+    pages += end - std::max(counted, begin / os::huge_page);
+    counted = end;
+  }
+  return std::min(pages * os::huge_page, layout.bytes);
+}
+
+CpuKvStore::CpuKvStore(const KvShape& shape) : KvStore(shape), layout_(shape), memory_(layout_.bytes) {
+  provided_ = std::min(shape.blocks, layout_.share);
   while (touched_ < provided_) touch_piece();
 }
 
@@ -32,15 +47,15 @@ std::size_t CpuKvStore::share_bytes(int first, int end) const {
 }
 
 std::size_t CpuKvStore::touched_bytes() const {
-  const int end = std::min(touched_ + share_, shape.blocks);
-  return share_bytes(0, touched_) + share_bytes(touched_, end) / static_cast<std::size_t>(share_pieces_) *
+  const int end = std::min(touched_ + layout_.share, shape.blocks);
+  return share_bytes(0, touched_) + share_bytes(touched_, end) / static_cast<std::size_t>(layout_.share_pieces) *
                                         static_cast<std::size_t>(touched_pieces_);
 }
 
 int CpuKvStore::provide(int blocks) {
-  const int wanted = blocks < shape.blocks - share_ / 2 ? blocks + share_ / 2 : shape.blocks;
+  const int wanted = blocks < shape.blocks - layout_.share / 2 ? blocks + layout_.share / 2 : shape.blocks;
   while (provided_ < wanted) {
-    const int end = provided_ < shape.blocks - share_ ? provided_ + share_ : shape.blocks;
+    const int end = provided_ < shape.blocks - layout_.share ? provided_ + layout_.share : shape.blocks;
     // What is provided and not touched yet counts as well.
     if (!os::Reserve::backed(share_bytes(0, end) - touched_bytes())) break;
     provided_ = end;
@@ -51,15 +66,16 @@ int CpuKvStore::provide(int blocks) {
 // Twice what the steps use up: a share is touched when half a share before it is used.
 void CpuKvStore::touch_ahead(int tokens) {
   const int blocks = tokens / kv_block_tokens + 1;
-  for (int pieces = 2 * blocks * share_pieces_ / share_ + 1; pieces > 0 && touched_ < provided_; --pieces) touch_piece();
+  for (int pieces = 2 * blocks * layout_.share_pieces / layout_.share + 1; pieces > 0 && touched_ < provided_; --pieces)
+    touch_piece();
 }
 
 void CpuKvStore::touch_piece() {
-  const int end = std::min(touched_ + share_, shape.blocks);
-  const std::size_t begin = static_cast<std::size_t>(touched_pieces_) * layer_stride_ +
-                            static_cast<std::size_t>(touched_) * block_stride_;
-  memory_.touch(begin, block_stride_ * static_cast<std::size_t>(end - touched_));
-  if (++touched_pieces_ < share_pieces_) return;
+  const int end = std::min(touched_ + layout_.share, shape.blocks);
+  const std::size_t begin = static_cast<std::size_t>(touched_pieces_) * layout_.layer_stride +
+                            static_cast<std::size_t>(touched_) * layout_.block_stride;
+  memory_.touch(begin, layout_.block_stride * static_cast<std::size_t>(end - touched_));
+  if (++touched_pieces_ < layout_.share_pieces) return;
   touched_ = end;
   touched_pieces_ = 0;
 }

@@ -14,6 +14,18 @@
 
 namespace octavo::cpu {
 
+struct KvLayout {
+  explicit KvLayout(const KvShape& shape);
+  std::size_t bytes;  // of all
+  bool small;
+  std::size_t block_stride, layer_stride;  // bytes
+  int share;                               // blocks
+  int share_pieces;                        // parts of a share that lie together: as many as layers, or one
+};
+
+// What a pool takes into use when it is made, in huge pages.
+std::size_t kv_bytes_at_load(const KvShape& shape);
+
 class CpuKvStore final : public KvStore {
  public:
   // The first share is touched.
@@ -26,10 +38,10 @@ class CpuKvStore final : public KvStore {
   // Bytes of a block in one layer: its heads.
   std::size_t heads_bytes() const { return kv_head_bytes(shape) * static_cast<std::size_t>(shape.kv_heads); }
   // Bytes between a head and the same head of the next block.
-  std::size_t block_stride() const { return block_stride_; }
+  std::size_t block_stride() const { return layout_.block_stride; }
   std::uint8_t* block(int layer, int index) const {
-    return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(layer) * layer_stride_ +
-           static_cast<std::size_t>(index) * block_stride_;
+    return static_cast<std::uint8_t*>(memory_.data()) + static_cast<std::size_t>(layer) * layout_.layer_stride +
+           static_cast<std::size_t>(index) * layout_.block_stride;
   }
   std::uint8_t* head(int layer, int index, int head) const { return block(layer, index) + kv_head_bytes(shape) * head; }
 
@@ -37,11 +49,8 @@ class CpuKvStore final : public KvStore {
   std::size_t share_bytes(int first, int end) const;  // of the blocks [first, end)
   void touch_piece();
 
+  const KvLayout layout_;
   os::Reserve memory_;
-  const bool small_;
-  const std::size_t block_stride_, layer_stride_;
-  const int share_;         // blocks
-  const int share_pieces_;  // parts of a share that lie together: as many as layers, or one
   int provided_ = 0;        // blocks
   int touched_ = 0;         // blocks touched in every layer; and beyond these
   int touched_pieces_ = 0;  // so many pieces of the next share

@@ -3,7 +3,6 @@
 #include <doctest.h>
 
 #include <algorithm>
-#include <bit>
 #include <functional>
 
 #include "draft_model.h"
@@ -11,6 +10,7 @@
 #include "error.h"
 #include "tests/compare.h"
 #include "tests/drafts/guesses.h"
+#include "tests/draws.h"
 #include "tests/forwarding_backend.h"
 #include "tests/one_layer_model.h"
 
@@ -22,25 +22,7 @@ namespace {
 constexpr int vocabulary = 301;
 
 std::shared_ptr<Model> load(std::function<void()>& before_step, int seed = 7, int size = vocabulary) {
-  ModelDesc desc = one_layer_model("", 64, size, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
-  desc.files.clear(), desc.seed = seed;
-  for (auto& [role, tensor] : desc.tensors) tensor.file = -1, tensor.bytes = 0;
-  auto model = std::make_shared<Model>(desc, std::make_unique<WatchedBackend>(before_step));
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
-  return model;
-}
-
-struct Draw {
-  std::int32_t token;
-  std::uint32_t logprob_bits;
-  Tokens top;
-  bool operator==(const Draw&) const = default;
-};
-Draw draw_of(const SampleRow& row) {
-  Draw draw{row.token, std::bit_cast<std::uint32_t>(row.logprob), {}};
-  for (const TokenLogprob& t : row.top) draw.top.push_back(t.token);
-  return draw;
+  return seeded_one_layer_model(std::make_unique<WatchedBackend>(before_step), size, seed);
 }
 
 // A prompt that repeats itself, and a way to draw.

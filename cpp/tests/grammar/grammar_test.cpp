@@ -456,16 +456,6 @@ TEST_CASE("grammar: programs that are broken are refused, and those that are not
 
 namespace {
 
-std::shared_ptr<Model> small_model() {
-  ModelDesc desc = one_layer_model("", 64, 301, {"embed", "q", "k", "v", "attnOut", "gate", "up", "down"});
-  desc.files.clear(), desc.seed = 7;
-  for (auto& [role, tensor] : desc.tensors) tensor.file = -1, tensor.bytes = 0;
-  auto model = std::make_shared<Model>(desc, make_cpu_backend(cpu_isas()[0]));
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
-  return model;
-}
-
 SamplerParams grammar_sampler(int prompt) {
   SamplerParams p;
   p.seed = 3;
@@ -487,7 +477,7 @@ std::int32_t step(Engine& engine, int sequence, std::vector<std::int32_t> tokens
 }  // namespace
 
 TEST_CASE("grammar: an engine's draws are texts, whatever the steps are") {
-  const auto model = small_model();
+  const auto model = seeded_one_layer_model(make_cpu_backend(cpu_isas()[0]));
   const auto tokens = sample_tokens();
   Engine engine(model, {1, 64, 64, true});
   const std::vector<std::int32_t> prompt{5, 6, 7, 8, 9};

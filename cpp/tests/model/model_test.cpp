@@ -122,10 +122,7 @@ class BatchDependentNorm : public ForwardingBackend {
 }  // namespace
 
 TEST_CASE("the comparison catches a planted fault in the order of additions") {
-  auto model =
-      std::make_shared<Model>(small_model(plain), std::make_unique<BatchDependentNorm>(make_cpu_backend(nullptr)));
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
+  const auto model = loaded(small_model(plain), std::make_unique<BatchDependentNorm>(make_cpu_backend(nullptr)));
   Engine engine(model, {1, 400, 512, false});
   CHECK_FALSE(solo(engine, 4, 100, 1) == solo(engine, 4, 100, 512));
 }

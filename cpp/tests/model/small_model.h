@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "model/rope.h"
 #include "tests/compare.h"
+#include "tests/loaded_model.h"
 
 namespace octavo::testing {
 
@@ -76,10 +77,7 @@ inline ModelDesc narrow_model(const Narrow& shape) {
 }
 
 inline std::shared_ptr<Model> load(const ModelDesc& desc, const char* isa) {
-  auto model = std::make_shared<Model>(desc, isa ? make_cpu_backend(isa) : make_reference_backend());
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
-  return model;
+  return loaded(desc, isa ? make_cpu_backend(isa) : make_reference_backend());
 }
 
 inline std::shared_ptr<Model> load(const Shape& shape, const char* isa) { return load(small_model(shape), isa); }

@@ -21,10 +21,11 @@ import { CostModel } from './cost-model.ts'
 import type { Drafter } from './drafter.ts'
 import { Expiries } from './expiries.ts'
 import type { KvPort } from './kv-port.ts'
-import type { HostRequest, TopLogprobs } from './request.ts'
+import type { HostRequest } from './request.ts'
 import { RunningSet } from './running-set.ts'
 import { StepMargin } from './step-margin.ts'
 import { StepPlan } from './step-plan.ts'
+import type { StepResults } from './step-results.ts'
 import { goesBefore, Tenants } from './tenants.ts'
 
 export interface SchedulerOptions {
@@ -56,21 +57,6 @@ const growth = 1.5
 export const longestRunMs = 16
 /** Of a run: a part of an output is no longer, however fast steps are, and readers that fall behind are noticed in time. */
 const mostRunSteps = 16
-
-/** What a step, or a run of steps, brought; the arrays that `NativeEngine.wait` filled. */
-export interface StepResults {
-  /** Steps of the run. */
-  steps: number
-  /** By row, step after step; -1: no finite logit. */
-  tokens: Int32Array
-  logprobs: Float32Array
-  /** The most likely tokens of a row. */
-  top: (row: number) => TopLogprobs
-  /** What they took together. */
-  ms: number
-  /** Of a plan with native drafters: what `NativeEngine.wait` reported. */
-  drafts: Int32Array
-}
 
 export class Scheduler {
   readonly #options: SchedulerOptions

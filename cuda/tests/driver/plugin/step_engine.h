@@ -1,12 +1,13 @@
 // Engines with a small model of two layers, on the fake device and on the reference, and what sequences draw in them.
 #pragma once
-#include <bit>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine.h"
 #include "model/rope.h"
+#include "tests/draws.h"
+#include "tests/loaded_model.h"
 
 namespace octavo::testing {
 
@@ -34,26 +35,7 @@ inline std::shared_ptr<Model> small_model(std::unique_ptr<Backend> backend, Form
     for (const char* half : {"gate", "up"}) add(layer + half, format, d.feed_forward, d.width);
     add(layer + "down", format, d.width, d.feed_forward);
   }
-  auto model = std::make_shared<Model>(d, std::move(backend));
-  for (int i = 0; i < model->tensor_count(); ++i) model->load_tensor(i);
-  model->finish_load();
-  return model;
-}
-
-struct Draw {
-  std::int32_t token;
-  std::uint32_t logprob_bits;
-  std::vector<std::int32_t> top;
-  bool operator==(const Draw&) const = default;
-};
-
-inline std::vector<Draw> draws_of(const Engine& engine) {
-  std::vector<Draw> draws;
-  for (const SampleRow& row : engine.result().rows) {
-    draws.push_back({row.token, std::bit_cast<std::uint32_t>(row.logprob), {}});
-    for (const TokenLogprob& t : row.top) draws.back().top.push_back(t.token);
-  }
-  return draws;
+  return loaded(d, std::move(backend));
 }
 
 // Sequences of every kind of sampling, which have a prompt each and draw after it.

@@ -12,10 +12,10 @@ const punctuated = String.raw`[\p{L}\p{N}_!"'&.,?]`
 /** A hyphen between parts of two letters at least. */
 const hyphen = `-(?:(?<=${letter}{2}-)|(?<=${letter}-${punctuated}-))(?=${letter}-?${letter})`
 /** Made when a template asks for it, which takes a millisecond. */
-let chunks: RegExp | undefined
+let pattern: RegExp | undefined
 /** White space, a dash between words, or a word up to its end, to such a hyphen or to a dash. */
 const chunkPattern = () =>
-  (chunks ??= new RegExp(
+  (pattern ??= new RegExp(
     `${space}+|(?<=${punctuated})-{2,}(?=${wordCharacter})|${noSpace}+?(?:${hyphen}|(?=${space}|$)|(?<=${punctuated})(?=-{2,}${wordCharacter}))`,
     'gu',
   ))
