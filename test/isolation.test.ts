@@ -121,9 +121,9 @@ describe('kill -9 of the engine', () => {
   })
 
   it('rejects a load', async () => {
-    const loading = isolated({ restart: true })
+    // Once loaded it would be started again: a model that takes its time.
+    const loading = isolated({ model: 'synthetic:smollm2-135m', restart: true })
     loading.catch(() => {})
-    // At once: later it may have loaded already, and would be started again.
     await until(() => childrenOf(process.pid).length > 0)
     for (const pid of childrenOf(process.pid)) process.kill(pid, 'SIGKILL')
     await expect(loading).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
