@@ -66,7 +66,7 @@ TEST_CASE("attention equals the reference: head sizes and groupings") {
   int scene = 0;
   for (int round = 0; round < rounds; ++round)
     each_grouping(
-        {{16, 32, 48, 64, 80, 96, 128, 256}, 3, 4, deep() ? 4e7 : 6e5}, scene, rng, [] { return true; },
+        {{16, 32, 48, 64, 80, 96, 128, 256}, 3, 4, deep() ? 4e7 : 4e5}, scene, rng, [] { return true; },
         [&](const Scene& made) { check_scene(made, rng); });
 }
 

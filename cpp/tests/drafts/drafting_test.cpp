@@ -175,7 +175,7 @@ struct Hooks {
 
 TEST_CASE("drafting engines draw what engines draw that do not guess") {
   Counts sum;
-  for (int seed = 0; seed < (deep() ? 120 : 10); ++seed) {
+  for (int seed = 0; seed < (deep() ? 120 : 7); ++seed) {
     CAPTURE(seed);
     Rng rng(static_cast<std::uint64_t>(seed));
     Hooks hooks;

@@ -3,6 +3,7 @@
 #include <doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <random>
 #include <string>
 
@@ -425,7 +426,8 @@ TEST_CASE("grammar: programs that are broken are refused, and those that are not
   const auto number = [&](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
   const auto tokens = sample_tokens();
   int refused = 0, kept = 0;
-  for (int round = 0; round < 4000; ++round) {
+  const int rounds = std::getenv("OCTAVO_DEEP") ? 40000 : 2000;
+  for (int round = 0; round < rounds; ++round) {
     std::vector<std::int32_t> words = good;
     for (int changes = 1 + number(3); changes > 0; --changes) {
       const std::size_t at = static_cast<std::size_t>(number(static_cast<int>(words.size())));

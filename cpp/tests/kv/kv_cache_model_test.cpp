@@ -264,7 +264,7 @@ class NaiveCache {
 }  // namespace
 
 TEST_CASE("kv: random operations equal the naive model, every position reads back its own token") {
-  const long operations = std::getenv("OCTAVO_DEEP") ? 1000000 : 24000;
+  const long operations = std::getenv("OCTAVO_DEEP") ? 1000000 : 14000;
   int hits = 0, refusals = 0, copies = 0, dedupes = 0, evictions = 0;
   const long rounds = operations / 2000;
   for (long round = 0; round < rounds; ++round) {

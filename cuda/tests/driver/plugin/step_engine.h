@@ -12,6 +12,8 @@
 namespace octavo::testing {
 
 inline constexpr int small_vocabulary = 301;
+// Seconds of a run.
+inline constexpr double no_limit = 1e9;
 
 // Weights made from the seed: `format` in the layers, q8_0 in the embedding, which is the head as well.
 inline std::shared_ptr<Model> small_model(std::unique_ptr<Backend> backend, Format format = Format::q4_0) {

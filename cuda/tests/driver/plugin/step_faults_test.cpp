@@ -15,8 +15,6 @@ using namespace octavo::testing;
 
 namespace {
 
-constexpr double no_limit = 1e9;
-
 EngineOptions options() {
   EngineOptions o{1, 40, 96, true};
   o.queue_seconds = no_limit;

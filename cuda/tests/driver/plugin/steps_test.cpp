@@ -14,8 +14,6 @@ using namespace octavo::testing;
 
 namespace {
 
-constexpr double no_limit = 1e9;
-
 EngineOptions options(KvDtype dtype, int max_tokens = 96) {
   EngineOptions o{1, 160, max_tokens, true};
   o.kv_dtype = dtype, o.queue_seconds = no_limit;
