@@ -64,13 +64,21 @@ export class EventStream {
   }
 
   end(events: string): void {
-    const isFirst = !this.#isOpen
-    this.#open()
     watched.delete(this)
     const all = this.#pending + events
     this.#pending = ''
-    this.#response.end(all)
-    if (isFirst) this.#limitTime()
+    const socket = this.#socket
+    if (socket === undefined || this.#response.destroyed) {
+      this.#open()
+      this.#response.end(all)
+      this.#limitTime()
+      return
+    }
+    // The last chunk goes with the end, in one call.
+    socket.cork()
+    writeChunk(socket, all)
+    this.#response.end()
+    socket.uncork()
   }
 
   /** Nothing is sent after all: the reply is Fastify's again. */
