@@ -71,14 +71,14 @@ export class EventStream {
     if (socket === undefined || this.#response.destroyed) {
       this.#open()
       this.#response.end(all)
-      this.#limitTime()
-      return
+    } else {
+      // The last chunk goes with the end, in one call.
+      socket.cork()
+      writeChunk(socket, all)
+      this.#response.end()
+      socket.uncork()
     }
-    // The last chunk goes with the end, in one call.
-    socket.cork()
-    writeChunk(socket, all)
-    this.#response.end()
-    socket.uncork()
+    this.#limitTime(this.#slowMs)
   }
 
   /** Nothing is sent after all: the reply is Fastify's again. */
@@ -120,17 +120,16 @@ export class EventStream {
       this.#response.flushHeaders()
     }
     const isRead = socket === undefined ? this.#response.write(events) : writeChunk(socket, events)
-    if (isFirst) {
-      socket?.uncork()
-      this.#limitTime()
-    }
+    if (isFirst) socket?.uncork()
     return isRead
   }
 
   #untilRead(): Promise<void> {
     const drained = this.#socket?.writableNeedDrain ? this.#socket : this.#response
+    this.#limitTime(this.#slowMs)
     return new Promise((resolve) => {
       const done = () => {
+        this.#limitTime(0)
         drained.off('drain', done)
         this.#response.off('close', done)
         this.#slow = undefined
@@ -153,9 +152,9 @@ export class EventStream {
       this.#socket = response.socket ?? undefined
   }
 
-  /** Once something was written, which should not wait for it: a write, or progress of one, begins the time anew. */
-  #limitTime(): void {
-    this.#response.socket?.setTimeout(this.#slowMs)
+  /** While something waits for the client: any progress begins the time anew. */
+  #limitTime(ms: number): void {
+    this.#response.socket?.setTimeout(ms)
   }
 
   /** The clock strikes. */
