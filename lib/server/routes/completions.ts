@@ -16,11 +16,9 @@ type Prompt = string | number[]
 /** Prompts of one request. */
 const mostPrompts = 256
 
-const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every((id) => typeof id === 'number')
-/** Of what was checked. */
-const isOne = (prompt: Prompt | Prompt[]): prompt is Prompt =>
-  typeof prompt === 'string' || typeof prompt[0] === 'number'
-const isPrompt = (value: unknown): value is Prompt => typeof value === 'string' || (isIds(value) && value.length > 0)
+/** Ids are checked one by one by the engine; the first shows what they are. */
+const isIds = (value: unknown): value is number[] => Array.isArray(value) && typeof value[0] === 'number'
+const isPrompt = (value: unknown): value is Prompt => typeof value === 'string' || isIds(value)
 const promptText = 'a text, token ids, or an array of up to 256 of these'
 
 export const completionShape = {
@@ -52,7 +50,7 @@ export async function completions(service: Service, request: FastifyRequest, rep
   const model = service.models.of(fields.model, tenant)
   checkSupported(fields)
   const { prompt, stream, n } = fields
-  const prompts = isOne(prompt) ? [prompt] : prompt
+  const prompts = isPrompt(prompt) ? [prompt] : prompt
   if (prompts.length * n > mostPrompts) throw missing('n', `at most ${mostPrompts} answers of all prompts`)
   const about: GenerateOptions = {
     maxTokens: usualTokens,

@@ -5,6 +5,7 @@
  */
 import { parse } from '../../arguments.ts'
 import { CallSite } from '../../base/call-site.ts'
+import { type QuickCheck, quickCheck, unsure } from '../../base/quick-check.ts'
 import * as z from '../../base/zod.ts'
 import type { GenerateOptions } from '../../index.ts'
 import { HttpError, type NameOf } from '../service/errors.ts'
@@ -122,24 +123,26 @@ const site = new CallSite(readBody)
 
 type Shape = Record<string, z.ZodType>
 
-/** What a body has where it says nothing: defaults, and the fields that it may not leave out. */
-interface Unsaid {
+/** A shape as it is read: how its fields are checked, and what a body has where it says nothing: defaults, or what it may not leave out. */
+interface Reading {
+  checks: Map<string, QuickCheck>
   defaults: Record<string, unknown>
   required: string[]
 }
 
-const unsaid = new WeakMap<Shape, Unsaid>()
+const readings = new WeakMap<Shape, Reading>()
 
-function unsaidOf(shape: Shape): Unsaid {
-  const known = unsaid.get(shape)
+function readingOf(shape: Shape): Reading {
+  const known = readings.get(shape)
   if (known !== undefined) return known
-  const made: Unsaid = { defaults: {}, required: [] }
+  const made: Reading = { checks: new Map(), defaults: {}, required: [] }
   for (const [name, schema] of Object.entries(shape)) {
     const { success, data } = schema.safeParse(undefined)
     if (!success) made.required.push(name)
     else if (data !== undefined) made.defaults[name] = data
+    made.checks.set(name, quickCheck(schema))
   }
-  unsaid.set(shape, made)
+  readings.set(shape, made)
   return made
 }
 
@@ -147,15 +150,20 @@ function unsaidOf(shape: Shape): Unsaid {
 export function readBody<S extends Shape>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HttpError(400, 'invalid_request_error', 'The body is no JSON object.', { code: 'invalid_type' })
-  const { defaults, required } = unsaidOf(shape)
+  const { checks, defaults, required } = readingOf(shape)
   const given = body as Record<string, unknown>
   const fields: Record<string, unknown> = { ...defaults }
   const unknown: string[] = []
   for (const name of Object.keys(given)) {
     const value = given[name]
     if (value === null) continue
-    if (Object.hasOwn(shape, name)) fields[name] = parse(shape[name]!, value, name, site)
-    else unknown.push(name)
+    const check = checks.get(name)
+    if (check === undefined) {
+      unknown.push(name)
+      continue
+    }
+    const read = check(value)
+    fields[name] = read === unsure ? parse(shape[name]!, value, name, site) : read
   }
   for (const name of required) if (fields[name] === undefined) parse(shape[name]!, undefined, name, site)
   const warnings = unknown.slice(0, mostNamed).map((name) => `${printable(name)} is not known and was ignored`)

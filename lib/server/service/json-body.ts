@@ -14,11 +14,11 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
   app.addContentTypeParser('application/json', (request, payload, done: Done) => {
     const told = Number(request.headers['content-length'])
     if (told > limit) return done(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
-    const read = (pieces: Buffer[]) => parse(request, Buffer.concat(pieces).toString(), done)
+    const read = (body: Buffer) => parse(request, body.toString(), done)
     process.nextTick(() => {
       const first: Buffer | null = payload.read()
       // What a hook of the application put in its place has another length.
-      if (first?.length === told && payload === request.raw) read([first])
+      if (first?.length === told && payload === request.raw) read(first)
       else collect(payload, limit, first === null ? [] : [first], read, done)
     })
   })
@@ -28,7 +28,7 @@ function collect(
   payload: IncomingMessage,
   limit: number,
   pieces: Buffer[],
-  read: (pieces: Buffer[]) => void,
+  read: (body: Buffer) => void,
   done: Done,
 ): void {
   let bytes = pieces.reduce((all, { length }) => all + length, 0)
@@ -39,7 +39,7 @@ function collect(
   }
   const end = () => {
     leave()
-    read(pieces)
+    read(Buffer.concat(pieces))
   }
   const take = (piece: Buffer) => {
     pieces.push(piece)
