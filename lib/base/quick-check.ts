@@ -138,8 +138,14 @@ function arrayOf(def: Def): QuickCheck | undefined {
   const element = quickCheck(def.element)
   return (value) => {
     if (own(value) === unsure) return unsure
-    const items = Array.from(value as unknown[], element)
-    return items.includes(unsure) ? unsure : items
+    const given = value as unknown[]
+    const items: unknown[] = []
+    for (let i = 0; i < given.length; i++) {
+      const item = element(given[i])
+      if (item === unsure) return unsure
+      items.push(item)
+    }
+    return items
   }
 }
 
@@ -219,7 +225,8 @@ function unsaidOf(shape: Record<string, z.ZodType>) {
       continue
     }
     const value = quickCheck(schema)(undefined)
-    if (typeof value === 'object') fresh.push(key)
+    if (value === unsure) required.push(key)
+    else if (typeof value === 'object') fresh.push(key)
     else constants[key] = value
   }
   return { constants, fresh, required }

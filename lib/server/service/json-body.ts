@@ -19,19 +19,21 @@ export function readJsonBodies(app: FastifyInstance, limit: number): void {
       const first: Buffer | null = payload.read()
       // What a hook of the application put in its place has another length.
       if (first?.length === told && payload === request.raw) read(first)
-      else collect(payload, limit, first === null ? [] : [first], read, done)
+      else collect(payload, first, limit, read, done)
     })
   })
 }
 
+/** `first`: what was read already. */
 function collect(
   payload: IncomingMessage,
+  first: Buffer | null,
   limit: number,
-  pieces: Buffer[],
   read: (body: Buffer) => void,
   done: Done,
 ): void {
-  let bytes = pieces.reduce((all, { length }) => all + length, 0)
+  const pieces: Buffer[] = []
+  let bytes = 0
   const leave = () => payload.off('data', take).off('end', end).off('error', fail)
   const fail = (error: Error) => {
     leave()
@@ -49,4 +51,5 @@ function collect(
     done(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE())
   }
   payload.on('data', take).on('end', end).on('error', fail)
+  if (first !== null) take(first)
 }
