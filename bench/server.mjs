@@ -6,7 +6,7 @@
 //   many   256 streams beside 1,000 idle keep-alive connections
 //   peer   beside node-llama-cpp behind Fastify on the same file: throughput, first tokens, the worst stall of each stream, memory
 //
-//   node bench/server.mjs [--model FILE] [--parts cost,first,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
+//   node bench/server.mjs [--model FILE|synthetic:PRESET] [--parts cost,first,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -63,20 +63,25 @@ const byName = (names) => Object.fromEntries(names.map((name) => [name, []]))
 /** Beginning with another one each time. */
 const turned = (list, by) => [...list.slice(by % list.length), ...list.slice(0, by % list.length)]
 
-/** Clients that ask again and again; gives the function that ends them. */
-function loopInProcess(engine, list) {
+/** Clients that ask again and again, first for `begun`; gives the function that ends them. */
+function loopInProcess(engine, list, begun) {
   let isOver = false
-  const all = list.map(async (_, i) => {
-    for (let k = i; !isOver; k++) await firstInProcess(engine, list[k % list.length])
+  const running = []
+  const all = begun.map(async (first, i) => {
+    for (let k = i, one = first; !isOver; one = list[k++ % list.length]) {
+      running[i] = engine.generate({ prompt: one.prompt, maxTokens: one.tokens, temperature: 0, ignoreEos: true })
+      for await (const _ of running[i]);
+    }
   })
   return async () => {
     isOver = true
+    for (const generation of running) generation.cancel()
     await Promise.all(all)
   }
 }
 
-async function loopOverHttp(url, list) {
-  await ask({ loop: { url, path: '/v1/completions', bodies: list.map(body) } })
+async function loopOverHttp(url, list, begun) {
+  await ask({ loop: { url, path: '/v1/completions', bodies: list.map(body), begun: begun.map(body) } })
   return async () => {
     const { failed } = await ask({ stop: true })
     if (failed > 0) throw new Error(`${failed} requests failed`)
@@ -98,6 +103,42 @@ const mainThread = (pid) => Number(readFileSync(`/proc/${pid}/task/${pid}/scheds
 
 /** Answers of 32 to 95 tokens, so that clients do not stay in step. */
 const mixed = (count) => requests(count, 0).map((one, i) => ({ ...one, tokens: 32 + ((i * 29) % 64) }))
+
+/** As if they had been asked for a while ago: most of the prompt was read, and a part of the answer is there. */
+const halfDone = (list) =>
+  list.map(({ prompt, tokens }, i) => ({
+    prompt: prompt.slice(0, 2),
+    tokens: Math.ceil((tokens * (((i * 37) % 64) + 1)) / 64),
+  }))
+
+/** How far things are at the end of a step: a large model has few of them in a second. */
+async function atStep(engine) {
+  const { generatedTokens } = engine.stats()
+  while (engine.stats().generatedTokens === generatedTokens) await sleep(0.002)
+  const { generatedTokens: tokens } = engine.stats()
+  return { tokens, ms: performance.now(), main: mainThread(process.pid), client: mainThread(client.pid) }
+}
+
+/** What is counted at least, where it does not take longer than so. */
+const [leastTokens, mostSeconds] = [2048, 12]
+
+/** What a while cost, of a token each. */
+async function measure(engine) {
+  const from = await atStep(engine)
+  await sleep(flags.seconds)
+  const isEnough = () =>
+    engine.stats().generatedTokens - from.tokens >= leastTokens || performance.now() - from.ms > 1000 * mostSeconds
+  while (!isEnough()) await sleep(0.1)
+  const to = await atStep(engine)
+  const tokens = to.tokens - from.tokens
+  const per = (name) => (to[name] - from[name]) / tokens
+  return { tokensPerSecond: 1000 / per('ms'), main: per('main'), client: per('client') }
+}
+
+async function untilIdle(engine) {
+  const isIdle = ({ requests }) => requests.running + requests.waiting === 0
+  while (!isIdle(engine.stats())) await sleep(0.05)
+}
 
 /** An engine, octavo/server and bare servers in front of it. */
 async function serve(threads, streams) {
@@ -122,10 +163,11 @@ async function serve(threads, streams) {
 async function costWith(threads) {
   const { engine, url, plain, close } = await serve(threads, flags.streams)
   const list = mixed(flags.streams)
+  const begun = halfDone(list)
   const begin = {
-    inProcess: () => loopInProcess(engine, list),
-    plain: () => loopOverHttp(plain.url, list),
-    http: () => loopOverHttp(url, list),
+    inProcess: () => loopInProcess(engine, list, begun),
+    plain: () => loopOverHttp(plain.url, list, begun),
+    http: () => loopOverHttp(url, list, begun),
   }
   const ways = Object.keys(begin)
   const speeds = byName(ways)
@@ -134,14 +176,16 @@ async function costWith(threads) {
     for (const way of turned(ways, round)) {
       const end = await begin[way]()
       await sleep(1.5)
-      const [before, startedMs] = [engine.stats().generatedTokens, performance.now()]
-      const [cpu, clientCpu] = [mainThread(process.pid), mainThread(client.pid)]
-      await sleep(flags.seconds)
-      const tokens = engine.stats().generatedTokens - before
-      speeds[way].push((tokens * 1000) / (performance.now() - startedMs))
-      microseconds[way].push((mainThread(process.pid) - cpu) / tokens)
-      clients[way].push((mainThread(client.pid) - clientCpu) / tokens)
+      const { tokensPerSecond, main, client: other } = await measure(engine)
+      speeds[way].push(tokensPerSecond)
+      microseconds[way].push(main)
+      clients[way].push(other)
       await end()
+      await untilIdle(engine)
+      const place = `${threads} threads, round ${round + 1} of ${flags.rounds}`
+      console.error(
+        `${place}, ${way}: ${tokensPerSecond.toFixed(0)} tokens/s, main thread ${main.toFixed(1)} us a token`,
+      )
     }
   await close()
   const [tokensPerSecond, main, other] = [medians(speeds), medians(microseconds), medians(clients)]
@@ -289,9 +333,10 @@ function draw(rows) {
   writeFileSync(join(here, '../docs/plots/server.svg'), svg(charts))
 }
 
-const file = join(here, 'results/server.json')
+const name = basename(flags.model).replace('synthetic:', '')
+const file = join(here, `results/server${name === basename(smol) ? '' : `-${name}`}.json`)
 const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
-Object.assign(results, { model: basename(flags.model), machine: machine(cpus()) })
+Object.assign(results, { model: name, machine: machine(cpus()) })
 for (const [name, part] of Object.entries({ cost, first, many, peer })) {
   if (!flags.parts.split(',').includes(name)) continue
   results[name] = rounded(await part())

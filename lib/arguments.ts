@@ -4,11 +4,12 @@
  */
 
 import type { CallSite } from './base/call-site.ts'
+import { quickCheck, unsure } from './base/quick-check.ts'
 import * as z from './base/zod.ts'
 
 /**
- * The options with defaults filled in. `what` names the argument in messages, `site` is the caller. `once`: zod writes no program for
- * the schema, which takes longer than a look at what is rarely checked.
+ * The options with defaults filled in. `what` names the argument in messages, `site` is the caller. `once`: nothing is made of the schema,
+ * neither a quick check nor zod's own program, which takes longer than a look at what is rarely checked.
  */
 export function parse<S extends z.ZodType>(
   schema: S,
@@ -17,6 +18,8 @@ export function parse<S extends z.ZodType>(
   site: CallSite,
   once = false,
 ): z.output<S> {
+  const quick = once ? unsure : quickCheck(schema)(value)
+  if (quick !== unsure) return quick as z.output<S>
   const result = schema.safeParse(value, once ? { jitless: true } : undefined)
   if (result.success) return result.data
   const issue = result.error.issues[0]!

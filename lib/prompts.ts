@@ -23,9 +23,11 @@ export interface Prompt {
 
 /** Options of a request: what is read, and how the answer is drawn. */
 export function splitOptions(options: ParsedGenerate): { source: PromptSource; sampling: ParsedSampling } {
-  const { prompt, parseSpecial, messages, tools, documents, templateOptions, chatTemplate, ...rest } = options
-  const { addGenerationPrompt, continueFinalMessage, ...sampling } = rest
+  const { prompt, parseSpecial, messages, tools, documents, templateOptions, chatTemplate } = options
+  // With what else there is: to leave it out takes longer than all of this.
+  const sampling: ParsedSampling = options
   if (messages === undefined) return { source: { prompt: prompt!, parseSpecial }, sampling }
+  const { addGenerationPrompt, continueFinalMessage } = options
   const given = toldOf({ messages, tools, documents, templateOptions, chatTemplate }, sampling.toolChoice)
   return { source: { ...given, addGenerationPrompt, continueFinalMessage }, sampling }
 }

@@ -246,6 +246,44 @@ describe('slow and strange clients', () => {
     await server.close()
   })
 
+  it('bodies come in pieces, and with a length or without', async () => {
+    const server = await serve({ models: { stories: engine }, bodyLimit: 2048 })
+    await server.loaded
+    const start = 'POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n'
+    const ask = async (length: string, ...pieces: string[]) => {
+      const client = await dial(server.url)
+      for (const piece of [`${start}${length}\r\n\r\n${pieces[0]}`, ...pieces.slice(1)]) {
+        client.socket.write(piece)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      await client.closed
+      return { status: client.text().slice(9, 12), answer: /"text":"[^"]*"/.exec(client.text())?.[0] }
+    }
+    const body = JSON.stringify({ prompt: 'Once', max_tokens: 3, temperature: 0 })
+    const [head, tail] = [body.slice(0, 20), body.slice(20)]
+    const told = `content-length: ${body.length}`
+    const untold = 'transfer-encoding: chunked'
+    const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+    const whole = await ask(told, body)
+    expect(whole).toEqual({ status: '200', answer: expect.stringMatching(/"text":".+"/) })
+    for (const [length, ...pieces] of [
+      [told, head, tail],
+      [told, '', head, tail],
+      [untold, chunk(head) + chunk(tail) + chunk('')],
+      [untold, chunk(head), chunk(tail), chunk('')],
+    ] as [string, ...string[]][])
+      expect(await ask(length, ...pieces)).toEqual(whole)
+    const large = ' '.repeat(2049)
+    for (const [length, ...pieces] of [
+      ['content-length: 2049', large],
+      ['content-length: 2049', ''],
+      [untold, chunk(large) + chunk('')],
+      [untold, chunk(large.slice(0, 2048)), chunk(' '), chunk('')],
+    ] as [string, ...string[]][])
+      expect((await ask(length, ...pieces)).status).toBe('413')
+    await server.close()
+  })
+
   it('a reader that stops reading holds up its own generation alone', async () => {
     const other = await Engine.load({ model: 'stories', idleTimeoutMs: 300 })
     const server = await serve({ models: { stories: other } })

@@ -1,11 +1,13 @@
 // Clients of a server in a process of their own, as cheap as they can be: raw sockets that stay open, count events and note when they came.
 // The parent sends { url, path, bodies } and gets { seconds, firstMs, marks, gapsMs, failed } of all of them at once; { loop } has so many clients
-// ask again and again, until { stop }; { idle } opens that many connections, asks each once, and keeps them.
+// ask again and again, first for the bodies in `begun`, until { stop }, which cuts them off; { idle } opens that many connections, asks each once,
+// and keeps them.
 import { connect } from 'node:net'
 import { originMs } from './clock.mjs'
 
 const kept = []
-let isLooping = false
+/** Those that ask again and again. */
+let looping = []
 
 /** One connection, one request at a time. */
 class Client {
@@ -61,19 +63,25 @@ async function streams({ url, path, bodies }) {
   }
 }
 
-/** Each of the clients asks for its bodies in turn. */
-async function loop({ url, path, bodies }) {
-  isLooping = true
-  const clients = bodies.map(() => new Client(url))
-  let failed = 0
+/** Each of the clients asks for its bodies in turn; one that gets no answer asks no more. */
+async function loop({ url, path, bodies, begun }) {
+  looping = begun.map(() => new Client(url))
+  const clients = looping
   process.send({ started: clients.length })
-  await Promise.all(
+  const failures = await Promise.all(
     clients.map(async (client, i) => {
-      for (let k = i; isLooping; k++) if (!(await client.ask(path, bodies[k % bodies.length])).ok) failed++
+      let [k, body] = [i, begun[i]]
+      while ((await client.ask(path, body)).ok) body = bodies[k++ % bodies.length]
+      return looping === clients ? 1 : 0
     }),
   )
+  return { failed: failures.reduce((all, one) => all + one) }
+}
+
+function stop() {
+  const clients = looping
+  looping = []
   for (const { socket } of clients) socket.destroy()
-  return { failed }
 }
 
 function idle({ url, count }) {
@@ -97,7 +105,7 @@ function dropAll() {
 }
 
 process.on('message', async (asked) => {
-  if (asked.stop) isLooping = false
+  if (asked.stop) stop()
   else if (asked.fresh) dropAll()
   else if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
   else if (asked.idle) process.send(await idle({ url: asked.url, count: asked.idle }))

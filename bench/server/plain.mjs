@@ -8,8 +8,10 @@ const head =
   '"system_fingerprint":"octavo-000000000000","choices":[{"index":0,"text":'
 const event = (text) => `${head}${JSON.stringify(text)},"logprobs":null,"finish_reason":null}]}\n\n`
 
-async function* fromEngine(engine, { prompt, max_tokens: maxTokens }) {
-  for await (const { text } of engine.generate({ prompt, maxTokens, temperature: 0, ignoreEos: true })) yield text
+async function* fromEngine(engine, { prompt, max_tokens: maxTokens }, response) {
+  const generation = engine.generate({ prompt, maxTokens, temperature: 0, ignoreEos: true })
+  response.once('close', () => generation.cancel())
+  for await (const { text } of generation) yield text
 }
 
 async function* atOnce() {
@@ -21,7 +23,7 @@ async function listen(textsOf) {
     const parts = []
     request.on('data', (part) => parts.push(part))
     request.on('end', async () => {
-      const texts = textsOf(JSON.parse(Buffer.concat(parts)))
+      const texts = textsOf(JSON.parse(Buffer.concat(parts)), response)
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       for await (const text of texts) response.write(event(text))
       response.end('data: [DONE]\n\n')
@@ -35,5 +37,5 @@ async function listen(textsOf) {
   return { server, url: `http://127.0.0.1:${server.address().port}`, close }
 }
 
-export const plainServer = (engine) => listen((body) => fromEngine(engine, body))
+export const plainServer = (engine) => listen((body, response) => fromEngine(engine, body, response))
 export const socketsAlone = () => listen(atOnce)

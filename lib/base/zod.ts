@@ -21,11 +21,8 @@ export {
   union,
   unknown,
   ZodArray,
-  ZodBoolean,
   ZodDefault,
-  ZodNumber,
   ZodObject,
   ZodOptional,
   ZodPrefault,
-  ZodString,
 } from 'zod'

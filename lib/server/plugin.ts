@@ -13,6 +13,7 @@ import { responses } from './routes/responses.ts'
 import { health, listModels, metricsText, oneModel, ready } from './routes/status.ts'
 import { detokenize, tokenize } from './routes/texts.ts'
 import { errorBody, HttpError, httpError, retryHeaders } from './service/errors.ts'
+import { readJsonBodies } from './service/json-body.ts'
 import { type ServiceOptions, serviceSchema } from './service/options.ts'
 import { Service } from './service/service.ts'
 import type { Tenant } from './service/tenants.ts'
@@ -51,10 +52,11 @@ export function addRoutes(app: FastifyInstance, service: Service): void {
   const { bodyLimit } = service.options
   // A page elsewhere may send text without asking first.
   app.removeContentTypeParser('text/plain')
+  readJsonBodies(app, bodyLimit)
   // Hooks that wait for nothing give no promise: it would cost more than what they do.
   app.addHook('onRequest', (request, reply, done) => {
     // What the last response on this connection was given.
-    request.raw.socket.setTimeout(0)
+    if (request.raw.socket.timeout) request.raw.socket.setTimeout(0)
     reply.header('x-request-id', request.id)
     service.accept(request, reply)
     done()
@@ -68,28 +70,24 @@ export function addRoutes(app: FastifyInstance, service: Service): void {
     const message = `There is no ${request.method} ${request.url.replace(/\?.*$/s, '').slice(0, 256)}.`
     sendError(service, new HttpError(404, 'not_found_error', message, { code: 'unknown_url' }), request, reply)
   })
-  for (const { method, url, handler, who } of routes)
+  for (const { method, url, handler, who } of routes) {
+    const isOpen = who === 'open' || (url === '/metrics' && service.options.metrics === 'open')
     app.route({
       ...{ method, url, bodyLimit },
       onRequest: (request, _, done) => {
-        const pending = authorise(service, request, who)
+        const pending = isOpen ? undefined : authorise(service, request, who === 'admin')
         if (pending === undefined) done()
         else pending.then(() => done(), done)
       },
       handler: (request, reply) => handler(service, request, reply),
     })
+  }
 }
 
 /** Throws, or its promise rejects, where the request is refused. A promise only where a function is asked for the key's tenant. */
-function authorise(
-  service: Service,
-  request: FastifyRequest,
-  who: 'open' | 'admin' | undefined,
-): Promise<void> | undefined {
-  const isOpen = request.routeOptions.url?.endsWith('/metrics') && service.options.metrics === 'open'
-  if (who === 'open' || isOpen) return undefined
+function authorise(service: Service, request: FastifyRequest, isForAdmins: boolean): Promise<void> | undefined {
   const admit = ({ limits }: Tenant) => {
-    if (who === 'admin' && service.keys.required && !limits.admin)
+    if (isForAdmins && service.keys.required && !limits.admin)
       throw new HttpError(403, 'permission_error', 'This is for tenants with `admin` only.', { code: 'forbidden' })
   }
   const tenant = service.identify(request)

@@ -16,8 +16,9 @@ type Prompt = string | number[]
 /** Prompts of one request. */
 const mostPrompts = 256
 
-const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every((id) => typeof id === 'number')
-const isPrompt = (value: unknown): value is Prompt => typeof value === 'string' || (isIds(value) && value.length > 0)
+/** Ids are checked one by one by the engine; the first shows what they are. */
+const isIds = (value: unknown): value is number[] => Array.isArray(value) && typeof value[0] === 'number'
+const isPrompt = (value: unknown): value is Prompt => typeof value === 'string' || isIds(value)
 const promptText = 'a text, token ids, or an array of up to 256 of these'
 
 export const completionShape = {
@@ -48,37 +49,36 @@ export async function completions(service: Service, request: FastifyRequest, rep
   const { tenant } = service.of(request)
   const model = service.models.of(fields.model, tenant)
   checkSupported(fields)
-  const prompts = isPrompt(fields.prompt) ? [fields.prompt] : fields.prompt
-  if (prompts.length * fields.n > mostPrompts) throw missing('n', `at most ${mostPrompts} answers of all prompts`)
-  const options: GenerateOptions = {
+  const { prompt, stream, n } = fields
+  const prompts = isPrompt(prompt) ? [prompt] : prompt
+  if (prompts.length * n > mostPrompts) throw missing('n', `at most ${mostPrompts} answers of all prompts`)
+  const about: GenerateOptions = {
     maxTokens: usualTokens,
-    ...service.defaults,
+    ...service.textDefaults,
     ...samplingOf(fields),
     ...formOf(fields),
     ...(fields.logprobs !== undefined && { logprobs: fields.logprobs }),
     tenant: tenant.name,
   }
-  delete options.templateOptions
+  const all = prompts.map((prompt) => {
+    const isSpecial = fields.parse_special && typeof prompt === 'string'
+    return { ...about, prompt, ...(isSpecial && { parseSpecial: true }) }
+  })
   const { engine } = model
-  const start = (prompt: Prompt) => {
-    const special = typeof prompt === 'string' && fields.parse_special ? { parseSpecial: true } : {}
-    const one = { ...options, prompt, ...special }
-    return fields.n === 1 ? [engine.generate(one)] : engine.samples(one, fields.n)
-  }
-  const told = prompts.length === 1 ? { ...options, prompt: prompts[0]! } : options
   return answer(service, request, reply, {
-    ...{ operation: 'text_completion', model, stream: fields.stream, options: told, n: fields.n, warnings, nameOf },
-    prompts: prompts.length,
-    start: () => startAll(prompts, start),
+    operation: 'text_completion',
+    ...{ model, stream, n, prompts: prompts.length, warnings, nameOf },
+    options: all.length === 1 ? all[0]! : about,
+    start: () => startAll(all, (options) => (n === 1 ? [engine.generate(options)] : engine.samples(options, n))),
     format: () => new CompletionFormat(model, fields, prompts),
   })
 }
 
 /** When one cannot be started, those before it end. */
-function startAll<T extends { cancel(): void }>(prompts: Prompt[], start: (prompt: Prompt) => T[]): T[] {
+function startAll<O, T extends { cancel(): void }>(all: O[], start: (options: O) => T[]): T[] {
   const started: T[] = []
   try {
-    for (const prompt of prompts) started.push(...start(prompt))
+    for (const options of all) started.push(...start(options))
     return started
   } catch (error) {
     for (const generation of started) generation.cancel()
@@ -89,9 +89,9 @@ function startAll<T extends { cancel(): void }>(prompts: Prompt[], start: (promp
 function checkSupported({ best_of, n, suffix, echo, prompt, logprobs }: Fields): void {
   if (best_of !== undefined && best_of !== n) throw missing('best_of', 'the same as n, or nothing')
   if (suffix !== undefined && suffix !== '') throw missing('suffix', 'nothing: there is no text behind the answer')
-  const isText = typeof prompt === 'string' || (!isIds(prompt) && prompt.every((one) => typeof one === 'string'))
-  if (echo && (!isText || logprobs !== undefined))
-    throw missing('echo', 'false, or prompts that are text and no logprobs')
+  if (!echo) return
+  const isText = [prompt].flat().every((one) => typeof one === 'string')
+  if (!isText || logprobs !== undefined) throw missing('echo', 'false, or prompts that are text and no logprobs')
 }
 
 class CompletionFormat implements AnswerFormat {

@@ -5,6 +5,7 @@
  */
 import { parse } from '../../arguments.ts'
 import { CallSite } from '../../base/call-site.ts'
+import { type QuickCheck, quickCheck, unsure } from '../../base/quick-check.ts'
 import * as z from '../../base/zod.ts'
 import type { GenerateOptions } from '../../index.ts'
 import { HttpError, type NameOf } from '../service/errors.ts'
@@ -20,6 +21,9 @@ const samplingOptions: Record<string, Option> = {
   ...{ frequency_penalty: 'frequencyPenalty', logit_bias: 'logitBias', seed: 'seed' },
   ...{ stop: 'stop', stop_token_ids: 'stopTokens', ignore_eos: 'ignoreEos', priority: 'priority' },
 }
+
+/** The last one counts where several become one option. */
+const samplingFields = Object.keys(samplingOptions)
 
 const formFields = [
   ...['response_format', 'text', 'structured_outputs'],
@@ -119,56 +123,47 @@ const site = new CallSite(readBody)
 
 type Shape = Record<string, z.ZodType>
 
-/** What a body has where it says nothing: defaults, and the fields that it may not leave out. */
-interface Unsaid {
+/** A shape as it is read: how its fields are checked, and what a body has where it says nothing: defaults, or what it may not leave out. */
+interface Reading {
+  checks: Map<string, QuickCheck>
   defaults: Record<string, unknown>
   required: string[]
-  /** Of fields that are of a type and no more than that: what `typeof` says. It is seen without zod, which is much code to touch. */
-  types: Map<string, string>
 }
 
-const unsaid = new WeakMap<Shape, Unsaid>()
+const readings = new WeakMap<Shape, Reading>()
 
-function unsaidOf(shape: Shape): Unsaid {
-  const known = unsaid.get(shape)
+function readingOf(shape: Shape): Reading {
+  const known = readings.get(shape)
   if (known !== undefined) return known
-  const made: Unsaid = { defaults: {}, required: [], types: new Map() }
+  const made: Reading = { checks: new Map(), defaults: {}, required: [] }
   for (const [name, schema] of Object.entries(shape)) {
     const { success, data } = schema.safeParse(undefined)
     if (!success) made.required.push(name)
     else if (data !== undefined) made.defaults[name] = data
-    const type = typeOf(schema)
-    if (type !== undefined) made.types.set(name, type)
+    made.checks.set(name, quickCheck(schema))
   }
-  unsaid.set(shape, made)
+  readings.set(shape, made)
   return made
-}
-
-function typeOf(schema: z.ZodType): string | undefined {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) return typeOf(schema.unwrap() as z.ZodType)
-  // Ones that ask for more have checks.
-  if ((schema.def as { checks?: unknown[] }).checks?.length) return undefined
-  if (schema instanceof z.ZodNumber) return 'number'
-  if (schema instanceof z.ZodString) return 'string'
-  return schema instanceof z.ZodBoolean ? 'boolean' : undefined
 }
 
 /** Only what a body says is looked at: a shape has dozens of fields, a body a handful. */
 export function readBody<S extends Shape>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HttpError(400, 'invalid_request_error', 'The body is no JSON object.', { code: 'invalid_type' })
-  const { defaults, required, types } = unsaidOf(shape)
+  const { checks, defaults, required } = readingOf(shape)
   const given = body as Record<string, unknown>
   const fields: Record<string, unknown> = { ...defaults }
   const unknown: string[] = []
   for (const name of Object.keys(given)) {
     const value = given[name]
     if (value === null) continue
-    // Only numbers have one that is none: JSON's 1e999.
-    if (types.get(name) === typeof value && value !== Number.POSITIVE_INFINITY && value !== Number.NEGATIVE_INFINITY)
-      fields[name] = value
-    else if (Object.hasOwn(shape, name)) fields[name] = parse(shape[name]!, value, name, site)
-    else unknown.push(name)
+    const check = checks.get(name)
+    if (check === undefined) {
+      unknown.push(name)
+      continue
+    }
+    const read = check(value)
+    fields[name] = read === unsure ? parse(shape[name]!, value, name, site) : read
   }
   for (const name of required) if (fields[name] === undefined) parse(shape[name]!, undefined, name, site)
   const warnings = unknown.slice(0, mostNamed).map((name) => `${printable(name)} is not known and was ignored`)
@@ -181,7 +176,7 @@ const printable = (name: string): string => `'${name.slice(0, 64).replace(/[^\w.
 
 /** The field that became an option; the one that the body has, if there are several. */
 function nameIn(body: object, option: string): string {
-  const own = Object.entries(samplingOptions).flatMap(([field, of]) => (of === option ? [field] : []))
+  const own = samplingFields.filter((field) => samplingOptions[field] === option)
   const fields = [...(Object.hasOwn(otherOptions, option) ? otherOptions[option]! : []), ...own]
   return fields.find((field) => Object.hasOwn(body, field)) ?? fields[0] ?? option
 }
@@ -189,9 +184,11 @@ function nameIn(body: object, option: string): string {
 /** Options out of the fields that are options. */
 export function samplingOf(fields: Record<string, unknown>): Partial<GenerateOptions> {
   const options: Record<string, unknown> = {}
-  for (const [field, option] of Object.entries(samplingOptions)) {
+  for (const field of samplingFields) {
     const value = fields[field]
-    if (value !== undefined) options[option] = convert(option, value)
+    if (value === undefined) continue
+    const option = samplingOptions[field]!
+    options[option] = convert(option, value)
   }
   if (fields.deadline_ms !== undefined) options.deadlines = { totalMs: fields.deadline_ms }
   return options as Partial<GenerateOptions>

@@ -22,12 +22,12 @@ export async function answer(
   if (warnings.length > 0) reply.header('x-octavo-warning', warnings.join('; '))
   const finish = tenant.begin(() => model.engine.stats().queue.drainMs)
   const startedMs = performance.now()
-  const events = asked.stream ? new EventStream(reply, service.slowMs) : undefined
-  const run = new Run(service, asked, reply, events)
+  const run = new Run(service, asked, reply)
   const pending = run.results()
   // The engine has its work: what need not be done before is done while it computes.
   reply.headers(tenant.headers())
   const span = service.tracing?.start(request.headers, asked, startedMs)
+  const { events } = run
   events?.prepare()
   try {
     const results = await pending
@@ -59,34 +59,37 @@ class Run {
   readonly #service: Service
   readonly #asked: Asked
   readonly #reply: FastifyReply
-  readonly #events: EventStream | undefined
   #generations: Generation[] = []
   /** Made when all were started. */
   format!: AnswerFormat
+  /** Of an answer that is streamed. */
+  events: EventStream | undefined
   /** Events before everything, until they were sent. */
   #head = ''
   /** Tokens that were given out. */
   tokens = 0
 
-  constructor(service: Service, asked: Asked, reply: FastifyReply, events: EventStream | undefined) {
+  constructor(service: Service, asked: Asked, reply: FastifyReply) {
     this.#service = service
     this.#asked = asked
     this.#reply = reply
-    this.#events = events
   }
 
-  /** Starts them, before it returns; resolves when all have ended. The first that fails ends the others. */
+  /** Starts them, before all else and before it returns; resolves when all have ended. The first that fails ends the others. */
   async results(): Promise<GenerationResult[]> {
-    const { model, n, options } = this.#asked
+    const { model, n, options, stream } = this.#asked
     const response = this.#reply.raw
     const cancel = () => this.#cancel()
     // Already gone: 'close' does not come twice.
     if (response.destroyed) throw gone()
-    response.once('close', cancel)
     try {
       this.#generations = this.#asked.start()
+      response.once('close', cancel)
       this.format = this.#asked.format()
-      if (this.#events !== undefined) this.#head = this.format.open()
+      if (stream) {
+        this.events = new EventStream(this.#reply, this.#service.slowMs)
+        this.#head = this.format.open()
+      }
       for (const { result } of this.#generations) result.catch(() => this.#abandonBlocked())
       const results = await Promise.all(this.#generations.map((_, index) => this.#read(index)))
       if (response.destroyed) throw gone()
@@ -105,7 +108,7 @@ class Run {
     const { format } = this
     const timer = this.#service.metrics?.timer(this.#asked.model.name)
     const response = this.#reply.raw
-    const events = this.#events
+    const { events } = this
     const result = await generation.read((part) => {
       if (response.destroyed) throw gone()
       const count = part.tokens.length + (part.reasoningTokens?.length ?? 0)
@@ -121,7 +124,7 @@ class Run {
   }
 
   #sendEnd(index: number, result: GenerationResult): Promise<void> | undefined {
-    const events = this.#events
+    const { events } = this
     if (events === undefined || result.finishReason === 'cancelled') return undefined
     return this.#send(events, this.format.end(index, result))
   }
@@ -135,7 +138,7 @@ class Run {
 
   /** One that failed because its client does not read will not tell it so. */
   #abandonBlocked(): void {
-    if (this.#events?.isBlocked) this.#events.abandon()
+    if (this.events?.isBlocked) this.events.abandon()
   }
 
   #cancel(): void {

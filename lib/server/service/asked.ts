@@ -1,5 +1,5 @@
 /** What a route asks for and how its answers are written, and what is known of a request when it has ended. */
-import { randomUUID } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import type { GenerateOptions, Generation, GenerationPart, GenerationResult } from '../../index.ts'
 import type { HttpError, NameOf } from './errors.ts'
 import type { ServedModel } from './models.ts'
@@ -33,7 +33,19 @@ export interface Asked {
   nameOf: NameOf
 }
 
-export const newId = (prefix: string): string => `${prefix}-${randomUUID().replaceAll('-', '')}`
+/** Random bytes for the next ids: the system is not asked for each. */
+const idBytes = 16
+const pool = Buffer.alloc(128 * idBytes)
+let used = pool.length
+
+export function newId(prefix: string): string {
+  if (used === pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  used += idBytes
+  return `${prefix}-${pool.toString('hex', used - idBytes, used)}`
+}
 
 /** What the log line of a request says beside its status and time. */
 export interface Outcome {

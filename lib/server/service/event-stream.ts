@@ -3,9 +3,9 @@
  * answered with a status of its own; or when nothing came for a while, since proxies wait for no one. A client that reads too
  * slowly holds its generation up: `send` gives a promise then.
  *
- * What one turn of the event loop has for a client is one write, and it goes to the socket as the chunk that it is: by way of the
- * response it would be four pieces that are put together again. Only where the response is node:http's own; others may be about to
- * compress it.
+ * What one turn of the event loop has for a client is one write, but for the first event, which is not kept waiting; and it goes to
+ * the socket as the chunk that it is: by way of the response it would be four pieces that are put together again. Only where the
+ * response is node:http's own; others may be about to compress it.
  */
 import { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -56,17 +56,29 @@ export class EventStream {
 
   /** Undefined: go on. */
   send(events: string): Promise<void> | undefined {
-    if (this.#pending === '') this.#flushLater()
+    const isAlone = this.#pending === ''
     this.#pending += events
+    if (!this.#isOpen) this.flush()
+    else if (isAlone) this.#flushLater()
     return this.#slow
   }
 
   end(events: string): void {
-    this.#open()
     watched.delete(this)
     const all = this.#pending + events
     this.#pending = ''
-    this.#response.end(all)
+    const socket = this.#socket
+    if (socket === undefined || this.#response.destroyed) {
+      this.#open()
+      this.#response.end(all)
+    } else {
+      // The last chunk goes with the end, in one call.
+      socket.cork()
+      writeChunk(socket, all)
+      this.#response.end()
+      socket.uncork()
+    }
+    this.#limitTime(this.#slowMs)
   }
 
   /** Nothing is sent after all: the reply is Fastify's again. */
@@ -102,23 +114,22 @@ export class EventStream {
     const isFirst = !this.#isOpen
     this.#open()
     const socket = this.#socket
-    if (socket === undefined) return this.#response.write(events)
     // The first of them go with the head, in one call.
-    if (isFirst) {
+    if (isFirst && socket !== undefined) {
       socket.cork()
       this.#response.flushHeaders()
     }
-    const bytes = Buffer.byteLength(events)
-    const encoding = bytes === events.length ? 'latin1' : 'utf8'
-    const isRead = socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
-    if (isFirst) socket.uncork()
+    const isRead = socket === undefined ? this.#response.write(events) : writeChunk(socket, events)
+    if (isFirst) socket?.uncork()
     return isRead
   }
 
   #untilRead(): Promise<void> {
     const drained = this.#socket?.writableNeedDrain ? this.#socket : this.#response
+    this.#limitTime(this.#slowMs)
     return new Promise((resolve) => {
       const done = () => {
+        this.#limitTime(0)
         drained.off('drain', done)
         this.#response.off('close', done)
         this.#slow = undefined
@@ -136,11 +147,14 @@ export class EventStream {
     this.prepare()
     const response = this.#response
     response.writeHead(200, this.#headers)
-    // A write, or progress of one, begins the time anew.
-    response.socket?.setTimeout(this.#slowMs)
     // One that waits for the end of another response has no socket yet.
     if (response.chunkedEncoding && response.write === ServerResponse.prototype.write)
       this.#socket = response.socket ?? undefined
+  }
+
+  /** While something waits for the client: any progress begins the time anew. */
+  #limitTime(ms: number): void {
+    this.#response.socket?.setTimeout(ms)
   }
 
   /** The clock strikes. */
@@ -148,6 +162,12 @@ export class EventStream {
     if (this.#isQuiet && this.#slow === undefined) this.#write(': still at it\n\n')
     this.#isQuiet = true
   }
+}
+
+function writeChunk(socket: Socket, events: string): boolean {
+  const bytes = Buffer.byteLength(events)
+  const encoding = bytes === events.length ? 'latin1' : 'utf8'
+  return socket.write(`${bytes.toString(16)}\r\n${events}\r\n`, encoding)
 }
 
 /** One clock for all streams that are under way: a timer of its own would be a good part of what a short one costs. */

@@ -34,6 +34,8 @@ export class Service {
   readonly metrics: Metrics | undefined
   readonly tracing: Tracing | undefined
   readonly slowMs = slowMs
+  /** Of prompts that are no conversation. */
+  readonly textDefaults: Omit<CheckedService['defaults'], 'templateOptions'>
   /** The last one last. */
   readonly recent: Recent[] = []
   readonly #abouts = new WeakMap<FastifyRequest, About>()
@@ -52,6 +54,8 @@ export class Service {
     this.models = new Models(options, { tenants: this.tenants.weights() })
     this.metrics = options.metrics === 'off' ? undefined : new Metrics(this.models)
     this.tracing = tracing
+    const { templateOptions: _, ...textDefaults } = options.defaults
+    this.textDefaults = textDefaults
   }
 
   get defaults() {

@@ -25,6 +25,8 @@ const usageBuckets = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 10485
 export class Tracing {
   readonly #api: typeof api
   readonly #tracer: api.Tracer
+  /** What a provider stands for while none was registered. */
+  readonly #nobody: api.TracerProvider
   readonly #duration: api.Histogram
   readonly #firstToken: api.Histogram
   readonly #perToken: api.Histogram
@@ -40,6 +42,7 @@ export class Tracing {
 
   private constructor(otel: typeof api) {
     this.#api = otel
+    this.#nobody = new otel.ProxyTracerProvider().getDelegate()
     this.#tracer = otel.trace.getTracer(scope, version)
     const meter = otel.metrics.getMeter(scope, version)
     const seconds = (name: string, description: string, explicitBucketBoundaries: number[]) =>
@@ -54,34 +57,50 @@ export class Tracing {
   }
 
   /** `startedMs`: of `performance.now()`. */
-  start(headers: IncomingHttpHeaders, { operation, model, options, n }: Asked, startedMs: number): RequestSpan {
-    const { context, propagation, SpanKind, SpanStatusCode } = this.#api
-    const parent = propagation.extract(context.active(), headers)
+  start(headers: IncomingHttpHeaders, asked: Asked, startedMs: number): RequestSpan {
+    const { operation, model } = asked
     const about = {
       'gen_ai.operation.name': operation,
       'gen_ai.provider.name': 'octavo',
       'gen_ai.request.model': model.name,
     }
-    const attributes = { ...about, ...requestAttributes(options), ...(n > 1 && { 'gen_ai.request.choice.count': n }) }
-    const spanOptions = { kind: SpanKind.SERVER, attributes, startTime: performance.timeOrigin + startedMs }
-    const span = this.#tracer.startSpan(`${operation} ${model.name}`, spanOptions, parent)
+    const span = this.#isHeard ? this.#startSpan(headers, asked, about, startedMs) : undefined
     const seconds = () => (performance.now() - startedMs) / 1000
     // By the clock that began it.
-    const end = () => span.end(performance.timeOrigin + performance.now())
+    const end = () => span?.end(performance.timeOrigin + performance.now())
     return {
       end: (results, usage) => {
-        span.setAttributes(responseAttributes(model.name, results, usage))
+        span?.setAttributes(responseAttributes(model.name, results, usage))
         this.#record(about, results, usage, seconds())
         end()
       },
       fail: ({ code, type, message }) => {
         const error = { 'error.type': code ?? type }
-        span.setAttributes(error)
-        span.setStatus({ code: SpanStatusCode.ERROR, message })
+        span?.setAttributes(error)
+        span?.setStatus({ code: this.#api.SpanStatusCode.ERROR, message })
         this.#duration.record(seconds(), { ...about, ...error })
         end()
       },
     }
+  }
+
+  /** Whether there is anybody for spans: an application may register its SDK at any time. */
+  get #isHeard(): boolean {
+    const provider = this.#api.trace.getTracerProvider()
+    return !(provider instanceof this.#api.ProxyTracerProvider) || provider.getDelegate() !== this.#nobody
+  }
+
+  #startSpan(
+    headers: IncomingHttpHeaders,
+    { operation, model, options, n }: Asked,
+    about: api.Attributes,
+    startedMs: number,
+  ): api.Span {
+    const { context, propagation, SpanKind } = this.#api
+    const parent = propagation.extract(context.active(), headers)
+    const attributes = { ...about, ...requestAttributes(options), ...(n > 1 && { 'gen_ai.request.choice.count': n }) }
+    const spanOptions = { kind: SpanKind.SERVER, attributes, startTime: performance.timeOrigin + startedMs }
+    return this.#tracer.startSpan(`${operation} ${model.name}`, spanOptions, parent)
   }
 
   #record(about: api.Attributes, results: GenerationResult[], usage: TotalUsage, seconds: number): void {
