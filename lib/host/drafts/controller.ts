@@ -6,14 +6,15 @@
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
  * costs change.
  *
- * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
+ * With a model so small that looking and choosing is a good part of a token, texts in which nothing is found that pays are looked at
+ * once in a run of steps, and not in every run; what is found there is no more than compared with the draw, until it was right twice.
  *
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../base/native.ts'
 import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
-import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
+import { firstSharedKind, kindOf, lookOnce, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
 import { RequestDrafts } from './request-drafts.ts'
 import { RowCosts, type StepLine } from './row-costs.ts'
 
@@ -42,15 +43,19 @@ const longer = 1.5
 
 /** What a look costs the host beside the search itself. */
 const reportMs = 0.001
-/** Of a token's time all looks together cost no more where nothing comes of them; so many steps show whether anything does. */
+/** Of a token's time all looks together cost no more where nothing comes of them. */
 const mostLooking = 0.005
-const fewestLooks = 16
+/** A run that is looked at in its first step only, of what one costs that is in every step. */
+const onceShare = 0.25
 const longestRest = 15
+/** Single looks in a row that foresaw the draw, until guesses are made in every step again. */
+const promising = 2
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
-/** Chances are told apart by a hundredth: what is best for a pair of them is found once a step, for all requests, while its slot is not another's. */
+/** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
+const preparedRuns = 8
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -78,6 +83,8 @@ export class DraftController {
   /** A step may take so long for the sake of guesses. */
   #limitMs = Number.POSITIVE_INFINITY
   #prepared = false
+  /** Runs without a guess that what was prepared is good for: costs change slowly, and to ask for all of them is half of what a look costs. */
+  #goodFor = 0
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
   #tokens = 1
@@ -120,19 +127,21 @@ export class DraftController {
 
   /** Before `most` is asked for the requests of a step with so many sequences. */
   begin(sequences: number): void {
+    if (sequences !== this.#sequences || this.#goodFor <= 0) this.#prepared = false
     this.#sequences = sequences
-    this.#prepared = false
+    this.#prober = undefined
   }
 
   /** Not before anybody asks: in many steps nobody does. */
   #prepare(): void {
     this.#prepared = true
+    this.#goodFor = this.#policy.model === undefined ? preparedRuns : 0
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
-    this.#prober = undefined
     const sequences = this.#sequences
     this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
+    if (plainMs === 0) this.#goodFor = 0
     // A request alone keeps nobody waiting.
     this.#limitMs = sequences === 1 ? Number.POSITIVE_INFINITY : Math.max(this.#maxStepMs, longer * plainMs)
     const others = (sequences - 1) / sequences
@@ -146,26 +155,31 @@ export class DraftController {
     if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
   }
 
+  /** Whether looks cost more than may be, and bring the request less. */
+  #spares(speculation: RequestDrafts | undefined): boolean {
+    const { fixed, model } = this.#policy
+    if (fixed !== undefined || model !== undefined || this.#look < mostLooking) return false
+    return speculation === undefined || (speculation.saved <= this.#look && speculation.promise < promising)
+  }
+
   /** Whether a request is not looked for now. Asked once before each run. */
   rests({ speculation }: DraftedRequest): boolean {
-    const { fixed, model } = this.#policy
-    if (speculation === undefined || fixed !== undefined || model !== undefined || this.#look < mostLooking)
-      return false
+    if (speculation === undefined || speculation.promise > 0 || !this.#spares(speculation)) return false
     if (speculation.rest > 0) {
       speculation.rest--
       return true
     }
-    if (speculation.looked < fewestLooks || speculation.saved > this.#look) return false
-    speculation.looked = 0
-    speculation.rest = Math.min(longestRest, Math.ceil(this.#look / mostLooking)) - 1
-    return true
+    speculation.rest = Math.min(longestRest, Math.ceil((onceShare * this.#look) / mostLooking)) - 1
+    return false
   }
 
-  /** Most guesses of each kind for a request, packed. */
+  /** Most guesses of each kind for a request, packed; or that there is one look and no guess in the run. */
   most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
-    if (!this.#prepared) this.#prepare()
+    const spares = this.#spares(request.speculation)
     request.speculation ??= new RequestDrafts()
+    if (spares) return lookOnce
+    if (!this.#prepared) this.#prepare()
     const { acceptance } = request.speculation
     const room = Math.max(0, Math.min(maxDrafts, request.limit - request.length - 1))
     const ofModel = Math.min(room, maxModelDrafts)
@@ -198,7 +212,46 @@ export class DraftController {
     return Math.min(1, (Math.max(0, this.#costs.ms(sequences + 1) - ms) * sequences) / ms)
   }
 
-  /** One step of a run: its reports from `at` on. */
+  /** A run in which no guess was computed: what guesses would have been worth, and of the costs one step that stands for all. */
+  observeLooks(step: DraftedStep, reports: Int32Array, steps: number): void {
+    const { nSegments } = step
+    const stride = nSegments * draftStride
+    let single = 0
+    let looks = 0
+    for (let i = 0; i < nSegments; i++) {
+      const { speculation } = step.requests[i]!
+      const drafting = step.drafting[i]!
+      if (speculation === undefined || drafting < 0) continue
+      if (drafting === lookOnce) {
+        single++
+        speculation.promise = reports[i * draftStride + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+        continue
+      }
+      looks += steps
+      speculation.promise = 0
+      speculation.saved *= memory ** steps
+      for (let report = i * draftStride, s = 0; s < steps; s++, report += stride) {
+        const kind = kindOf(reports, report)
+        if (kind < 0) continue
+        speculation.acceptance.observe(kind, reports, report)
+        this.#acceptance.observe(kind, reports, report)
+      }
+    }
+    let guessMs = 0
+    for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
+    const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
+    this.#steps += steps
+    this.#goodFor--
+    if (single + looks > 0) this.#looked(nSegments, stepMs, guessMs / (single + looks))
+    if (looks === 0) return
+    this.#costs.observe(nSegments, stepMs)
+    const left = memory ** steps
+    this.#roundsMs *= left
+    this.#extraRows *= left
+    this.#extraTokens *= left
+  }
+
+  /** One step of a run with guesses: its reports from `at` on. */
   observe(step: DraftedStep, reports: Int32Array, at: number): void {
     let rows = 0
     let right = 0
@@ -215,9 +268,14 @@ export class DraftController {
       const kind = kindOf(reports, report)
       if (kind === modelKind) rounds = Math.max(rounds, proposed)
       const { speculation } = step.requests[i]!
-      if (speculation === undefined || step.drafting[i]! < 0) continue
+      const drafting = step.drafting[i]!
+      if (speculation === undefined || drafting < 0) continue
+      if (drafting === lookOnce) {
+        if (at === 0) speculation.promise = reports[report + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+        continue
+      }
       looks++
-      speculation.looked++
+      speculation.promise = 0
       speculation.saved *= memory
       if (kind < 0) continue
       speculation.acceptance.observe(kind, reports, report)
@@ -237,10 +295,10 @@ export class DraftController {
     }
     if (this.#growth > 0 && rounds > 0) this.#grew()
     const extra = rows - step.nSegments
+    this.#goodFor = 0
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
-      const lookMs = rounds > 0 ? reportMs : reportMs + guessMs / looks
-      this.#look = this.#look * memory + ((lookMs * step.nSegments) / plainMs) * (1 - memory)
+      this.#looked(step.nSegments, plainMs, rounds > 0 ? 0 : guessMs / looks)
     }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
@@ -248,6 +306,11 @@ export class DraftController {
     if (this.#probing) this.#probed()
     // Guesses pay: when costs speak against them again, they are soon tried.
     else this.#probeEvery = firstProbe
+  }
+
+  /** What a look of each of so many sequences adds to their step, of which one took `lookMs`. */
+  #looked(sequences: number, plainMs: number, lookMs: number): void {
+    if (plainMs > 0) this.#look = this.#look * memory + (((reportMs + lookMs) * sequences) / plainMs) * (1 - memory)
   }
 
   /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */

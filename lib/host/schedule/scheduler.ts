@@ -210,8 +210,7 @@ export class Scheduler {
       this.#commitDrafted(plan, results, nowMs)
       return
     }
-    for (let s = 0; plan.drafted && s < steps; s++)
-      this.#controller!.observe(plan, results.drafts, s * plan.nSegments * draftStride)
+    if (plan.drafted) this.#controller!.observeLooks(plan, results.drafts, steps)
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
