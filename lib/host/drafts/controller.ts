@@ -55,7 +55,9 @@ const hopeless = 0.01
 /** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
+/** With a draft model, whose rounds have their costs whatever is guessed: so many steps. */
 const preparedRuns = 8
+const preparedSteps = 4
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -104,6 +106,8 @@ export class DraftController {
   #roundMs = 0
   #modelRounds = 0
   #modelTokens = 1
+  /** A step by the guesses of one request, where all others have so many rounds. */
+  readonly #modelMs = new Float64Array(1 + maxDrafts)
   /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
   #growth = 0
   #growAt = firstGrowth
@@ -135,20 +139,22 @@ export class DraftController {
   /** Not before anybody asks: in many steps nobody does. */
   #prepare(): void {
     this.#prepared = true
-    this.#goodFor = this.#policy.model === undefined ? preparedRuns : 0
+    this.#goodFor = this.#policy.model === undefined ? preparedRuns : preparedSteps
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
     const sequences = this.#sequences
     this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
-    if (plainMs === 0) this.#goodFor = 0
+    if (plainMs === 0 || (this.#policy.model !== undefined && this.#roundMs === 0)) this.#goodFor = 0
     // A request alone keeps nobody waiting.
     this.#limitMs = sequences === 1 ? Number.POSITIVE_INFINITY : Math.max(this.#maxStepMs, longer * plainMs)
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
-    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
+    if (this.#policy.own || this.#policy.shared)
+      for (let d = 1; d <= maxDrafts; d++)
+        this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
     this.#pairs.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
@@ -295,7 +301,7 @@ export class DraftController {
     }
     if (this.#growth > 0 && rounds > 0) this.#grew()
     const extra = rows - step.nSegments
-    this.#goodFor = 0
+    this.#goodFor = this.#policy.model === undefined ? 0 : this.#goodFor - 1
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
       this.#looked(step.nSegments, plainMs, rounds > 0 ? 0 : guessMs / looks)
@@ -390,6 +396,11 @@ export class DraftController {
       this.#modelTokens = tokens
     }
     this.#planGrowth(chance, rate)
+    const others = sequences - 1
+    const rounds = others === 0 ? 0 : this.#modelRounds
+    for (let d = 0; d <= Math.min(maxDrafts, this.#policy.maxModelDrafts); d++)
+      this.#modelMs[d] =
+        this.#withGuesses(this.#plainMs, sequences, others * rounds + d) + caution * Math.max(rounds, d) * this.#roundMs
   }
 
   /**
@@ -426,7 +437,6 @@ export class DraftController {
     // What a round takes is not known before one was measured: a short chain finds out.
     if (this.#roundMs === 0) return Math.min(2, room)
     const rounds = others === 0 ? 0 : this.#modelRounds
-    const otherRows = others * (1 + rounds)
     let best = 0
     let tokens = others * this.#modelTokens + 1
     let reach = 1
@@ -435,9 +445,7 @@ export class DraftController {
         reach *= chance
         tokens += reach
       } else if (rounds === 0) continue
-      const ms =
-        this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) +
-        caution * Math.max(rounds, d) * this.#roundMs
+      const ms = this.#modelMs[d]!
       if (ms > this.#limitMs) break
       if (tokens > this.#bestRate * ms) {
         best = d
