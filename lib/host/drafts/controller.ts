@@ -45,8 +45,8 @@ const longer = 1.5
 const reportMs = 0.001
 /** Of a token's time all looks together cost no more where nothing comes of them. */
 const mostLooking = 0.005
-/** A run that is looked at in its first step only, of what one costs that is in every step. */
-const onceShare = 0.25
+/** A run that is looked at in its first step only costs as much as so many looks of one that is in every step. */
+const onceLooks = 3
 const longestRest = 15
 /** Single looks in a row that foresaw the draw, until guesses are made in every step again. */
 const promising = 2
@@ -115,6 +115,8 @@ export class DraftController {
   #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
+  /** Steps of a run: a mean. */
+  #runSteps = 1
   #row = 0
   #steps = 0
   #probeAt = firstProbe
@@ -175,7 +177,8 @@ export class DraftController {
       speculation.rest--
       return true
     }
-    speculation.rest = Math.min(longestRest, Math.ceil((onceShare * this.#look) / mostLooking)) - 1
+    const cost = (onceLooks * this.#look) / this.#runSteps
+    speculation.rest = Math.min(longestRest, Math.ceil(cost / mostLooking)) - 1
     return false
   }
 
@@ -248,6 +251,7 @@ export class DraftController {
     const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
     this.#steps += steps
     this.#goodFor--
+    this.#runSteps += (steps - this.#runSteps) * (1 - memory)
     if (single + looks > 0) this.#looked(nSegments, stepMs, guessMs / (single + looks))
     if (looks === 0) return
     this.#costs.observe(nSegments, stepMs)
