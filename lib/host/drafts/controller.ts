@@ -233,18 +233,21 @@ export class DraftController {
       if (speculation === undefined || drafting < 0) continue
       if (drafting === lookOnce) {
         single++
-        speculation.promise = reports[i * draftStride + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+        this.#glanced(speculation, reports, i * draftStride)
         continue
       }
       looks += steps
-      speculation.promise = 0
+      let foreseen = 0
       speculation.saved *= memory ** steps
       for (let report = i * draftStride, s = 0; s < steps; s++, report += stride) {
         const kind = kindOf(reports, report)
         if (kind < 0) continue
+        foreseen += reports[report + draftField.foreseen]!
         speculation.acceptance.observe(kind, reports, report)
         this.#acceptance.observe(kind, reports, report)
       }
+      // Its guesses may be worth something from now on.
+      speculation.promise = 2 * foreseen > steps ? promising : 0
     }
     let guessMs = 0
     for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
@@ -281,11 +284,11 @@ export class DraftController {
       const drafting = step.drafting[i]!
       if (speculation === undefined || drafting < 0) continue
       if (drafting === lookOnce) {
-        if (at === 0) speculation.promise = reports[report + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+        if (at === 0) this.#glanced(speculation, reports, report)
         continue
       }
       looks++
-      speculation.promise = 0
+      speculation.promise = proposed === 0 && reports[report + draftField.foreseen]! > 0 ? promising : 0
       speculation.saved *= memory
       if (kind < 0) continue
       speculation.acceptance.observe(kind, reports, report)
@@ -316,6 +319,13 @@ export class DraftController {
     if (this.#probing) this.#probed()
     // Guesses pay: when costs speak against them again, they are soon tried.
     else this.#probeEvery = firstProbe
+  }
+
+  /** The one look of a run. */
+  #glanced(speculation: RequestDrafts, reports: Int32Array, at: number): void {
+    speculation.promise = reports[at + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+    const kind = kindOf(reports, at)
+    if (kind >= 0) this.#acceptance.observe(kind, reports, at)
   }
 
   /** What a look of each of so many sequences adds to their step, of which one took `lookMs`. */
