@@ -379,7 +379,7 @@ describe('the controller', () => {
   it('looks less often for guesses where a look is a good part of a token and finds nothing, and in every step again where it does', () => {
     const runSteps = 16
     /** In 400 runs of a request whose guesses are all right, or whose text has nothing in common with what was said. */
-    const looks = (stepMs: number, right: boolean) => {
+    const looks = (stepMs: number, right: boolean, sequences = 1) => {
       const controller = new DraftController(auto, new CostModel())
       const plan = new StepPlan(64, 1)
       const request = new HostRequest(spec(1, [1, 2, 3], 1e9), 1e9, new Set())
@@ -387,7 +387,7 @@ describe('the controller', () => {
       const reports = new Int32Array(runSteps * draftStride)
       let looked = 0
       for (let run = 0; run < 400; run++) {
-        controller.begin(1)
+        controller.begin(sequences)
         if (controller.rests(request)) continue
         const packed = controller.most(request)
         plan.draft(0, packed)
@@ -413,6 +413,9 @@ describe('the controller', () => {
     expect(looks(0.1, false)).toBeGreaterThan(180)
     expect(looks(0.1, true)).toBeGreaterThan(0.98 * every)
     expect(looks(2, false)).toBe(every)
+    // Not at all where they fill a tile.
+    expect(looks(0.1, false, 16)).toBeLessThan(4 * runSteps)
+    expect(looks(2, false, 16)).toBe(every)
   })
 
   it('does not mind steps that are held up, nor a machine that is slow for a while', () => {

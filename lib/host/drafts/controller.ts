@@ -8,6 +8,7 @@
  *
  * With a model so small that looking and choosing is a good part of a token, texts in which nothing is found that pays are looked at
  * once in a run of steps, and not in every run; what is found there is no more than compared with the draw, until it was right twice.
+ * With 16 sequences or more of such a model nothing is looked for.
  *
  * None of this changes a token.
  */
@@ -50,12 +51,17 @@ const onceLooks = 3
 const longestRest = 15
 /** Single looks in a row that foresaw the draw, until guesses are made in every step again. */
 const promising = 2
+/** So many sequences fill a tile of a matrix unit: of a model as small the next row costs more than the token that it may bring. */
+const tile = 16
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
 /** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
-/** With a draft model, whose rounds have their costs whatever is guessed: so many steps. */
+/**
+ * Runs without a guess that what was prepared is good for: costs change slowly, and to ask for all of them is half of what a look costs.
+ * With a draft model so many steps, whatever is guessed.
+ */
 const preparedRuns = 8
 const preparedSteps = 4
 
@@ -85,7 +91,7 @@ export class DraftController {
   /** A step may take so long for the sake of guesses. */
   #limitMs = Number.POSITIVE_INFINITY
   #prepared = false
-  /** Runs without a guess that what was prepared is good for: costs change slowly, and to ask for all of them is half of what a look costs. */
+  /** Runs, or steps, until it is prepared anew. */
   #goodFor = 0
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
@@ -172,7 +178,9 @@ export class DraftController {
 
   /** Whether a request is not looked for now. Asked once before each run. */
   rests({ speculation }: DraftedRequest): boolean {
-    if (speculation === undefined || speculation.promise > 0 || !this.#spares(speculation)) return false
+    if (!this.#spares(speculation)) return false
+    if (this.#sequences >= tile) return true
+    if (speculation === undefined || speculation.promise > 0) return false
     if (speculation.rest > 0) {
       speculation.rest--
       return true
