@@ -323,16 +323,19 @@ bool Engine::drafts_wanted() const {
   return false;
 }
 
-// Adds guesses to the segments that want some, as far as there is room in the cache and in the step. False: interrupted.
-bool Engine::guess() {
+// Adds guesses to the segments that want some, as far as there is room in the cache and in the step. first: of a run.
+// False: interrupted.
+bool Engine::guess(bool first) {
   reports_.assign(step_.segments.size(), {});
+  const auto looks = [first](const Segment& s) { return s.drafting.on && (first || !s.drafting.once); };
+  if (std::none_of(step_.segments.begin(), step_.segments.end(), looks)) return true;
   guesses_.resize(step_.segments.size() * max_drafts);
   std::vector<DraftModel::Ask> asks;
   int room = options_.max_step_tokens - static_cast<int>(step_.tokens.size());
   std::size_t at = 0;
   for (std::size_t i = 0; i < step_.segments.size(); at += static_cast<std::size_t>(step_.segments[i++].count)) {
     const Segment& s = step_.segments[i];
-    if (!s.drafting.on) continue;
+    if (!looks(s)) continue;
     std::int32_t* const out = guesses_.data() + i * max_drafts;
     const int most = std::clamp(std::min({room, kv_.room(s.sequence) - 1, draws_left_[i] - 1}), 0, max_drafts);
     const std::vector<std::int32_t>& tokens = kv_.tokens(s.sequence);
@@ -458,7 +461,7 @@ bool Engine::wait(const Run& run) {
   const auto step = [&](int done, double since_first) {
     reports_.clear();
     const Clock::time_point began = Clock::now();
-    if (drafting && !guess()) return false;
+    if (drafting && !guess(done == 0)) return false;
     const Clock::time_point guessed = Clock::now();
     if (!(steps_ ? compute_on_device(most_on_their_way(run, done, since_first)) : compute())) return false;
     const auto nanoseconds = [&](Clock::duration d) {

@@ -112,7 +112,7 @@ class Engine {
   void make_copies();
   void make_masks(const Step& step, const OnTheWay& way);
   bool drafts_wanted() const;
-  bool guess();
+  bool guess(bool first);
   bool compute();
   bool compute_on_device(int most);
   bool may_queue() const;

@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import { draftField, draftSource, draftStride } from '../lib/base/native.ts'
 import { DraftController } from '../lib/host/drafts/controller.ts'
-import { modelKind } from '../lib/host/drafts/kinds.ts'
+import { lookOnce, modelKind } from '../lib/host/drafts/kinds.ts'
 import { CostModel } from '../lib/host/schedule/cost-model.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
 import { StepPlan } from '../lib/host/schedule/step-plan.ts'
@@ -113,7 +113,8 @@ function simulate(
     const ms = noise(curve(rows), result.steps)
     reports[draftField.nanoseconds] = Math.round(ms * 1e6)
     reports[draftField.guessNanoseconds] = Math.round(rounds * roundMs * 1e6)
-    controller.observe(plan, reports, 0)
+    if (rows > sequences) controller.observe(plan, reports, 0)
+    else controller.observeLooks(plan, reports, 1)
     result.ms += ms + rounds * roundMs
     Object.assign(result.first.at(-1)!, { ms, undisturbed: curve(rows) })
     result.steps++
@@ -375,40 +376,46 @@ describe('the controller', () => {
     }
   })
 
-  it('looks less often for guesses where a look is a good part of a token and finds nothing, and at once again where it does', () => {
-    const rests = (lookMs: number, right: boolean) => {
+  it('looks less often for guesses where a look is a good part of a token and finds nothing, and in every step again where it does', () => {
+    const runSteps = 16
+    /** In 400 runs of a request whose guesses are all right, or whose text has nothing in common with what was said. */
+    const looks = (stepMs: number, right: boolean, sequences = 1) => {
       const controller = new DraftController(auto, new CostModel())
       const plan = new StepPlan(64, 1)
       const request = new HostRequest(spec(1, [1, 2, 3], 1e9), 1e9, new Set())
       plan.add(request, 1)
-      const reports = new Int32Array(draftStride)
+      const reports = new Int32Array(runSteps * draftStride)
       let looked = 0
       for (let run = 0; run < 400; run++) {
-        controller.begin(1)
+        controller.begin(sequences)
         if (controller.rests(request)) continue
-        looked++
-        const guesses = (controller.most(request) >> 12) & 15
-        reports.set([
-          right ? 1 + guesses : 1,
-          right ? guesses : 0,
-          right ? draftSource.own : draftSource.none,
-          3,
-          Number(right),
-        ])
-        reports[draftField.nanoseconds] = 1e5
-        reports[draftField.guessNanoseconds] = lookMs * 1e6
-        for (let step = 0; step < 16; step++) controller.observe(fill(plan), reports, 0)
+        const packed = controller.most(request)
+        plan.draft(0, packed)
+        const guesses = right ? (packed >> 12) & 15 : 0
+        for (let step = 0; step < runSteps; step++) {
+          const looks = step === 0 || packed !== lookOnce
+          const source = right && looks ? draftSource.own : draftSource.none
+          const guessNs = looks ? 4000 : 0
+          looked += Number(looks)
+          reports.set(
+            [1 + guesses, guesses, source, 3, Number(right && looks), 0, 1e6 * stepMs, guessNs],
+            step * draftStride,
+          )
+        }
+        if (guesses === 0) controller.observeLooks(plan, reports, runSteps)
+        else for (let step = 0; step < runSteps; step++) controller.observe(plan, reports, step * draftStride)
       }
       return looked
     }
-    const fill = (plan: StepPlan) => {
-      plan.draft(0, 0)
-      return plan
-    }
-    // A look and its report take 2% of a step of 0.1 ms: one in four is half a percent.
-    expect(rests(0.001, false)).toBeLessThan(110)
-    expect(rests(0.001, false)).toBeGreaterThan(60)
-    expect(rests(0.001, true)).toBeGreaterThan(395)
+    const every = 400 * runSteps
+    // A look takes 4% of a step of 0.1 ms and its report 1%: one in every second run.
+    expect(looks(0.1, false)).toBeLessThan(260)
+    expect(looks(0.1, false)).toBeGreaterThan(180)
+    expect(looks(0.1, true)).toBeGreaterThan(0.98 * every)
+    expect(looks(2, false)).toBe(every)
+    // Not at all where they fill a tile.
+    expect(looks(0.1, false, 16)).toBeLessThan(4 * runSteps)
+    expect(looks(2, false, 16)).toBe(every)
   })
 
   it('does not mind steps that are held up, nor a machine that is slow for a while', () => {

@@ -2,6 +2,7 @@
 // guesses, and what the engine chooses itself. All engines are open in this process and take turns at every measurement; a ratio is the
 // median over rounds and prompts of the ratio to the plain run beside it. Every run is a tenant of its own: nothing is found in a cache
 // or among the texts of another run. Answers must be the same.
+// cpu: the ratio by the CPU time of the whole process, prompts included, which neighbours disturb less.
 //
 //   node bench/speculation/run.mjs --model FILE [--modes off,auto,ngram,shared,fixed4,draft] [--draft FILE] [--batch 1,4] [--sets all]
 //                                  [--rounds 3] [--tokens 128] [--temperature 0] [--svg FILE] [--json FILE]
@@ -64,6 +65,7 @@ for (const mode of modes) {
 /** Tokens a second of all requests while all of them decode, what guesses came to, and the answers. */
 async function measure(engine, requests) {
   const before = engine.stats()
+  const cpuBefore = process.cpuUsage()
   const all = await Promise.all(
     requests.map(async (request) => {
       const generation = engine.generate(request)
@@ -76,7 +78,9 @@ async function measure(engine, requests) {
   const to = Math.min(...all.map(({ arrivals }) => arrivals.at(-1).at))
   const within = all.flatMap(({ arrivals }) => arrivals).filter(({ at }) => at > from && at <= to)
   const after = engine.stats()
+  const { user, system } = process.cpuUsage(cpuBefore)
   return {
+    cpuMs: (user + system) / 1000,
     tokensPerSecond: (1000 * within.reduce((sum, part) => sum + part.tokens, 0)) / (to - from),
     proposed: after.drafts.proposed - before.drafts.proposed,
     accepted: after.drafts.accepted - before.drafts.accepted,
@@ -132,14 +136,16 @@ const rows = batches.flatMap((batch) =>
       return {
         ...{ batch, set, mode, tokensPerSecond: median(of.map((run) => run.tokensPerSecond)) },
         ratio: median(of.map((run) => run.tokensPerSecond / plainOf(run).tokensPerSecond)),
+        cpuRatio: median(of.map((run) => plainOf(run).cpuMs / run.cpuMs)),
         ...{ proposed: proposed / of.length, accepted: accepted / of.length },
       }
     }),
   ),
 )
 console.table(
-  rows.map(({ batch, set, mode, tokensPerSecond, ratio, proposed, accepted }) => ({
+  rows.map(({ batch, set, mode, tokensPerSecond, ratio, cpuRatio, proposed, accepted }) => ({
     ...{ batch, set, mode, 'tokens/s': Number(tokensPerSecond.toFixed(1)), ratio: Number(ratio.toFixed(3)) },
+    cpu: Number(cpuRatio.toFixed(3)),
     guesses: Number(proposed.toFixed(0)),
     right: proposed > 0 ? `${((100 * accepted) / proposed).toFixed(0)}%` : '',
   })),

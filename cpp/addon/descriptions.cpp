@@ -60,7 +60,7 @@ Segment segment_of(const std::int32_t* s) {
     case 1:
       return {s[0], s[1], s[2], true, s[4]};
     case 2: {
-      if (s[4] < 0 || s[4] >= 1 << 28) bad_argument("segments", "seven numbers of guesses of four bits each");
+      if (s[4] < 0 || s[4] >= 1 << 29) bad_argument("segments", "seven numbers of guesses of four bits each, and one bit");
       return {s[0], s[1], s[2], false, -1, Drafting::unpack(s[4])};
     }
     default:

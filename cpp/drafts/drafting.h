@@ -17,12 +17,13 @@ constexpr int shared_class(int length) { return length <= 4 ? 0 : 1; }
 
 // Most guesses of each source; 0 = guesses are looked up and compared with the draw, but not computed: so a source shows
 // what it is worth before it costs anything. The model is not asked for guesses that are not computed. Packed in an
-// int32, four bits each, in this order.
+// int32, four bits each, in this order, and a bit.
 struct Drafting {
   bool on = false;
   std::array<int, own_classes> own{};
   std::array<int, shared_classes> shared{};
   int model = 0;
+  bool once = false;  // in the first step of a run only: where steps are short, a look is a good part of one
 
   int most() const {
     int most = model;
@@ -30,10 +31,10 @@ struct Drafting {
     for (const int n : shared) most = n > most ? n : most;
     return most;
   }
-  // packed: 0 to 2^28 - 1.
+  // packed: 0 to 2^29 - 1.
   static constexpr Drafting unpack(std::int32_t packed) {
     const auto field = [packed](int i) { return packed >> 4 * i & 15; };
-    return {true, {field(0), field(1), field(2), field(3)}, {field(4), field(5)}, field(6)};
+    return {true, {field(0), field(1), field(2), field(3)}, {field(4), field(5)}, field(6), packed >> 28 != 0};
   }
 };
 

@@ -250,8 +250,8 @@ export interface NativeGrammar {
 export const segmentStride = 5
 /**
  * [sequence, count, rows, mode, next]; see cpp/step.h. Mode `draw` draws, `score` scores: next = the token that follows, -1 for none.
- * `draft` draws after one token and the guesses that native drafters add to it: next = most guesses of each kind, packed
- * (cpp/drafts/drafting.h).
+ * `draft` draws after one token and the guesses that native drafters add to it: next = most guesses of each kind, packed, and whether
+ * they are for the first step of a run only (cpp/drafts/drafting.h).
  */
 export const segmentMode = { draw: 0, score: 1, draft: 2 } as const
 

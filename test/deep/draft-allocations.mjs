@@ -37,6 +37,7 @@ function open(drafting) {
     },
     ...{ kvMemoryBytes: undefined, kvDtype: 'f16', prefixCache: false, stepTokens: 512, maxSequences: 8, drafting },
     ...{ policy: { ...policy, idleTimeoutMs: 60_000 }, checkBlocks: false, recordFile: undefined },
+    told: { progress: false, log: false },
   }
   const said = { failure: undefined, tokens: 0 }
   const post = ({ type, parts = [], plain = [], error }) => {

@@ -164,6 +164,7 @@ Drafting random_drafting(Rng& rng) {
   for (int& n : d.own) n = rng.below(max_drafts + 1);
   for (int& n : d.shared) n = rng.below(max_drafts + 1);
   d.model = rng.chance(3) ? 0 : rng.below(max_drafts + 1);
+  d.once = rng.chance(4);
   return d;
 }
 
@@ -261,6 +262,30 @@ TEST_CASE("draft model: the target itself is always right, at every temperature"
     CHECK(decoding.counts.right == decoding.counts.proposed);
     CHECK(decoding.counts.steps == outputs / 5);
     decoding.check({plain(asks[0], outputs), plain(asks[1], outputs), plain(asks[2], outputs)});
+  }
+}
+
+TEST_CASE("guesses for the first step of a run only") {
+  Rng rng(9);
+  Hooks hooks;
+  Engine engine(load(hooks.before_step), roomy);
+  engine.set_draft_model(load(hooks.before_draft), roomy);
+  const std::vector<Ask> asks{random_ask(rng), random_ask(rng)};
+  const auto drafting = [](std::size_t i) {
+    Drafting d = model_only(2);
+    d.once = i == 0;
+    return d;
+  };
+  Decoding decoding(engine, asks);
+  for (int run = 0; run < 3; ++run) {
+    REQUIRE(decoding.advance(outputs, drafting, {3, no_limit}, 40));
+    std::vector<int> proposed;
+    for (const DraftReport& r : engine.result().drafts) proposed.push_back(r.proposed);
+    CHECK(proposed == std::vector<int>{2, 2, 0, 2, 0, 2});
+  }
+  for (std::size_t i = 0; i < asks.size(); ++i) {
+    const std::vector<Draw> expected = plain(asks[i], static_cast<int>(decoding.draws[i].size()));
+    CHECK(decoding.draws[i] == expected);
   }
 }
 

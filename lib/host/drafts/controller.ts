@@ -6,14 +6,16 @@
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
  * costs change.
  *
- * With a model so small that a look is a good part of a token, texts that nothing is found in are looked at in some runs only.
+ * With a model so small that looking and choosing is a good part of a token, texts in which nothing is found that pays are looked at
+ * once in a run of steps, and not in every run; what is found there is no more than compared with the draw, until it was right twice.
+ * With 16 sequences or more of such a model nothing is looked for.
  *
  * None of this changes a token.
  */
 import { draftField, draftStride } from '../../base/native.ts'
 import type { DraftingOptions } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
-import { firstSharedKind, kindOf, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
+import { firstSharedKind, kindOf, lookOnce, maxDrafts, modelKind, nDraftKinds, packMost } from './kinds.ts'
 import { RequestDrafts } from './request-drafts.ts'
 import { RowCosts, type StepLine } from './row-costs.ts'
 
@@ -42,15 +44,26 @@ const longer = 1.5
 
 /** What a look costs the host beside the search itself. */
 const reportMs = 0.001
-/** Of a token's time all looks together cost no more where nothing comes of them; so many steps show whether anything does. */
+/** Of a token's time all looks together cost no more where nothing comes of them. */
 const mostLooking = 0.005
-const fewestLooks = 16
+/** A run that is looked at in its first step only costs as much as so many looks of one that is in every step. */
+const onceLooks = 3
 const longestRest = 15
+/** Single looks in a row that foresaw the draw, until guesses are made in every step again. */
+const promising = 2
+/** So many sequences fill a tile of a matrix unit: of a model as small the next row costs more than the token that it may bring. */
+const tile = 16
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
-/** Chances are told apart by a hundredth: what is best for a pair of them is found once a step, for all requests, while its slot is not another's. */
+/** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
+/**
+ * Runs without a guess that what was prepared is good for: costs change slowly, and to ask for all of them is half of what a look costs.
+ * With a draft model so many steps, whatever is guessed.
+ */
+const preparedRuns = 8
+const preparedSteps = 4
 
 /** What the controller sees of a request, and of a step. */
 export interface DraftedRequest {
@@ -78,6 +91,8 @@ export class DraftController {
   /** A step may take so long for the sake of guesses. */
   #limitMs = Number.POSITIVE_INFINITY
   #prepared = false
+  /** Runs, or steps, until it is prepared anew. */
+  #goodFor = 0
   #plainMs = 0
   /** Tokens that it brings without guesses of that request, and the tokens a millisecond that are to be beaten. */
   #tokens = 1
@@ -97,6 +112,8 @@ export class DraftController {
   #roundMs = 0
   #modelRounds = 0
   #modelTokens = 1
+  /** A step by the guesses of one request, where all others have so many rounds. */
+  readonly #modelMs = new Float64Array(1 + maxDrafts)
   /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
   #growth = 0
   #growAt = firstGrowth
@@ -104,6 +121,8 @@ export class DraftController {
   #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
+  /** Steps of a run: a mean. */
+  #runSteps = 1
   #row = 0
   #steps = 0
   #probeAt = firstProbe
@@ -120,52 +139,64 @@ export class DraftController {
 
   /** Before `most` is asked for the requests of a step with so many sequences. */
   begin(sequences: number): void {
+    if (sequences !== this.#sequences || this.#goodFor <= 0) this.#prepared = false
     this.#sequences = sequences
-    this.#prepared = false
+    this.#prober = undefined
   }
 
   /** Not before anybody asks: in many steps nobody does. */
   #prepare(): void {
     this.#prepared = true
+    this.#goodFor = this.#policy.model === undefined ? preparedRuns : preparedSteps
     this.#probing = this.#policy.fixed === undefined && this.#steps >= this.#probeAt
-    this.#prober = undefined
     const sequences = this.#sequences
     this.#costs.refresh()
     const plainMs = this.#costs.ms(sequences)
     this.#plainMs = plainMs
+    if (plainMs === 0 || (this.#policy.model !== undefined && this.#roundMs === 0)) this.#goodFor = 0
     // A request alone keeps nobody waiting.
     this.#limitMs = sequences === 1 ? Number.POSITIVE_INFINITY : Math.max(this.#maxStepMs, longer * plainMs)
     const others = (sequences - 1) / sequences
     const rows = sequences + this.#extraRows * others
     const rowsMs = this.#costs.ms(rows)
     this.#stepMs[0] = rowsMs + this.#roundsMs * others
-    for (let d = 1; d <= maxDrafts; d++) this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
+    if (this.#policy.own || this.#policy.shared)
+      for (let d = 1; d <= maxDrafts; d++)
+        this.#stepMs[d] = this.#stepMs[0] + this.#withGuesses(rowsMs, rows, d) - rowsMs
     this.#pairs.fill(-1)
     this.#tokens = sequences + this.#extraTokens * others
     this.#rate = plainMs === 0 ? 0 : Math.max(sequences / plainMs, this.#tokens / this.#stepMs[0]!)
     if (this.#policy.model !== undefined && plainMs > 0) this.#planModel()
   }
 
+  /** Whether looks cost more than may be, and bring the request less. */
+  #spares(speculation: RequestDrafts | undefined): boolean {
+    const { fixed, model } = this.#policy
+    if (fixed !== undefined || model !== undefined || this.#look < mostLooking) return false
+    return speculation === undefined || (speculation.saved <= this.#look && speculation.promise < promising)
+  }
+
   /** Whether a request is not looked for now. Asked once before each run. */
   rests({ speculation }: DraftedRequest): boolean {
-    const { fixed, model } = this.#policy
-    if (speculation === undefined || fixed !== undefined || model !== undefined || this.#look < mostLooking)
-      return false
+    if (!this.#spares(speculation)) return false
+    if (this.#sequences >= tile) return true
+    if (speculation === undefined || speculation.promise > 0) return false
     if (speculation.rest > 0) {
       speculation.rest--
       return true
     }
-    if (speculation.looked < fewestLooks || speculation.saved > this.#look) return false
-    speculation.looked = 0
-    speculation.rest = Math.min(longestRest, Math.ceil(this.#look / mostLooking)) - 1
-    return true
+    const cost = (onceLooks * this.#look) / this.#runSteps
+    speculation.rest = Math.min(longestRest, Math.ceil(cost / mostLooking)) - 1
+    return false
   }
 
-  /** Most guesses of each kind for a request, packed. */
+  /** Most guesses of each kind for a request, packed; or that there is one look and no guess in the run. */
   most(request: DraftedRequest): number {
     const { own, shared, model, maxModelDrafts, fixed } = this.#policy
-    if (!this.#prepared) this.#prepare()
+    const spares = this.#spares(request.speculation)
     request.speculation ??= new RequestDrafts()
+    if (spares) return lookOnce
+    if (!this.#prepared) this.#prepare()
     const { acceptance } = request.speculation
     const room = Math.max(0, Math.min(maxDrafts, request.limit - request.length - 1))
     const ofModel = Math.min(room, maxModelDrafts)
@@ -198,7 +229,50 @@ export class DraftController {
     return Math.min(1, (Math.max(0, this.#costs.ms(sequences + 1) - ms) * sequences) / ms)
   }
 
-  /** One step of a run: its reports from `at` on. */
+  /** A run in which no guess was computed: what guesses would have been worth, and of the costs one step that stands for all. */
+  observeLooks(step: DraftedStep, reports: Int32Array, steps: number): void {
+    const { nSegments } = step
+    const stride = nSegments * draftStride
+    let single = 0
+    let looks = 0
+    for (let i = 0; i < nSegments; i++) {
+      const { speculation } = step.requests[i]!
+      const drafting = step.drafting[i]!
+      if (speculation === undefined || drafting < 0) continue
+      if (drafting === lookOnce) {
+        single++
+        this.#glanced(speculation, reports, i * draftStride)
+        continue
+      }
+      looks += steps
+      let foreseen = 0
+      speculation.saved *= memory ** steps
+      for (let report = i * draftStride, s = 0; s < steps; s++, report += stride) {
+        const kind = kindOf(reports, report)
+        if (kind < 0) continue
+        foreseen += reports[report + draftField.foreseen]!
+        speculation.acceptance.observe(kind, reports, report)
+        this.#acceptance.observe(kind, reports, report)
+      }
+      // Its guesses may be worth something from now on.
+      speculation.promise = 2 * foreseen > steps ? promising : 0
+    }
+    let guessMs = 0
+    for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
+    const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
+    this.#steps += steps
+    this.#goodFor--
+    this.#runSteps += (steps - this.#runSteps) * (1 - memory)
+    if (single + looks > 0) this.#looked(nSegments, stepMs, guessMs / (single + looks))
+    if (looks === 0) return
+    this.#costs.observe(nSegments, stepMs)
+    const left = memory ** steps
+    this.#roundsMs *= left
+    this.#extraRows *= left
+    this.#extraTokens *= left
+  }
+
+  /** One step of a run with guesses: its reports from `at` on. */
   observe(step: DraftedStep, reports: Int32Array, at: number): void {
     let rows = 0
     let right = 0
@@ -215,9 +289,14 @@ export class DraftController {
       const kind = kindOf(reports, report)
       if (kind === modelKind) rounds = Math.max(rounds, proposed)
       const { speculation } = step.requests[i]!
-      if (speculation === undefined || step.drafting[i]! < 0) continue
+      const drafting = step.drafting[i]!
+      if (speculation === undefined || drafting < 0) continue
+      if (drafting === lookOnce) {
+        if (at === 0) this.#glanced(speculation, reports, report)
+        continue
+      }
       looks++
-      speculation.looked++
+      speculation.promise = proposed === 0 && reports[report + draftField.foreseen]! > 0 ? promising : 0
       speculation.saved *= memory
       if (kind < 0) continue
       speculation.acceptance.observe(kind, reports, report)
@@ -237,10 +316,10 @@ export class DraftController {
     }
     if (this.#growth > 0 && rounds > 0) this.#grew()
     const extra = rows - step.nSegments
+    this.#goodFor = this.#policy.model === undefined ? 0 : this.#goodFor - 1
     if (looks > 0 && plainMs > 0) {
       if (extra > 0) this.#row = ((this.#costs.ms(rows) - plainMs) * step.nSegments) / plainMs / extra
-      const lookMs = rounds > 0 ? reportMs : reportMs + guessMs / looks
-      this.#look = this.#look * memory + ((lookMs * step.nSegments) / plainMs) * (1 - memory)
+      this.#looked(step.nSegments, plainMs, rounds > 0 ? 0 : guessMs / looks)
     }
     this.#extraRows = this.#extraRows * memory + extra * (1 - memory)
     this.#extraTokens = this.#extraTokens * memory + right * (1 - memory)
@@ -248,6 +327,18 @@ export class DraftController {
     if (this.#probing) this.#probed()
     // Guesses pay: when costs speak against them again, they are soon tried.
     else this.#probeEvery = firstProbe
+  }
+
+  /** The one look of a run. */
+  #glanced(speculation: RequestDrafts, reports: Int32Array, at: number): void {
+    speculation.promise = reports[at + draftField.foreseen]! > 0 ? speculation.promise + 1 : 0
+    const kind = kindOf(reports, at)
+    if (kind >= 0) this.#acceptance.observe(kind, reports, at)
+  }
+
+  /** What a look of each of so many sequences adds to their step, of which one took `lookMs`. */
+  #looked(sequences: number, plainMs: number, lookMs: number): void {
+    if (plainMs > 0) this.#look = this.#look * memory + (((reportMs + lookMs) * sequences) / plainMs) * (1 - memory)
   }
 
   /** Milliseconds of a step that takes `ms` with `rows` rows and gets `more`, for the sake of a decision. */
@@ -327,6 +418,11 @@ export class DraftController {
       this.#modelTokens = tokens
     }
     this.#planGrowth(chance, rate)
+    const others = sequences - 1
+    const rounds = others === 0 ? 0 : this.#modelRounds
+    for (let d = 0; d <= Math.min(maxDrafts, this.#policy.maxModelDrafts); d++)
+      this.#modelMs[d] =
+        this.#withGuesses(this.#plainMs, sequences, others * rounds + d) + caution * Math.max(rounds, d) * this.#roundMs
   }
 
   /**
@@ -363,7 +459,6 @@ export class DraftController {
     // What a round takes is not known before one was measured: a short chain finds out.
     if (this.#roundMs === 0) return Math.min(2, room)
     const rounds = others === 0 ? 0 : this.#modelRounds
-    const otherRows = others * (1 + rounds)
     let best = 0
     let tokens = others * this.#modelTokens + 1
     let reach = 1
@@ -372,9 +467,7 @@ export class DraftController {
         reach *= chance
         tokens += reach
       } else if (rounds === 0) continue
-      const ms =
-        this.#withGuesses(this.#plainMs, sequences, otherRows + 1 + d - sequences) +
-        caution * Math.max(rounds, d) * this.#roundMs
+      const ms = this.#modelMs[d]!
       if (ms > this.#limitMs) break
       if (tokens > this.#bestRate * ms) {
         best = d

@@ -23,6 +23,9 @@ export function packMost(most: ArrayLike<number>): number {
   return packed
 }
 
+/** In their place: no guess is computed, and looked up in the first step of a run only. */
+export const lookOnce = 1 << (fieldBits * nDraftKinds)
+
 /** The largest of the packed numbers. */
 export function largestOf(packed: number): number {
   let largest = 0

@@ -3,10 +3,10 @@ import type { SpeculationTimings } from '../wire/protocol.ts'
 import { Acceptance } from './acceptance.ts'
 
 export class RequestDrafts {
-  readonly acceptance = Acceptance.ofRequest()
-  /** Runs of steps that nobody looks for guesses (controller.ts), and steps that somebody did since. */
+  #acceptance: Acceptance | undefined
+  /** Runs of steps in which nobody is to look for guesses, and single looks in a row that foresaw the draw (controller.ts). */
   rest = 0
-  looked = 0
+  promise = 0
   /** What guesses save, in the time of a token without: the mean of the latest steps. */
   saved = 0
   proposed = 0
@@ -15,6 +15,12 @@ export class RequestDrafts {
   /** Guesses by their place in the chain, and those of them that were right. */
   readonly #proposedAt: number[] = []
   readonly #acceptedAt: number[] = []
+
+  /** Made when it is asked for: many requests are hardly looked at. */
+  get acceptance(): Acceptance {
+    this.#acceptance ??= Acceptance.ofRequest()
+    return this.#acceptance
+  }
 
   /** `proposed` guesses were computed in a step, the first `right` of them were right. */
   count(proposed: number, right: number): void {

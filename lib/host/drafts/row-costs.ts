@@ -1,8 +1,9 @@
 /**
  * What a step takes by its rows, as measured: on a CPU a step of four rows may take as long as one of one, or two and a half times
  * as long, and no straight line through prompts of hundreds tells which. Each size up to 16 rows has a class of its own, larger ones
- * share eight to a power of two; between classes that were measured costs lie on a line, beyond them they go on as the cost model says,
- * and no flatter than so far: tokens of a prompt have no logits to be computed.
+ * share eight to a power of two, which ends one: the next row begins another tile of a matrix unit. Between classes that were measured
+ * costs lie on a line, beyond them they go on as the cost model says, and no flatter than so far: tokens of a prompt have no logits to
+ * be computed.
  *
  * A machine is slower at times, and contexts grow: what all sizes have in common is kept apart, in one factor, so that a size
  * measured a while ago compares with one measured now. A step that surprises tells of both, and mostly of what was less sure (two
@@ -38,7 +39,7 @@ const rowsStep = 0.2
 const classOf = (rows: number) =>
   rows <= exact
     ? Math.round(rows)
-    : Math.min(classes - 1, exact + 1 + Math.floor(perDoubling * Math.log2(rows / exact)))
+    : Math.min(classes - 1, exact + 1 + Math.floor(perDoubling * Math.log2((rows - 1) / exact)))
 
 /** Places in `#asked`: a fraction that a large function takes or gives is an object for V8, one that lies in an array is not. */
 const askedRows = 0

@@ -77,6 +77,8 @@ export class Scheduler {
   #ended: HostRequest[] = []
   #arrivals = 0
   #paused = 0
+  /** Of the run being committed: what a row of a guess adds, as a part of what each request takes. */
+  #rowShare = 0
   #steps = 0
   #generatedTokens = 0
   readonly refused = { overloaded: 0, deadline: 0, consumer: 0 }
@@ -210,8 +212,7 @@ export class Scheduler {
       this.#commitDrafted(plan, results, nowMs)
       return
     }
-    for (let s = 0; plan.drafted && s < steps; s++)
-      this.#controller!.observe(plan, results.drafts, s * plan.nSegments * draftStride)
+    if (plan.drafted) this.#controller!.observeLooks(plan, results.drafts, steps)
     for (let s = 0; s < steps; s++) {
       this.cost.observe(plan.nTokens, plan.attended + s * plan.nTokens, plan.nSegments, results.ms / steps)
       this.admission.observeStep(plan.nTokens, results.ms / steps)
@@ -240,6 +241,7 @@ export class Scheduler {
   #commitDrafted(plan: StepPlan, results: StepResults, nowMs: number): void {
     const { steps, drafts, ms } = results
     this.#mostGaps = Number.POSITIVE_INFINITY
+    this.#rowShare = this.#controller!.rowShare(plan.nSegments)
     let row = 0
     let beganMs = nowMs - ms
     for (let s = 0, report = 0; s < steps; s++) {
@@ -291,7 +293,7 @@ export class Scheduler {
     request.room -= draws
     this.#acceptDraws(request, row, draws, results, beganMs + tookMs / draws, tookMs / draws)
     // A wrong guess is a row computed for this tenant, at its share of the step.
-    if (proposed >= draws) request.tenant.charge(this.#controller!.rowShare(plan.nSegments) * (proposed - draws + 1))
+    if (proposed >= draws) request.tenant.charge(this.#rowShare * (proposed - draws + 1))
   }
 
   /** The step was not computed, nor will be those planned after it, which are to be discarded, too: the same work is planned again. */
