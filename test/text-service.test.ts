@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { endSpareThreads } from '../dist/base/threads.js'
 import { TextService, type TextServiceOptions } from '../dist/text/text-service.js'
 import { afterRunning } from '../lib/text/chat-template.ts'
 import { Tokenizer } from '../lib/text/tokenizer.ts'
@@ -211,6 +212,7 @@ describe('endings', () => {
   })
 
   it('a dead worker rejects what is pending, and what comes later, with ENGINE_FAILED', async () => {
+    await endSpareThreads()
     workers.length = 0
     const service = await start()
     const pending = service.tokenize(sentence.repeat(20000))
