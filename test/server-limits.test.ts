@@ -11,6 +11,7 @@ import { newKey } from 'octavo/server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Keys } from '../lib/server/service/keys.ts'
 import { Tenants } from '../lib/server/service/tenants.ts'
+import { Programs } from './programs.ts'
 import { dial, eventsOf, get, httpRequest, type Json, post, serve, until } from './server-tools.ts'
 
 const messages = [{ role: 'user', content: 'Tell a story about a shy owl named Luna and a golden kite.' }]
@@ -380,6 +381,7 @@ describe('octavo serve', () => {
   })
 
   it('says what is wrong', async () => {
+    const programs = new Programs()
     for (const [args, code, told] of [
       [['/no/such.gguf'], 1, /FILE_NOT_FOUND: /],
       [[], 2, /no model/],
@@ -387,9 +389,10 @@ describe('octavo serve', () => {
       [['stories', '--port', '99999'], 1, /INVALID_ARGUMENT: Option port/],
       [['stories', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'], 1, /FILE_NOT_FOUND: Cannot read none.pem/],
     ] as const) {
-      const { ended, output } = await command([...args])
-      expect([await ended, told.test(output.stderr) || output.stderr]).toEqual([code, true])
+      const outcome = await programs.run(main, ['serve', '--port', '0', ...args])
+      expect([outcome.code, told.test(outcome.stderr) || outcome.stderr]).toEqual([code, true])
     }
+    expect(await programs.close()).toBe(0)
   })
 
   it('a file has all of it; TLS', async () => {
