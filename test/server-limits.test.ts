@@ -398,8 +398,9 @@ describe('octavo serve', () => {
   it('a file has all of it; TLS', async () => {
     const { execFileSync } = await import('node:child_process')
     const [cert, key] = ['cert.pem', 'key.pem'].map((name) => join(folder, name)) as [string, string]
-    const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048']
-    execFileSync('openssl', ['req', '-x509', ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes']
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
+    execFileSync('openssl', ['req', '-x509', ...subject, ...curve, '-keyout', key, '-out', cert], { stdio: 'ignore' })
     const config = join(folder, 'service.json')
     const models = { a: { model: 'stories', kv: { memory: '8MiB' } } }
     writeFileSync(config, JSON.stringify({ models, tls: { cert, key }, defaults: { temperature: 0 }, logger: false }))
