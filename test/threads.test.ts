@@ -34,13 +34,13 @@ describe('a thread that was given back', () => {
     expect(heard).toEqual(['first', 'second', 'second'])
   })
 
-  it('ends when two wait already, or when nobody wanted it for two seconds', async () => {
+  it('ends when two wait already, or when nobody wanted it for five seconds', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const [one, two, three] = [take(), take(), take()]
     const ended = [one, two, three].map(({ worker }) => once(worker, 'exit').then(() => worker))
     for (const thread of [one, two, three]) thread.giveBack()
     expect(await Promise.race(ended)).toBe(three.worker)
-    vi.advanceTimersByTime(1900)
+    vi.advanceTimersByTime(4900)
     const taken = take()
     vi.advanceTimersByTime(200)
     const other = taken.worker === one.worker ? two.worker : one.worker

@@ -21,7 +21,7 @@ export interface Thread {
   giveBack(): void
 }
 
-const keptMs = 2000
+const keptMs = 5000
 /** Of one entry. A thread takes some 10 MB. */
 const mostKept = 2
 
