@@ -10,7 +10,10 @@ const apart = files('isolation', 'lifecycle', 'package', 'paths', 'server-hostil
 const all = 'test/**/*.test.ts'
 
 /** Short texts that take long. */
-const long = files('conversations', 'cuda-device', 'cuda-faults', 'cuda-requests', 'examples', 'shared-weights', 'speculation')
+const long = files(
+  ...['conversations', 'cuda-device', 'cuda-faults', 'cuda-requests'],
+  ...['examples', 'shared-weights', 'speculation'],
+)
 
 /**
  * Where no file has been seen to run, vitest begins with those apart and goes on from the largest to the smallest: what is short and

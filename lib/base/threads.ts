@@ -1,7 +1,7 @@
 /**
  * Threads of the package's own entries. Most of what one costs is its start: Node's own code, and ours that is read and compiled anew.
  * So a thread that has done its work and forgotten it waits a moment for the next of the same entry: who closes an engine and loads
- * another has the second one in half the time. It keeps no process alive, and whoever gives it back knows it to be sound.
+ * another has the second one for a fifth of the CPU time. It keeps no process alive, and whoever gives it back knows it to be sound.
  */
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { codeFile } from './package-files.ts'
