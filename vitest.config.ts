@@ -1,3 +1,4 @@
+import { readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
@@ -9,7 +10,10 @@ const apart = files('isolation', 'lifecycle', 'package', 'paths', 'server-hostil
 const all = 'test/**/*.test.ts'
 
 /** Short texts that take long. */
-const long = files('architectures', 'conversations', 'shared-weights', 'speculation')
+const long = files(
+  ...['conversations', 'cuda-device', 'cuda-faults', 'cuda-requests'],
+  ...['examples', 'shared-weights', 'speculation'],
+)
 
 /**
  * Where no file has been seen to run, vitest begins with those apart and goes on from the largest to the smallest: what is short and
@@ -23,8 +27,19 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+const changedMs = (path: string) => statSync(`${import.meta.dirname}/${path}`, { throwIfNoEntry: false })?.mtimeMs ?? 0
+
+/** What is compiled is tested, whatever a test imports: as what users load, and once for all files of a process. */
+const outdated = readdirSync(`${import.meta.dirname}/lib`, { recursive: true, encoding: 'utf8' }).filter(
+  (name) => /^(?!ui\/).*\.ts$/.test(name) && changedMs(`dist/${name.slice(0, -2)}js`) < changedMs(`lib/${name}`),
+)
+if (outdated.length > 0) throw new Error(`npm run build:ts first: dist/ lacks what changed in lib/${outdated[0]}`)
+const compiled = { find: /^(?:\.\.\/)+lib\/(.*)\.ts$/, replacement: `${import.meta.dirname}/dist/$1.js` }
+
 export default defineConfig({
+  resolve: { alias: [compiled] },
   test: {
+    server: { deps: { external: [/\/dist\//] } },
     // Generous, because machines are shared: no test measures time.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -2,23 +2,17 @@
  * The `octavo` command as a user starts it: stdout, stderr and exit codes. Of each kind some are processes of their own, and all that are
  * interrupted; the others share one.
  */
-import { fork, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Outcome, Programs } from './programs.ts'
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
-
-interface Outcome {
-  code: number | null
-  stdout: string
-  stderr: string
-}
 
 interface Spawned {
   input?: string
@@ -46,62 +40,12 @@ function started(args: string[], { input = '', interruptOnOutput = false }: Spaw
   })
 }
 
-/** A process that runs commands one after the other (cli-commands.mjs): most of what a command costs is the start of its process. */
-class Commands {
-  readonly #child = fork(fileURLToPath(new URL('cli-commands.mjs', import.meta.url)), { stdio: 'pipe' })
-  readonly #ended = once(this.#child, 'exit')
-  #last: Promise<unknown> = Promise.resolve()
-
-  constructor() {
-    this.#child.stdin!.end()
-  }
-
-  run(args: string[], input: string): Promise<Outcome> {
-    const outcome = this.#last.then(() => this.#run(args, input))
-    this.#last = outcome.catch(() => {})
-    return outcome
-  }
-
-  async #run(args: string[], input: string): Promise<Outcome> {
-    const ended = this.#ended.then(([code, signal]) => {
-      throw new Error(`octavo ${args.join(' ')} ended its process: ${code ?? signal}`)
-    })
-    const all = [once(this.#child, 'message'), this.#printed('stdout'), this.#printed('stderr')] as const
-    this.#child.send({ args, input })
-    const [[{ code, left }], stdout, stderr] = await Promise.race([Promise.all(all), ended])
-    // Nothing keeps its process alive.
-    expect(left).toEqual([])
-    return { code, stdout, stderr }
-  }
-
-  /** What comes up to the NUL. */
-  #printed(name: 'stdout' | 'stderr'): Promise<string> {
-    const stream = this.#child[name]!
-    return new Promise((resolve) => {
-      let text = ''
-      const listener = (part: string) => {
-        text += part
-        if (!text.endsWith('\0')) return
-        stream.off('data', listener)
-        resolve(text.slice(0, -1))
-      }
-      stream.setEncoding('utf8').on('data', listener)
-    })
-  }
-
-  /** The exit code: with nothing to do the process ends by itself. */
-  async close(): Promise<number | null> {
-    this.#child.disconnect()
-    return (await this.#ended)[0]
-  }
-}
-
-let commands: Commands
+let programs: Programs
 beforeAll(() => {
-  commands = new Commands()
+  programs = new Programs()
 })
-afterAll(async () => expect(await commands.close()).toBe(0))
-const octavo = (args: string[], { input = '' } = {}) => commands.run(args, input)
+afterAll(async () => expect(await programs.close()).toBe(0))
+const octavo = (args: string[], { input = '' } = {}) => programs.run(main, args, input)
 
 const draft = fileURLToPath(new URL('../models/octavo-stories-draft-q4_0.gguf', import.meta.url))
 const greedy = ['--temperature', '0', '--threads', '1']

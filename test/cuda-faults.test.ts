@@ -6,12 +6,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { isBuilt, lastLineOf, onFakeDriver } from './fake-gpu.ts'
+import { isBuilt, lastLineOfScript, onFakeDriver } from './fake-gpu.ts'
 
 describe.skipIf(!isBuilt)('faults on the fake driver (npm run test:cuda builds it)', () => {
   it('some of the calls of a load, of answers, of a save and a close fail: errors with a code, nothing left over', async () => {
-    const args = ['--import', 'tsx', 'test/deep/cuda-faults.ts', '--tries', '12']
-    const counts = (await lastLineOf(args)) as Record<string, number>
+    const args = ['test/deep/cuda-faults.ts', '--tries', '12']
+    const counts = (await lastLineOfScript(args)) as Record<string, number>
     expect(counts.tried).toBe(12)
     // Calls that give something back may fail without harm.
     expect(counts.unnoticed).toBeLessThan(4)

@@ -2,7 +2,7 @@
  * What a model takes of a GPU: predicted without one, planned, refused with a table, and on the fake driver taken exactly so. And
  * everything that may be missing for a GPU to be used.
  */
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { type CudaStatus, type ModelDesc, native } from '../lib/base/native.ts'
 import { deviceMemory, deviceTable, deviceTarget } from '../lib/cli/inspect-device.ts'
 import { type MemoryDemands, planMemory } from '../lib/host/memory-plan.ts'
@@ -176,6 +176,14 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
   const loaded = async (options: string, settings = '', more: NodeJS.ProcessEnv = {}) =>
     (await allLoaded([options], settings, more))[0]!
 
+  let wholeSteps: boolean
+  beforeAll(async () => {
+    wholeSteps = (await onFakeDriver(`
+      const { native } = await import('./dist/base/native.js')
+      console.log(native().cuda().wholeSteps)
+    `)) as boolean
+  })
+
   it('takes what was planned: the weights to the byte, nothing before, nothing in a step', async () => {
     const taken = (await onFakeDriver(`
       const { native } = await import('./dist/base/native.js')
@@ -213,10 +221,6 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
   })
 
   it("'auto' goes from GPUs that lack something to the CPU, and says why", async () => {
-    const wholeSteps = (await onFakeDriver(`
-      const { native } = await import('./dist/base/native.js')
-      console.log(native().cuda().wholeSteps)
-    `)) as boolean
     const here = await loaded("device: 'auto'", 'name=Fake_H100')
     expect(here.lines[0]).toContain(
       wholeSteps
@@ -235,7 +239,6 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
   })
 
   it("'auto' goes on to the CPU where a load on the GPU fails in the midst", async () => {
-    const wholeSteps = (await loaded("device: 'auto'")).lines[0]!.includes('is Fake')
     const loadAlone = { OCTAVO_CUDA_SELF_CHECK: 'off' }
     const fails = (call: number) => `rules=record fail=${call}:${call % 2 === 0 ? 2 : 719}`
     const begun = await Promise.all([
@@ -266,13 +269,14 @@ describe.skipIf(!isBuilt)('on the fake driver (npm run test:cuda builds it)', ()
   })
 
   it('the cache is of the type that was asked for, whatever computes', async () => {
-    for (const dtype of ['', "kv: { dtype: 'int8' }, "]) {
-      const all = ['cpu', 'auto', 'cuda'].map((device) => `${dtype}device: '${device}', contextTokens: 4096`)
-      const [cpu, auto, cuda] = (await allLoaded(all)).map(({ lines }) => {
-        const [, mebibytes, tokens] = /KV cache of ([\d.]+) MiB for (\d+) tokens/.exec(lines[0]!)!
-        return Number(mebibytes) / Number(tokens)
-      })
-      expect([auto, cuda]).toEqual([cpu, cpu])
-    }
+    const all = ['', "kv: { dtype: 'int8' }, "].flatMap((dtype) =>
+      ['cpu', 'auto', 'cuda'].map((device) => `${dtype}device: '${device}', contextTokens: 4096`),
+    )
+    const [cpu, auto, cuda, cpuInt8, autoInt8, cudaInt8] = (await allLoaded(all)).map(({ lines }) => {
+      const [, mebibytes, tokens] = /KV cache of ([\d.]+) MiB for (\d+) tokens/.exec(lines[0]!)!
+      return Number(mebibytes) / Number(tokens)
+    })
+    expect([auto, cuda]).toEqual([cpu, cpu])
+    expect([autoInt8, cudaInt8]).toEqual([cpuInt8, cpuInt8])
   })
 })

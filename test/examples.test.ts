@@ -1,4 +1,4 @@
-/** Every program in examples/, run as a user would. */
+/** Every program in examples/: those that serve, start threads or are the first one's, run as a user would, the others in one process. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -6,7 +6,8 @@ import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { EngineStats } from 'octavo'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { Programs } from './programs.ts'
 
 const folder = fileURLToPath(new URL('../examples/', import.meta.url))
 const story = 'Tell a story about a shy owl named Luna and a golden kite.'
@@ -30,8 +31,17 @@ function start(name: string, ...args: string[]) {
   return { child, output, ended }
 }
 
+let programs: Programs
+beforeAll(() => {
+  programs = new Programs()
+})
+afterAll(async () => expect(await programs.close()).toBe(0))
+
+const alone = ['basic.mjs', 'serve.mjs', 'worker.mjs']
+
 async function run(name: string, ...args: string[]): Promise<string> {
-  const { code, stderr, stdout } = await start(name, ...args).ended
+  const ended = alone.includes(name) ? start(name, ...args).ended : programs.run(`${folder}${name}`, args)
+  const { code, stderr, stdout } = await ended
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return stdout
 }

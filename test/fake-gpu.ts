@@ -41,6 +41,18 @@ export async function lastLineOf(args: string[], settings = '', more: NodeJS.Pro
 export const onFakeDriver = (source: string, settings = '', more: NodeJS.ProcessEnv = {}) =>
   lastLineOf(['--input-type=module', '-e', `import { Engine } from 'octavo'\n${source}`], settings, more)
 
+/** The same of a script that calls `onFakeGpu`, which need not start itself anew. */
+export async function lastLineOfScript(args: string[]): Promise<unknown> {
+  const folder = mkdtempSync(join(tmpdir(), 'octavo-fake-'))
+  try {
+    return await lastLineOf(['--import', 'tsx', ...args], filesIn(folder), { OCTAVO_FAKE_FOLDER: folder })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+const filesIn = (folder: string) => `control=${folder}/control report=${folder}/report`
+
 /** The driver of this process, which follows what is left in a file. */
 export interface FakeDriver {
   /** Settings that hold from the next call on. */
@@ -71,8 +83,7 @@ export function onFakeGpu(script: string): FakeDriver {
     process.exit(1)
   }
   const made = mkdtempSync(join(tmpdir(), 'octavo-fake-'))
-  const settings = `control=${made}/control report=${made}/report`
-  const env = { ...fakeGpuEnvironment(settings), OCTAVO_FAKE_FOLDER: made }
+  const env = { ...fakeGpuEnvironment(filesIn(made)), OCTAVO_FAKE_FOLDER: made }
   const args = ['--import', 'tsx', fileURLToPath(script), ...process.argv.slice(2)]
   const { status } = spawnSync(process.execPath, args, { env, stdio: 'inherit' })
   rmSync(made, { recursive: true })

@@ -19,7 +19,7 @@ afterEach(async () => {
 const say = (content: string) => ({ messages: [{ role: 'user', content }], tools: null, addGenerationPrompt: false })
 
 /** A template that does `evil` when it is told to. */
-function template(evil: string, deadlineMs = 750): ChatTemplate {
+function template(evil: string, deadlineMs = 400): ChatTemplate {
   const source = `{% if messages[0].content == 'evil' %}${evil}{% else %}fine{% endif %}`
   const made = new ChatTemplate({ source, control: [], named: {}, deadlineMs })
   open.push(made)

@@ -11,6 +11,7 @@ import { HostRequest } from '../lib/host/schedule/request.ts'
 import type { RequestEnd, RequestSpec, StepPart } from '../lib/host/wire/protocol.ts'
 import { endsInReasoning, reasoningMarkers, usualMarkers } from '../lib/text/reasoning-markers.ts'
 import { random } from './random.ts'
+import { same } from './same.ts'
 
 /** Tokens of characters, pieces of characters, pieces of markers, and some without bytes: control tokens. */
 const spelled: (string | Uint8Array)[] = [
@@ -128,11 +129,11 @@ describe('text and ids of one answer agree', () => {
       // Except where a stop text cuts a token apart, at the end, ids spell their text at every moment.
       for (let n = 1; n < parts.length; n++) {
         const { text: sofar, ids } = told(parts.slice(0, n))
-        expect(decode(ids)).toBe(sofar)
-        expect(parts[n - 1]!.tokens.length > 0 || parts[n - 1]!.text === '').toBe(true)
+        same(decode(ids), sofar)
+        same(parts[n - 1]!.tokens.length > 0 || parts[n - 1]!.text === '', true)
       }
       const all = told(parts)
-      expect(all.text).toBe(text)
+      same(all.text, text)
       const expected = within(tokens, text)
       expect(all.ids).toEqual(expected)
       expect(all.logprobs).toEqual(expected)

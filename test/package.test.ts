@@ -13,8 +13,10 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { Worker } from 'node:worker_threads'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { version } from '../lib/base/version.ts'
@@ -51,8 +53,7 @@ describe('on a system octavo has no binary for', () => {
   })
   afterAll(() => rmSync(folder, { recursive: true }))
 
-  /** What loading `stories` comes to in a fresh process that ran `before` first. */
-  async function load(before = ''): Promise<Outcome> {
+  function programWith(before: string): string {
     const program = `${before}
       const { Engine } = await import('octavo')
       const outcome = await Engine.load({ model: 'stories' }).then(
@@ -60,7 +61,20 @@ describe('on a system octavo has no binary for', () => {
         ({ code, message, details }) => ({ code, message, details }))
       console.log(JSON.stringify(outcome))`
     writeFileSync(join(folder, 'load.mjs'), program)
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [join(folder, 'load.mjs')])
+    return join(folder, 'load.mjs')
+  }
+
+  /** What loading `stories` comes to in a fresh process that ran `before` first. */
+  async function load(before = ''): Promise<Outcome> {
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [programWith(before)])
+    expect(stderr).toBe('')
+    return JSON.parse(stdout)
+  }
+
+  /** What it comes to where no binary is opened: a thread has a `process` and modules of its own, and is there sooner. */
+  async function refused(before = ''): Promise<Outcome> {
+    const thread = new Worker(programWith(before), { stdout: true, stderr: true, execArgv: [] })
+    const [stdout, stderr] = await Promise.all([text(thread.stdout), text(thread.stderr)])
     expect(stderr).toBe('')
     return JSON.parse(stdout)
   }
@@ -79,7 +93,7 @@ describe('on a system octavo has no binary for', () => {
     ['linux', 'riscv64'],
   ])('says on %s-%s what to do', async (os, arch) => {
     placeBinary()
-    const { code, message, details } = await load(`${pretend('platform', os)}\n${pretend('arch', arch)}`)
+    const { code, message, details } = await refused(`${pretend('platform', os)}\n${pretend('arch', arch)}`)
     expect(code).toBe('PLATFORM_UNSUPPORTED')
     expect(message).toMatch(
       /There is no octavo binary for .*; octavo runs on Linux, x64 or arm64, with glibc .* container/,
@@ -91,7 +105,7 @@ describe('on a system octavo has no binary for', () => {
     placeBinary()
     const node = join(folder, 'node')
     writeFileSync(node, elfWithInterpreter('/lib/ld-musl-x86_64.so.1'))
-    const { code, message, details } = await load(pretend('execPath', node))
+    const { code, message, details } = await refused(pretend('execPath', node))
     expect({ code, libc: details?.libc }).toEqual({ code: 'PLATFORM_UNSUPPORTED', libc: 'musl' })
     expect(message).toMatch(/musl \(Alpine Linux\).*node:22-slim/)
     writeFileSync(node, elfWithInterpreter('/lib64/ld-linux-x86-64.so.2'))
@@ -100,7 +114,7 @@ describe('on a system octavo has no binary for', () => {
 
   it('names the file that a broken installation lacks', async () => {
     rmSync(binary(), { force: true })
-    const { code, message, details } = await load()
+    const { code, message, details } = await refused()
     expect({ code, expected: details?.expected }).toEqual({ code: 'PLATFORM_UNSUPPORTED', expected: binary() })
     expect(message).toMatch(/install the package again/)
   })
@@ -109,7 +123,7 @@ describe('on a system octavo has no binary for', () => {
     rmSync(binary(), { force: true })
     const named = (file: string) => `process.env.OCTAVO_ADDON = ${JSON.stringify(file)}`
     expect(await load(named(join(root, 'build/Release/octavo.node')))).toEqual({ name: 'octavo-stories' })
-    const { code, details } = await load(named(join(folder, 'none.node')))
+    const { code, details } = await refused(named(join(folder, 'none.node')))
     expect({ code, expected: details?.expected }).toEqual({
       code: 'PLATFORM_UNSUPPORTED',
       expected: join(folder, 'none.node'),
@@ -125,7 +139,7 @@ describe('on a system octavo has no binary for', () => {
   ])('refuses a binary that is %s', async (_, damage) => {
     placeBinary()
     damage()
-    const { code, message } = await load()
+    const { code, message } = await refused()
     expect(code).toBe('PLATFORM_UNSUPPORTED')
     expect(message).toMatch(/is damaged; install the package again/)
   })

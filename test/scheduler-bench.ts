@@ -8,6 +8,7 @@ import { longestRunMs, Scheduler } from '../lib/host/schedule/scheduler.ts'
 import { resultsFor, type StepResults, stepsOf } from '../lib/host/schedule/step-results.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../lib/host/wire/protocol.ts'
 import { FakeNativeEngine, type Guess, nextToken, policy } from './fake-native.ts'
+import { same } from './same.ts'
 
 export const vocabulary = 500
 export const eos = 7
@@ -113,7 +114,7 @@ export class Bench {
     const part = request.takePart()
     const output = this.output.get(request.id)!
     if (part === undefined) return
-    expect(output.end).toBeUndefined()
+    same(output.end, undefined)
     output.tokens.push(...part.tokens)
     for (const _ of part.tokens) this.tokenTimes.get(request.id)!.push(this.now)
     output.end = part.end
@@ -125,7 +126,10 @@ export class Bench {
     for (const request of this.scheduler.takeEnded()) this.collect(request)
     if (plan === undefined) return false
     const requests = plan.requests.slice(0, plan.nSegments)
-    expect(requests.every((r) => !r.paused)).toBe(true)
+    same(
+      requests.every((r) => !r.paused),
+      true,
+    )
     this.engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
     const { tokens, logprobs, drafts } = this.results
     const rows = this.engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts, plan.draws)
@@ -136,12 +140,12 @@ export class Bench {
       this.scheduler.commit(plan, this.results, this.now++)
       for (const request of requests) this.collect(request)
     } else this.scheduler.discard(plan)
-    if (this.checked) expect(this.engine.check()).toBe('')
+    if (this.checked) same(this.engine.check(), '')
     return true
   }
 
   run(): void {
-    for (let steps = 0; this.step(); steps++) expect(steps).toBeLessThan(100_000)
+    for (let steps = 0; this.step(); steps++) same(steps < 100_000, true)
   }
 
   /** The request's tokens and end are those that it has alone. */

@@ -11,6 +11,7 @@ import { newKey } from 'octavo/server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Keys } from '../lib/server/service/keys.ts'
 import { Tenants } from '../lib/server/service/tenants.ts'
+import { Programs } from './programs.ts'
 import { dial, eventsOf, get, httpRequest, type Json, post, serve, until } from './server-tools.ts'
 
 const messages = [{ role: 'user', content: 'Tell a story about a shy owl named Luna and a golden kite.' }]
@@ -418,6 +419,7 @@ describe('octavo serve', () => {
   })
 
   it('says what is wrong', async () => {
+    const programs = new Programs()
     for (const [args, code, told] of [
       [['/no/such.gguf'], 1, /FILE_NOT_FOUND: /],
       [[], 2, /no model/],
@@ -425,16 +427,18 @@ describe('octavo serve', () => {
       [['stories', '--port', '99999'], 1, /INVALID_ARGUMENT: Option port/],
       [['stories', '--tls-cert', 'none.pem', '--tls-key', 'none.pem'], 1, /FILE_NOT_FOUND: Cannot read none.pem/],
     ] as const) {
-      const { ended, output } = await command([...args])
-      expect([await ended, told.test(output.stderr) || output.stderr]).toEqual([code, true])
+      const outcome = await programs.run(main, ['serve', '--port', '0', ...args])
+      expect([outcome.code, told.test(outcome.stderr) || outcome.stderr]).toEqual([code, true])
     }
+    expect(await programs.close()).toBe(0)
   })
 
   it('a file has all of it; TLS', async () => {
     const { execFileSync } = await import('node:child_process')
     const [cert, key] = ['cert.pem', 'key.pem'].map((name) => join(folder, name)) as [string, string]
-    const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes', '-newkey', 'rsa:2048']
-    execFileSync('openssl', ['req', '-x509', ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    const subject = ['-subj', '/CN=localhost', '-days', '2', '-nodes']
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
+    execFileSync('openssl', ['req', '-x509', ...subject, ...curve, '-keyout', key, '-out', cert], { stdio: 'ignore' })
     const config = join(folder, 'service.json')
     const models = { a: { model: 'stories', kv: { memory: '8MiB' } } }
     writeFileSync(config, JSON.stringify({ models, tls: { cert, key }, defaults: { temperature: 0 }, logger: false }))

@@ -135,6 +135,8 @@ describe('text and ids of one answer agree', () => {
     for (const death of [1, 2]) {
       const before = came()
       await until(() => came() > before + 150 || open === 0)
+      // One that has just been started has no name yet.
+      await until(() => enginesOf(process.pid).length > 0)
       for (const pid of enginesOf(process.pid)) process.kill(pid, 'SIGKILL')
       await until(() => deaths.length === death)
     }

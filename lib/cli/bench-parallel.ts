@@ -83,11 +83,13 @@ async function measureAll(
     // Interleaved; repetition -1 warms up.
     for (let i = -1; i < plan.repetitions; i++) {
       for (const run of runs) {
-        const { tokensPerSecond, limits: beside } = await limits.of(async () => ({
+        const together = async () => ({
           tokensPerSecond: jointSpeed(await arrivals(engine, desc, run.requests, plan.tokens)),
-        }))
+        })
+        const timed = i < 0 ? undefined : await limits.of(together)
+        const { tokensPerSecond } = timed ?? (await limits.warmUp(together))
         if (tokensPerSecond === undefined) return undefined
-        if (i >= 0) run.runs.push({ tokensPerSecond, limits: beside })
+        if (timed) run.runs.push({ tokensPerSecond, limits: timed.limits })
       }
     }
     return runs

@@ -98,7 +98,6 @@ async function bench(model: string, flags: BenchFlags): Promise<void> {
   // What is measured is the model, unless asked otherwise.
   const speculation = speculationOf({ speculation: flags.draft === undefined ? 'off' : 'auto', ...flags })
   const context = Math.max(plan.promptTokens + 1, plan.decodeTokens + 2)
-  statusLine('measuring the limits')
   const limits = new LimitsBeside(plan.threads)
   statusLine(`loading ${model}`)
   const { nativeModel, nativeEngine } = loadNative(desc, plan, context)
@@ -195,7 +194,7 @@ async function measure(
     statusLine(`measuring, run ${Math.max(1, i + 1)} of ${plan.repetitions}`)
     const sampled = (i & 1) === 1
     const apiFirst = (i & 2) === 2
-    const run = await limits.of(async () => {
+    const timed = async () => {
       const { prefillSeconds } = native().benchDecode(nativeEngine, long, 1, {
         ...nativeSampling(false),
         promptLength: long.length,
@@ -204,8 +203,9 @@ async function measure(
       const decodeSeconds = decode(sampled)
       const apiSeconds = early ?? (engine && (await decodeThroughApi(engine, one, plan.decodeTokens, sampled)))
       return { sampled, prefillSeconds, decodeSeconds, ...(apiSeconds === undefined ? {} : { apiSeconds }) }
-    })
-    if (i >= 0) runs.push(run)
+    }
+    if (i < 0) await limits.warmUp(timed)
+    else runs.push(await limits.of(timed))
   }
   return runs
 }

@@ -8,15 +8,20 @@ import { median } from './output.ts'
 
 export class LimitsBeside {
   readonly #measure: () => MachineLimits
-  #last: MachineLimits
+  #last: MachineLimits | undefined
 
   constructor(threads: number) {
     this.#measure = () => native().limits(threads)
-    this.#last = this.#measure()
+  }
+
+  /** Work that is not timed: what was measured before it is not just before what comes after it. */
+  warmUp<T>(work: () => Promise<T>): Promise<T> {
+    this.#last = undefined
+    return work()
   }
 
   async of<T>(work: () => T | Promise<T>): Promise<T & { limits: MachineLimits }> {
-    const before = this.#last
+    const before = this.#last ?? this.#measure()
     const result = await work()
     this.#last = this.#measure()
     return { ...result, limits: bestLimits(before, this.#last) }

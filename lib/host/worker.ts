@@ -1,12 +1,12 @@
 /**
  * Entry of the engine thread: loads the model, then hands every message to the loop. The loop takes further messages from the
- * port itself, so that it need not return to the event loop between steps.
+ * port itself, so that it need not return to the event loop between steps. Closed, it may be told to load again; failed, it ends.
  */
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
 import { toErrorData } from '../base/errors.ts'
 import { load } from './load.ts'
 import type { HostLoop } from './loop.ts'
-import type { HostData, HostPort, ToHost } from './wire/protocol.ts'
+import type { HostPort, ToHost, ToThread } from './wire/protocol.ts'
 
 const wire = parentPort!
 let loop: HostLoop | undefined
@@ -15,7 +15,11 @@ let timer: NodeJS.Timeout | undefined
 const longestTimeoutMs = 2 ** 31 - 1
 const port: HostPort = {
   receive: () => receiveMessageOnPort(wire)?.message as ToHost | undefined,
-  post: (message) => wire.postMessage(message),
+  post(message) {
+    wire.postMessage(message)
+    // Nothing keeps the thread alive then.
+    if (message.type === 'failed') wire.close()
+  },
   wakeAt(timeMs) {
     clearTimeout(timer)
     if (timeMs === Number.POSITIVE_INFINITY) return
@@ -26,13 +30,15 @@ const port: HostPort = {
 
 function run(message?: ToHost): void {
   loop?.run(message)
-  // Nothing keeps the thread alive then.
-  if (loop?.closed) wire.close()
+  if (loop?.closed) loop = undefined
 }
 
-try {
-  loop = load(workerData as HostData, port)
-  if (loop !== undefined) wire.on('message', run)
-} catch (error) {
-  port.post({ type: 'failed', error: toErrorData(error) })
-}
+wire.on('message', (message: ToThread) => {
+  // What comes while there is no loop was posted to one that had just ended.
+  if (message.type !== 'start') return run(message)
+  try {
+    loop = load(message, port)
+  } catch (error) {
+    port.post({ type: 'failed', error: toErrorData(error) })
+  }
+})

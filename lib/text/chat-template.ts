@@ -4,7 +4,6 @@
  * A template has a worker to itself, so one that spins holds up nobody but those who ask for it.
  */
 import { OctavoError } from '../base/errors.ts'
-import { codeFile } from '../base/package-files.ts'
 import type { ChatRequest, RenderedChat } from './template-render.ts'
 import type { TemplateWorkerData } from './template-worker.ts'
 import type { SpecialToken } from './vocabulary/vocabulary.ts'
@@ -121,12 +120,11 @@ export class ChatTemplate {
   /** A worker that answers; its start is not on the template's clock. */
   async #start(): Promise<WorkerClient> {
     if (this.#client?.alive) return this.#client
-    this.#client = new WorkerClient(codeFile('text/template-worker'), 'template worker', {
-      workerData: this.#data,
+    this.#client = new WorkerClient('text/template-worker', 'template worker', {
       resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb },
       env: {},
     })
-    await this.#client.call('ready', undefined)
+    await this.#client.call('start', this.#data)
     return this.#client
   }
 }

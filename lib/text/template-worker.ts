@@ -1,5 +1,5 @@
 /** Entry of the template worker: one template, rendered on request. Everything it throws becomes TEMPLATE_ERROR. */
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { type ErrorData, OctavoError } from '../base/errors.ts'
 import { describeFault } from './jinja/values/faults.ts'
 import { ChatRenderer, type ChatRequest } from './template-render.ts'
@@ -13,10 +13,16 @@ export interface TemplateWorkerData {
   named: Record<string, string>
 }
 
-const { source, control, named } = workerData as TemplateWorkerData
+let data: TemplateWorkerData | undefined
 let renderer: ChatRenderer | undefined
 
+function hold(next: TemplateWorkerData | undefined): void {
+  data = next
+  renderer = undefined
+}
+
 function compiled(): ChatRenderer {
+  const { source, control, named } = data!
   renderer ??= new ChatRenderer(new TemplateProgram(source), source, control, named)
   return renderer
 }
@@ -27,6 +33,8 @@ function errorData(error: unknown): ErrorData {
 }
 
 parentPort!.on('message', ({ id, op, args }: Call) => {
+  if (op !== 'render') hold(args as TemplateWorkerData | undefined)
+  if (op === 'forget') return
   let answer: Answer
   try {
     answer = { id, result: op === 'render' ? compiled().render(args as ChatRequest) : undefined }

@@ -4,7 +4,6 @@
  */
 import { type ErrorData, type ErrorDetails, fromErrorData, OctavoError } from '../base/errors.ts'
 import type { GgufValue } from '../base/native.ts'
-import { codeFile } from '../base/package-files.ts'
 import type { CompiledGrammar, GrammarSource } from '../grammar/compile.ts'
 import { TokenTable } from '../host/output/detokenizer.ts'
 import { ChatTemplate } from './chat-template.ts'
@@ -140,17 +139,16 @@ export class TextService {
   }
 
   static async start(options: TextServiceOptions): Promise<TextService> {
-    const entry = codeFile('text/text-worker')
     const { signal } = options
     if (signal?.aborted) throw closed()
     // Little of a call is kept: see youngMb in chat-template.ts.
     const resourceLimits = { maxYoungGenerationSizeMb: 4 }
-    const workerData: TextWorkerData = { source: options.source, chatTemplate: options.chatTemplate }
-    const client = new WorkerClient(entry, 'text worker', { workerData, resourceLimits })
+    const data: TextWorkerData = { source: options.source, chatTemplate: options.chatTemplate }
+    const client = new WorkerClient('text/text-worker', 'text worker', { resourceLimits })
     const stop = () => void client.stop(closed())
     signal?.addEventListener('abort', stop, { once: true })
     try {
-      return new TextService(client, await client.call<Started>('load', undefined), options)
+      return new TextService(client, await client.call<Started>('load', data), options)
     } catch (error) {
       await client.stop(closed())
       throw outOfMemory(error) ?? error

@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { toErrorData } from '../base/errors.ts'
 import { native } from '../base/native.ts'
 import { codeFile } from '../base/package-files.ts'
@@ -14,8 +14,8 @@ import type { Started, TextWorkerData } from './text-service.ts'
 import { type ChatText, type DecodeOptions, type EncodeOptions, Tokenizer } from './tokenizer.ts'
 import type { Answer, Call } from './worker-client.ts'
 
-const { source, chatTemplate: given } = workerData as TextWorkerData
 let tokenizer: Tokenizer
+let warming: NodeJS.Timeout | undefined
 /** What the first text needs is made when a short load has ended, which has better uses for the CPU. */
 const warmAfterMs = 150
 /** A file of its own, opened for the first grammar. */
@@ -23,13 +23,13 @@ const openCompiler = () =>
   createRequire(import.meta.url)(fileURLToPath(codeFile('grammar/compile'))) as typeof import('../grammar/compile.ts')
 let compiler: ReturnType<typeof openCompiler> | undefined
 
-function load(): Started {
+function load({ source, chatTemplate: given }: TextWorkerData): Started {
   if (source.kind === 'tokenizer-json') tokenizer = Tokenizer.fromFile(source.path)
   else
     tokenizer = Tokenizer.fromMetadata(
       source.kind === 'gguf' ? native().ggufRead(source.path, 'packed').metadata : source.metadata,
     )
-  setTimeout(() => tokenizer.warm(), warmAfterMs)
+  warming = setTimeout(() => tokenizer.warm(), warmAfterMs)
   const { control, named } = tokenizer.vocabulary
   const chatTemplate = given ?? tokenizer.vocabulary.chatTemplate
   // Compiling runs nothing of it.
@@ -45,7 +45,7 @@ const jobs: { id: number; job: Job }[] = []
 function* start({ op, args }: Call): Job {
   switch (op) {
     case 'load':
-      return load()
+      return load(args as TextWorkerData)
     case 'tokenize': {
       const { text, options } = args as { text: string; options: EncodeOptions }
       return Int32Array.from(yield* tokenizer.encodeSteps(text, options))
@@ -87,6 +87,12 @@ function turn(): void {
 }
 
 parentPort!.on('message', (call: Call) => {
+  if (call.op === 'forget') {
+    // Nobody asked for anything that is not answered.
+    clearTimeout(warming)
+    tokenizer = undefined as never
+    return
+  }
   jobs.push({ id: call.id, job: start(call) })
   if (jobs.length === 1) setImmediate(turn)
 })

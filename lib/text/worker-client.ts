@@ -2,11 +2,12 @@
  * Calls into a worker thread: each call is a message with a number, each answer carries the number back. A dead worker
  * rejects everything that is pending. The worker keeps the process alive exactly while a call is pending.
  */
-import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { type ErrorData, fromErrorData, OctavoError } from '../base/errors.ts'
+import { type Thread, type ThreadOptions, takeThread } from '../base/threads.ts'
 
 export interface Call {
   id: number
+  /** 'forget' has no answer: the worker lets go of all that it holds. */
   op: string
   args: unknown
 }
@@ -19,24 +20,22 @@ interface Pending {
 }
 
 export class WorkerClient {
-  readonly #worker: Worker
+  readonly #thread: Thread
   readonly #pending = new Map<number, Pending>()
   #nextId = 1
   /** Why no call is taken any more. */
   #ended: OctavoError | undefined
 
   /** `name` is what messages call the worker. */
-  constructor(entry: URL, name: string, options: WorkerOptions) {
-    // The application's own flags (--input-type, --import, ...) are not for this thread.
-    this.#worker = new Worker(entry, { execArgv: [], ...options })
-    this.#worker.on('message', (answer: Answer) => this.#settle(answer))
-    this.#worker.on('error', (error) => {
-      this.#end(new OctavoError('ENGINE_FAILED', `The ${name} died: ${error?.message ?? error}`, {}, { cause: error }))
+  constructor(entry: string, name: string, options: ThreadOptions) {
+    const end = (how: string, details: object, options?: ErrorOptions) =>
+      this.#end(new OctavoError('ENGINE_FAILED', `The ${name} ${how}`, { ...details }, options))
+    this.#thread = takeThread(entry, options, {
+      message: (answer: Answer) => this.#settle(answer),
+      error: (error) => end(`died: ${error?.message ?? error}`, {}, { cause: error }),
+      exit: (code) => end(`ended unexpectedly with exit code ${code}.`, { code }),
     })
-    this.#worker.on('exit', (code) => {
-      this.#end(new OctavoError('ENGINE_FAILED', `The ${name} ended unexpectedly with exit code ${code}.`, { code }))
-    })
-    this.#worker.unref()
+    this.#thread.worker.unref()
   }
 
   /** False once the worker is dead or was stopped. */
@@ -49,26 +48,29 @@ export class WorkerClient {
       if (this.#ended) return reject(this.#ended)
       const id = this.#nextId++
       try {
-        this.#worker.postMessage({ id, op, args } satisfies Call)
+        this.#thread.worker.postMessage({ id, op, args } satisfies Call)
       } catch (error) {
         return reject(new OctavoError('INVALID_ARGUMENT', `Expected plain data: ${(error as Error).message}`))
       }
-      if (this.#pending.size === 0) this.#worker.ref()
+      if (this.#pending.size === 0) this.#thread.worker.ref()
       this.#pending.set(id, { resolve, reject })
     })
   }
 
-  /** Ends the worker now; pending and later calls reject with `reason`. */
+  /** Ends the worker now; pending and later calls reject with `reason`. One that has nothing to do is given back. */
   async stop(reason: OctavoError): Promise<void> {
+    const isIdle = this.#ended === undefined && this.#pending.size === 0
     this.#end(reason)
-    await this.#worker.terminate()
+    if (!isIdle) return void (await this.#thread.worker.terminate())
+    this.#thread.worker.postMessage({ id: 0, op: 'forget', args: undefined } satisfies Call)
+    this.#thread.giveBack()
   }
 
   #settle(answer: Answer): void {
     const pending = this.#pending.get(answer.id)
     if (!pending) return
     this.#pending.delete(answer.id)
-    if (this.#pending.size === 0) this.#worker.unref()
+    if (this.#pending.size === 0) this.#thread.worker.unref()
     if ('error' in answer) pending.reject(fromErrorData(answer.error))
     else pending.resolve(answer.result as never)
   }
@@ -76,7 +78,7 @@ export class WorkerClient {
   #end(reason: OctavoError): void {
     if (this.#ended) return
     this.#ended = reason
-    this.#worker.unref()
+    this.#thread.worker.unref()
     for (const { reject } of this.#pending.values()) reject(reason)
     this.#pending.clear()
   }

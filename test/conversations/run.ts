@@ -1,5 +1,6 @@
 /** Conversations by their numbers: shapes and vocabularies take turns. */
 import { check, type Report } from './check.ts'
+import { watchSent } from './sent.ts'
 import { type Shape, shapes } from './shapes.ts'
 import { Conversation, Rooms, type Talk } from './talk.ts'
 import type { Render } from './truth.ts'
@@ -33,6 +34,7 @@ export async function converse(numbers: readonly number[], shapesPerEngine: numb
 }
 
 async function inRooms(known: Vocabulary, numbers: readonly number[], talk: Talk): Promise<void> {
+  const unwatch = watchSent()
   const rooms = new Rooms(known, shapeOf(numbers[0]!))
   const queue = [...numbers]
   const worker = async () => {
@@ -43,5 +45,6 @@ async function inRooms(known: Vocabulary, numbers: readonly number[], talk: Talk
     await Promise.all(Array.from({ length: atOnce }, worker))
   } finally {
     await rooms.close()
+    unwatch()
   }
 }

@@ -8,16 +8,23 @@ export interface Sent {
 }
 
 const requests = new WeakMap<object, Sent>()
-const open = HostClient.prototype.open
-HostClient.prototype.open = function (stream, spec) {
-  const sent: Sent = { prompt: Array.from(spec.tokens), generated: [] }
-  requests.set(stream, sent)
-  const part = stream.part.bind(stream)
-  stream.part = (given) => {
-    sent.generated.push(...given.tokens)
-    part(given)
+
+/** From here on until what it returns is called. */
+export function watchSent(): () => void {
+  const open = HostClient.prototype.open
+  HostClient.prototype.open = function (stream, spec) {
+    const sent: Sent = { prompt: Array.from(spec.tokens), generated: [] }
+    requests.set(stream, sent)
+    const part = stream.part.bind(stream)
+    stream.part = (given) => {
+      sent.generated.push(...given.tokens)
+      part(given)
+    }
+    return open.call(this, stream, spec)
   }
-  return open.call(this, stream, spec)
+  return () => {
+    HostClient.prototype.open = open
+  }
 }
 
 /** Undefined: it ended before it was sent. */

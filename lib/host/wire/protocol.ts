@@ -186,6 +186,9 @@ export type ToHost =
   /** Also aborts a load that is still under way. The host frees everything, posts `closed` and ends. */
   | { type: 'close' }
 
+/** What the engine thread takes. */
+export type ToThread = ({ type: 'start' } & HostData) | ToHost
+
 export type FinishReason = 'stop' | 'length' | 'cancelled'
 
 /**
