@@ -1,7 +1,7 @@
-import { readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { isDistMade } from './scripts/dist-sources.mjs'
 
 const files = (...names: string[]) => names.map((name) => `test/${name}.test.ts`)
 
@@ -27,13 +27,8 @@ class LongFirst extends BaseSequencer {
   }
 }
 
-const changedMs = (path: string) => statSync(`${import.meta.dirname}/${path}`, { throwIfNoEntry: false })?.mtimeMs ?? 0
-
 /** What is compiled is tested, whatever a test imports: as what users load, and once for all files of a process. */
-const outdated = readdirSync(`${import.meta.dirname}/lib`, { recursive: true, encoding: 'utf8' }).filter(
-  (name) => /^(?!ui\/).*\.ts$/.test(name) && changedMs(`dist/${name.slice(0, -2)}js`) < changedMs(`lib/${name}`),
-)
-if (outdated.length > 0) throw new Error(`npm run build:ts first: dist/ lacks what changed in lib/${outdated[0]}`)
+if (!isDistMade()) throw new Error('npm run build:ts first: dist/ is not of these sources')
 const compiled = { find: /^(?:\.\.\/)+lib\/(.*)\.ts$/, replacement: `${import.meta.dirname}/dist/$1.js` }
 
 export default defineConfig({

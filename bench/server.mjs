@@ -174,8 +174,11 @@ async function costWith(threads) {
   const [microseconds, clients] = [byName(ways), byName(ways)]
   for (let round = 0; round < flags.rounds; round++)
     for (const way of turned(ways, round)) {
+      const before = engine.stats().generatedTokens
       const end = await begin[way]()
-      await sleep(1.5)
+      // Every stream has begun: the prompts that came all at once are behind.
+      while (engine.stats().generatedTokens - before < 8 * flags.streams) await sleep(0.05)
+      await sleep(1)
       const { tokensPerSecond, main, client: other } = await measure(engine)
       speeds[way].push(tokensPerSecond)
       microseconds[way].push(main)
