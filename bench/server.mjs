@@ -144,7 +144,9 @@ async function untilIdle(engine) {
 async function serve(threads, streams) {
   const memory = kvBytes(flags.model, contextTokens * streams)
   // The same requests again and again: the cache would answer them.
-  const load = { model: flags.model, threads, contextTokens, kv: { memory }, prefixCache: false, speculation: 'off' }
+  // With the other objective a large model lets new requests in as slowly as those that run can bear, and few run at once.
+  const rest = { objective: streams > 1 ? 'throughput' : 'latency', prefixCache: false, speculation: 'off' }
+  const load = { model: flags.model, threads, contextTokens, kv: { memory }, ...rest }
   const engine = await Engine.load(load)
   const server = await createServer({ models: { model: engine }, port: 0 })
   const url = await server.listen()
