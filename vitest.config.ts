@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
-import { isDistMade } from './scripts/dist-sources.mjs'
+import { isDistMade } from './scripts/library/sources.mjs'
 
 const files = (...names: string[]) => names.map((name) => `test/${name}.test.ts`)
 

@@ -1,6 +1,6 @@
 /**
  * Files of the package that stand beside its code: entries of threads and of the child process (in dist/ each is one file:
- * scripts/bundle-entries.mjs), the binary, the embedded model. A bundler that takes the code into a file of its own leaves them
+ * scripts/library/bundle-entries.mjs), the binary, the embedded model. A bundler that takes the code into a file of its own leaves them
  * behind; then they are those of the installed package, if the bundle's place leads to one of the same version. If not, an error
  * says what to write into the bundler's configuration (docs/bundlers.md).
  */

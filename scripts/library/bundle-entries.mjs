@@ -6,7 +6,7 @@ import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
-const dist = fileURLToPath(new URL('../dist/', import.meta.url))
+const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
 const options = {
   ...{ outdir: dist, outbase: dist, allowOverwrite: true, bundle: true, packages: 'external', logLevel: 'warning' },
   ...{ format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false },

@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 
-const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
+const path = (relative) => fileURLToPath(new URL(`../../${relative}`, import.meta.url))
 const outfile = path('dist/base/zod.js')
 const licence = readFileSync(path('node_modules/zod/LICENSE'), 'utf8').trim()
 

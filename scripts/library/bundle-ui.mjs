@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
-const path = (relative) => fileURLToPath(new URL(`../${relative}`, import.meta.url))
+const path = (relative) => fileURLToPath(new URL(`../../${relative}`, import.meta.url))
 const licence = (name) => `${name}\n\n${readFileSync(path(`node_modules/${name}/LICENSE`), 'utf8').trim()}`
 
 mkdirSync(path('dist/ui'), { recursive: true })

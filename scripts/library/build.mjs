@@ -4,14 +4,14 @@
 //   npm run build:ts [-- --force]
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { isDistMade, makeDist } from './dist-sources.mjs'
+import { isDistMade, makeDist } from './sources.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const steps = [
   ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
-  ['scripts/bundle-zod.mjs'],
-  ['scripts/bundle-entries.mjs'],
-  ['scripts/bundle-ui.mjs'],
+  ['scripts/library/bundle-zod.mjs'],
+  ['scripts/library/bundle-entries.mjs'],
+  ['scripts/library/bundle-ui.mjs'],
 ]
 
 if (isDistMade() && !process.argv.includes('--force')) console.log('build:ts: dist/ is of these sources already')

@@ -4,10 +4,14 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
 const stamp = join(root, 'dist/.sources')
-const others = ['tsconfig.json', 'package.json', 'package-lock.json', 'scripts/build-ts.mjs']
-const bundlers = ['scripts/bundle-zod.mjs', 'scripts/bundle-entries.mjs', 'scripts/bundle-ui.mjs']
+const others = ['tsconfig.json', 'package.json', 'package-lock.json', 'scripts/library/build.mjs']
+const bundlers = [
+  'scripts/library/bundle-zod.mjs',
+  'scripts/library/bundle-entries.mjs',
+  'scripts/library/bundle-ui.mjs',
+]
 
 /** Everything that dist/ depends on, by name and content. */
 function digest() {
