@@ -101,7 +101,7 @@ void meet(int kind, unsigned mask, Arguments& arguments, const void* site, Opera
     if (((mask >> l) & 1) != 0 && l != lane) wake(warp * 32 + l);
 }
 
-enum Kind { sync_kind, shuffle_kind, vote_kind, reduce_kind, matrix_kind, load_kind };
+enum { sync_kind, shuffle_kind, vote_kind, reduce_kind, matrix_kind, load_kind };
 
 struct ShuffleArguments {
   std::uint64_t value, result;

@@ -74,7 +74,8 @@ export class EventStream {
     } else {
       // The last chunk goes with the end, in one call.
       socket.cork()
-      writeChunk(socket, all)
+      // A chunk of nothing is the end itself.
+      if (all !== '') writeChunk(socket, all)
       this.#response.end()
       socket.uncork()
     }
