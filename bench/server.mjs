@@ -1,12 +1,12 @@
 // What HTTP costs, against the same engine asked in process, by turns, with as many threads as there are CPUs, and with one CPU left for
-// clients, which are a process of their own and compete for the same CPUs. Beside octavo/server: a bare server of node:http that streams
-// the same and does nothing else.
+// clients, which are a process of their own and compete for the same CPUs: a compiled one (server/client.cpp) where the server's own cost
+// is wanted, one of Node elsewhere. Beside octavo/server: a bare server of node:http that streams the same and does nothing else.
 //   cost   tokens a second of 64 clients that ask again and again, and whose CPU time it was
 //   first  time to the first token of one request after the other, and where it goes
 //   many   256 streams beside 1,000 idle keep-alive connections
 //   peer   beside node-llama-cpp behind Fastify on the same file: throughput, first tokens, the worst stall of each stream, memory
 //
-//   node bench/server.mjs [--model FILE|synthetic:PRESET] [--parts cost,first,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--folder DIR]
+//   node bench/server.mjs [--model FILE|synthetic:PRESET] [--parts cost,first,many,peer] [--rounds 5] [--streams 64] [--seconds 4] [--firsts 60] [--threads allCpus,oneLeft] [--folder DIR]
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -20,6 +20,7 @@ import { args, threads as cpus, kvBytes, machine } from './load/common.mjs'
 import { median } from './median.mjs'
 import { installPeer } from './peers/install.mjs'
 import { sharedMs } from './server/clock.mjs'
+import { NativeClient } from './server/native-client.mjs'
 import { plainServer, socketsAlone } from './server/plain.mjs'
 import { Timeline } from './server/timeline.mjs'
 
@@ -27,7 +28,17 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const flags = args({
   ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,first,many,peer' },
-  ...{ rounds: 5, streams: 64, seconds: 4, tokens: 48, firsts: 60, peerStreams: 32, peerRounds: 3, folder: '' },
+  ...{
+    rounds: 5,
+    streams: 64,
+    seconds: 4,
+    tokens: 48,
+    firsts: 60,
+    threads: 'allCpus,oneLeft',
+    peerStreams: 32,
+    peerRounds: 3,
+    folder: '',
+  },
 })
 const promptTokens = 24
 const contextTokens = 256
@@ -41,7 +52,7 @@ const body = ({ prompt, tokens }) => ({
   ...{ prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true },
 })
 
-const client = fork(join(here, 'server/client.mjs'))
+const [client, native] = [fork(join(here, 'server/client.mjs')), new NativeClient()]
 const ask = async (message) => {
   client.send(message)
   const [answer] = await once(client, 'message')
@@ -81,9 +92,9 @@ function loopInProcess(engine, list, begun) {
 }
 
 async function loopOverHttp(url, list, begun) {
-  await ask({ loop: { url, path: '/v1/completions', bodies: list.map(body), begun: begun.map(body) } })
+  await native.loop(url, { bodies: list.map(body), begun: begun.map(body) })
   return async () => {
-    const { failed } = await ask({ stop: true })
+    const failed = await native.stop()
     if (failed > 0) throw new Error(`${failed} requests failed`)
   }
 }
@@ -116,7 +127,7 @@ async function atStep(engine) {
   const { generatedTokens } = engine.stats()
   while (engine.stats().generatedTokens === generatedTokens) await sleep(0.002)
   const { generatedTokens: tokens } = engine.stats()
-  return { tokens, ms: performance.now(), main: mainThread(process.pid), client: mainThread(client.pid) }
+  return { tokens, ms: performance.now(), main: mainThread(process.pid), client: mainThread(native.pid) }
 }
 
 /** What is counted at least, where it does not take longer than so. */
@@ -154,6 +165,7 @@ async function serve(threads, streams) {
   const [plain, sockets] = [await plainServer(engine), await socketsAlone()]
   const close = async () => {
     client.send({ fresh: true })
+    await native.drop()
     plain.close()
     sockets.close()
     await server.close()
@@ -198,7 +210,8 @@ async function costWith(threads) {
   return {
     ...{ threads, streams: flags.streams, tokensPerSecond },
     ...{ mainThreadMicrosecondsPerToken: main, clientMicrosecondsPerToken: other },
-    throughputCost: costs((way) => 1 - tokensPerSecond[way] / tokensPerSecond.inProcess),
+    // Of neighbours in time.
+    throughputCost: costs((way) => 1 - median(speeds[way].map((speed, round) => speed / speeds.inProcess[round]))),
     // Of all CPUs; what more the throughput lost is what computing lost by being disturbed.
     cpuShare: costs((way) => ({
       server: cpuShare(way, main[way] - main.inProcess),
@@ -221,11 +234,12 @@ async function firstsWith(threads) {
   timeline.watch(server.app.server)
   timeline.watch(plain.server)
   const [single] = requests(1, 4)
-  const http = async (at) => (await overHttp(at, [single])).marks[0]
+  const http = (at) => native.first(at, body(single))
   const ways = {
     inProcess: () => firstInProcess(engine, single),
     plain: () => http(plain.url),
     http: () => http(url),
+    httpByNode: async () => (await overHttp(url, [single])).marks[0],
   }
   const rows = byName(Object.keys(ways))
   const alone = []
@@ -242,15 +256,18 @@ async function firstsWith(threads) {
   // Of neighbours in time.
   const overInProcess = (way) => median(rows[way].map(({ total }, i) => total - rows.inProcess[i].total))
   return {
-    ...{ threads, costMs: costs(overInProcess), socketsAloneMs: median(alone) },
+    ...{ threads, costMs: { ...costs(overInProcess), httpByNode: overInProcess('httpByNode') } },
+    socketsAloneMs: median(alone),
     stretchesMs: Object.fromEntries(Object.entries(rows).map(([way, list]) => [way, columns(list)])),
   }
 }
 
-const withAndWithoutOne = async (measure) => ({
-  allCpus: await measure(cpus()),
-  oneLeft: await measure(Math.max(1, cpus() - 1)),
-})
+const threadCounts = { allCpus: cpus(), oneLeft: Math.max(1, cpus() - 1) }
+async function withAndWithoutOne(measure) {
+  const all = {}
+  for (const name of flags.threads.split(',')) all[name] = await measure(threadCounts[name])
+  return all
+}
 const cost = () => withAndWithoutOne(costWith)
 const first = () => withAndWithoutOne(firstsWith)
 
@@ -350,3 +367,4 @@ for (const [name, part] of Object.entries({ cost, first, many, peer })) {
 mkdirSync(join(here, 'results'), { recursive: true })
 writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
 client.disconnect()
+native.close()

@@ -1,13 +1,10 @@
-// Clients of a server in a process of their own, as cheap as they can be: raw sockets that stay open, count events and note when they came.
-// The parent sends { url, path, bodies } and gets { seconds, firstMs, marks, gapsMs, failed } of all of them at once; { loop } has so many clients
-// ask again and again, first for the bodies in `begun`, until { stop }, which cuts them off; { idle } opens that many connections, asks each once,
-// and keeps them.
+// Clients of a server in a process of Node, as cheap as they can be there: raw sockets that stay open, count events and note when they came.
+// The parent sends { url, path, bodies } and gets { seconds, firstMs, marks, gapsMs, failed } of all of them at once; { idle } opens that many
+// connections, asks each once, and keeps them. Where they would cost too much there is client.cpp.
 import { connect } from 'node:net'
 import { originMs } from './clock.mjs'
 
 const kept = []
-/** Those that ask again and again. */
-let looping = []
 
 /** One connection, one request at a time. */
 class Client {
@@ -63,27 +60,6 @@ async function streams({ url, path, bodies }) {
   }
 }
 
-/** Each of the clients asks for its bodies in turn; one that gets no answer asks no more. */
-async function loop({ url, path, bodies, begun }) {
-  looping = begun.map(() => new Client(url))
-  const clients = looping
-  process.send({ started: clients.length })
-  const failures = await Promise.all(
-    clients.map(async (client, i) => {
-      let [k, body] = [i, begun[i]]
-      while ((await client.ask(path, body)).ok) body = bodies[k++ % bodies.length]
-      return looping === clients ? 1 : 0
-    }),
-  )
-  return { failed: failures.reduce((all, one) => all + one) }
-}
-
-function stop() {
-  const clients = looping
-  looping = []
-  for (const { socket } of clients) socket.destroy()
-}
-
 function idle({ url, count }) {
   const port = Number(new URL(url).port)
   const one = () =>
@@ -105,10 +81,9 @@ function dropAll() {
 }
 
 process.on('message', async (asked) => {
-  if (asked.stop) stop()
-  else if (asked.fresh) dropAll()
+  if (asked.fresh) dropAll()
   else if (asked.stillOpen) process.send({ open: kept.filter((socket) => !socket.destroyed).length })
   else if (asked.idle) process.send(await idle({ url: asked.url, count: asked.idle }))
-  else process.send(await (asked.loop ? loop(asked.loop) : streams(asked)))
+  else process.send(await streams(asked))
 })
 process.on('disconnect', () => process.exit())
