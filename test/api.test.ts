@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import type { LoadProgress } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { collect, story, thrown, withEngine } from './embedded-engine.ts'
+import { collect, story, withEngine } from './embedded-engine.ts'
+import { refusal } from './refusal.ts'
 import { expectNothingUnhandled, tick } from './unhandled.ts'
 
 const packageRoot = fileURLToPath(new URL('..', import.meta.url))
@@ -38,8 +39,8 @@ describe('load', () => {
   })
 
   it('throws option errors at the call and rejects with later ones', async () => {
-    expect(thrown(() => Engine.load({ model: 'stories', threads: -1 })).details.option).toBe('threads')
-    expect(thrown(() => Engine.load({ model: 'stories', gpu: true } as never)).code).toBe('INVALID_ARGUMENT')
+    expect(refusal(() => Engine.load({ model: 'stories', threads: -1 })).details.option).toBe('threads')
+    expect(refusal(() => Engine.load({ model: 'stories', gpu: true } as never)).code).toBe('INVALID_ARGUMENT')
     const error = await Engine.load({ model: 'no-such-file.gguf' }).catch((e) => e)
     expect(error).toMatchObject({ name: 'OctavoError', code: 'FILE_NOT_FOUND' })
     expect(error.stack).toContain('api.test.ts')
@@ -48,9 +49,9 @@ describe('load', () => {
   it('leaves no promise behind when an option is wrong for this model', async () => {
     await withEngine({}, async (other) => {
       const wrong = { logitBias: { 99999: 1 } }
-      expect(thrown(() => other.generate({ prompt: 'A', ...wrong })).code).toBe('INVALID_ARGUMENT')
-      expect(thrown(() => other.generate({ ...story, ...wrong })).code).toBe('INVALID_ARGUMENT')
-      expect(thrown(() => other.session().generate('A', wrong)).code).toBe('INVALID_ARGUMENT')
+      expect(refusal(() => other.generate({ prompt: 'A', ...wrong })).code).toBe('INVALID_ARGUMENT')
+      expect(refusal(() => other.generate({ ...story, ...wrong })).code).toBe('INVALID_ARGUMENT')
+      expect(refusal(() => other.session().generate('A', wrong)).code).toBe('INVALID_ARGUMENT')
     })
   })
 
@@ -180,12 +181,12 @@ describe('generate', () => {
     const long = Array(engine.model.contextTokens).fill(5)
     await expect(engine.generate({ prompt: long }).result).rejects.toMatchObject({ code: 'CONTEXT_OVERFLOW' })
     await expect(engine.generate({ prompt: [] }).result).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
-    expect(thrown(() => engine.generate({ prompt: [1, 4096] })).details).toMatchObject({
+    expect(refusal(() => engine.generate({ prompt: [1, 4096] })).details).toMatchObject({
       option: 'prompt[1]',
       found: '4096',
     })
-    expect(thrown(() => engine.generate({ prompt: [1.5] })).details).toMatchObject({ option: 'prompt[0]' })
-    expect(thrown(() => engine.generate({ prompt: 'x', logitBias: { 4096: 1 } })).code).toBe('INVALID_ARGUMENT')
+    expect(refusal(() => engine.generate({ prompt: [1.5] })).details).toMatchObject({ option: 'prompt[0]' })
+    expect(refusal(() => engine.generate({ prompt: 'x', logitBias: { 4096: 1 } })).code).toBe('INVALID_ARGUMENT')
   })
 
   it('makes control tokens of a text prompt only when asked', async () => {
@@ -238,8 +239,8 @@ describe('tokenize', () => {
   })
 
   it('checks its arguments at the call', () => {
-    expect(thrown(() => engine.tokenize(5 as never)).details).toMatchObject({ option: 'text' })
-    expect(thrown(() => engine.detokenize([-1])).details).toMatchObject({ option: 'ids[0]' })
+    expect(refusal(() => engine.tokenize(5 as never)).details).toMatchObject({ option: 'text' })
+    expect(refusal(() => engine.detokenize([-1])).details).toMatchObject({ option: 'ids[0]' })
   })
 })
 
@@ -263,14 +264,14 @@ describe('close', () => {
       () => other.tokenize('x'),
       session,
     ]
-    for (const use of uses) expect(thrown(use).code).toBe('ENGINE_CLOSED')
+    for (const use of uses) expect(refusal(use).code).toBe('ENGINE_CLOSED')
     await other.close()
   })
 
   it('happens by itself with `await using`', async () => {
     const other = await Engine.load({ model: 'stories' })
     await other[Symbol.asyncDispose]()
-    expect(thrown(() => other.generate({ prompt: 'x' })).code).toBe('ENGINE_CLOSED')
+    expect(refusal(() => other.generate({ prompt: 'x' })).code).toBe('ENGINE_CLOSED')
   })
 
   it('several engines live side by side', async () => {

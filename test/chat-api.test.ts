@@ -4,7 +4,8 @@
  */
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { thrown, withEngine } from './embedded-engine.ts'
+import { withEngine } from './embedded-engine.ts'
+import { refusal } from './refusal.ts'
 
 /** The model's own turns, and everything else that a template may be given. */
 const chatTemplate = `{%- if tools %}<|im_start|>system
@@ -62,8 +63,8 @@ describe('renderPrompt', () => {
   it('rejects what the template refuses, and throws what is wrong with the options', async () => {
     const refusing = { messages: [user], chatTemplate: "{{ raise_exception('no') }}" }
     await expect(own.renderPrompt(refusing)).rejects.toMatchObject({ code: 'TEMPLATE_ERROR' })
-    expect(thrown(() => own.renderPrompt({ messages: [] })).details.option).toBe('messages')
-    expect(thrown(() => own.renderPrompt({ messages: [user], prompt: 'x' } as never)).details.option).toBe('prompt')
+    expect(refusal(() => own.renderPrompt({ messages: [] })).details.option).toBe('messages')
+    expect(refusal(() => own.renderPrompt({ messages: [user], prompt: 'x' } as never)).details.option).toBe('prompt')
   })
 })
 
@@ -232,7 +233,7 @@ describe('sessions', () => {
     expect(next.text).toBe(
       (await own.renderPrompt({ messages: [...session.history, { role: 'user', content: 'And?' }] })).text,
     )
-    const error = thrown(() => session.generate('Hi', { continueFinalMessage: true }))
+    const error = refusal(() => session.generate('Hi', { continueFinalMessage: true }))
     expect(error.details.option).toBe('continueFinalMessage')
   })
 

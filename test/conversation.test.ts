@@ -2,7 +2,8 @@
 import type { GenerationResult } from 'octavo'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { thrown, withEngine } from './embedded-engine.ts'
+import { withEngine } from './embedded-engine.ts'
+import { refusal } from './refusal.ts'
 import { expectNothingUnhandled } from './unhandled.ts'
 
 let engine: Engine
@@ -24,13 +25,13 @@ describe('session', () => {
     expect(second.usage.promptTokens).toBeGreaterThan(before)
     expect(session.history.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant'])
     session.close()
-    expect(thrown(() => session.generate('More')).code).toBe('SESSION_CLOSED')
+    expect(refusal(() => session.generate('More')).code).toBe('SESSION_CLOSED')
   })
 
   it('throws SESSION_BUSY for a second turn while one runs', async () => {
     const session = engine.session({ system: 'You are terse.' })
     const running = session.generate('Hi', { maxTokens: 50 })
-    expect(thrown(() => session.generate('Hi again')).code).toBe('SESSION_BUSY')
+    expect(refusal(() => session.generate('Hi again')).code).toBe('SESSION_BUSY')
     running.cancel()
     await running.result
     await session.generate('Hi again', { maxTokens: 5 }).result

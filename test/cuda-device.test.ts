@@ -11,6 +11,7 @@ import { OctavoError } from '../lib/base/errors.ts'
 import { type CudaStatus, native } from '../lib/base/native.ts'
 import { chooseDevice, type DeviceRequest, onFirstDevice } from '../lib/host/device.ts'
 import { isBuilt, onFakeDriver } from './fake-gpu.ts'
+import { refusal } from './refusal.ts'
 
 const gpu = (index: number, name: string, unusable = '') => ({
   ...{ index, name, capability: unusable === '' ? '9.0' : '7.5', multiprocessors: 8, memoryBytes: 1e9, unusable },
@@ -22,14 +23,6 @@ const three: CudaStatus = {
 }
 const backends = (wanted: DeviceRequest, status: CudaStatus) =>
   chooseDevice(wanted, () => status).candidates.map(({ backend }) => backend)
-const codeOf = (act: () => unknown) => {
-  try {
-    act()
-  } catch (error) {
-    return error as { code: string; details: object; message: string }
-  }
-  throw new Error('nothing was thrown')
-}
 
 describe('choosing a device', () => {
   it('asks no driver for the CPU', () => {
@@ -59,16 +52,16 @@ describe('choosing a device', () => {
   })
 
   it('says what there is where it is not what was asked for', () => {
-    const { code, details, message } = codeOf(() => chooseDevice('cuda:3', () => three))
+    const { code, details, message } = refusal(() => chooseDevice('cuda:3', () => three))
     expect({ code, details }).toEqual({
       code: 'DEVICE_UNAVAILABLE',
       details: { wanted: 'cuda:3', found: ['cuda:0 (One)', 'cuda:2 (Two)'], reason: '' },
     })
     expect(message).toBe("Device 'cuda:3' cannot be used: there are cuda:0 (One), cuda:2 (Two).")
-    expect(codeOf(() => chooseDevice('cuda:1', () => three)).message).toBe(
+    expect(refusal(() => chooseDevice('cuda:1', () => three)).message).toBe(
       "Device 'cuda:1' cannot be used: its compute capability is below 8.0.",
     )
-    expect(codeOf(() => chooseDevice('cuda', () => none)).message).toContain('no NVIDIA driver')
+    expect(refusal(() => chooseDevice('cuda', () => none)).message).toContain('no NVIDIA driver')
   })
 
   it('says why it is the one, and no other', () => {
@@ -93,11 +86,11 @@ describe('choosing a device', () => {
     expect(on(none, 'auto', {}).why).toBe("Device 'auto' is the CPU: no NVIDIA driver.")
     expect(on(three, 'cuda', { 'cuda:0': lacks })).toMatchObject({ backend: 'cuda:2' })
     // What the first one lacked; a named one has no other.
-    expect(codeOf(() => on(three, 'cuda', { 'cuda:0': lacks, 'cuda:2': broken })).message).toBe('too large')
-    expect(codeOf(() => on(three, 'cuda:2', { 'cuda:2': broken })).message).toBe('cuCtxSetCurrent failed')
+    expect(refusal(() => on(three, 'cuda', { 'cuda:0': lacks, 'cuda:2': broken })).message).toBe('too large')
+    expect(refusal(() => on(three, 'cuda:2', { 'cuda:2': broken })).message).toBe('cuCtxSetCurrent failed')
     // No other device reads a broken file.
     const invalid = new OctavoError('MODEL_INVALID', 'a weight is not finite')
-    expect(codeOf(() => on(three, 'auto', { 'cuda:0': invalid })).code).toBe('MODEL_INVALID')
+    expect(refusal(() => on(three, 'auto', { 'cuda:0': invalid })).code).toBe('MODEL_INVALID')
   })
 
   it('is checked as every option is', async () => {

@@ -1,6 +1,6 @@
 /** What the tests of the public API share: the embedded model. */
 import type { GenerationPart, LoadOptions } from 'octavo'
-import { Engine, OctavoError } from 'octavo'
+import { Engine } from 'octavo'
 import { expect } from 'vitest'
 
 export const story = {
@@ -23,16 +23,6 @@ export async function collect(generation: AsyncIterable<GenerationPart>): Promis
   const parts: GenerationPart[] = []
   for await (const part of generation) parts.push(part)
   return parts
-}
-
-export function thrown(call: () => unknown): OctavoError {
-  try {
-    call()
-  } catch (error) {
-    if (error instanceof OctavoError) return error
-    throw error
-  }
-  throw new Error('nothing was thrown')
 }
 
 /** All blocks given back, as the last step's snapshot says. */

@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { propertySet } from '../lib/grammar/automata/unicode-properties.ts'
 import { compileGrammar } from '../lib/grammar/compile.ts'
-import { bank, formatTexts, refusals } from './grammar-bank.ts'
+import { bank } from './grammar-bank.ts'
+import { formatTexts } from './grammar-formats.ts'
+import { refusals } from './grammar-refusals.ts'
 import { accepts, byteGrammar, ofSchema, randomBelow, validator } from './grammar-tools.ts'
 import { refusal } from './refusal.ts'
 

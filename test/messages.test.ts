@@ -8,6 +8,7 @@ import type { OctavoError } from '../lib/base/errors.ts'
 import { turnMessagesSchema } from '../lib/messages.ts'
 import { generateSchema, renderSchema } from '../lib/options.ts'
 import { messageShape, shapeMessage } from '../lib/text/message-shape.ts'
+import { refusal } from './refusal.ts'
 
 function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   return parse(schema, value, 'options', new CallSite(check))
@@ -15,13 +16,9 @@ function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
 const taken = (...messages: unknown[]) => check(renderSchema, { messages }).messages
 
 function refused(value: object, schema: z.ZodType = generateSchema): OctavoError['details'] {
-  try {
-    check(schema, value)
-  } catch (error) {
-    expect((error as OctavoError).code).toBe('INVALID_ARGUMENT')
-    return (error as OctavoError).details
-  }
-  throw new Error('nothing was thrown')
+  const { code, details } = refusal(() => check(schema, value))
+  expect(code).toBe('INVALID_ARGUMENT')
+  return details
 }
 const refusedMessages = (...messages: unknown[]) => refused({ messages })
 

@@ -1,29 +1,13 @@
-/** Model descriptions: what a header must say to be run, what a preset's header says, what a model argument means. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { OctavoError } from '../lib/base/errors.ts'
+/** Model descriptions: what a header must say to be run, and what becomes of it: roles of tensors, RoPE scaling, memory. */
+import { describe, expect, it } from 'vitest'
 import type { GgufTensor, GgufValue } from '../lib/base/native.ts'
 import { architectures } from '../lib/model/architectures.ts'
-import { describeCheckpoint, openCheckpoint } from '../lib/model/checkpoint.ts'
+import { describeCheckpoint } from '../lib/model/checkpoint.ts'
 import type { CheckpointPart } from '../lib/model/checkpoint-part.ts'
-import { locateModel } from '../lib/model/locate.ts'
 import { kvBytes, kvBytesAtLoad, kvBytesPerToken, memoryNeeds, scratchBytes, weightBytes } from '../lib/model/memory.ts'
-import { presetNames, presets } from '../lib/model/presets.ts'
+import { presets } from '../lib/model/presets.ts'
 import { llama3Divisors } from '../lib/model/rope-scaling.ts'
-import { planParts, planSynthesis } from '../lib/model/synthesize.ts'
-import { syntheticVocabulary } from '../lib/model/synthetic-vocabulary.ts'
-
-/** The code and message of what `run` throws. */
-function refusal(run: () => unknown): { code: string; message: string } {
-  try {
-    run()
-  } catch (error) {
-    return { code: (error as OctavoError).code, message: (error as Error).message }
-  }
-  throw new Error('nothing was thrown')
-}
+import { refusal } from './refusal.ts'
 
 const typeIds: Record<string, number> = { f32: 0, f16: 1, q4_0: 2, q4_1: 3, q8_0: 8, tq1_0: 34 }
 
@@ -475,80 +459,6 @@ describe('RoPE scaling', () => {
   })
 })
 
-describe('presets', () => {
-  it.each(presetNames)('%s gives a header that can be run', (name) => {
-    const plan = planSynthesis(name, 'q4_0')
-    const { desc, metadata, info } = describeCheckpoint(name, planParts(plan), plan.seed)
-    const { architecture, tied, ropeBase, ropeScaling, ...sizes } = { ropeScaling: undefined, ...presets[name] }
-    expect(desc).toMatchObject({ architecture, ...sizes })
-    expect(desc.rope).toMatchObject({
-      base: ropeBase,
-      dims: sizes.headSize,
-      scaling: { kind: ropeScaling ? 'factors' : 'none' },
-    })
-    expect(desc.tensors.output === undefined).toBe(tied)
-    expect(Object.values(desc.tensors).every((tensor) => tensor.file === -1)).toBe(true)
-    expect(new Set(Object.values(desc.tensors).map((tensor) => tensor.offset)).size).toBe(
-      Object.keys(desc.tensors).length,
-    )
-    expect((metadata['tokenizer.ggml.tokens'] as string[]).length).toBe(sizes.vocabulary)
-    expect(info.weightFormat).toBe('q4_0')
-  })
-
-  it('have the sizes that their names promise', () => {
-    const millions = presetNames.map((name) => {
-      const plan = planSynthesis(name, 'q4_0')
-      return Math.round(describeCheckpoint(name, planParts(plan)).parameters / 1e6)
-    })
-    expect(Object.fromEntries(presetNames.map((name, i) => [name, millions[i]]))).toEqual({
-      'smollm2-135m': 135,
-      'tinyllama-1.1b': 1100,
-      'llama-3.2-3b': 3213,
-      'llama-2-7b': 6738,
-      'llama-2-13b': 13016,
-      'llama-3.1-8b': 8030,
-      'qwen3-0.6b': 596,
-    })
-  })
-
-  it("take another file's vocabulary and its size", () => {
-    const vocabularyFrom = {
-      'tokenizer.ggml.tokens': ['a', 'b', 'c'],
-      'tokenizer.ggml.model': 'gpt2',
-      'llama.block_count': 9,
-    }
-    const plan = planSynthesis('smollm2-135m', 'f16', { vocabularyFrom })
-    const { desc, metadata } = describeCheckpoint('x', planParts(plan))
-    expect(desc.vocabulary).toBe(3)
-    expect(desc.layers).toBe(30)
-    expect(metadata['tokenizer.ggml.tokens']).toEqual(['a', 'b', 'c'])
-    expect(desc.tensors.embed).toMatchObject({ format: 'f16', rows: 3, bytes: 3 * 576 * 2 })
-    expect(refusal(() => planSynthesis('smollm2-135m', 'f16', { vocabularyFrom: {} })).code).toBe('MODEL_INVALID')
-  })
-})
-
-describe('the synthetic vocabulary', () => {
-  it('has unique tokens, and merges whose parts and results are tokens made before', () => {
-    const metadata = syntheticVocabulary(49152)
-    const tokens = metadata['tokenizer.ggml.tokens'] as string[]
-    const merges = metadata['tokenizer.ggml.merges'] as string[]
-    expect(new Set(tokens).size).toBe(49152)
-    const known = new Map(tokens.map((token, id) => [token, id]))
-    merges.forEach((line, i) => {
-      const [left, right] = line.split(' ') as [string, string]
-      const id = known.get(left + right)!
-      if (id !== 259 + i || known.get(left)! >= id || known.get(right)! >= id) throw new Error(`merge ${i}: ${line}`)
-    })
-    expect(merges).toHaveLength(49152 - 259)
-    expect(tokens[3 + 0x20]).toBe('Ġ')
-    expect(tokens[3 + 0x0a]).toBe('Ċ')
-  })
-  it('refuses sizes that it cannot have', () => {
-    expect(refusal(() => syntheticVocabulary(258)).code).toBe('INVALID_ARGUMENT')
-    expect(refusal(() => syntheticVocabulary(500000)).code).toBe('INVALID_ARGUMENT')
-  })
-})
-
 describe('memory', () => {
   it('counts repacked weights, KV and buffers', () => {
     const { desc } = open({ tensors: { 'output.weight': { shape: [64, 40], type: 'f16' } } })
@@ -567,54 +477,6 @@ describe('memory', () => {
     expect(scratchBytes(desc, 8)).toBe(4 * 8 * (64 + 64 + 128 + 64 + 192 + 16 + 64 + 40))
     const needs = memoryNeeds(desc, 17, 'int8', 8)
     expect(needs.totalBytes).toBe(weightBytes(desc) + kvBytes(desc, 17, 'int8') + scratchBytes(desc, 8))
-  })
-})
-
-describe('a model argument', () => {
-  let folder: string
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'octavo-locate-'))
-    for (const name of ['a.gguf', 'm-00001-of-00003.gguf', 'm-00002-of-00003.gguf', 'n-00001-of-00001.gguf']) {
-      writeFileSync(join(folder, name), '')
-    }
-  })
-  afterAll(() => rmSync(folder, { recursive: true }))
-
-  it('is a file', () => {
-    expect(locateModel(join(folder, 'a.gguf'))).toEqual({
-      kind: 'files',
-      name: 'a.gguf',
-      files: [join(folder, 'a.gguf')],
-    })
-    expect(refusal(() => locateModel(join(folder, 'b.gguf')))).toMatchObject({ code: 'FILE_NOT_FOUND' })
-    expect(refusal(() => locateModel('')).code).toBe('INVALID_ARGUMENT')
-  })
-  it('is any part of a split file', () => {
-    const last = join(folder, 'm-00003-of-00003.gguf')
-    expect(refusal(() => locateModel(join(folder, 'm-00002-of-00003.gguf'))).message).toContain(last)
-    writeFileSync(last, '')
-    const location = locateModel(join(folder, 'm-00002-of-00003.gguf'))
-    expect(location).toMatchObject({ kind: 'files', name: 'm', files: { length: 3, 2: last } })
-    expect(locateModel(join(folder, 'n-00001-of-00001.gguf'))).toMatchObject({ files: { length: 1 } })
-    expect(refusal(() => locateModel(join(folder, 'm-00004-of-00003.gguf'))).code).toBe('INVALID_ARGUMENT')
-  })
-  it('is synthetic', () => {
-    expect(locateModel('synthetic:qwen3-0.6b')).toMatchObject({ kind: 'synthetic', preset: 'qwen3-0.6b', type: 'q4_0' })
-    expect(locateModel('synthetic:llama-2-7b:Q8_0')).toMatchObject({ type: 'q8_0' })
-    expect(refusal(() => locateModel('synthetic:gpt-9')).message).toMatch(/preset: expected one of smollm2-135m/)
-    expect(refusal(() => locateModel('synthetic:llama-2-7b:q9')).message).toMatch(/type: expected one of q4_0/)
-    expect(refusal(() => locateModel('synthetic:llama-2-7b:q4_0:x')).code).toBe('INVALID_ARGUMENT')
-    expect(refusal(() => locateModel('synthetic:__proto__')).code).toBe('INVALID_ARGUMENT')
-  })
-  it('is the embedded model', () => {
-    const location = locateModel('stories')
-    expect(location).toMatchObject({ kind: 'files', name: 'stories', files: { length: 1 } })
-  })
-  it('synthetic models open without a file and without the addon', () => {
-    expect(openCheckpoint('synthetic:smollm2-135m').info).toMatchObject({
-      parameters: 134515008,
-      name: 'synthetic smollm2-135m',
-    })
   })
 })
 

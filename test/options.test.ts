@@ -3,21 +3,16 @@ import { describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import { parse } from '../lib/arguments.ts'
 import { CallSite } from '../lib/base/call-site.ts'
-import { OctavoError } from '../lib/base/errors.ts'
 import { generateSchema, loadSchema, sessionSchema, tokenizeSchema } from '../lib/options.ts'
+import { refusal } from './refusal.ts'
 
 function check(schema: z.ZodType, value: unknown): unknown {
   return parse(schema, value, 'options', new CallSite(check))
 }
 
-function errorOf(schema: z.ZodType, value: unknown): OctavoError {
-  try {
-    check(schema, value)
-  } catch (error) {
-    if (error instanceof OctavoError) return error
-    throw error
-  }
-  throw new Error('nothing was thrown')
+function errorOf(schema: z.ZodType, value: unknown) {
+  const caller = () => check(schema, value)
+  return refusal(caller)
 }
 
 const generate = (options: object) => errorOf(generateSchema, { prompt: 'x', ...options })
@@ -159,7 +154,7 @@ describe('rejected, naming option, expected and found', () => {
 it('the error carries the stack of the caller, without frames of the library', () => {
   const error = generate({ topK: -1 })
   expect(error.stack).toMatch(/^OctavoError \[INVALID_ARGUMENT\]: Option topK/)
-  expect(error.stack!.split('\n')[1]).toContain('errorOf')
+  expect(error.stack!.split('\n')[1]).toContain('caller')
 })
 
 it('positive numbers stay positive as f32', () => {

@@ -9,7 +9,7 @@ import vm from 'node:vm'
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { absolutePath, pathOf } from '../lib/base/paths.ts'
-import { thrown } from './embedded-engine.ts'
+import { refusal } from './refusal.ts'
 
 const library = new URL('../dist/index.js', import.meta.url).href
 const model = new URL('../models/octavo-stories-q4_0.gguf', import.meta.url)
@@ -108,7 +108,7 @@ describe('file: URLs', () => {
       'file:///a%2Fb',
       'a\0b',
     ]) {
-      const { code, details } = thrown(() => Engine.load({ model: wrong }))
+      const { code, details } = refusal(() => Engine.load({ model: wrong }))
       expect([code, details.option]).toEqual(['INVALID_ARGUMENT', 'model'])
     }
   })

@@ -153,6 +153,8 @@ describe('what zod sees and a look at the names of keys does not', () => {
   })
 
   it('a key that must be there', () => expectSame(z.strictObject({ a: z.unknown() }), {}))
+  it('what a key has that need not be there', () =>
+    expectSame(z.strictObject({ a: z.number().default(2).optional() }), {}))
   it('an option that changes what it is given, behind one that does not', () => {
     const schema = z.union([z.string().transform((text) => text.length), z.string()])
     expect(expectSame(schema, 'abc')).toBe(true)

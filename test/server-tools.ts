@@ -54,6 +54,19 @@ export const eventsOf = (text: string): Json[] =>
     .map((block) => block.replace(/^(event: .*\n)?data: /, ''))
     .map((data) => (data === '[DONE]' ? data : JSON.parse(data)))
 
+/** What a stream of chunks says, joined by choice. */
+export function joined(events: Json[]): { content: string; finish: string | null }[] {
+  const choices: { content: string; finish: string | null }[] = []
+  for (const { choices: [choice] = [] } of events.filter((event) => event !== '[DONE]')) {
+    if (choice === undefined) continue
+    choices[choice.index] ??= { content: '', finish: null }
+    const one = choices[choice.index]!
+    one.content += choice.delta?.content ?? choice.text ?? ''
+    one.finish = choice.finish_reason ?? one.finish
+  }
+  return choices
+}
+
 /** A connection that a test writes to by hand. */
 export async function dial(url: string): Promise<{ socket: Socket; text: () => string; closed: Promise<unknown> }> {
   const { port, hostname } = new URL(url)

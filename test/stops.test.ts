@@ -1,7 +1,7 @@
 /** Which stop ends an answer, and what the result says of it. The embedded model's control tokens: 0 <|endoftext|>, 1 <|im_start|>, 2 <|im_end|>. */
 import { Engine } from 'octavo'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { thrown } from './embedded-engine.ts'
+import { refusal } from './refusal.ts'
 
 let engine: Engine
 beforeAll(async () => {
@@ -62,11 +62,11 @@ describe('stop tokens', () => {
 
   it('must be tokens', async () => {
     for (const stopTokens of [[4096], [1, 99999]])
-      expect(thrown(() => engine.generate({ prompt: 'A', stopTokens }))).toMatchObject({
+      expect(refusal(() => engine.generate({ prompt: 'A', stopTokens }))).toMatchObject({
         ...{ code: 'INVALID_ARGUMENT', details: { option: `stopTokens[${stopTokens.length - 1}]` } },
       })
     for (const stopTokens of [[-1], [1.5], 3])
-      expect(thrown(() => engine.generate({ prompt: 'A', stopTokens: stopTokens as number[] })).code).toBe(
+      expect(refusal(() => engine.generate({ prompt: 'A', stopTokens: stopTokens as number[] })).code).toBe(
         'INVALID_ARGUMENT',
       )
   })

@@ -13,8 +13,9 @@ import { native } from '../lib/base/native.ts'
 import type { StepRecord } from '../lib/host/record/step-recorder.ts'
 import { openCheckpoint } from '../lib/model/checkpoint.ts'
 import { enginesOf } from './child-processes.ts'
-import { collect, expectIdle, story, thrown, withEngine } from './embedded-engine.ts'
+import { collect, expectIdle, story, withEngine } from './embedded-engine.ts'
 import { validator } from './grammar-tools.ts'
+import { refusal } from './refusal.ts'
 import { expectNothingUnhandled } from './unhandled.ts'
 
 let engine: Engine
@@ -225,7 +226,7 @@ describe('what is refused', () => {
     [{ schema: {}, grammar: { regex: 'a' } }, 'grammar'],
     [{ schema: {}, ignoreEos: true }, 'ignoreEos'],
   ])('%j', (options, option) => {
-    const error = thrown(() => engine.generate({ prompt: 'x', ...options } as GenerateOptions))
+    const error = refusal(() => engine.generate({ prompt: 'x', ...options } as GenerateOptions))
     expect([error.code, error.details.option]).toEqual(['INVALID_ARGUMENT', option])
   })
 
@@ -233,7 +234,7 @@ describe('what is refused', () => {
     const circular: Record<string, unknown> = {}
     circular.properties = { circular }
     for (const schema of [z.date(), z.map(z.string(), z.string()), circular])
-      expect(thrown(() => engine.generate({ prompt: 'x', schema })).code).toBe('INVALID_ARGUMENT')
+      expect(refusal(() => engine.generate({ prompt: 'x', schema })).code).toBe('INVALID_ARGUMENT')
   })
 
   it('a schema that cannot be enforced, with keyword and path', async () => {

@@ -8,8 +8,9 @@ import { join } from 'node:path'
 import { Engine, type GenerateOptions, OctavoError } from 'octavo'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import { collect, expectIdle, thrown } from './embedded-engine.ts'
+import { collect, expectIdle } from './embedded-engine.ts'
 import { renameToken, storiesVariant } from './gguf-variant.ts'
+import { refusal } from './refusal.ts'
 
 const chatTemplate = readFileSync(new URL('goldens/tool-templates/hermes.jinja', import.meta.url), 'utf8')
 let engine: Engine
@@ -204,7 +205,7 @@ describe('calls of tools', () => {
     ['no rounds', { messages, tools: { now: {} }, maxRounds: 0 }, 'maxRounds'],
     ['tools of a prompt', { prompt: 'x', tools: { now: {} } }, 'tools'],
   ])('are refused at the call: %s', (_, options, option) => {
-    const error = thrown(() => engine.generate(options))
+    const error = refusal(() => engine.generate(options))
     expect([error.code, error.details.option]).toEqual(['INVALID_ARGUMENT', option])
   })
 

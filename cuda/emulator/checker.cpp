@@ -10,7 +10,6 @@
 #include <cstring>
 
 #include "emulator/block.h"
-#include "emulator/hooks.h"
 #include "emulator/memory.h"
 #include "emulator/traffic.h"
 
@@ -222,8 +221,6 @@ bool is_private(const void* address, bool write) {
 }
 
 }  // namespace
-
-bool checked() { return hooks_compiled_in(); }
 
 void begin_checked_launch() {
   if (!checked()) return;

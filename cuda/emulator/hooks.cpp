@@ -1,11 +1,10 @@
 // The functions that a compiler calls for -fsanitize=thread, in place of libtsan, which is not linked: kernels alone
 // are compiled so.
-#include "emulator/hooks.h"
-
 #include <cstddef>
 #include <cstring>
 
 #include "emulator/checker.h"
+#include "emulator/runtime.h"
 
 namespace octavo::shim {
 
@@ -19,7 +18,7 @@ void access(const void* address, std::size_t bytes, bool write, const void* site
 
 }  // namespace
 
-bool hooks_compiled_in() { return compiled_in; }
+bool checked() { return compiled_in; }
 
 }  // namespace octavo::shim
 

@@ -65,6 +65,14 @@ struct Warp {
 
 [[noreturn]] void fail(Fault fault, const Instruction& i, const Warp& w, int lane, const std::string& text);
 
+using u8 = std::uint8_t;
+using u16 = std::uint16_t;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+using i8 = std::int8_t;
+using i16 = std::int16_t;
+using i32 = std::int32_t;
+using i64 = std::int64_t;
 struct Half {
   std::uint16_t bits;
 };

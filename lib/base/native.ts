@@ -86,11 +86,8 @@ export type RopeScaling =
   /** One divisor per frequency (the `rope_freqs` tensor; longrope's factors), and the magnitude of cos and sin. */
   | { kind: 'factors'; factors: number[]; magnitude: number }
 
-/** Everything cpp/model/model.cpp needs: numbers, flags and byte ranges. Made by lib/model/checkpoint.ts. */
-export interface ModelDesc {
-  /** Architecture family, for messages. */
-  architecture: string
-  files: string[]
+/** What the shapes of a model's tensors are made of. */
+export interface ModelSizes {
   layers: number
   width: number
   heads: number
@@ -98,6 +95,13 @@ export interface ModelDesc {
   headSize: number
   feedForward: number
   vocabulary: number
+}
+
+/** Everything cpp/model/model.cpp needs: numbers, flags and byte ranges. Made by lib/model/checkpoint.ts. */
+export interface ModelDesc extends ModelSizes {
+  /** Architecture family, for messages. */
+  architecture: string
+  files: string[]
   normEps: number
   /** Tokens the model was trained for. */
   contextTokens: number

@@ -22,7 +22,7 @@ interface Def {
   options: readonly z.ZodType[]
   /** False: of several options exactly one may accept. */
   inclusive?: boolean
-  shape: Record<string, z.ZodType>
+  shape: Shape
   catchall?: z.ZodType
   in: z.ZodType
   out: z.ZodType
@@ -47,6 +47,8 @@ interface Payload {
 }
 
 type Test = (value: unknown) => boolean
+
+type Shape = Record<string, z.ZodType>
 
 const defOf = (schema: z.ZodType): Def => schema.def as unknown as Def
 
@@ -197,39 +199,53 @@ function withDefault(def: Def): QuickCheck {
 /** Of a strict object: others let in what is not looked at here. */
 function objectOf({ shape, catchall, checks = [] }: Def): QuickCheck | undefined {
   if (catchall === undefined || defOf(catchall).type !== 'never') return undefined
-  const fields = new Map(Object.entries(shape).map(([key, schema]) => [key, quickCheck(schema)]))
-  const { constants, fresh, required } = unsaidOf(shape)
+  const { checks: byKey, constants, asked } = keysOf(shape)
   return (value) => {
     if (!isPlainObject(value)) return unsure
     const object: Record<string, unknown> = { ...constants }
     for (const key of Object.getOwnPropertyNames(value)) {
-      const field = fields.get(key)
-      const found = field === undefined ? unsure : field(value[key])
+      const check = byKey.get(key)
+      const found = check === undefined ? unsure : check(value[key])
       if (found === unsure) return unsure
       object[key] = found
     }
-    for (const key of required) if (!Object.hasOwn(object, key)) return unsure
-    for (const key of fresh) if (!Object.hasOwn(object, key)) object[key] = fields.get(key)!(undefined)
+    for (const key of asked) {
+      if (Object.hasOwn(object, key)) continue
+      const found = byKey.get(key)!(undefined) ?? unsure
+      if (found === unsure) return unsure
+      object[key] = found
+    }
     const payload: Payload = { value: object, issues: [] }
     for (const { _zod } of checks) _zod.check(payload)
     return payload.issues.length > 0 ? unsure : payload.value
   }
 }
 
-/** What becomes of keys that are not given: one value for all, a new one each time, or none. */
-function unsaidOf(shape: Record<string, z.ZodType>) {
-  const [constants, fresh, required] = [{} as Record<string, unknown>, [] as string[], [] as string[]]
+/** The keys of a shape: how they are checked, and what becomes of those that are not given. */
+export interface Keys {
+  checks: Map<string, QuickCheck>
+  /** What they are then, if it is the same each time. */
+  constants: Record<string, unknown>
+  /** Whose check, or zod, has to say: they are new objects, or are required. */
+  asked: string[]
+}
+
+const keysMade = new WeakMap<Shape, Keys>()
+
+export function keysOf(shape: Shape): Keys {
+  const known = keysMade.get(shape)
+  if (known !== undefined) return known
+  const keys: Keys = { checks: new Map(), constants: {}, asked: [] }
   for (const [key, schema] of Object.entries(shape)) {
-    if (!hasDefault(schema)) {
-      if (defOf(schema).type !== 'optional') required.push(key)
-      continue
-    }
-    const value = quickCheck(schema)(undefined)
-    if (value === unsure) required.push(key)
-    else if (typeof value === 'object') fresh.push(key)
-    else constants[key] = value
+    const check = quickCheck(schema)
+    keys.checks.set(key, check)
+    const unsaid = check(undefined)
+    if (unsaid === unsure || typeof unsaid === 'object') keys.asked.push(key)
+    else if (unsaid !== undefined) keys.constants[key] = unsaid
+    else if (defOf(schema).type !== 'optional') keys.asked.push(key)
   }
-  return { constants, fresh, required }
+  keysMade.set(shape, keys)
+  return keys
 }
 
 /** No getters of a class, which are seen by their names alone. */

@@ -3,23 +3,13 @@
  * tensors are called and shaped, and the traits in which its mathematics differs. Adding an architecture is adding a row.
  */
 import { OctavoError } from '../base/errors.ts'
-import type { ModelDesc } from '../base/native.ts'
-
-/** The sizes a tensor's shape is made of; see TensorRow. */
-export interface Sizes {
-  width: number
-  heads: number
-  kvHeads: number
-  headSize: number
-  feedForward: number
-  vocabulary: number
-}
+import type { ModelDesc, ModelSizes } from '../base/native.ts'
 
 export interface TensorRow {
   /** Name in the file; `{}` stands for the layer number. */
   name: string
-  rows(sizes: Sizes): number
-  width(sizes: Sizes): number
+  rows(sizes: ModelSizes): number
+  width(sizes: ModelSizes): number
   /** A norm's weights or a bias: kept as f32 values, never quantised. */
   vector: boolean
   optional?: boolean
@@ -40,14 +30,14 @@ export interface Architecture {
 }
 
 const one = () => 1
-const width = (s: Sizes) => s.width
-const queries = (s: Sizes) => s.heads * s.headSize
-const keys = (s: Sizes) => s.kvHeads * s.headSize
-const feedForward = (s: Sizes) => s.feedForward
-const vocabulary = (s: Sizes) => s.vocabulary
-const headSize = (s: Sizes) => s.headSize
+const width = (s: ModelSizes) => s.width
+const queries = (s: ModelSizes) => s.heads * s.headSize
+const keys = (s: ModelSizes) => s.kvHeads * s.headSize
+const feedForward = (s: ModelSizes) => s.feedForward
+const vocabulary = (s: ModelSizes) => s.vocabulary
+const headSize = (s: ModelSizes) => s.headSize
 
-type Size = (s: Sizes) => number
+type Size = (s: ModelSizes) => number
 const matrix = (name: string, rows: Size, columns: Size): TensorRow => ({ name, rows, width: columns, vector: false })
 const vector = (name: string, size: Size): TensorRow => ({ name, rows: one, width: size, vector: true })
 const optional = (row: TensorRow): TensorRow => ({ ...row, optional: true })

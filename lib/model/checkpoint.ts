@@ -5,8 +5,15 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { OctavoError } from '../base/errors.ts'
-import { type GgufTensor, type ModelDesc, native, type TensorSource, weightFormats } from '../base/native.ts'
-import { type Architecture, findArchitecture, ropeTensors, type Sizes, type TensorRow } from './architectures.ts'
+import {
+  type GgufTensor,
+  type ModelDesc,
+  type ModelSizes,
+  native,
+  type TensorSource,
+  weightFormats,
+} from '../base/native.ts'
+import { type Architecture, findArchitecture, ropeTensors, type TensorRow } from './architectures.ts'
 import type { CheckpointPart } from './checkpoint-part.ts'
 import { formats } from './formats.ts'
 import { locateModel, type ModelLocation } from './locate.ts'
@@ -20,7 +27,7 @@ export interface CheckpointTensor extends GgufTensor {
 }
 
 /** What a program may want to know about a loaded model; plain data. */
-export interface ModelInfo {
+export interface ModelInfo extends ModelSizes {
   name: string
   architecture: string
   parameters: number
@@ -30,13 +37,6 @@ export interface ModelInfo {
   weightFormat: string
   /** Tokens the model was trained for. */
   contextTokens: number
-  layers: number
-  width: number
-  heads: number
-  kvHeads: number
-  headSize: number
-  feedForward: number
-  vocabulary: number
 }
 
 export interface Checkpoint {
@@ -79,12 +79,10 @@ export function describeCheckpoint(name: string, parts: CheckpointPart[], seed =
   const prefix = readString(metadata, 'general.architecture')
   const architecture = findArchitecture(prefix)
   const sizes = readSizes(metadata, prefix, tensors)
-  const layers = readInteger(metadata, `${prefix}.block_count`, 1, 4096)
   const contextTokens = readInteger(metadata, `${prefix}.context_length`, 1, 2 ** 31 - 1)
   const desc: ModelDesc = {
     architecture: architecture.family,
     files: parts.flatMap((part) => part.path ?? []),
-    layers,
     ...sizes,
     normEps: readNumber(metadata, `${prefix}.attention.layer_norm_rms_epsilon`, 0),
     contextTokens,
@@ -96,7 +94,7 @@ export function describeCheckpoint(name: string, parts: CheckpointPart[], seed =
       ? readInteger(metadata, `${prefix}.attention.sliding_window`, 0, 2 ** 31 - 1, 0)
       : 0,
     seed,
-    tensors: assignRoles(architecture, sizes, layers, tensors),
+    tensors: assignRoles(architecture, sizes, tensors),
   }
   const fileBytes = parts.reduce((sum, part) => sum + part.gguf.fileBytes, 0)
   const parameters = [...tensors.values()].reduce((sum, t) => sum + t.shape.reduce((a, b) => a * b, 1), 0)
@@ -115,7 +113,6 @@ export function describeCheckpoint(name: string, parts: CheckpointPart[], seed =
       fileBytes,
       weightFormat: mainFormat(desc),
       contextTokens,
-      layers,
       ...sizes,
     },
   }
@@ -155,7 +152,7 @@ function checkSplit({ path, gguf }: CheckpointPart, index: number, count: number
   )
 }
 
-function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): Sizes {
+function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): ModelSizes {
   const size = (key: string, fallback?: number) => readInteger(metadata, `${prefix}.${key}`, 1, maxSize, fallback)
   const experts = readInteger(metadata, `${prefix}.expert_count`, 0, maxSize, 0)
   if (experts > 0) throw unsupported(`${prefix}.expert_count`, 'no experts (mixtures are not supported)', experts)
@@ -188,14 +185,15 @@ function readSizes(metadata: Metadata, prefix: string, tensors: Tensors): Sizes 
       `a head size that is a multiple of 16, at most ${maxHeadSize}`,
       headSize,
     )
-  return { width, heads, kvHeads, headSize, feedForward, vocabulary }
+  const layers = readInteger(metadata, `${prefix}.block_count`, 1, 4096)
+  return { layers, width, heads, kvHeads, headSize, feedForward, vocabulary }
 }
 
 function readRope(
   metadata: Metadata,
   prefix: string,
   architecture: Architecture,
-  sizes: Sizes,
+  sizes: ModelSizes,
   contextTokens: number,
   vectors: (name: string) => Float32Array | undefined,
 ): ModelDesc['rope'] {
@@ -211,7 +209,7 @@ function readRope(
   }
 }
 
-function assignRoles(architecture: Architecture, sizes: Sizes, layers: number, tensors: Tensors): ModelDesc['tensors'] {
+function assignRoles(architecture: Architecture, sizes: ModelSizes, tensors: Tensors): ModelDesc['tensors'] {
   const roles: ModelDesc['tensors'] = {}
   const used = new Set<string>()
   const assign = (role: string, row: TensorRow, name: string) => {
@@ -224,7 +222,7 @@ function assignRoles(architecture: Architecture, sizes: Sizes, layers: number, t
     used.add(name)
   }
   for (const [role, row] of Object.entries(architecture.global)) assign(role, row, row.name)
-  for (let layer = 0; layer < layers; layer++) {
+  for (let layer = 0; layer < sizes.layers; layer++) {
     for (const [role, row] of Object.entries(architecture.layer)) {
       assign(`layer.${layer}.${role}`, row, row.name.replace('{}', String(layer)))
     }
@@ -234,7 +232,7 @@ function assignRoles(architecture: Architecture, sizes: Sizes, layers: number, t
     ({ name, shape }) => !used.has(name) && !ropeTensors.test(name) && !shape.includes(0),
   )?.name
   if (stranger !== undefined) {
-    const what = `a tensor of the ${architecture.family} architecture with ${layers} layers`
+    const what = `a tensor of the ${architecture.family} architecture with ${sizes.layers} layers`
     throw new OctavoError('MODEL_UNSUPPORTED', `Tensor ${stranger}: expected ${what}.`, {
       tensor: stranger,
       expected: what,
@@ -243,7 +241,7 @@ function assignRoles(architecture: Architecture, sizes: Sizes, layers: number, t
   return roles
 }
 
-function source(tensor: CheckpointTensor, row: TensorRow, sizes: Sizes): TensorSource {
+function source(tensor: CheckpointTensor, row: TensorRow, sizes: ModelSizes): TensorSource {
   const format = weightFormats.find((f) => f === tensor.typeName)
   if (!format || (row.vector && !['f32', 'f16', 'bf16'].includes(format))) {
     const expected = row.vector ? 'f32, f16 or bf16' : weightFormats.join(', ')

@@ -1,6 +1,6 @@
 /** Shapes of known models, for synthetic weights: what their makers' configurations say. */
 import { OctavoError } from '../base/errors.ts'
-import type { WeightFormat } from '../base/native.ts'
+import type { ModelSizes, WeightFormat } from '../base/native.ts'
 
 /** Llama 3.1's stretching of low RoPE frequencies. */
 export interface Llama3Scaling {
@@ -10,15 +10,8 @@ export interface Llama3Scaling {
   originalContext: number
 }
 
-export interface Preset {
+export interface Preset extends ModelSizes {
   architecture: 'llama' | 'qwen3'
-  layers: number
-  width: number
-  heads: number
-  kvHeads: number
-  headSize: number
-  feedForward: number
-  vocabulary: number
   normEps: number
   contextTokens: number
   ropeBase: number

@@ -1,4 +1,5 @@
 /** The live view: what runs and waits, how fast tokens come, who uses what, and the last requests as a waterfall. */
+import type { ComponentChildren } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { Recent } from '../server/service/recent.ts'
 import { type Counts, counts, type ModelCounts } from './api.ts'
@@ -65,6 +66,35 @@ function Views({ samples, last: { models, recent } }: { samples: Sample[]; last:
   )
 }
 
+interface TableProps {
+  name: string
+  columns: readonly string[]
+  note?: string
+  /** Its rows. */
+  children: ComponentChildren
+}
+
+function Table({ name, columns, note, children }: TableProps) {
+  return (
+    <section class="panel table" aria-label={name}>
+      <h2>{name}</h2>
+      {note === undefined ? null : <p class="note">{note}</p>}
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column} scope="col">
+                {column}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
+    </section>
+  )
+}
+
 const tenantColumns = ['Model', 'Tenant', 'Weight', 'Running', 'Waiting', 'Requests', 'Generated tokens', 'KV blocks']
 
 function TenantTable({ models }: { models: ModelCounts[] }) {
@@ -72,33 +102,24 @@ function TenantTable({ models }: { models: ModelCounts[] }) {
     Object.entries(tenants).map(([tenant, counts]) => ({ name, tenant, ...counts })),
   )
   return (
-    <section class="panel table" aria-label="Tenants">
-      <h2>Tenants</h2>
-      <table>
-        <thead>
-          <tr>
-            {tenantColumns.map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ name, tenant, weight, running, waiting, requests, generatedTokens, kvBlocks }) => (
-            <tr key={`${name} ${tenant}`}>
-              {[name, tenant || 'everybody', weight, running, waiting, requests, generatedTokens, kvBlocks].map(
-                (value, i) => (
-                  <td key={i}>{value}</td>
-                ),
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+    <Table name="Tenants" columns={tenantColumns}>
+      {rows.map(({ name, tenant, weight, running, waiting, requests, generatedTokens, kvBlocks }) => (
+        <tr key={`${name} ${tenant}`}>
+          {[name, tenant || 'everybody', weight, running, waiting, requests, generatedTokens, kvBlocks].map(
+            (value, i) => (
+              <td key={i}>{value}</td>
+            ),
+          )}
+        </tr>
+      ))}
+    </Table>
   )
 }
+
+const requestColumns = [
+  ...['Request', 'Tenant', 'Prompt', 'Cached', 'Answer'],
+  ...['Waited ms', 'Prompt ms', 'All ms', 'End', 'When'],
+]
 
 function Waterfall({ recent }: { recent: Recent[] }) {
   const shown = recent.slice(-20)
@@ -116,43 +137,26 @@ function Waterfall({ recent }: { recent: Recent[] }) {
     ))
   }
   return (
-    <section class="panel table" aria-label="Last requests">
-      <h2>Last requests</h2>
-      <p class="note">Bars: waiting, prompt, answer.</p>
-      <table>
-        <thead>
-          <tr>
-            {['Request', 'Tenant', 'Prompt', 'Cached', 'Answer', 'Waited ms', 'Prompt ms', 'All ms', 'End', 'When'].map(
-              (name) => (
-                <th key={name} scope="col">
-                  {name}
-                </th>
-              ),
-            )}
-          </tr>
-        </thead>
-        <tbody>
-          {shown.toReversed().map((request) => (
-            <tr key={request.id}>
-              {[
-                ...[request.id.slice(0, 12), request.tenant || 'everybody', request.promptTokens, request.cachedTokens],
-                ...[
-                  request.completionTokens,
-                  ...[request.queueMs, request.prefillMs, request.totalMs].map((ms) => ms.toFixed(0)),
-                ],
-                request.finishReason,
-              ].map((value, i) => (
-                <td key={i}>{value}</td>
-              ))}
-              <td>
-                <svg viewBox={`0 0 ${span} 1`} preserveAspectRatio="none" aria-hidden="true">
-                  {bars(request)}
-                </svg>
-              </td>
-            </tr>
+    <Table name="Last requests" columns={requestColumns} note="Bars: waiting, prompt, answer.">
+      {shown.toReversed().map((request) => (
+        <tr key={request.id}>
+          {[
+            ...[request.id.slice(0, 12), request.tenant || 'everybody', request.promptTokens, request.cachedTokens],
+            ...[
+              request.completionTokens,
+              ...[request.queueMs, request.prefillMs, request.totalMs].map((ms) => ms.toFixed(0)),
+            ],
+            request.finishReason,
+          ].map((value, i) => (
+            <td key={i}>{value}</td>
           ))}
-        </tbody>
-      </table>
-    </section>
+          <td>
+            <svg viewBox={`0 0 ${span} 1`} preserveAspectRatio="none" aria-hidden="true">
+              {bars(request)}
+            </svg>
+          </td>
+        </tr>
+      ))}
+    </Table>
   )
 }

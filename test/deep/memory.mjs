@@ -6,7 +6,8 @@
 //
 // With --gc-global every collection, in every thread, is a full one, so that what is measured is what is kept. Without it V8 lets
 // garbage lie until its heaps have reached their working size (some 50 MiB for the four threads, after 2,500 requests); from then
-// on samples are some 8 MiB apart, and the slope over 8,000 requests is noise of a few hundred bytes.
+// on samples are some 8 MiB apart, and the slope over 8,000 requests is noise of a few hundred bytes. With --no-opt --no-maglev
+// nothing is compiled a second time either, which V8 does late, for memory of some MiB at once: then 1,500 requests say as much.
 //
 //   node --expose-gc --gc-global --max-semi-space-size=1 test/deep/memory.mjs [--requests 10000] [--limit 100] [--heap-limit 100]
 import { Engine } from 'octavo'

@@ -7,10 +7,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u8 = std::uint8_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-
 u64 address_of(const Address& a, const Warp& w, int lane) {
   const u64 base = a.base.slot < 0 ? 0 : wide(w, a.base, lane);
   return base + static_cast<u64>(a.offset);

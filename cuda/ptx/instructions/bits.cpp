@@ -5,10 +5,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-
 template <class T>
 T left(T a, u32 by) {
   return by >= sizeof(T) * 8 ? T(0) : static_cast<T>(a << by);

@@ -5,8 +5,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u32 = std::uint32_t;
-
 enum class Mode { up, down, bfly, idx };
 
 // d|p, a, b, c, members. c: bits 0-4 bound the lane, bits 8-12 divide the warp into segments. (PTX ISA, shfl.sync.)

@@ -7,9 +7,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-
 // NaN is nothing where the other is a number; -0 is below +0.
 template <class T>
 T larger(T a, T b) {

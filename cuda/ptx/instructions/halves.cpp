@@ -7,8 +7,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u32 = std::uint32_t;
-
 double value(Half x) { return half_to_float(x.bits); }
 double value(Bf16 x) { return bf16_to_float(x.bits); }
 template <class T>

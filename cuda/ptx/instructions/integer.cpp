@@ -5,13 +5,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-using i16 = std::int16_t;
-using i32 = std::int32_t;
-using i64 = std::int64_t;
-
 // A quotient by zero is whatever the machine likes; the smallest number by -1 is itself.
 template <class T>
 T quotient(T a, T b) {

@@ -12,9 +12,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-
 struct Fragments {
   u32 a[4][warp_lanes], b[2][warp_lanes], c[4][warp_lanes];
   Fragments(const Instruction& i, Warp& w) {

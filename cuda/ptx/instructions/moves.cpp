@@ -5,9 +5,6 @@ namespace octavo::ptx {
 
 namespace {
 
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-
 // i.vector destinations, then sources.
 void move(const Instruction& i, Warp& w, u32 lanes) {
   const int outs = i.vector, ins = i.count - outs;

@@ -3,6 +3,7 @@ const rows = 'device: norm*,device: rope*,device: gate*'
 const attention = 'device: attention of many*'
 const cache = 'device: kv_write*'
 const draws = 'device: draws*'
+const fed = 'feed:*,flight: a step is given*,flight: what follows*'
 const kernel = (name, tests) => ({ file: `kernels/${name}.cu`, unit: { path: `kernels/${name}.cu` }, tests })
 const shared = (header, name, tests) => ({ ...kernel(name, tests), file: `kernels/${header}` })
 
@@ -101,6 +102,13 @@ export const faults = [
     to: 'other.token > token',
     equivalent: 'scores of two tokens are equal only if their noise is, of 52 bits each',
   },
+  {
+    class: 'tail',
+    name: 'feed: what is no token is fed as it is',
+    ...kernel('sampling/feed', fed),
+    from: 'max(p.tokens[feed.row], 0)',
+    to: 'p.tokens[feed.row]',
+  },
   // ---- layouts
   {
     class: 'fragment',
@@ -108,6 +116,13 @@ export const faults = [
     ...shared('attention/kv_layout.h', 'attention/kv_write', attention),
     from: 'token / 8 * (full ? 8 : 4) + in / 16 * 4',
     to: '(1 - token / 8) * (full ? 8 : 4) + in / 16 * 4',
+  },
+  {
+    class: 'fragment',
+    name: 'feed: a token gets the row of its own number',
+    ...kernel('sampling/feed', fed),
+    from: 'p.tokens[feed.row]',
+    to: 'p.tokens[i]',
   },
   {
     class: 'fragment',

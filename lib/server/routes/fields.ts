@@ -5,7 +5,7 @@
  */
 import { parse } from '../../arguments.ts'
 import { CallSite } from '../../base/call-site.ts'
-import { type QuickCheck, quickCheck, unsure } from '../../base/quick-check.ts'
+import { keysOf, unsure } from '../../base/quick-check.ts'
 import * as z from '../../base/zod.ts'
 import type { GenerateOptions } from '../../index.ts'
 import { HttpError, type NameOf } from '../service/errors.ts'
@@ -123,36 +123,13 @@ const site = new CallSite(readBody)
 
 type Shape = Record<string, z.ZodType>
 
-/** A shape as it is read: how its fields are checked, and what a body has where it says nothing: defaults, or what it may not leave out. */
-interface Reading {
-  checks: Map<string, QuickCheck>
-  defaults: Record<string, unknown>
-  required: string[]
-}
-
-const readings = new WeakMap<Shape, Reading>()
-
-function readingOf(shape: Shape): Reading {
-  const known = readings.get(shape)
-  if (known !== undefined) return known
-  const made: Reading = { checks: new Map(), defaults: {}, required: [] }
-  for (const [name, schema] of Object.entries(shape)) {
-    const { success, data } = schema.safeParse(undefined)
-    if (!success) made.required.push(name)
-    else if (data !== undefined) made.defaults[name] = data
-    made.checks.set(name, quickCheck(schema))
-  }
-  readings.set(shape, made)
-  return made
-}
-
 /** Only what a body says is looked at: a shape has dozens of fields, a body a handful. */
 export function readBody<S extends Shape>(shape: S, body: unknown): Body<z.output<z.ZodObject<S>>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new HttpError(400, 'invalid_request_error', 'The body is no JSON object.', { code: 'invalid_type' })
-  const { checks, defaults, required } = readingOf(shape)
+  const { checks, constants, asked } = keysOf(shape)
   const given = body as Record<string, unknown>
-  const fields: Record<string, unknown> = { ...defaults }
+  const fields: Record<string, unknown> = { ...constants }
   const unknown: string[] = []
   for (const name of Object.keys(given)) {
     const value = given[name]
@@ -165,7 +142,7 @@ export function readBody<S extends Shape>(shape: S, body: unknown): Body<z.outpu
     const read = check(value)
     fields[name] = read === unsure ? parse(shape[name]!, value, name, site) : read
   }
-  for (const name of required) if (fields[name] === undefined) parse(shape[name]!, undefined, name, site)
+  for (const name of asked) if (fields[name] === undefined) fields[name] = parse(shape[name]!, undefined, name, site)
   const warnings = unknown.slice(0, mostNamed).map((name) => `${printable(name)} is not known and was ignored`)
   if (unknown.length > mostNamed) warnings.push(`${unknown.length - mostNamed} more fields are not known`)
   return { fields: fields as z.output<z.ZodObject<S>>, warnings, nameOf: (option) => nameIn(body, option) }
