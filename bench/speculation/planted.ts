@@ -111,14 +111,16 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   const results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
   for (const request of requests) scheduler.add(request, 0)
   const before = { ...scheduler.drafts }
+  const planted = new Set<number>()
   let [startedMs, startedCpuMs, decodeMs, decodeCpuMs, drawn, total, steps] = [0, 0, 0, 0, 0, 0, 0]
   const spent: Spent = { verifyMs: [], guessMs: [], betweenMs: [] }
   for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(0)) {
     const guessed = plan.drafted
-    const planted = chance !== undefined && steps === 0
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    if (planted)
+    if (chance !== undefined)
       for (const { id, sequence } of requests) {
+        if (sequence < 0 || planted.has(id)) continue
+        planted.add(id)
         const right = continuations.get(id)!
         engine.plantDrafts(
           sequence,

@@ -58,6 +58,8 @@ const promising = 2
 const tile = 16
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
+/** Tokens that the draft model reads in a step at most: most_behind of cpp/draft_model.cpp. */
+const readAtOnce = 128
 /** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
@@ -492,8 +494,8 @@ export class DraftController {
     if (this.#policy.fixed !== undefined || guessed || this.#readTokens === 0) return true
     if (this.#probing && this.#modelRounds === 0) return true
     const said = length - promptLength
-    const left = Math.min(limit - length, Math.max(said, this.#answerTokens - said))
     const lacks = length - Math.max(0, cachedTokens) - read
+    const left = Math.min(limit - length, Math.max(said, this.#answerTokens - said)) - lacks / readAtOnce
     return (lacks * this.#readMs) / this.#readTokens <= left * this.#modelSavesMs
   }
 
