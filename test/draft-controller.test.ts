@@ -4,7 +4,7 @@
  */
 import { beforeAll, describe, expect, it } from 'vitest'
 import { draftField, draftSource, draftStride } from '../lib/base/native.ts'
-import { DraftController } from '../lib/host/drafts/controller.ts'
+import { DraftController, type DraftedRequest } from '../lib/host/drafts/controller.ts'
 import { lookOnce, modelKind } from '../lib/host/drafts/kinds.ts'
 import { CostModel } from '../lib/host/schedule/cost-model.ts'
 import { HostRequest } from '../lib/host/schedule/request.ts'
@@ -347,6 +347,103 @@ describe('the controller', () => {
     const best = Math.max(...[1, 2, 3].map((n) => rate(drafted({ ...policy, fixed: n }))))
     expect(best / plain).toBeGreaterThan(1.4)
     expect(rate(drafted(policy)) / best).toBeGreaterThan(0.9)
+  })
+
+  describe('has a draft model read a prompt where the answer is likely long enough to bring that back', () => {
+    const costs = curve([1, 33], [4, 36], [8, 38], [12, 41], [16, 49], [64, 125], [512, 1000])
+    const [roundMs, readMs, atOnce] = [5.5, 0.4, 128]
+    const policy: DraftingOptions = {
+      ...auto,
+      own: false,
+      shared: false,
+      model: locateModel('stories'),
+      maxModelDrafts: 8,
+    }
+
+    /** Milliseconds of so many at a time until the last of the answers ends, with what the draft model lacks read as cpp/draft_model does. */
+    const timeOf = (options: DraftingOptions, sequences: number, lengths: number[], knowsLengths = true) => {
+      const line = new CostModel()
+      for (const rows of [256, 1, 100, 4]) line.observe(rows, rows * 100, rows, costs(rows))
+      const controller = new DraftController(options, line)
+      const rng = random(14)
+      const waiting = [...lengths]
+      const promptLength = 1000
+      const open = () => ({
+        speculation: undefined,
+        promptLength,
+        length: promptLength,
+        cachedTokens: 0,
+        lacks: promptLength,
+      })
+      type Request = DraftedRequest & { length: number; lacks: number; ends: number; limit: number }
+      const requests: Request[] = []
+      let [ms, mean, reading] = [0, 0, 0]
+      for (;;) {
+        while (requests.length < sequences && waiting.length > 0) {
+          const ends = promptLength + waiting.shift()!
+          requests.push({ ...open(), ends, limit: knowsLengths ? ends : 4096 })
+        }
+        if (requests.length === 0) return { ms, reading }
+        const reports = new Int32Array(requests.length * draftStride)
+        controller.begin(requests.length, mean)
+        let [rows, rounds, room] = [requests.length, 0, atOnce]
+        const drafting = requests.map((request, i) => {
+          const packed = controller.most(request)
+          const wanted = (packed >> (4 * modelKind)) & 15
+          const behind = wanted === 0 ? 0 : Math.min(request.lacks, room)
+          room -= behind
+          request.lacks -= behind
+          const guesses = request.lacks === 0 ? wanted : 0
+          let draws = 1
+          while (draws <= guesses && rng(100) < 80) draws++
+          request.lacks += guesses === 0 ? 1 : 0
+          request.length += draws
+          rows += guesses
+          rounds = Math.max(rounds, guesses)
+          const source = guesses > 0 ? draftSource.model : draftSource.none
+          reports.set([draws, guesses, source, 0, Number(draws > 1), behind, 0, 0], i * draftStride)
+          return packed
+        })
+        const guessMs = rounds * roundMs + (atOnce - room) * readMs
+        reports[draftField.nanoseconds] = Math.round(costs(rows) * 1e6)
+        reports[draftField.guessNanoseconds] = Math.round(guessMs * 1e6)
+        reading += atOnce - room
+        ms += costs(rows) + guessMs
+        const step = { nSegments: requests.length, requests, counts: requests.map(() => 1), drafting }
+        if (rows > requests.length) controller.observe(step, reports, 0)
+        else controller.observeLooks(step, reports, 1)
+        for (let i = requests.length - 1; i >= 0; i--) {
+          if (requests[i]!.length < requests[i]!.ends) continue
+          const said = requests[i]!.length - promptLength
+          mean = mean === 0 ? said : 0.9 * mean + 0.1 * said
+          requests.splice(i, 1)
+        }
+      }
+    }
+    const many = (length: number) => Array.from({ length: 60 }, () => length)
+    const plain = { ...policy, fixed: 0 }
+    const always = { ...policy, fixed: 2 }
+
+    it.each([1, 4])('not for short answers, %i at a time', (sequences) => {
+      const off = timeOf(plain, sequences, many(12))
+      expect(timeOf(always, sequences, many(12)).ms).toBeGreaterThan(1.3 * off.ms)
+      // The first tells what reading takes.
+      expect(timeOf(policy, sequences, many(12)).ms).toBeLessThan(1.03 * off.ms)
+    })
+
+    it.each([1, 4])('for long ones as soon as they are known to be long, %i at a time', (sequences) => {
+      const [off, on] = [timeOf(plain, sequences, many(400)), timeOf(always, sequences, many(400))]
+      expect(off.ms / on.ms).toBeGreaterThan(1.3)
+      expect(timeOf(policy, sequences, many(400), false).ms).toBeLessThan(1.05 * on.ms)
+      // Most are read as soon as they come.
+      expect(timeOf(policy, sequences, many(400), false).reading).toBeGreaterThan(0.95 * 60 * 1000)
+    })
+
+    it('for a long one among short ones, once it has said so much', () => {
+      const lengths = many(12).flatMap((short, i) => (i % 20 === 19 ? [short, 1500] : [short]))
+      const off = timeOf(plain, 1, lengths, false)
+      expect(timeOf(policy, 1, lengths, false).ms).toBeLessThan(off.ms / 1.3)
+    })
   })
 
   it('makes steps longer than may be for a request alone, and where they are without guesses', () => {

@@ -1,10 +1,11 @@
 /**
  * What a draft model would bring a large one, without a pair of that size that was trained: random weights of both shapes, all work
  * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Decode speed beside the
- * same without guesses, in turns; how many guesses are made the controller says, or --drafts.
+ * same without guesses, in turns; how many guesses are made the controller says, or --drafts. `cpuRatio` is the same of the process's CPU
+ * time a token. Of a step's parts the medians: means would tell of whatever else runs on the machine.
  *
  *   node --import tsx bench/speculation/planted.ts [--target synthetic:tinyllama-1.1b] [--draft synthetic:smollm2-135m] [--batch 1,4]
- *                                  [--chances 0.6,0.7,0.8,0.9] [--tokens 64] [--rounds 3] [--drafts N] [--json FILE]
+ *                                  [--chances 0.6,0.7,0.8,0.9] [--prompt 8] [--tokens 64] [--rounds 3] [--drafts N] [--json FILE]
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     draft: { type: 'string', default: 'synthetic:smollm2-135m' },
     batch: { type: 'string', default: '1,4' },
     chances: { type: 'string', default: '0.6,0.7,0.8,0.9' },
+    prompt: { type: 'string', default: '8' },
     tokens: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '3' },
     drafts: { type: 'string' },
@@ -35,7 +37,7 @@ const [tokens, rounds] = [Number(values.tokens), Number(values.rounds)]
 const { cpus, model: cpu, isa } = native().cpu()
 const stepTokens = 256
 const maxSequences = 64
-const promptTokens = 8
+const promptTokens = Number(values.prompt)
 
 function load(name: string): NativeModel {
   const model = new (native().Model)(openCheckpoint(locateModel(name)).desc, 'cpu', null)
@@ -78,18 +80,29 @@ function schedulerOf(chance: number | undefined): Scheduler {
 
 const continuations = new Map<number, Int32Array>()
 
-/** What the steps of a run took, by their reports. */
-function count(
-  spent: { steps: number; verifyMs: number; guessMs: number },
-  reports: Int32Array,
-  segments: number,
-  steps: number,
-) {
-  spent.steps += steps
+/** What each step took, or the mean of a run: the target's rows, the guesses before them, and all else from one step to the next. */
+interface Spent {
+  verifyMs: number[]
+  guessMs: number[]
+  betweenMs: number[]
+}
+
+/** Of a run that took so long: what its reports say of its steps. */
+function count(spent: Spent, reports: Int32Array, segments: number, steps: number, tookMs: number) {
+  let betweenMs = tookMs
   for (let report = 0; report < steps * segments * draftStride; report += segments * draftStride) {
-    spent.verifyMs += reports[report + draftField.nanoseconds]! / 1e6
-    spent.guessMs += reports[report + draftField.guessNanoseconds]! / 1e6
+    const verifyMs = reports[report + draftField.nanoseconds]! / 1e6
+    const guessMs = reports[report + draftField.guessNanoseconds]! / 1e6
+    spent.verifyMs.push(verifyMs)
+    spent.guessMs.push(guessMs)
+    betweenMs -= verifyMs + guessMs
   }
+  spent.betweenMs.push(betweenMs / steps)
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
 }
 
 function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
@@ -98,14 +111,16 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   const results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
   for (const request of requests) scheduler.add(request, 0)
   const before = { ...scheduler.drafts }
-  let [startedMs, decodeMs, drawn, total, steps] = [0, 0, 0, 0, 0]
-  const spent = { steps: 0, verifyMs: 0, guessMs: 0 }
+  const planted = new Set<number>()
+  let [startedMs, startedCpuMs, decodeMs, decodeCpuMs, drawn, total, steps] = [0, 0, 0, 0, 0, 0, 0]
+  const spent: Spent = { verifyMs: [], guessMs: [], betweenMs: [] }
   for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(0)) {
     const guessed = plan.drafted
-    const planted = chance !== undefined && steps === 0
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    if (planted)
+    if (chance !== undefined)
       for (const { id, sequence } of requests) {
+        if (sequence < 0 || planted.has(id)) continue
+        planted.add(id)
         const right = continuations.get(id)!
         engine.plantDrafts(
           sequence,
@@ -128,11 +143,14 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
     // From here on everybody decodes, until the first has all of its tokens: requests with better guesses end sooner.
     if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {
       startedMs = performance.now()
+      startedCpuMs = cpuMs()
       drawn = length
     } else if (startedMs > 0 && requests.every(({ end }) => end === undefined)) {
-      decodeMs = performance.now() - startedMs
+      const tookMs = performance.now() - startedMs - decodeMs
+      decodeMs += tookMs
+      decodeCpuMs = cpuMs() - startedCpuMs
       total = length - drawn
-      if (guessed) count(spent, results.drafts, plan.nSegments, results.steps)
+      if (guessed) count(spent, results.drafts, plan.nSegments, results.steps, tookMs)
     }
   }
   for (const request of requests) {
@@ -144,7 +162,8 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
   const { proposed, accepted } = scheduler.drafts
   return {
     tokensPerSecond: (1000 * total) / decodeMs,
-    spent: { ...spent, betweenMs: decodeMs - spent.verifyMs - spent.guessMs },
+    tokensPerCpuSecond: (1000 * total) / decodeCpuMs,
+    spent,
     ...{ proposed: proposed - before.proposed, accepted: accepted - before.accepted, steps },
   }
 }
@@ -154,11 +173,10 @@ function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
-/** Milliseconds of a step: of the target's rows, of the guesses before them, and of all else. */
-function perStep(spent: { steps: number; verifyMs: number; guessMs: number; betweenMs: number }[]) {
-  const sum = (key: keyof (typeof spent)[number]) => spent.reduce((all, one) => all + one[key], 0)
-  const mean = (key: 'verifyMs' | 'guessMs' | 'betweenMs') => sum(key) / sum('steps')
-  return { verifyMs: mean('verifyMs'), guessMs: mean('guessMs'), betweenMs: mean('betweenMs') }
+/** Milliseconds of a step's parts. */
+function perStep(spent: Spent[]) {
+  const of = (key: keyof Spent) => median(spent.flatMap((one) => one[key]))
+  return { verifyMs: of('verifyMs'), guessMs: of('guessMs'), betweenMs: of('betweenMs') }
 }
 
 const plain = schedulerOf(undefined)
@@ -168,20 +186,22 @@ for (const batch of values.batch.split(',').map(Number)) {
     chance,
     scheduler: schedulerOf(chance),
     ratios: [] as number[],
+    cpuRatios: [] as number[],
     of: [] as ReturnType<typeof run>[],
   }))
   const plainSpeeds: number[] = []
   for (let round = -1; round < rounds; round++) {
-    for (const { chance, scheduler, ratios, of } of runs) {
+    for (const { chance, scheduler, ratios, cpuRatios, of } of runs) {
       const beside = run(plain, batch, undefined)
       const guessed = run(scheduler, batch, chance)
       if (round < 0) continue
       plainSpeeds.push(beside.tokensPerSecond)
       ratios.push(guessed.tokensPerSecond / beside.tokensPerSecond)
+      cpuRatios.push(guessed.tokensPerCpuSecond / beside.tokensPerCpuSecond)
       of.push(guessed)
     }
   }
-  for (const { chance, ratios, of } of runs) {
+  for (const { chance, ratios, cpuRatios, of } of runs) {
     const sum = (key: 'proposed' | 'accepted' | 'steps') => of.reduce((all, one) => all + one[key], 0)
     rows.push({
       ...{
@@ -192,6 +212,7 @@ for (const batch of values.batch.split(',').map(Number)) {
       },
       ...{
         ratio: median(ratios),
+        cpuRatio: median(cpuRatios),
         guessesPerStep: sum('proposed') / sum('steps') / batch,
         right: sum('accepted') / sum('proposed'),
         ...perStep(of.map(({ spent }) => spent)),
@@ -203,6 +224,17 @@ console.table(
   rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value.toFixed(2))]))),
 )
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-const result = { target: values.target, draft: values.draft, cpu, isa, threads: cpus, commit, tokens, rounds, rows }
+const result = {
+  target: values.target,
+  draft: values.draft,
+  cpu,
+  isa,
+  threads: cpus,
+  commit,
+  promptTokens,
+  tokens,
+  rounds,
+  rows,
+}
 if (values.json) writeFileSync(values.json, JSON.stringify(result))
 engine.close()

@@ -6,6 +6,9 @@
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
  * costs change.
  *
+ * A draft model has to read what was said before it can guess, and everybody waits for that: it does where the answer is likely so long
+ * that guesses save more.
+ *
  * With a model so small that looking and choosing is a good part of a token, texts in which nothing is found that pays are looked at
  * once in a run of steps, and not in every run; what is found there is no more than compared with the draw, until it was right twice.
  * With 16 sequences or more of such a model nothing is looked for.
@@ -55,6 +58,8 @@ const promising = 2
 const tile = 16
 /** A chain as unlikely right brings nothing more. */
 const hopeless = 0.01
+/** Tokens that the draft model reads in a step at most: most_behind of cpp/draft_model.cpp. */
+const readAtOnce = 128
 /** Chances are told apart by a hundredth: what is best for a pair of them is found once for all requests, while its slot is not another's. */
 const levels = 100
 const slots = 64
@@ -70,6 +75,9 @@ export interface DraftedRequest {
   speculation: RequestDrafts | undefined
   readonly limit: number
   readonly length: number
+  readonly promptLength: number
+  /** Of the prompt those that the prefix cache had, of the draft model too as a rule; -1: not known. */
+  readonly cachedTokens: number
 }
 export interface DraftedStep {
   readonly nSegments: number
@@ -112,6 +120,13 @@ export class DraftController {
   #roundMs = 0
   #modelRounds = 0
   #modelTokens = 1
+  /** Milliseconds that a token takes less with them. */
+  #modelSavesMs = 0
+  /** What the draft model read lately of texts that it did not have, and how long it took: tokens, milliseconds. */
+  #readTokens = 0
+  #readMs = 0
+  /** Tokens of an answer: a mean, 0: not known. */
+  #answerTokens = 0
   /** A step by the guesses of one request, where all others have so many rounds. */
   readonly #modelMs = new Float64Array(1 + maxDrafts)
   /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
@@ -137,8 +152,9 @@ export class DraftController {
     this.#maxStepMs = maxStepMs
   }
 
-  /** Before `most` is asked for the requests of a step with so many sequences. */
-  begin(sequences: number): void {
+  /** Before `most` is asked for the requests of a step with so many sequences; `answerTokens`: of answers in the mean, 0: not known. */
+  begin(sequences: number, answerTokens = 0): void {
+    this.#answerTokens = answerTokens
     if (sequences !== this.#sequences || this.#goodFor <= 0) this.#prepared = false
     this.#sequences = sequences
     this.#prober = undefined
@@ -202,7 +218,7 @@ export class DraftController {
     const ofModel = Math.min(room, maxModelDrafts)
     let modelRate = 0
     this.#most[modelKind] = 0
-    if (model !== undefined && ofModel > 0) {
+    if (model !== undefined && ofModel > 0 && this.#repays(request)) {
       const chance = acceptance.chance(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
@@ -235,6 +251,7 @@ export class DraftController {
     const stride = nSegments * draftStride
     let single = 0
     let looks = 0
+    let behind = 0
     for (let i = 0; i < nSegments; i++) {
       const { speculation } = step.requests[i]!
       const drafting = step.drafting[i]!
@@ -246,6 +263,7 @@ export class DraftController {
       }
       looks += steps
       let foreseen = 0
+      for (let s = 0; s < steps; s++) behind += this.#read(speculation, reports, i * draftStride + s * stride)
       speculation.saved *= memory ** steps
       for (let report = i * draftStride, s = 0; s < steps; s++, report += stride) {
         const kind = kindOf(reports, report)
@@ -260,6 +278,7 @@ export class DraftController {
     let guessMs = 0
     for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
     const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
+    this.#readsTook(behind, guessMs)
     this.#steps += steps
     this.#goodFor--
     this.#runSteps += (steps - this.#runSteps) * (1 - memory)
@@ -285,7 +304,6 @@ export class DraftController {
       const draws = reports[report + draftField.draws]!
       rows += step.counts[i]! + proposed
       right += draws - 1
-      behind += reports[report + draftField.behind]!
       const kind = kindOf(reports, report)
       if (kind === modelKind) rounds = Math.max(rounds, proposed)
       const { speculation } = step.requests[i]!
@@ -296,6 +314,7 @@ export class DraftController {
         continue
       }
       looks++
+      behind += this.#read(speculation, reports, report)
       speculation.promise = proposed === 0 && reports[report + draftField.foreseen]! > 0 ? promising : 0
       speculation.saved *= memory
       if (kind < 0) continue
@@ -309,6 +328,7 @@ export class DraftController {
     this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
     const guessMs = reports[at + draftField.guessNanoseconds]! / 1e6
     this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
+    this.#readsTook(behind, guessMs - rounds * this.#roundMs)
     if (rounds > 0 && behind === 0) {
       const roundMs = guessMs / rounds
       const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
@@ -327,6 +347,20 @@ export class DraftController {
     if (this.#probing) this.#probed()
     // Guesses pay: when costs speak against them again, they are soon tried.
     else this.#probeEvery = firstProbe
+  }
+
+  /** What the draft model read for a request in a step. */
+  #read(speculation: RequestDrafts, reports: Int32Array, at: number): number {
+    const behind = reports[at + draftField.behind]!
+    speculation.read += behind
+    speculation.guessed ||= kindOf(reports, at) === modelKind
+    return behind
+  }
+
+  #readsTook(tokens: number, ms: number): void {
+    if (tokens === 0) return
+    this.#readTokens = this.#readTokens * memory + tokens
+    this.#readMs = this.#readMs * memory + Math.max(0, ms)
   }
 
   /** The one look of a run. */
@@ -417,6 +451,7 @@ export class DraftController {
       this.#modelRounds = d
       this.#modelTokens = tokens
     }
+    this.#modelSavesMs = this.#plainMs / sequences - 1 / rate
     this.#planGrowth(chance, rate)
     const others = sequences - 1
     const rounds = others === 0 ? 0 : this.#modelRounds
@@ -447,6 +482,21 @@ export class DraftController {
     this.#growth = 0
     this.#growAt = this.#steps + this.#growEvery
     this.#growEvery = Math.min(lastProbe, 2 * this.#growEvery)
+  }
+
+  /**
+   * Whether guesses of the draft model save more than it takes to read what the request has said and was asked, which it does once. An
+   * answer is taken to be as long as answers are; one that is longer already to be half of what it will be: then what is lost on those
+   * that end soon, and what others miss, is no more than either takes anyhow.
+   */
+  #repays({ speculation, length, promptLength, cachedTokens, limit }: DraftedRequest): boolean {
+    const { read, guessed } = speculation!
+    if (this.#policy.fixed !== undefined || guessed || this.#readTokens === 0) return true
+    if (this.#probing && this.#modelRounds === 0) return true
+    const said = length - promptLength
+    const lacks = length - Math.max(0, cachedTokens) - read
+    const left = Math.min(limit - length, Math.max(said, this.#answerTokens - said)) - lacks / readAtOnce
+    return (lacks * this.#readMs) / this.#readTokens <= left * this.#modelSavesMs
   }
 
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */

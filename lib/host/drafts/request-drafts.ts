@@ -9,6 +9,9 @@ export class RequestDrafts {
   promise = 0
   /** What guesses save, in the time of a token without: the mean of the latest steps. */
   saved = 0
+  /** Tokens of the text before, as far as the draft model was given them; whether it has guessed, which takes all of them. */
+  read = 0
+  guessed = false
   proposed = 0
   accepted = 0
   stepsSaved = 0

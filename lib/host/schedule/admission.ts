@@ -81,6 +81,11 @@ export class Admission {
     this.#meanOutput = this.#meanOutput === 0 ? tokens : this.#meanOutput * outputMemory + tokens * (1 - outputMemory)
   }
 
+  /** Tokens that answers have in the mean; 0 before the first. */
+  get meanOutput(): number {
+    return this.#meanOutput
+  }
+
   /** An estimate of the time until everything that waits now is done. */
   get drainMs(): number {
     if (this.#recentTokens === 0) return 0

@@ -417,7 +417,7 @@ export class Scheduler {
   #planDrafts(plan: StepPlan): void {
     const controller = this.#controller
     if (controller === undefined || !plan.decodes || this.#running.inFlight > 0 || !this.cost.ready) return
-    controller.begin(plan.nSegments)
+    controller.begin(plan.nSegments, this.admission.meanOutput)
     for (let i = 0; i < plan.nSegments; i++) {
       const request = plan.requests[i]!
       if (request.spec.speculation !== false && !controller.rests(request)) plan.draft(i, controller.most(request))
