@@ -1,13 +1,14 @@
 // What guesses allocate: bytes of JavaScript heap that the engine thread's loop makes for a token, with `auto` and with none. Index, search and
 // check are native; what TypeScript has of them (the controller, its estimates) is numbers in place. Each mode is a process of its own in which
-// no collection comes in between, so that the heap grows by all that is made; a token's bytes are the difference of a long and a short answer
-// over the tokens between them, once code is compiled (a function that V8 still interprets makes an object of every fraction, so the best of some
-// processes counts). Exits 1 where `auto` makes more than --limit bytes a token more than none.
+// no collection comes in between, so that the space of new objects grows by all that is made (V8 puts what it compiles elsewhere); a token's
+// bytes are the difference of a long and a short answer over the tokens between them, once code is compiled (a function that V8 still interprets
+// makes an object of every fraction, so the best of some processes counts). Exits 1 where `auto` makes more than --limit bytes a token more than none.
 //
 //   node test/deep/draft-allocations.mjs [--model FILE] [--limit 16]
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { getHeapSpaceStatistics } from 'node:v8'
 import { median } from '../../bench/median.mjs'
 import { greedySampling } from '../../dist/base/native.js'
 import { load } from '../../dist/host/load.js'
@@ -53,6 +54,8 @@ function open(drafting) {
   return { loop, said }
 }
 
+const newBytes = () => getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space').space_used_size
+
 /** A text that says some things again, so that there is something to guess, right and wrong. */
 const prompt = Int32Array.from({ length: 48 }, (_, i) => 20 + (((i % 16) * 37 + (i > 40 ? i : 0)) % 800))
 function measure(mode) {
@@ -69,9 +72,9 @@ function measure(mode) {
       salt: `${id}`,
       askedAtMs: Date.now(),
     }
-    const before = process.memoryUsage().heapUsed
+    const before = newBytes()
     loop.run({ type: 'request', request: { id: ++id, tokens: prompt, ...rest } })
-    return process.memoryUsage().heapUsed - before
+    return newBytes() - before
   }
   for (let i = 0; i < warmUp; i++) answer(long)
   const [longs, shorts] = [[], []]

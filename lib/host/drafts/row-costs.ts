@@ -45,6 +45,7 @@ const classOf = (rows: number) =>
 const askedRows = 0
 const askedMore = 1
 const answered = 2
+const perRow = 3
 
 export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
@@ -61,8 +62,8 @@ export class RowCosts {
   #noise = leastNoise
   #steps = 0
   #largest = 0
-  /** Of the question that is being answered: rows, how many more, and the answer. */
-  readonly #asked = new Float64Array(3)
+  /** Of the question that is being answered: rows, how many more, the answer, and what a row added on the way to a size. */
+  readonly #asked = new Float64Array(4)
 
   constructor(line: StepLine) {
     this.#line = line
@@ -166,25 +167,34 @@ export class RowCosts {
   #findRise(): void {
     const rows = this.#asked[askedRows]!
     const more = this.#asked[askedMore]!
-    const measured = Math.max(0, this.ms(rows + more) - this.ms(rows))
+    this.#find()
+    const before = this.#asked[answered]!
+    this.#asked[askedRows] = rows + more
+    this.#find()
+    const measured = Math.max(0, this.#asked[answered]! - before)
     let at = classOf(rows)
     while (at > exact && this.#ms[at] === 0) at--
-    this.#asked[answered] = at <= exact ? measured : Math.max(measured, this.#meanRise(at) * more)
+    if (at <= exact) this.#asked[answered] = measured
+    else {
+      this.#findMeanRise(at)
+      this.#asked[answered] = Math.max(measured, this.#asked[perRow]! * more)
+    }
   }
 
   /** Milliseconds that each row added on the way from the smallest size that was measured to a larger one. */
-  #meanRise(large: number): number {
+  #findMeanRise(large: number): void {
     let small = 1
     while (this.#ms[small] === 0) small++
-    if (small === large) return 0
-    return (this.#factor * (this.#ms[large]! - this.#ms[small]!)) / (this.#rows[large]! - this.#rows[small]!)
+    const rows = this.#rows[large]! - this.#rows[small]!
+    this.#asked[perRow] = small === large ? 0 : (this.#factor * (this.#ms[large]! - this.#ms[small]!)) / rows
   }
 
   /** Milliseconds that rows add to the largest size below them that was measured. */
   #riseBeyond(known: number, rows: number): number {
     const from = this.#rows[known]!
     const line = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(from, 0, 1)
-    return Math.max(0, line, this.#meanRise(known) * (rows - from))
+    this.#findMeanRise(known)
+    return Math.max(0, line, this.#asked[perRow]! * (rows - from))
   }
 
   /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
