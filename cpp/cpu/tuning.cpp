@@ -26,10 +26,11 @@ constexpr std::size_t matrix_bytes = std::size_t{8} << 20;
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
-// Matrix registers are used from the usual size on, or an earlier one where they are faster with a small panel, or a later
-// one where vectors are with a full one, or even with two.
-constexpr int small_panel = 10, one_panel = matrix_panel, two_panels = 2 * matrix_panel;
-constexpr int matrix_early = small_panel - 1, matrix_late = two_panels - 4, matrix_latest = two_panels + one_panel - 4;
+// Matrix registers are used from the usual size on, or an earlier one where they are faster with a small panel, or even
+// with a few tokens, or a later one where vectors are with a full one, or even with two.
+constexpr int few_tokens = 5, small_panel = 10, one_panel = matrix_panel, two_panels = 2 * matrix_panel;
+constexpr int matrix_earliest = few_tokens - 1, matrix_early = small_panel - 1, matrix_late = two_panels - 4,
+              matrix_latest = two_panels + one_panel - 4;
 constexpr int rounds = 4, never = std::numeric_limits<int>::max();
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
 // shall not decide.
@@ -79,7 +80,8 @@ struct Sample {
     };
     if (prefers(one_panel, from(never), usual))
       return prefers(two_panels, from(never), usual) ? matrix_latest : matrix_late;
-    return prefers(small_panel, from(matrix_early), usual) ? matrix_early : usual.matrix_from_tokens;
+    if (!prefers(small_panel, from(matrix_early), usual)) return usual.matrix_from_tokens;
+    return prefers(few_tokens, from(matrix_earliest), usual) ? matrix_earliest : matrix_early;
   }
 };
 
