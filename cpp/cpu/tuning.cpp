@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 // A pass streams so much from memory; less than the smaller one stays in caches, where prefetching makes no difference.
 constexpr std::size_t most_bytes = std::size_t{32} << 20, least_bytes = std::size_t{24} << 20;
-// Matrix registers wait for computation, not for memory: less tells as much of them.
+// Where matrix registers are better they are so with weights in a cache too: less tells as much of them.
 constexpr std::size_t matrix_bytes = std::size_t{8} << 20;
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
