@@ -22,13 +22,13 @@ using Clock = std::chrono::steady_clock;
 
 // A pass streams so much from memory; less than the smaller one stays in caches, where prefetching makes no difference.
 constexpr std::size_t most_bytes = std::size_t{32} << 20, least_bytes = std::size_t{24} << 20;
-// Where matrix registers are better they are so with weights in a cache too: less tells as much of them.
+// Matrix registers are better or worse with weights in a cache as well: less tells as much of them.
 constexpr std::size_t matrix_bytes = std::size_t{8} << 20;
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
-// Matrix registers are used from one of these numbers of tokens on: where vectors are faster with as many tokens as stand
-// below, from the next one on, and where they are not, from that one or from one before.
+// Matrix registers are used from one of these numbers of tokens on: where vectors are faster with as many tokens as
+// stand below, from the next one on, and where they are not, from that one or from one before.
 constexpr std::array<int, 5> matrix_starts = {5, 9, 13, 28, 44};
 constexpr std::array<int, 4> matrix_tokens = {5, 10, matrix_panel, 2 * matrix_panel};
 constexpr int most_tokens = matrix_tokens.back();
@@ -103,7 +103,8 @@ std::vector<const CpuWeight*> choose(std::span<const Weight* const> weights) {
   return chosen;
 }
 
-// What is usual for weights: those which are unpacked beside the products (linear_amx_ring.inc) suit matrix registers early.
+// What is usual for these weights: where most are unpacked beside their products (linear_amx_ring.inc), matrix
+// registers pay early.
 Tuning usual_for(const Kernels& kernels, std::span<const Weight* const> weights) {
   std::size_t early = 0, all = 0;
   for (const Weight* weight : weights) {
