@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cpu/linear/linear.h"
+#include "cpu/linear/packed.h"
 #include "os/os.h"
 
 namespace octavo::cpu {
@@ -21,15 +22,16 @@ using Clock = std::chrono::steady_clock;
 
 // A pass streams so much from memory; less than the smaller one stays in caches, where prefetching makes no difference.
 constexpr std::size_t most_bytes = std::size_t{32} << 20, least_bytes = std::size_t{24} << 20;
-// Matrix registers wait for computation, not for memory: less tells as much of them.
+// Matrix registers are better or worse with weights in a cache as well: less tells as much of them.
 constexpr std::size_t matrix_bytes = std::size_t{8} << 20;
 constexpr int widest = 16384;  // rows of a weight that is measured: bounds the output
 // Steps of these many tokens are measured; what is decided holds up to the next one, or for all above.
 constexpr std::array<int, 2> token_counts = {1, 8};
-// Matrix registers are used from the usual size on, or an earlier one where they are faster with a small panel, or a later
-// one where vectors are with a full one, or even with two.
-constexpr int small_panel = 10, one_panel = matrix_panel, two_panels = 2 * matrix_panel;
-constexpr int matrix_early = small_panel - 1, matrix_late = two_panels - 4, matrix_latest = two_panels + one_panel - 4;
+// Matrix registers are used from one of these numbers of tokens on: where vectors are faster with as many tokens as
+// stand below, from the next one on, and where they are not, from that one or from one before.
+constexpr std::array<int, 5> matrix_starts = {5, 9, 13, 28, 44};
+constexpr std::array<int, 4> matrix_tokens = {5, 10, matrix_panel, 2 * matrix_panel};
+constexpr int most_tokens = matrix_tokens.back();
 constexpr int rounds = 4, never = std::numeric_limits<int>::max();
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
 // shall not decide.
@@ -77,9 +79,13 @@ struct Sample {
       tuning.matrix_from_tokens = tokens;
       return tuning;
     };
-    if (prefers(one_panel, from(never), usual))
-      return prefers(two_panels, from(never), usual) ? matrix_latest : matrix_late;
-    return prefers(small_panel, from(matrix_early), usual) ? matrix_early : usual.matrix_from_tokens;
+    std::size_t i = 0;
+    while (matrix_starts[i] < usual.matrix_from_tokens) ++i;
+    const std::size_t usually = i;
+    while (i < matrix_tokens.size() && prefers(matrix_tokens[i], from(never), from(0))) ++i;
+    if (i > usually) return matrix_starts[i];
+    while (i > 0 && prefers(matrix_tokens[i - 1], from(0), from(never))) --i;
+    return matrix_starts[i];
   }
 };
 
@@ -97,23 +103,38 @@ std::vector<const CpuWeight*> choose(std::span<const Weight* const> weights) {
   return chosen;
 }
 
-Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const CpuWeight*>& weights) {
+// What is usual for these weights: where most are unpacked beside their products (linear_amx_ring.inc), matrix
+// registers pay early.
+Tuning usual_for(const Kernels& kernels, std::span<const Weight* const> weights) {
+  std::size_t early = 0, all = 0;
+  for (const Weight* weight : weights) {
+    if (!is_quantised(weight->format)) continue;
+    all += weight->resident_bytes();
+    if (!is_packed(weight->format)) early += weight->resident_bytes();
+  }
+  Tuning tuning = usual_tuning(kernels);
+  if (kernels.matrix && 2 * early > all) tuning.matrix_from_tokens = matrix_starts.front();
+  return tuning;
+}
+
+Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const CpuWeight*>& weights,
+               const Tuning& usual) {
   const Clock::time_point start = Clock::now();
   const std::uint64_t preemptions = os::preemptions();
   std::int64_t n = 0, k = 0;
   for (const CpuWeight* w : weights) n = std::max(n, w->n), k = std::max(k, w->k);
-  const std::size_t tokens = kernels.matrix ? two_panels : token_counts.back();
+  const std::size_t tokens = kernels.matrix ? most_tokens : token_counts.back();
   Sample sample{kernels, team, weights, {}, std::vector<float>(tokens * static_cast<std::size_t>(k)),
                 std::vector<float>(tokens * static_cast<std::size_t>(n))};
   for (std::size_t i = 0; i < sample.in.size(); ++i) sample.in[i] = static_cast<float>(static_cast<int>(i % 17) - 8);
-  Tuning tuning = usual_tuning(kernels);
+  Tuning tuning = usual;
   const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
   const bool for_some = sample.prefers_prefetch(token_counts[1], true);
   tuning.prefetch_from_tokens = for_one && for_some ? 1
                                 : for_some          ? tuning.prefetch_from_tokens
                                                     : never;
   if (kernels.matrix) tuning.matrix_from_tokens = sample.matrix_from(tuning);
-  if (os::preemptions() - preemptions > bearable_preemptions) tuning = usual_tuning(kernels);
+  if (os::preemptions() - preemptions > bearable_preemptions) tuning = usual;
   tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return tuning;
 }
@@ -122,7 +143,8 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
 
 Tuning tuned(const Kernels& kernels, const Team& team, std::span<const Weight* const> weights) {
   const std::vector<const CpuWeight*> chosen = choose(weights);
-  if (chosen.empty()) return usual_tuning(kernels);
+  const Tuning usual = usual_for(kernels, weights);
+  if (chosen.empty()) return usual;
   std::ostringstream key;
   key << kernels.isa << ' ' << team.threads;
   for (const CpuWeight* w : chosen) key << ' ' << static_cast<int>(w->format) << ':' << w->n << 'x' << w->k;
@@ -132,7 +154,7 @@ Tuning tuned(const Kernels& kernels, const Team& team, std::span<const Weight* c
   const auto [found, fresh] = known->try_emplace(key.str());
   if (fresh) {
     try {
-      found->second = measure(kernels, team, chosen);
+      found->second = measure(kernels, team, chosen, usual);
     } catch (...) {
       known->erase(found);
       throw;

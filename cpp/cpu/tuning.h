@@ -13,7 +13,7 @@
 
 namespace octavo::cpu {
 
-// What holds where nothing is measured.
+// What holds before anything is known of the weights.
 inline Tuning usual_tuning(const Kernels& kernels) {
   Tuning tuning;
   // More than two panels of vectors: up to that, they are as fast.

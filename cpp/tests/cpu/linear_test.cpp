@@ -161,6 +161,15 @@ TEST_CASE("linear equals the reference") {
   }
 }
 
+TEST_CASE("linear: one to four panels of matrix registers, with widths of few groups, equal the reference") {
+  for (const Format format : {Format::q4_0, Format::q4_1, Format::q8_0}) {
+    Rng rng(160 + static_cast<std::uint64_t>(format));
+    for (const int k : {32, 64, 96, 128, 160, 288, 544})
+      for (const int m : {5, 9, 12, 14, 16, 17, 24, 31, 33, 40, 48, 49})
+        if (deep() || rng.chance(3)) check_linear(format, {m, rng.between(1, 100), k}, rng);
+  }
+}
+
 TEST_CASE("linear and embed: float weights whose width is no multiple of 32 equal the reference") {
   for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
     Rng rng(120 + static_cast<std::uint64_t>(format));
