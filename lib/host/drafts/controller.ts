@@ -36,7 +36,7 @@ const probeChance = 0.5
 const memory = 0.9
 /** A round that is quicker than those before is believed sooner: it may have been held up, never hurried. */
 const quickerStep = 0.3
-/** Estimates are uncertain: what guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
+/** Estimates are uncertain: what rows of guesses add to a step counts so many times, and as such a part of one sequence's share of it more. */
 const caution = 1.1
 /** So much more as later guesses are likelier than the first: a chain that hopes for a copy is long, and free text must not pay for it. */
 const doubt = 1.5
@@ -444,7 +444,7 @@ export class DraftController {
     for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
       reach *= chance
       tokens += reach
-      const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + caution * d * this.#roundMs
+      const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + d * this.#roundMs
       if (ms > this.#limitMs) break
       if (sequences * tokens <= rate * ms) continue
       rate = (sequences * tokens) / ms
@@ -457,7 +457,7 @@ export class DraftController {
     const rounds = others === 0 ? 0 : this.#modelRounds
     for (let d = 0; d <= Math.min(maxDrafts, this.#policy.maxModelDrafts); d++)
       this.#modelMs[d] =
-        this.#withGuesses(this.#plainMs, sequences, others * rounds + d) + caution * Math.max(rounds, d) * this.#roundMs
+        this.#withGuesses(this.#plainMs, sequences, others * rounds + d) + Math.max(rounds, d) * this.#roundMs
   }
 
   /**
