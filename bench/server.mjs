@@ -361,7 +361,7 @@ const results = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
 Object.assign(results, { model: name, machine: machine(cpus()) })
 for (const [name, part] of Object.entries({ cost, first, many, peer })) {
   if (!flags.parts.split(',').includes(name)) continue
-  results[name] = rounded(await part())
+  results[name] = { ...results[name], ...rounded(await part()) }
   console.log(JSON.stringify({ [name]: results[name] }, null, 2))
 }
 mkdirSync(join(here, 'results'), { recursive: true })

@@ -117,10 +117,9 @@ const costs = ({ stepMs, roundMs }) =>
 
 const { one, planted, acceptance, drafts } = results
 const mixed = results.mixed ?? one
-/** Four requests at a later commit. */
-const plantedRows = [...planted.rows.filter(({ batch }) => batch === 1), ...results['planted-4'].rows]
+const plantedRows = planted.rows
 const shares = plantedRows
-  .filter(({ verifyMs }) => verifyMs !== undefined)
+  .filter(({ chance }) => chance === 0.8)
   .map(({ batch, chance, verifyMs, guessMs, betweenMs }) => {
     const share = (ms) => percent(ms / (verifyMs + guessMs + betweenMs))
     return `${batch} request${batch === 1 ? '' : 's'} at ${chance}: ${share(verifyMs)} the target's rows, ${share(guessMs)} the draft's rounds, ${share(betweenMs)} all else`
@@ -173,7 +172,7 @@ Where nothing copies, \`auto\` is to lose nothing (0.98x):
 ${neverSlower()}
 
 ${switching}**Draft models.** No trained pair of such sizes is at hand, so both have random weights, all work is real, and the draft's guesses are
-replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}, four requests ${results['planted-4'].commit}):
+replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}):
 
 ${table(
   ['requests', 'chance', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
