@@ -28,17 +28,8 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const smol = join(here, '../../shared/models/SmolLM2-135M-Instruct.Q4_1.gguf')
 const flags = args({
   ...{ model: existsSync(smol) ? smol : 'synthetic:smollm2-135m', parts: 'cost,first,many,peer' },
-  ...{
-    rounds: 5,
-    streams: 64,
-    seconds: 4,
-    tokens: 48,
-    firsts: 60,
-    threads: 'allCpus,oneLeft',
-    peerStreams: 32,
-    peerRounds: 3,
-    folder: '',
-  },
+  ...{ threads: 'allCpus,oneLeft', rounds: 5, streams: 64, seconds: 4, tokens: 48, firsts: 60 },
+  ...{ peerStreams: 32, peerRounds: 3, folder: '' },
 })
 const promptTokens = 24
 const contextTokens = 256

@@ -117,8 +117,7 @@ const costs = ({ stepMs, roundMs }) =>
 
 const { one, planted, acceptance, drafts } = results
 const mixed = results.mixed ?? one
-const plantedRows = planted.rows
-const shares = plantedRows
+const shares = planted.rows
   .filter(({ chance }) => chance === 0.8)
   .map(({ batch, chance, verifyMs, guessMs, betweenMs }) => {
     const share = (ms) => percent(ms / (verifyMs + guessMs + betweenMs))
@@ -176,7 +175,7 @@ replaced by the target's own continuation with the chance given (\`bench/specula
 
 ${table(
   ['requests', 'chance', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
-  plantedRows.map((row) => [
+  planted.rows.map((row) => [
     ...[row.batch, row.chance, speed(row.plain), speed(row.guessed), times(row.guessed / row.plain)],
     ...[row.guessesPerStep.toFixed(1), percent(row.right)],
   ]),

@@ -130,9 +130,7 @@ Tuning measure(const Kernels& kernels, const Team& team, const std::vector<const
   Tuning tuning = usual;
   const bool for_one = sample.prefers_prefetch(1, tuning.prefetch_from_tokens <= 1);
   const bool for_some = sample.prefers_prefetch(token_counts[1], true);
-  tuning.prefetch_from_tokens = for_one && for_some ? 1
-                                : for_some          ? tuning.prefetch_from_tokens
-                                                    : never;
+  tuning.prefetch_from_tokens = !for_some ? never : for_one ? 1 : Tuning{}.prefetch_from_tokens;
   if (kernels.matrix) tuning.matrix_from_tokens = sample.matrix_from(tuning);
   if (os::preemptions() - preemptions > bearable_preemptions) tuning = usual;
   tuning.seconds = std::chrono::duration<double>(Clock::now() - start).count();
