@@ -19,7 +19,8 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 // The best of many short measurements: what other work on the machine takes away is not a limit of the machine.
 constexpr std::size_t read_bytes = std::size_t{512} << 20;  // far beyond any cache; some ten milliseconds
 constexpr std::size_t read_tile = std::size_t{1} << 20;
-constexpr int read_passes = 5;
+constexpr std::size_t read_ahead[] = {0, 8192};  // which of them is faster differs from one CPU to the next
+constexpr int read_passes = 6;
 constexpr std::int64_t operation_rounds = 100000, matrix_rounds = 30000;  // about half a millisecond each
 constexpr int operation_passes = 40;
 constexpr int barriers = 2001;
@@ -33,7 +34,8 @@ double measure_read(ThreadPool& pool, const cpu::Kernels& kernels, int threads) 
   for (int pass = 0; pass < read_passes; ++pass) {
     const double start = seconds();
     parallel(pool, threads, static_cast<int>(read_bytes / read_tile), [&](int begin, int end, int) {
-      sink += kernels.read_memory(data + begin * read_tile, static_cast<std::size_t>(end - begin) * read_tile);
+      sink += kernels.read_memory(data + begin * read_tile, static_cast<std::size_t>(end - begin) * read_tile,
+                                  read_ahead[pass % 2]);
     });
     best = std::max(best, static_cast<double>(read_bytes) / (seconds() - start));
   }

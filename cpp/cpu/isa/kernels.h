@@ -75,7 +75,7 @@ struct LinearTile {
   bool add = false;                       // out = out + y
   bool stream = false;                    // store past the caches: out and its rows begin at cache lines
   // Memory wanted soon: per K group so many cache lines of it are fetched, the next weights in `prefetch` and something
-  // else in `beside`.
+  // else in `beside`. Of float formats: whether anything is fetched ahead in the stream that is read.
   const std::uint8_t *prefetch = nullptr, *beside = nullptr;
   int prefetch_lines = 0, beside_lines = 0;
   // With all panels of a block at once, which lie one after the other (prefetch_lines are those of all together): how
@@ -173,9 +173,9 @@ struct Kernels {
                           int head_size);
   void (*attention_finish)(float* out, const float* state, float max, float sum, const float* sink_logit,
                            int head_size);
-  // For cpp/cpu/limits.cpp: reads memory as fast as loads go; int8 and f32 multiply-adds on registers only, return
-  // operations done.
-  std::uint32_t (*read_memory)(const void* data, std::size_t bytes);
+  // For cpp/cpu/limits.cpp: reads memory as fast as loads go, and fetches what lies so many bytes ahead of each; int8 and
+  // f32 multiply-adds on registers only, return operations done.
+  std::uint32_t (*read_memory)(const void* data, std::size_t bytes, std::size_t ahead);
   double (*int8_operations)(std::int64_t rounds);
   double (*fma_operations)(std::int64_t rounds);
 };

@@ -288,6 +288,7 @@ void linear_float(const Kernels& kernels, const Team& team, LinearScratch& scrat
   const int unit_rows = tile_rows * (call.tokens == 1 ? kernels.float_tiles : 1);
   const Work work = plan_work(panels, static_cast<int>((weight.n + unit_rows - 1) / unit_rows), 4ll * k, team.threads);
   const LinearKernel kernel = kernels.linear[static_cast<int>(weight.format)];
+  const bool fetch = call.tokens >= scratch.tuning.prefetch_from_tokens;
   team.tiles(
       work.size(),
       [&](int begin, int end, int) {
@@ -299,7 +300,7 @@ void linear_float(const Kernels& kernels, const Team& team, LinearScratch& scrat
                          .out_ld = call.out_ld,
                          .bias = call.bias ? call.bias + row : nullptr,
                          .add = call.add,
-                         .prefetch = nullptr,
+                         .prefetch = fetch ? weight.tile(row / tile_rows) : nullptr,
                          .prefetch_lines = 0};
           for (int p = work.block_begin(block); p < work.block_begin(block + 1); ++p) {
             job.activations = x + static_cast<std::size_t>(panels.begin(p)) * k;
