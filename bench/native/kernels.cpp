@@ -8,6 +8,8 @@
 // peak: share of the int8 (linear, quantised) operations per second of vectors; matrix: of matrix registers; bound: time
 // the bytes or the operations need at the limits, whichever is longer, over the measured time. A group of 32 fills half
 // of a matrix register: half of that peak is the limit, or that of vectors where it is more.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -38,7 +40,13 @@ struct Options {
   int tokens = 0;                          // of linear; 0: a list of them
 };
 
-constexpr std::size_t rotation_bytes = std::size_t{192} << 20;  // several times the L3 of the machines in sight
+// Twice the L3 cache, of which other programs of the machine keep a part: what is read again has left it meanwhile.
+std::size_t rotation_size() {
+  constexpr std::size_t least = std::size_t{192} << 20, most = std::size_t{1} << 30;
+  const long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return std::clamp(cache > 0 ? 2 * static_cast<std::size_t>(cache) : least, least, most);
+}
+const std::size_t rotation_bytes = rotation_size();
 constexpr double batch_seconds = 2e-4;                          // short calls are timed in batches this long
 
 struct Bench {
