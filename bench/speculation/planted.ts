@@ -1,11 +1,13 @@
 /**
  * What a draft model would bring a large one, without a pair of that size that was trained: random weights of both shapes, all work
- * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Decode speed beside the
- * same without guesses, in turns; how many guesses are made the controller says, or --drafts. `cpuRatio` is the same of the process's CPU
- * time a token. Of a step's parts the medians: means would tell of whatever else runs on the machine.
+ * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Which ones are right is
+ * the same for all settings of a round, and what is right with one chance is with every higher one. Decode speed beside the same without
+ * guesses, all in turns; how many guesses are made the controller says (`auto`), or a number. `cpuRatio` is the same of the process's CPU
+ * time a token, `ofBest` is the speed beside that of the best number. Of a step's parts the medians: means would tell of whatever else
+ * runs on the machine.
  *
  *   node --import tsx bench/speculation/planted.ts [--target synthetic:tinyllama-1.1b] [--draft synthetic:smollm2-135m] [--batch 1,4]
- *                                  [--chances 0.6,0.7,0.8,0.9] [--prompt 8] [--tokens 64] [--rounds 3] [--drafts N] [--json FILE]
+ *                                  [--chances 0.6,0.7,0.8,0.9] [--prompt 8] [--tokens 64] [--rounds 3] [--drafts auto,2,3,4] [--json FILE]
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -28,11 +30,12 @@ const { values } = parseArgs({
     prompt: { type: 'string', default: '8' },
     tokens: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '3' },
-    drafts: { type: 'string' },
+    drafts: { type: 'string', default: 'auto' },
     json: { type: 'string' },
   },
 })
 const chances = values.chances.split(',').map(Number)
+const settings = values.drafts.split(',').map((drafts) => (drafts === 'auto' ? drafts : Number(drafts)))
 const [tokens, rounds] = [Number(values.tokens), Number(values.rounds)]
 const { cpus, model: cpu, isa } = native().cpu()
 const stepTokens = 256
@@ -55,11 +58,12 @@ const policy: SchedulingPolicy = {
   ...{ maxQueuedRequests: 4096, maxQueuedTokens: Number.MAX_SAFE_INTEGER },
 }
 
-let seed = 1
-/** Uniform in [0, 1): a linear congruential generator. */
-function uniform(): number {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-  return seed / 2 ** 32
+/** Uniform in [0, 1), by three numbers: the finalizer of MurmurHash3. */
+function uniform(round: number, id: number, position: number): number {
+  let hash = Math.imul(round + 2, 0x9e3779b1) ^ Math.imul(id + 1, 0x85ebca77) ^ Math.imul(position + 1, 0xc2b2ae3d)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32
 }
 
 function spec(id: number, maxTokens: number): RequestSpec {
@@ -69,10 +73,10 @@ function spec(id: number, maxTokens: number): RequestSpec {
 }
 
 /** A scheduler lives as long as its engine: what it learned of costs stays. */
-function schedulerOf(chance: number | undefined): Scheduler {
-  const fixed = values.drafts === undefined ? undefined : Number(values.drafts)
+function schedulerOf(drafts: 'off' | 'auto' | number): Scheduler {
+  const fixed = typeof drafts === 'number' ? drafts : undefined
   const drafting: DraftingOptions | undefined =
-    chance === undefined
+    drafts === 'off'
       ? undefined
       : { own: false, shared: false, model: locateModel(values.draft), maxModelDrafts: 15, fixed }
   return new Scheduler(kv, { stepTokens, maxSequences, prefixCache: false, policy, drafting })
@@ -105,7 +109,7 @@ function cpuMs(): number {
   return (user + system) / 1000
 }
 
-function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
+function run(scheduler: Scheduler, batch: number, round: number, chance: number | undefined) {
   const requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
   const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
   const results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
@@ -124,7 +128,7 @@ function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
         const right = continuations.get(id)!
         engine.plantDrafts(
           sequence,
-          right.map((token) => (uniform() < chance ? token : token ^ 1)),
+          right.map((token, position) => (uniform(round, id, position) < chance ? token : token ^ 1)),
         )
       }
     const rows = engine.wait(
@@ -179,40 +183,59 @@ function perStep(spent: Spent[]) {
   return { verifyMs: of('verifyMs'), guessMs: of('guessMs'), betweenMs: of('betweenMs') }
 }
 
-const plain = schedulerOf(undefined)
-const rows = []
-for (const batch of values.batch.split(',').map(Number)) {
-  const runs = chances.map((chance) => ({
-    chance,
-    scheduler: schedulerOf(chance),
-    ratios: [] as number[],
-    cpuRatios: [] as number[],
-    of: [] as ReturnType<typeof run>[],
-  }))
-  const plainSpeeds: number[] = []
-  for (let round = -1; round < rounds; round++) {
-    for (const { chance, scheduler, ratios, cpuRatios, of } of runs) {
-      const beside = run(plain, batch, undefined)
-      const guessed = run(scheduler, batch, chance)
+/** Of a setting, its turns in the order of the rounds. */
+interface Turns {
+  chance: number
+  drafts: 'auto' | number
+  scheduler: Scheduler
+  ratios: number[]
+  cpuRatios: number[]
+  of: ReturnType<typeof run>[]
+}
+
+/** One round: of each chance all settings, another of them first each time. */
+function turns(all: Turns[], batch: number, round: number, plainSpeeds: number[]) {
+  for (const chance of chances) {
+    const beside = run(plain, batch, round, undefined)
+    if (round >= 0) plainSpeeds.push(beside.tokensPerSecond)
+    for (const i of settings.keys()) {
+      const drafts = settings[(i + round + 1) % settings.length]
+      const { scheduler, ratios, cpuRatios, of } = all.find((one) => one.chance === chance && one.drafts === drafts)!
+      const guessed = run(scheduler, batch, round, chance)
       if (round < 0) continue
-      plainSpeeds.push(beside.tokensPerSecond)
       ratios.push(guessed.tokensPerSecond / beside.tokensPerSecond)
       cpuRatios.push(guessed.tokensPerCpuSecond / beside.tokensPerCpuSecond)
       of.push(guessed)
     }
   }
-  for (const { chance, ratios, cpuRatios, of } of runs) {
+}
+
+/** Of the best number of guesses with a chance the ratio of each round; none: of no setting. */
+function bestRatios(all: Turns[], chance: number): number[] {
+  const numbers = all.filter((one) => one.chance === chance && one.drafts !== 'auto')
+  return numbers.toSorted((a, b) => median(b.ratios) - median(a.ratios))[0]?.ratios ?? []
+}
+
+const plain = schedulerOf('off')
+const rows = []
+for (const batch of values.batch.split(',').map(Number)) {
+  const all = chances.flatMap((chance) =>
+    settings.map((drafts): Turns => {
+      return { chance, drafts, scheduler: schedulerOf(drafts), ratios: [], cpuRatios: [], of: [] }
+    }),
+  )
+  const plainSpeeds: number[] = []
+  for (let round = -1; round < rounds; round++) turns(all, batch, round, plainSpeeds)
+  for (const { chance, drafts, ratios, cpuRatios, of } of all) {
     const sum = (key: 'proposed' | 'accepted' | 'steps') => of.reduce((all, one) => all + one[key], 0)
+    const best = bestRatios(all, chance)
     rows.push({
+      ...{ batch, chance, drafts, plain: median(plainSpeeds) },
       ...{
-        batch,
-        chance,
-        plain: median(plainSpeeds),
         guessed: median(of.map(({ tokensPerSecond }) => tokensPerSecond)),
-      },
-      ...{
         ratio: median(ratios),
         cpuRatio: median(cpuRatios),
+        ...(best.length > 0 && { ofBest: median(ratios.map((ratio, i) => ratio / best[i]!)) }),
         guessesPerStep: sum('proposed') / sum('steps') / batch,
         right: sum('accepted') / sum('proposed'),
         ...perStep(of.map(({ spent }) => spent)),
@@ -220,9 +243,8 @@ for (const batch of values.batch.split(',').map(Number)) {
     })
   }
 }
-console.table(
-  rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value.toFixed(2))]))),
-)
+const shown = (value: number | string) => (typeof value === 'number' ? Number(value.toFixed(3)) : value)
+console.table(rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, shown(value)]))))
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const result = {
   target: values.target,

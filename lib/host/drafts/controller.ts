@@ -219,7 +219,7 @@ export class DraftController {
     let modelRate = 0
     this.#most[modelKind] = 0
     if (model !== undefined && ofModel > 0 && this.#repays(request)) {
-      const chance = acceptance.chance(modelKind, this.#acceptance)
+      const chance = acceptance.chanceWith(modelKind, this.#acceptance)
       this.#most[modelKind] =
         fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
       if (this.#growth > 0) this.#most[modelKind] = Math.min(ofModel, this.#growth)
@@ -277,14 +277,14 @@ export class DraftController {
     }
     let guessMs = 0
     for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
-    const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
+    const stepNanoseconds = reports[(steps - 1) * stride + draftField.nanoseconds]!
     this.#readsTook(behind, guessMs)
     this.#steps += steps
     this.#goodFor--
     this.#runSteps += (steps - this.#runSteps) * (1 - memory)
-    if (single + looks > 0) this.#looked(nSegments, stepMs, guessMs / (single + looks))
+    if (single + looks > 0) this.#looked(nSegments, stepNanoseconds / 1e6, guessMs / (single + looks))
     if (looks === 0) return
-    this.#costs.observe(nSegments, stepMs)
+    this.#costs.observe(nSegments, stepNanoseconds)
     const left = memory ** steps
     this.#roundsMs *= left
     this.#extraRows *= left
@@ -325,7 +325,7 @@ export class DraftController {
       speculation.saved += (draws - 1 - proposed * this.#row) * (1 - memory)
     }
     this.#steps++
-    this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
+    this.#costs.observe(rows, reports[at + draftField.nanoseconds]!)
     const guessMs = reports[at + draftField.guessNanoseconds]! / 1e6
     this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
     this.#readsTook(behind, guessMs - rounds * this.#roundMs)
@@ -397,7 +397,7 @@ export class DraftController {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     const { acceptance } = request.speculation!
-    const chance = acceptance.chance(kind, this.#acceptance)
+    const chance = acceptance.chanceWith(kind, this.#acceptance)
     const first = Math.floor(chance * levels)
     const later = Math.floor(acceptance.following(kind, this.#acceptance) * levels)
     const pair = first * (1 + levels) + later
