@@ -491,6 +491,32 @@ describe('the controller', () => {
     }
   })
 
+  it('finds the rounds of a draft model that pay though all it measured at first was on a machine that was held up', () => {
+    const costs = curve(
+      [1, 19],
+      [4, 26],
+      [8, 33],
+      [12, 37],
+      [16, 43],
+      [17, 50],
+      [20, 54],
+      [28, 61],
+      [32, 64],
+      [512, 900],
+    )
+    const model = locateModel('stories')
+    const policy: DraftingOptions = { ...auto, own: false, shared: false, model, maxModelDrafts: 15 }
+    const drafted = (options: DraftingOptions, seed: number) => {
+      const rng = random(seed)
+      const noise = (ms: number, step: number) => ms * (step < 12 ? 1.2 + rng(100) / 50 : 1 + rng(100) / 800)
+      return simulate({ curve: costs, sequences: 4, policy: options, roundMs: 4.2, noise }, chances(seed, 6, 80), 900)
+    }
+    const seeds = Array.from({ length: 8 }, (_, seed) => seed + 1)
+    const mean = (options: DraftingOptions) => seeds.reduce((sum, seed) => sum + rate(drafted(options, seed)), 0)
+    const best = Math.max(...[1, 2, 3, 4].map((n) => mean({ ...policy, fixed: n })))
+    expect(mean(policy) / best).toBeGreaterThan(0.96)
+  })
+
   it('looks less often for guesses where a look is a good part of a token and finds nothing, and in every step again where it does', () => {
     const runSteps = 16
     /** In 400 runs of a request whose guesses are all right, or whose text has nothing in common with what was said. */

@@ -155,7 +155,7 @@ export class DraftController {
 
   constructor(policy: DraftingOptions, line: StepLine, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
-    this.#costs = new RowCosts(line)
+    this.#costs = new RowCosts(line, policy.model !== undefined)
     this.#maxStepMs = maxStepMs
   }
 
@@ -227,8 +227,7 @@ export class DraftController {
     this.#most[modelKind] = 0
     if (model !== undefined && ofModel > 0 && this.#repays(request)) {
       const chance = acceptance.chanceWith(modelKind, this.#acceptance)
-      this.#most[modelKind] =
-        fixed === undefined ? this.#payingModel(chance, ofModel) : Math.min(ofModel, fixed)
+      this.#most[modelKind] = fixed === undefined ? this.#payingModel(chance, ofModel) : Math.min(ofModel, fixed)
       if (this.#trial >= 0) this.#most[modelKind] = Math.min(ofModel, this.#trial)
       if (this.#most[modelKind] > 0) modelRate = this.#bestRate
       else acceptance.forget(modelKind)

@@ -19,10 +19,15 @@ export interface StepLine {
 const exact = 16
 const perDoubling = 8
 const classes = 80
-/** Variances of logarithms: of a step around what is expected of it, at least; what the factor, and a size, may move in each step more. */
+/** Variances of logarithms: of a step around what is expected of it, at least; what a size may move in each step more. */
 const leastNoise = 0.0064
-const factorDrift = 0.001
 const sizeDrift = 0.0001
+/**
+ * The same of the factor. A machine is held up or let go from one step to the next, and no size should pass for dear or cheap because it
+ * was measured just then; but where only the size that pays is measured, what it takes more must not pass for a slow machine.
+ */
+const factorDrift = 0.001
+const freeFactorDrift = 0.01
 /** Of a size around the line between its neighbours, for each class that is between. */
 const roughness = 0.004
 /**
@@ -57,6 +62,7 @@ export class RowCosts {
   /** Milliseconds as they are believed: leaning on neighbours. */
   readonly #believed = new Float64Array(classes)
   readonly #line: StepLine
+  readonly #factorDrift: number
   #factor = 1
   #factorVariance = 0
   #noise = leastNoise
@@ -64,15 +70,17 @@ export class RowCosts {
   /** Of the question that is being answered: rows, how many more, the answer, what a row added on the way to a size, a variance. */
   readonly #asked = new Float64Array(5)
 
-  constructor(line: StepLine) {
+  /** `varied`: sizes around the one that pays are measured now and then, so that steps tell what is the machine's. */
+  constructor(line: StepLine, varied: boolean) {
     this.#line = line
+    this.#factorDrift = varied ? freeFactorDrift : factorDrift
   }
 
   observe(rows: number, nanoseconds: number): void {
     if (!(nanoseconds > 0)) return
     const at = classOf(rows)
     const known = this.#ms[at]! > 0
-    this.#factorVariance += factorDrift
+    this.#factorVariance += this.#factorDrift
     for (let size = 1; size <= this.#largest; size++) this.#variance[size]! += sizeDrift
     if (this.#largest > 0) this.#learn(at, rows, nanoseconds)
     else {
