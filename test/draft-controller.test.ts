@@ -514,7 +514,7 @@ describe('the controller', () => {
     const seeds = Array.from({ length: 8 }, (_, seed) => seed + 1)
     const mean = (options: DraftingOptions) => seeds.reduce((sum, seed) => sum + rate(drafted(options, seed)), 0)
     const best = Math.max(...[1, 2, 3, 4].map((n) => mean({ ...policy, fixed: n })))
-    expect(mean(policy) / best).toBeGreaterThan(0.96)
+    expect(mean(policy) / best).toBeGreaterThan(0.965)
   })
 
   it('looks less often for guesses where a look is a good part of a token and finds nothing, and in every step again where it does', () => {

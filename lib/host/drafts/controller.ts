@@ -4,7 +4,7 @@
  * as make the whole step bring the most tokens a second: on an idle machine rows are nearly free and long chains pay, in a full batch
  * none does. What rows cost is measured (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
- * costs change.
+ * costs change; of a draft model one round more and one less than pay are, as often as next to nothing is lost by it.
  *
  * A draft model has to read what was said before it can guess, and everybody waits for that: it does where the answer is likely so long
  * that guesses save more.
@@ -29,7 +29,7 @@ const lastProbe = 4096
 const lastModelProbe = 256
 /** Steps until twice as many rounds of the draft model are tried as pay by what is known, doubled each time that they do not. */
 const firstGrowth = 8
-/** One round more or less than pay is tried so often that it takes such a part of the time at most, but not in every few steps. */
+/** One round more or less than pay is tried so often that it costs such a part of the time at most, but not in every few steps. */
 const tryShare = 0.003
 const betweenTries = 8
 /** A try has so many guesses, of those that are likely right. */
@@ -143,8 +143,9 @@ export class DraftController {
   #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
-  /** Steps of a run: a mean. */
+  /** Steps of a run: a mean; and those before the one that is planned. */
   #runSteps = 1
+  #beganAt = 0
   #row = 0
   #steps = 0
   #probeAt = firstProbe
@@ -162,6 +163,9 @@ export class DraftController {
   /** Before `most` is asked for the requests of a step with so many sequences; `answerTokens`: of answers in the mean, 0: not known. */
   begin(sequences: number, answerTokens = 0): void {
     this.#answerTokens = answerTokens
+    const ran = this.#steps - this.#beganAt
+    if (ran > 0) this.#runSteps += (ran - this.#runSteps) * (1 - memory)
+    this.#beganAt = this.#steps
     if (sequences !== this.#sequences || this.#goodFor <= 0) this.#prepared = false
     this.#sequences = sequences
     this.#prober = undefined
@@ -287,7 +291,6 @@ export class DraftController {
     this.#readsTook(behind, guessMs)
     this.#steps += steps
     this.#goodFor--
-    this.#runSteps += (steps - this.#runSteps) * (1 - memory)
     if (single + looks > 0) this.#looked(nSegments, stepNanoseconds / 1e6, guessMs / (single + looks))
     if (looks === 0) return
     this.#costs.observe(nSegments, stepNanoseconds)
@@ -484,7 +487,7 @@ export class DraftController {
     const rate = this.#modelRates[rounds] ?? 0
     if (rate === 0) return false
     const loss = this.#modelRates[this.#modelRounds]! / rate - 1
-    return this.#steps - this.#takenAt[rounds]! > Math.max(betweenTries, loss / tryShare)
+    return this.#steps - this.#takenAt[rounds]! > Math.max(betweenTries, (loss * this.#runSteps) / tryShare)
   }
 
   /**
