@@ -4,7 +4,7 @@
  * as make the whole step bring the most tokens a second: on an idle machine rows are nearly free and long chains pay, in a full batch
  * none does. What rows cost is measured (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
- * costs change; of a draft model one round more and one less than pay are, as often as next to nothing is lost by it.
+ * costs change; of a draft model one round or two more and less than pay are, as often as next to nothing is lost by it.
  *
  * A draft model has to read what was said before it can guess, and everybody waits for that: it does where the answer is likely so long
  * that guesses save more.
@@ -29,7 +29,11 @@ const lastProbe = 4096
 const lastModelProbe = 256
 /** Steps until twice as many rounds of the draft model are tried as pay by what is known, doubled each time that they do not. */
 const firstGrowth = 8
-/** One round more or less than pay is tried so often that it costs such a part of the time at most, but not in every few steps. */
+/**
+ * One or two rounds more or less than pay are tried so often that each costs such a part of the time at most, but not in every few steps:
+ * where costs leap, the next number may be worse than the one after it.
+ */
+const farthestTry = 2
 const tryShare = 0.003
 const betweenTries = 8
 /** A try has so many guesses, of those that are likely right. */
@@ -479,8 +483,10 @@ export class DraftController {
     if (this.#policy.fixed !== undefined || this.#roundMs === 0) return
     const best = this.#modelRounds
     if (this.#grows(chance)) this.#trial = 2 * best
-    else if (this.#isDue(best + 1)) this.#trial = best + 1
-    else if (this.#isDue(best - 1)) this.#trial = best - 1
+    else
+      for (let away = 1; away <= farthestTry && this.#trial < 0; away++)
+        if (this.#isDue(best + away)) this.#trial = best + away
+        else if (this.#isDue(best - away)) this.#trial = best - away
   }
 
   #isDue(rounds: number): boolean {
