@@ -1,11 +1,13 @@
 /**
  * What a draft model would bring a large one, without a pair of that size that was trained: random weights of both shapes, all work
- * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Decode speed beside the
- * same without guesses, in turns; how many guesses are made the controller says, or --drafts. `cpuRatio` is the same of the process's CPU
- * time a token. Of a step's parts the medians: means would tell of whatever else runs on the machine.
+ * real, and the guesses of the draft replaced by the target's own continuation, right with a given chance each. Which ones are right is
+ * the same for all settings of a round, and what is right with one chance is with every higher one. Decode speed beside the same without
+ * guesses: all settings of a chance take turns step by step. How many guesses are made the controller says (`auto`), or a number.
+ * `cpuRatio` is the same of the process's CPU time a token, `ofBest` is the speed beside that of the best number. Of a step's parts the
+ * medians: means would tell of whatever else runs on the machine.
  *
  *   node --import tsx bench/speculation/planted.ts [--target synthetic:tinyllama-1.1b] [--draft synthetic:smollm2-135m] [--batch 1,4]
- *                                  [--chances 0.6,0.7,0.8,0.9] [--prompt 8] [--tokens 64] [--rounds 3] [--drafts N] [--json FILE]
+ *                                  [--chances 0.6,0.7,0.8,0.9] [--prompt 8] [--tokens 64] [--rounds 3] [--drafts auto,2,3,4] [--json FILE]
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -14,7 +16,7 @@ import { draftField, draftStride, greedySampling, type NativeModel, native } fro
 import { NativeKv } from '../../lib/host/loop.ts'
 import { HostRequest } from '../../lib/host/schedule/request.ts'
 import { longestRunMs, Scheduler } from '../../lib/host/schedule/scheduler.ts'
-import { resultsFor, stepsOf } from '../../lib/host/schedule/step-results.ts'
+import { resultsFor, type StepResults, stepsOf } from '../../lib/host/schedule/step-results.ts'
 import type { DraftingOptions, RequestSpec, SchedulingPolicy } from '../../lib/host/wire/protocol.ts'
 import { openCheckpoint } from '../../lib/model/checkpoint.ts'
 import { locateModel } from '../../lib/model/locate.ts'
@@ -28,11 +30,13 @@ const { values } = parseArgs({
     prompt: { type: 'string', default: '8' },
     tokens: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '3' },
-    drafts: { type: 'string' },
+    drafts: { type: 'string', default: 'auto' },
     json: { type: 'string' },
   },
 })
 const chances = values.chances.split(',').map(Number)
+const batches = values.batch.split(',').map(Number)
+const settings = values.drafts.split(',').map((drafts) => (drafts === 'auto' ? drafts : Number(drafts)))
 const [tokens, rounds] = [Number(values.tokens), Number(values.rounds)]
 const { cpus, model: cpu, isa } = native().cpu()
 const stepTokens = 256
@@ -46,7 +50,8 @@ function load(name: string): NativeModel {
   return model
 }
 
-const pool = { threads: cpus, kvBlocks: 4 * Math.ceil((4 * (promptTokens + tokens + 64)) / 16), tune: true }
+const sequences = (1 + settings.length) * Math.max(...batches)
+const pool = { threads: cpus, kvBlocks: sequences * Math.ceil((promptTokens + tokens + 64) / 16), tune: true }
 const engine = new (native().Engine)(load(values.target), { ...pool, maxStepTokens: stepTokens, prefixCache: false })
 engine.setDraftModel(load(values.draft), { ...pool, maxStepTokens: stepTokens, prefixCache: false })
 const kv = new NativeKv(engine)
@@ -55,11 +60,12 @@ const policy: SchedulingPolicy = {
   ...{ maxQueuedRequests: 4096, maxQueuedTokens: Number.MAX_SAFE_INTEGER },
 }
 
-let seed = 1
-/** Uniform in [0, 1): a linear congruential generator. */
-function uniform(): number {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-  return seed / 2 ** 32
+/** Uniform in [0, 1), by three numbers: the finalizer of MurmurHash3. */
+function uniform(round: number, id: number, position: number): number {
+  let hash = Math.imul(round + 2, 0x9e3779b1) ^ Math.imul(id + 1, 0x85ebca77) ^ Math.imul(position + 1, 0xc2b2ae3d)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32
 }
 
 function spec(id: number, maxTokens: number): RequestSpec {
@@ -69,10 +75,10 @@ function spec(id: number, maxTokens: number): RequestSpec {
 }
 
 /** A scheduler lives as long as its engine: what it learned of costs stays. */
-function schedulerOf(chance: number | undefined): Scheduler {
-  const fixed = values.drafts === undefined ? undefined : Number(values.drafts)
+function schedulerOf(drafts: 'off' | 'auto' | number): Scheduler {
+  const fixed = typeof drafts === 'number' ? drafts : undefined
   const drafting: DraftingOptions | undefined =
-    chance === undefined
+    drafts === 'off'
       ? undefined
       : { own: false, shared: false, model: locateModel(values.draft), maxModelDrafts: 15, fixed }
   return new Scheduler(kv, { stepTokens, maxSequences, prefixCache: false, policy, drafting })
@@ -105,66 +111,111 @@ function cpuMs(): number {
   return (user + system) / 1000
 }
 
-function run(scheduler: Scheduler, batch: number, chance: number | undefined) {
-  const requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
-  const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
-  const results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
-  for (const request of requests) scheduler.add(request, 0)
-  const before = { ...scheduler.drafts }
-  const planted = new Set<number>()
-  let [startedMs, startedCpuMs, decodeMs, decodeCpuMs, drawn, total, steps] = [0, 0, 0, 0, 0, 0, 0]
-  const spent: Spent = { verifyMs: [], guessMs: [], betweenMs: [] }
-  for (let plan = scheduler.plan(0); plan !== undefined; plan = scheduler.plan(0)) {
+/** The answers of one setting in one round, step by step: settings take turns at the same machine. */
+class Turn {
+  readonly #scheduler: Scheduler
+  readonly #round: number
+  readonly #chance: number | undefined
+  readonly #requests: HostRequest[]
+  readonly #results: StepResults
+  readonly #before: Scheduler['drafts']
+  readonly #planted = new Set<number>()
+  readonly #spent: Spent = { verifyMs: [], guessMs: [], betweenMs: [] }
+  #decodes = false
+  #ms = 0
+  #cpuMs = 0
+  #drawn = 0
+  #steps = 0
+  #done = false
+
+  constructor(scheduler: Scheduler, batch: number, round: number, chance: number | undefined) {
+    this.#scheduler = scheduler
+    this.#round = round
+    this.#chance = chance
+    this.#requests = Array.from({ length: batch }, (_, id) => new HostRequest(spec(id, tokens), 4096, new Set()))
+    const drafting = chance === undefined ? undefined : ({} as DraftingOptions)
+    this.#results = resultsFor({ stepTokens, drafting }, (row) => engine.topLogprobs(row))
+    for (const request of this.#requests) scheduler.add(request, 0)
+    this.#before = { ...scheduler.drafts }
+  }
+
+  get done(): boolean {
+    return this.#done
+  }
+
+  /** Tokens so far. */
+  get length(): number {
+    return this.#requests.reduce((sum, request) => sum + request.length, 0)
+  }
+
+  step(): void {
+    const results = this.#results
+    const [beganMs, beganCpuMs, before] = [performance.now(), cpuMs(), this.length]
+    const plan = this.#scheduler.plan(0)
+    if (plan === undefined) {
+      this.#finish()
+      return
+    }
     const guessed = plan.drafted
     engine.submit(plan.segments, plan.nSegments, plan.tokens, plan.nTokens)
-    if (chance !== undefined)
-      for (const { id, sequence } of requests) {
-        if (sequence < 0 || planted.has(id)) continue
-        planted.add(id)
-        const right = continuations.get(id)!
-        engine.plantDrafts(
-          sequence,
-          right.map((token) => (uniform() < chance ? token : token ^ 1)),
-        )
-      }
-    const rows = engine.wait(
-      results.tokens,
-      results.logprobs,
-      plan.steps,
-      longestRunMs / 1000,
-      results.drafts,
-      plan.draws,
-    )
+    this.#plant()
+    const { tokens, logprobs, drafts } = results
+    const rows = engine.wait(tokens, logprobs, plan.steps, longestRunMs / 1000, drafts, plan.draws)
     results.steps = stepsOf(plan, results.drafts, rows)
     results.ms = engine.stepSeconds * 1000
-    scheduler.commit(plan, results, performance.now())
-    steps += results.steps
-    const length = requests.reduce((sum, request) => sum + request.length, 0)
-    // From here on everybody decodes, until the first has all of its tokens: requests with better guesses end sooner.
-    if (startedMs === 0 && requests.every(({ hasFirstToken }) => hasFirstToken)) {
-      startedMs = performance.now()
-      startedCpuMs = cpuMs()
-      drawn = length
-    } else if (startedMs > 0 && requests.every(({ end }) => end === undefined)) {
-      const tookMs = performance.now() - startedMs - decodeMs
-      decodeMs += tookMs
-      decodeCpuMs = cpuMs() - startedCpuMs
-      total = length - drawn
-      if (guessed) count(spent, results.drafts, plan.nSegments, results.steps, tookMs)
+    this.#scheduler.commit(plan, results, performance.now())
+    this.#steps += results.steps
+    // From when everybody decodes until the first has all of its tokens: requests with better guesses end sooner.
+    if (this.#decodes && this.#requests.every(({ end }) => end === undefined)) {
+      const tookMs = performance.now() - beganMs
+      this.#ms += tookMs
+      this.#cpuMs += cpuMs() - beganCpuMs
+      this.#drawn += this.length - before
+      if (guessed) count(this.#spent, results.drafts, plan.nSegments, results.steps, tookMs)
+    }
+    this.#decodes ||= this.#requests.every(({ hasFirstToken }) => hasFirstToken)
+  }
+
+  #plant(): void {
+    const chance = this.#chance
+    if (chance === undefined) return
+    for (const { id, sequence } of this.#requests) {
+      if (sequence < 0 || this.#planted.has(id)) continue
+      this.#planted.add(id)
+      const isRight = (position: number) => uniform(this.#round, id, position) < chance
+      const guesses = continuations.get(id)!.map((token, position) => (isRight(position) ? token : token ^ 1))
+      engine.plantDrafts(sequence, guesses)
     }
   }
-  for (const request of requests) {
-    const said = request.tokens.slice(0, request.length)
-    const known = continuations.get(request.id)
-    if (known?.some((token, i) => token !== said[i])) throw new Error('another continuation')
-    continuations.set(request.id, said)
+
+  #finish(): void {
+    this.#done = true
+    for (const request of this.#requests) {
+      const said = request.tokens.slice(0, request.length)
+      const known = continuations.get(request.id)
+      if (known?.some((token, i) => token !== said[i])) throw new Error('another continuation')
+      continuations.set(request.id, said)
+    }
   }
-  const { proposed, accepted } = scheduler.drafts
-  return {
-    tokensPerSecond: (1000 * total) / decodeMs,
-    tokensPerCpuSecond: (1000 * total) / decodeCpuMs,
-    spent,
-    ...{ proposed: proposed - before.proposed, accepted: accepted - before.accepted, steps },
+
+  get result() {
+    const { proposed, accepted } = this.#scheduler.drafts
+    const before = this.#before
+    return {
+      tokensPerSecond: (1000 * this.#drawn) / this.#ms,
+      tokensPerCpuSecond: (1000 * this.#drawn) / this.#cpuMs,
+      spent: this.#spent,
+      ...{ proposed: proposed - before.proposed, accepted: accepted - before.accepted, steps: this.#steps },
+    }
+  }
+}
+
+/** Whoever has said least has the next step, so that all see the same moods of the machine. */
+function takeTurns(turns: Turn[]) {
+  for (;;) {
+    const left = turns.filter(({ done }) => !done)
+    if (left.length === 0) return
+    left.reduce((least, turn) => (turn.length < least.length ? turn : least)).step()
   }
 }
 
@@ -179,40 +230,62 @@ function perStep(spent: Spent[]) {
   return { verifyMs: of('verifyMs'), guessMs: of('guessMs'), betweenMs: of('betweenMs') }
 }
 
-const plain = schedulerOf(undefined)
-const rows = []
-for (const batch of values.batch.split(',').map(Number)) {
-  const runs = chances.map((chance) => ({
-    chance,
-    scheduler: schedulerOf(chance),
-    ratios: [] as number[],
-    cpuRatios: [] as number[],
-    of: [] as ReturnType<typeof run>[],
-  }))
-  const plainSpeeds: number[] = []
-  for (let round = -1; round < rounds; round++) {
-    for (const { chance, scheduler, ratios, cpuRatios, of } of runs) {
-      const beside = run(plain, batch, undefined)
-      const guessed = run(scheduler, batch, chance)
-      if (round < 0) continue
-      plainSpeeds.push(beside.tokensPerSecond)
+/** A setting, and what came of it in each round. */
+interface Measured {
+  chance: number
+  drafts: 'auto' | number
+  scheduler: Scheduler
+  ratios: number[]
+  cpuRatios: number[]
+  of: Turn['result'][]
+}
+
+function measure(all: Measured[], batch: number, round: number, plainSpeeds: number[]) {
+  for (const chance of chances) {
+    const settings = all.filter((one) => one.chance === chance)
+    const plainTurn = new Turn(plain, batch, round, undefined)
+    const turns = settings.map(({ scheduler }) => new Turn(scheduler, batch, round, chance))
+    // What is to be guessed has to be known first.
+    if (round < 0) takeTurns([plainTurn])
+    takeTurns([plainTurn, ...turns])
+    if (round < 0) continue
+    const beside = plainTurn.result
+    plainSpeeds.push(beside.tokensPerSecond)
+    for (const [i, { ratios, cpuRatios, of }] of settings.entries()) {
+      const guessed = turns[i]!.result
       ratios.push(guessed.tokensPerSecond / beside.tokensPerSecond)
       cpuRatios.push(guessed.tokensPerCpuSecond / beside.tokensPerCpuSecond)
       of.push(guessed)
     }
   }
-  for (const { chance, ratios, cpuRatios, of } of runs) {
+}
+
+/** Of the best number of guesses with a chance the ratio of each round; none: of no setting. */
+function bestRatios(all: Measured[], chance: number): number[] {
+  const numbers = all.filter((one) => one.chance === chance && one.drafts !== 'auto')
+  return numbers.toSorted((a, b) => median(b.ratios) - median(a.ratios))[0]?.ratios ?? []
+}
+
+const plain = schedulerOf('off')
+const rows = []
+for (const batch of batches) {
+  const all = chances.flatMap((chance) =>
+    settings.map((drafts): Measured => {
+      return { chance, drafts, scheduler: schedulerOf(drafts), ratios: [], cpuRatios: [], of: [] }
+    }),
+  )
+  const plainSpeeds: number[] = []
+  for (let round = -1; round < rounds; round++) measure(all, batch, round, plainSpeeds)
+  for (const { chance, drafts, ratios, cpuRatios, of } of all) {
     const sum = (key: 'proposed' | 'accepted' | 'steps') => of.reduce((all, one) => all + one[key], 0)
+    const best = bestRatios(all, chance)
     rows.push({
+      ...{ batch, chance, drafts, plain: median(plainSpeeds) },
       ...{
-        batch,
-        chance,
-        plain: median(plainSpeeds),
         guessed: median(of.map(({ tokensPerSecond }) => tokensPerSecond)),
-      },
-      ...{
         ratio: median(ratios),
         cpuRatio: median(cpuRatios),
+        ...(best.length > 0 && { ofBest: median(ratios.map((ratio, i) => ratio / best[i]!)) }),
         guessesPerStep: sum('proposed') / sum('steps') / batch,
         right: sum('accepted') / sum('proposed'),
         ...perStep(of.map(({ spent }) => spent)),
@@ -220,9 +293,8 @@ for (const batch of values.batch.split(',').map(Number)) {
     })
   }
 }
-console.table(
-  rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value.toFixed(2))]))),
-)
+const shown = (value: number | string) => (typeof value === 'number' ? Number(value.toFixed(3)) : value)
+console.table(rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, shown(value)]))))
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const result = {
   target: values.target,

@@ -22,7 +22,7 @@ const { values } = parseArgs({
   },
 })
 const [short, long] = [64, 448]
-const [warmUp, rounds, fewestProcesses, mostProcesses] = [60, 25, 3, 8]
+const [warmUp, rounds, fewestProcesses, mostProcesses] = [150, 25, 3, 8]
 const vocabulary = 1 << 16
 
 function open(drafting) {

@@ -59,16 +59,20 @@ export class Acceptance {
     this.#seen[kind] = this.#seen[kind]! * requestMemory
   }
 
-  /** The chance of the first guess, of the draft model of each, leaning on `prior` where little is known. */
-  chance(kind: number, prior?: Acceptance): number {
-    if (prior === undefined) return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!
+  /** The chance of the first guess, of the draft model of each. */
+  chance(kind: number): number {
+    return this.#seen[kind]! > 0 ? this.#right[kind]! / this.#seen[kind]! : expected[kind]!
+  }
+
+  /** The same, leaning on `prior` where little is known. */
+  chanceWith(kind: number, prior: Acceptance): number {
     const weight = kind === modelKind ? modelPriorWeight : priorWeight
     return (this.#right[kind]! + weight * prior.chance(kind)) / (this.#seen[kind]! + weight)
   }
 
   /** The chance of a guess after a right one. */
   following(kind: number, prior: Acceptance): number {
-    return this.chance(nDraftKinds + kind, prior)
+    return this.chanceWith(nDraftKinds + kind, prior)
   }
 
   #add(at: number, right: number, seen: number): void {

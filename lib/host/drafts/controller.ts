@@ -4,7 +4,7 @@
  * as make the whole step bring the most tokens a second: on an idle machine rows are nearly free and long chains pay, in a full batch
  * none does. What rows cost is measured (row-costs.ts), as is what each kind of guess is worth (acceptance.ts), also while none is
  * computed: looking one up takes a microsecond. What does not pay by its costs is tried again now and then, ever more seldom, for
- * costs change.
+ * costs change; of a draft model one round or two more and less than pay are, as often as next to nothing is lost by it.
  *
  * A draft model has to read what was said before it can guess, and everybody waits for that: it does where the answer is likely so long
  * that guesses save more.
@@ -29,6 +29,13 @@ const lastProbe = 4096
 const lastModelProbe = 256
 /** Steps until twice as many rounds of the draft model are tried as pay by what is known, doubled each time that they do not. */
 const firstGrowth = 8
+/**
+ * One or two rounds more or less than pay are tried so often that each costs such a part of the time at most, but not in every few steps:
+ * where costs leap, the next number may be worse than the one after it.
+ */
+const farthestTry = 2
+const tryShare = 0.003
+const betweenTries = 8
 /** A try has so many guesses, of those that are likely right. */
 const probeDrafts = 4
 const probeChance = 0.5
@@ -129,15 +136,20 @@ export class DraftController {
   #answerTokens = 0
   /** A step by the guesses of one request, where all others have so many rounds. */
   readonly #modelMs = new Float64Array(1 + maxDrafts)
-  /** Rounds that all take part in to see what they cost, 0: none; when, after how many steps, and the most that paid so far. */
-  #growth = 0
+  /** Of each number of rounds that all take part in: tokens a millisecond, 0: not known; and the latest step that had so many. */
+  readonly #modelRates = new Float64Array(1 + maxDrafts)
+  readonly #takenAt = new Float64Array(1 + maxDrafts)
+  /** Rounds that all take part in to see what they cost, -1: as many as pay. */
+  #trial = -1
+  /** When twice as many are tried, after how many steps, and the most that paid so far. */
   #growAt = firstGrowth
   #growEvery = firstGrowth
   #grown = 0
   /** Of what a token takes without guesses: what a look adds, and a row of a guess. */
   #look = 0
-  /** Steps of a run: a mean. */
+  /** Steps of a run: a mean; and those before the one that is planned. */
   #runSteps = 1
+  #beganAt = 0
   #row = 0
   #steps = 0
   #probeAt = firstProbe
@@ -148,13 +160,16 @@ export class DraftController {
 
   constructor(policy: DraftingOptions, line: StepLine, maxStepMs = Number.POSITIVE_INFINITY) {
     this.#policy = policy
-    this.#costs = new RowCosts(line)
+    this.#costs = new RowCosts(line, policy.model !== undefined)
     this.#maxStepMs = maxStepMs
   }
 
   /** Before `most` is asked for the requests of a step with so many sequences; `answerTokens`: of answers in the mean, 0: not known. */
   begin(sequences: number, answerTokens = 0): void {
     this.#answerTokens = answerTokens
+    const ran = this.#steps - this.#beganAt
+    if (ran > 0) this.#runSteps += (ran - this.#runSteps) * (1 - memory)
+    this.#beganAt = this.#steps
     if (sequences !== this.#sequences || this.#goodFor <= 0) this.#prepared = false
     this.#sequences = sequences
     this.#prober = undefined
@@ -219,10 +234,9 @@ export class DraftController {
     let modelRate = 0
     this.#most[modelKind] = 0
     if (model !== undefined && ofModel > 0 && this.#repays(request)) {
-      const chance = acceptance.chance(modelKind, this.#acceptance)
-      this.#most[modelKind] =
-        fixed === undefined ? this.#payingModel(request, chance, ofModel) : Math.min(ofModel, fixed)
-      if (this.#growth > 0) this.#most[modelKind] = Math.min(ofModel, this.#growth)
+      const chance = acceptance.chanceWith(modelKind, this.#acceptance)
+      this.#most[modelKind] = fixed === undefined ? this.#payingModel(chance, ofModel) : Math.min(ofModel, fixed)
+      if (this.#trial >= 0) this.#most[modelKind] = Math.min(ofModel, this.#trial)
       if (this.#most[modelKind] > 0) modelRate = this.#bestRate
       else acceptance.forget(modelKind)
     }
@@ -277,14 +291,14 @@ export class DraftController {
     }
     let guessMs = 0
     for (let at = 0; at < steps * stride; at += stride) guessMs += reports[at + draftField.guessNanoseconds]! / 1e6
-    const stepMs = reports[(steps - 1) * stride + draftField.nanoseconds]! / 1e6
+    const stepNanoseconds = reports[(steps - 1) * stride + draftField.nanoseconds]!
     this.#readsTook(behind, guessMs)
     this.#steps += steps
     this.#goodFor--
-    this.#runSteps += (steps - this.#runSteps) * (1 - memory)
-    if (single + looks > 0) this.#looked(nSegments, stepMs, guessMs / (single + looks))
+    if (single + looks > 0) this.#looked(nSegments, stepNanoseconds / 1e6, guessMs / (single + looks))
     if (looks === 0) return
-    this.#costs.observe(nSegments, stepMs)
+    this.#costs.observe(nSegments, stepNanoseconds)
+    this.#took(0)
     const left = memory ** steps
     this.#roundsMs *= left
     this.#extraRows *= left
@@ -325,7 +339,7 @@ export class DraftController {
       speculation.saved += (draws - 1 - proposed * this.#row) * (1 - memory)
     }
     this.#steps++
-    this.#costs.observe(rows, reports[at + draftField.nanoseconds]! / 1e6)
+    this.#costs.observe(rows, reports[at + draftField.nanoseconds]!)
     const guessMs = reports[at + draftField.guessNanoseconds]! / 1e6
     this.#roundsMs = this.#roundsMs * memory + (rounds > 0 ? guessMs : 0) * (1 - memory)
     this.#readsTook(behind, guessMs - rounds * this.#roundMs)
@@ -334,7 +348,7 @@ export class DraftController {
       const share = roundMs < this.#roundMs ? quickerStep : 1 - memory
       this.#roundMs += this.#roundMs === 0 ? roundMs : share * (roundMs - this.#roundMs)
     }
-    if (this.#growth > 0 && rounds > 0) this.#grew()
+    this.#took(rounds)
     const extra = rows - step.nSegments
     this.#goodFor = this.#policy.model === undefined ? 0 : this.#goodFor - 1
     if (looks > 0 && plainMs > 0) {
@@ -397,7 +411,7 @@ export class DraftController {
     this.#bestRate = this.#rate
     if (this.#rate === 0) return 0
     const { acceptance } = request.speculation!
-    const chance = acceptance.chance(kind, this.#acceptance)
+    const chance = acceptance.chanceWith(kind, this.#acceptance)
     const first = Math.floor(chance * levels)
     const later = Math.floor(acceptance.following(kind, this.#acceptance) * levels)
     const pair = first * (1 + levels) + later
@@ -441,18 +455,21 @@ export class DraftController {
     let rate = sequences / this.#plainMs
     let tokens = 1
     let reach = 1
+    this.#modelRates.fill(0)
+    this.#modelRates[0] = rate
     for (let d = 1; d <= this.#policy.maxModelDrafts; d++) {
       reach *= chance
       tokens += reach
       const ms = this.#withGuesses(this.#plainMs, sequences, sequences * d) + d * this.#roundMs
       if (ms > this.#limitMs) break
-      if (sequences * tokens <= rate * ms) continue
-      rate = (sequences * tokens) / ms
+      this.#modelRates[d] = (sequences * tokens) / ms
+      if (this.#modelRates[d]! <= rate) continue
+      rate = this.#modelRates[d]!
       this.#modelRounds = d
       this.#modelTokens = tokens
     }
     this.#modelSavesMs = this.#plainMs / sequences - 1 / rate
-    this.#planGrowth(chance, rate)
+    this.#planTrial(chance)
     const others = sequences - 1
     const rounds = others === 0 ? 0 : this.#modelRounds
     for (let d = 0; d <= Math.min(maxDrafts, this.#policy.maxModelDrafts); d++)
@@ -460,28 +477,49 @@ export class DraftController {
         this.#withGuesses(this.#plainMs, sequences, others * rounds + d) + Math.max(rounds, d) * this.#roundMs
   }
 
+  /** What a number of rounds costs only a try can tell, and what it did a while ago, or on a machine that was held up, need not be so. */
+  #planTrial(chance: number): void {
+    this.#trial = -1
+    if (this.#policy.fixed !== undefined || this.#roundMs === 0) return
+    const best = this.#modelRounds
+    if (this.#grows(chance)) this.#trial = 2 * best
+    else
+      for (let away = 1; away <= farthestTry && this.#trial < 0; away++)
+        if (this.#isDue(best + away)) this.#trial = best + away
+        else if (this.#isDue(best - away)) this.#trial = best - away
+  }
+
+  #isDue(rounds: number): boolean {
+    const rate = this.#modelRates[rounds] ?? 0
+    if (rate === 0) return false
+    const loss = this.#modelRates[this.#modelRounds]! / rate - 1
+    return this.#steps - this.#takenAt[rounds]! > Math.max(betweenTries, (loss * this.#runSteps) / tryShare)
+  }
+
   /**
-   * Costs rise by leaps, where another kernel begins or a tile is full, so that a longer chain may pay where one more guess does not.
-   * What it costs only a try can tell: of one that would pay if its rows came with those of the best.
+   * Costs rise by leaps, where another kernel begins or a tile is full, so that a longer chain may pay where one more guess does not:
+   * one that would if its rows came with those of the best.
    */
-  #planGrowth(chance: number, rate: number): void {
-    this.#growth = 0
+  #grows(chance: number): boolean {
     const best = this.#modelRounds
     if (best > this.#grown) {
       this.#grown = best
       this.#growEvery = firstGrowth
     }
-    const rounds = Math.min(this.#policy.maxModelDrafts, 2 * best)
-    if (this.#policy.fixed !== undefined || rounds === best || this.#steps < this.#growAt) return
+    const rounds = 2 * best
+    if (rounds === 0 || rounds > this.#policy.maxModelDrafts || this.#steps < this.#growAt) return false
     const tokens = (1 - chance ** (rounds + 1)) / (1 - chance)
     const ms = this.#costs.ms(this.#sequences * (1 + best)) + rounds * this.#roundMs
-    if (ms < this.#limitMs && this.#sequences * tokens > rate * ms) this.#growth = rounds
-  }
-
-  #grew(): void {
-    this.#growth = 0
+    if (ms >= this.#limitMs || this.#sequences * tokens <= this.#modelRates[best]! * ms) return false
     this.#growAt = this.#steps + this.#growEvery
     this.#growEvery = Math.min(lastProbe, 2 * this.#growEvery)
+    return true
+  }
+
+  /** A step in which nobody had more guesses of the draft model than so many. */
+  #took(rounds: number): void {
+    this.#takenAt[rounds] = this.#steps
+    this.#trial = -1
   }
 
   /**
@@ -500,7 +538,7 @@ export class DraftController {
   }
 
   /** All are drafted for together, round by round: one more costs its rows, and rounds only beyond those of the others. */
-  #payingModel(request: DraftedRequest, chance: number, room: number): number {
+  #payingModel(chance: number, room: number): number {
     const sequences = this.#sequences
     const others = sequences - 1
     this.#bestRate = 0
@@ -524,6 +562,6 @@ export class DraftController {
         this.#bestRate = tokens / ms
       }
     }
-    return best === 0 && this.#probes(request) ? Math.min(2, room) : best
+    return best
   }
 }

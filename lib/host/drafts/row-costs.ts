@@ -19,10 +19,15 @@ export interface StepLine {
 const exact = 16
 const perDoubling = 8
 const classes = 80
-/** Variances of logarithms: of a step around what is expected of it, at least; what the factor, and a size, may move in each step more. */
+/** Variances of logarithms: of a step around what is expected of it, at least; what a size may move in each step more. */
 const leastNoise = 0.0064
-const factorDrift = 0.001
 const sizeDrift = 0.0001
+/**
+ * The same of the factor. A machine is held up or let go from one step to the next, and no size should pass for dear or cheap because it
+ * was measured just then; but where only the size that pays is measured, what it takes more must not pass for a slow machine.
+ */
+const factorDrift = 0.001
+const freeFactorDrift = 0.01
 /** Of a size around the line between its neighbours, for each class that is between. */
 const roughness = 0.004
 /**
@@ -46,54 +51,63 @@ const askedRows = 0
 const askedMore = 1
 const answered = 2
 const perRow = 3
+const unsure = 4
 
 export class RowCosts {
   /** Of each class: milliseconds over the common factor, and rows; 0: not measured. */
   readonly #ms = new Float64Array(classes)
   readonly #rows = new Float64Array(classes)
-  /** How unsure that was, and in which step. */
+  /** How unsure that is by now. */
   readonly #variance = new Float64Array(classes)
-  readonly #measuredAt = new Float64Array(classes)
   /** Milliseconds as they are believed: leaning on neighbours. */
   readonly #believed = new Float64Array(classes)
   readonly #line: StepLine
+  readonly #factorDrift: number
   #factor = 1
   #factorVariance = 0
   #noise = leastNoise
-  #steps = 0
   #largest = 0
-  /** Of the question that is being answered: rows, how many more, the answer, and what a row added on the way to a size. */
-  readonly #asked = new Float64Array(4)
+  /** Of the question that is being answered: rows, how many more, the answer, what a row added on the way to a size, a variance. */
+  readonly #asked = new Float64Array(5)
 
-  constructor(line: StepLine) {
+  /** `varied`: sizes around the one that pays are measured now and then, so that steps tell what is the machine's. */
+  constructor(line: StepLine, varied: boolean) {
     this.#line = line
+    this.#factorDrift = varied ? freeFactorDrift : factorDrift
   }
 
-  observe(rows: number, ms: number): void {
-    if (!(ms > 0)) return
+  observe(rows: number, nanoseconds: number): void {
+    if (!(nanoseconds > 0)) return
     const at = classOf(rows)
     const known = this.#ms[at]! > 0
-    this.#steps++
-    this.#factorVariance += factorDrift
-    if (this.#largest > 0) this.#learn(at, rows, ms)
+    this.#factorVariance += this.#factorDrift
+    for (let size = 1; size <= this.#largest; size++) this.#variance[size]! += sizeDrift
+    if (this.#largest > 0) this.#learn(at, rows, nanoseconds)
     else {
-      this.#ms[at] = ms
+      this.#ms[at] = nanoseconds / 1e6
       this.#variance[at] = leastNoise
     }
-    this.#measuredAt[at] = this.#steps
     this.#rows[at] = known ? this.#rows[at]! + rowsStep * (rows - this.#rows[at]!) : rows
     if (known) return
     this.#believed[at] = this.#ms[at]!
     this.#largest = Math.max(this.#largest, at)
   }
 
-  #learn(at: number, rows: number, ms: number): void {
+  #learn(at: number, rows: number, nanoseconds: number): void {
     const known = this.#ms[at]! > 0
-    const expected = known ? this.#factor * this.#ms[at]! : this.ms(rows)
-    const variance = known ? this.#unsure(at) : this.#unsureBetween(at)
+    if (known) {
+      this.#asked[answered] = this.#factor * this.#ms[at]!
+      this.#asked[unsure] = this.#variance[at]!
+    } else {
+      this.#findUnsure(at, this.#below(at), this.#above(at))
+      this.#asked[askedRows] = rows
+      this.#find()
+    }
+    const expected = this.#asked[answered]!
+    const variance = this.#asked[unsure]!
     const all = variance + this.#factorVariance + this.#noise
     const most = outlier * Math.sqrt(all)
-    const difference = Math.log(ms / expected)
+    const difference = Math.log(nanoseconds / 1e6 / expected)
     const surprise = Math.max(-most, Math.min(most, difference))
     const shown = Math.min(difference * difference, mostNoise * all)
     this.#noise = Math.max(leastNoise, this.#noise + noiseStep * (shown - this.#noise))
@@ -101,10 +115,6 @@ export class RowCosts {
     this.#variance[at] = variance * (1 - variance / all)
     this.#factor *= Math.exp((surprise * this.#factorVariance) / all)
     this.#factorVariance *= 1 - this.#factorVariance / all
-  }
-
-  #unsure(at: number): number {
-    return this.#variance[at]! + sizeDrift * (this.#steps - this.#measuredAt[at]!)
   }
 
   #below(at: number): number {
@@ -120,22 +130,25 @@ export class RowCosts {
   }
 
   /** Variance of a class around what its neighbours say. */
-  #unsureBetween(at: number): number {
-    const below = this.#below(at)
-    const above = this.#above(at)
-    if (below === 0) return roughness * (above - at) + this.#unsure(above)
-    if (above > this.#largest) return roughness * (at - below) + this.#unsure(below)
-    const way = ((at - below) * (above - at)) / (above - below)
-    return roughness * way + (this.#unsure(below) + this.#unsure(above)) / 4
+  #findUnsure(at: number, below: number, above: number): void {
+    if (below === 0) this.#asked[unsure] = roughness * (above - at) + this.#variance[above]!
+    else if (above > this.#largest) this.#asked[unsure] = roughness * (at - below) + this.#variance[below]!
+    else {
+      const way = ((at - below) * (above - at)) / (above - below)
+      this.#asked[unsure] = roughness * way + (this.#variance[below]! + this.#variance[above]!) / 4
+    }
   }
 
   /** What the neighbours of a class say it takes, over the common factor. */
-  #between(at: number, below: number): number {
-    const above = this.#above(at)
-    const more = this.#rows[at]! - this.#rows[below]!
-    if (above > this.#largest) return this.#ms[below]! + this.#riseBeyond(below, this.#rows[at]!) / this.#factor
-    const share = more / (this.#rows[above]! - this.#rows[below]!)
-    return this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!)
+  #findBetween(at: number, below: number, above: number): void {
+    if (above > this.#largest) {
+      this.#asked[askedRows] = this.#rows[at]!
+      this.#findRiseBeyond(below)
+      this.#asked[answered] = this.#ms[below]! + this.#asked[answered]! / this.#factor
+    } else {
+      const share = (this.#rows[at]! - this.#rows[below]!) / (this.#rows[above]! - this.#rows[below]!)
+      this.#asked[answered] = this.#ms[below]! + share * (this.#ms[above]! - this.#ms[below]!)
+    }
   }
 
   /** Before questions about a step: what is believed of each size. */
@@ -144,13 +157,17 @@ export class RowCosts {
     for (let at = 1; at <= this.#largest; at++) {
       if (this.#ms[at] === 0) continue
       this.#believed[at] = this.#ms[at]!
-      if (below > 0) {
-        const own = this.#unsureBetween(at)
-        const theirs = this.#unsure(at)
-        this.#believed[at] = (own * this.#ms[at]! + theirs * this.#between(at, below)) / (own + theirs)
-      }
+      if (below > 0) this.#lean(at, below, this.#above(at))
       below = at
     }
+  }
+
+  #lean(at: number, below: number, above: number): void {
+    this.#findUnsure(at, below, above)
+    this.#findBetween(at, below, above)
+    const own = this.#asked[unsure]!
+    const theirs = this.#variance[at]!
+    this.#believed[at] = (own * this.#ms[at]! + theirs * this.#asked[answered]!) / (own + theirs)
   }
 
   /**
@@ -190,11 +207,12 @@ export class RowCosts {
   }
 
   /** Milliseconds that rows add to the largest size below them that was measured. */
-  #riseBeyond(known: number, rows: number): number {
+  #findRiseBeyond(known: number): void {
+    const rows = this.#asked[askedRows]!
     const from = this.#rows[known]!
     const line = this.#line.stepMs(rows, 0, 1) - this.#line.stepMs(from, 0, 1)
     this.#findMeanRise(known)
-    return Math.max(0, line, this.#asked[perRow]! * (rows - from))
+    this.#asked[answered] = Math.max(0, line, this.#asked[perRow]! * (rows - from))
   }
 
   /** Expected milliseconds of a step of `rows` rows; 0 before anything is known. */
@@ -218,6 +236,9 @@ export class RowCosts {
       const share = span > 0 ? (rows - this.#rows[below]!) / span : 0
       this.#asked[answered] =
         this.#factor * (this.#believed[below]! + share * (this.#believed[above]! - this.#believed[below]!))
-    } else this.#asked[answered] = this.#factor * this.#believed[below]! + this.#riseBeyond(below, rows)
+    } else {
+      this.#findRiseBeyond(below)
+      this.#asked[answered] = this.#factor * this.#believed[below]! + this.#asked[answered]!
+    }
   }
 }
