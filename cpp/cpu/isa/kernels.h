@@ -150,7 +150,7 @@ struct MatrixKernels {
   int (*most_tiles)(Format format, int panels);   // at once, of so many panels
   double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end
 };
-inline constexpr int most_run_tiles = 16;  // a run of more begins no less often
+inline constexpr int most_run_tiles = 16;  // longer runs gain nothing
 // Memory that one thread works in with all panels at once: some groups of an unpacked tile, and accumulators of so many
 // tokens.
 inline constexpr int chunk_groups = 16;
