@@ -269,13 +269,19 @@ void attention(const Kernels& kernels, const Team& team, AttentionScratch& scrat
     if (call.ahead) list_ahead(run, call, scratch.groups, team.threads);
     return;
   }
-  // A run's first chunk is waited for, so runs are long: some three a thread.
-  team.tiles(slots, [&](int begin, int end, int) {
+  // A thread goes through its share in order; only what another one takes from it begins with a chunk that is waited
+  // for.
+  scratch.fetched.assign(static_cast<std::size_t>(team.threads) * ints_per_line, -1);
+  team.tiles(slots, [&](int begin, int end, int thread) {
+    int& fetched = scratch.fetched[static_cast<std::size_t>(thread) * ints_per_line];
+    const auto share = [&](int i) { return ThreadPool::share_begin(slots, team.threads, i); };
+    const int last = begin >= share(thread) && end <= share(thread + 1) ? share(thread + 1) : end;
     for (int i = begin; i < end; ++i) {
       const auto [g, chunk] = chunk_of(i);
-      run.compute_chunk(*g, chunk, state(i), next_of(i, end), i == begin);
+      run.compute_chunk(*g, chunk, state(i), next_of(i, last), i != fetched);
+      fetched = i + 1;
     }
-  }, {std::max(1, slots / (3 * team.threads)), 0});
+  });
   team.tiles(groups, [&](int begin, int end, int) {
     for (int i = begin; i < end; ++i) {
       const Group& g = scratch.groups[i];
