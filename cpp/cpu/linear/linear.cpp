@@ -298,10 +298,8 @@ const float* float_input(const Kernels& kernels, const Team& team, LinearScratch
   float* const out = static_cast<float*>(scratch.values.at_least(sizeof(float) * K * static_cast<std::size_t>(tokens)));
   team.rows(tokens, 2 * k, [&](int begin, int end) {
     for (std::size_t t = static_cast<std::size_t>(begin); t < static_cast<std::size_t>(end); ++t) {
-      if (in.kind == InputKind::normed)
-        kernels.norm(out + t * K, in.x + t * K, in.norm_weight, in.eps, k);
-      else
-        kernels.gate_silu(out + t * K, in.x + 2 * t * K, in.x + 2 * t * K + K, k);
+      if (in.kind == InputKind::normed) kernels.norm(out + t * K, in.x + t * K, in.norm_weight, in.eps, k);
+      else kernels.gate_silu(out + t * K, in.x + 2 * t * K, in.x + 2 * t * K + K, k);
     }
   });
   return out;
@@ -346,10 +344,8 @@ void linear_float(const Kernels& kernels, const Team& team, LinearScratch& scrat
 void linear(const Kernels& kernels, const Team& team, LinearScratch& scratch, const CpuWeight& weight,
             const LinearCall& call) {
   if (call.tokens <= 0) return;
-  if (is_quantised(weight.format))
-    linear_quantised(kernels, team, scratch, weight, call);
-  else
-    linear_float(kernels, team, scratch, weight, call);
+  if (is_quantised(weight.format)) linear_quantised(kernels, team, scratch, weight, call);
+  else linear_float(kernels, team, scratch, weight, call);
 }
 
 bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scratch, const FeedForwardCall& call) {
@@ -389,10 +385,8 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
           if (next != nullptr)
             next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
           const std::uint8_t *const gates = gate_up.tile(tile), *const ups = gate_up.tile(tiles + tile);
-          if (both)
-            gate.run({tile, 2, tiles}, gates, ups - gates, next, calls);
-          else
-            gate.tile(tile, gates, next, calls), up.tile(tiles + tile, ups, next_up, calls);
+          if (both) gate.run({tile, 2, tiles}, gates, ups - gates, next, calls);
+          else gate.tile(tile, gates, next, calls), up.tile(tiles + tile, ups, next_up, calls);
           for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
             const std::uint8_t* const from = quantised + in.offset(first);
@@ -405,8 +399,9 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         }
       },
       plan.runs);
-  multiply(kernels, team, scratch, down, plan_quantised(kernels, scratch.tuning, down, call.tokens, 1, team.threads),
-           between, {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
+  multiply(kernels, team, scratch, down,
+           plan_quantised(kernels, scratch.tuning, down, call.tokens, 1, team.threads), between,
+           {call.out, static_cast<int>(down.n), nullptr, call.down_bias, call.tokens, true});
   return true;
 }
 
