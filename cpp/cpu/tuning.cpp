@@ -31,6 +31,9 @@ constexpr std::array<int, 2> token_counts = {1, 8};
 // stand below, from the next one on, and where they are not, from that one or from one before.
 constexpr std::array<int, 5> matrix_starts = {5, 9, 13, 28, 44};
 constexpr std::array<int, 4> matrix_tokens = {5, 10, matrix_panel, 2 * matrix_panel};
+// Where most weights are unpacked beside their products (linear_amx_ring.inc), matrix registers pay early: at 8 tokens
+// they are as fast as vectors.
+constexpr int usual_ring_start = 9;
 constexpr int most_tokens = matrix_tokens.back();
 constexpr int rounds = 4, never = std::numeric_limits<int>::max();
 // What is usual gives way only to what was so much faster in every round: a machine that does other work meanwhile
@@ -103,8 +106,7 @@ std::vector<const CpuWeight*> choose(std::span<const Weight* const> weights) {
   return chosen;
 }
 
-// What is usual for these weights: where most are unpacked beside their products (linear_amx_ring.inc), matrix
-// registers pay early.
+// What is usual for these weights.
 Tuning usual_for(const Kernels& kernels, std::span<const Weight* const> weights) {
   std::size_t early = 0, all = 0;
   for (const Weight* weight : weights) {
@@ -113,7 +115,7 @@ Tuning usual_for(const Kernels& kernels, std::span<const Weight* const> weights)
     if (!is_packed(weight->format)) early += weight->resident_bytes();
   }
   Tuning tuning = usual_tuning(kernels);
-  if (kernels.matrix && 2 * early > all) tuning.matrix_from_tokens = matrix_starts.front();
+  if (kernels.matrix && 2 * early > all) tuning.matrix_from_tokens = usual_ring_start;
   return tuning;
 }
 

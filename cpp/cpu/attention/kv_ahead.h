@@ -6,15 +6,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/isa/kernels.h"
+
 namespace octavo::cpu {
 
 class KvAhead {
  public:
-  // What a kernel call over some K groups fetches: `per_group` cache lines each time.
-  struct Lines {
-    const std::uint8_t* first = nullptr;
-    int per_group = 0;
-  };
+  using Lines = LinesBeside;
 
   // Between operations, after a layer's attention: what `threads` threads read in a layer, as offsets from its storage.
   void clear(int threads);

@@ -63,6 +63,12 @@ inline Panels matrix_panels(int tokens) {
 // byte is an operand as the kernel's dots take it, less `offset`.
 using Unpack = void (*)(const std::uint8_t* tile, int begin, int end, int offset, std::uint8_t* to);
 
+// Memory that a kernel call fetches beside its work: so many cache lines with each K group.
+struct LinesBeside {
+  const std::uint8_t* first = nullptr;
+  int per_group = 0;
+};
+
 // One 32-row tile (float formats: up to float_tiles of them) times the tokens of one panel.
 struct LinearTile {
   const std::uint8_t* weights = nullptr;  // first block of the tile
@@ -86,6 +92,12 @@ struct LinearTile {
   int group_lines = 0;  // cache lines of a group of `weights`
   int operand_offset = 0;
   std::uint8_t* workspace = nullptr;
+  // MatrixKernels::most_tiles: so many tiles of 32 rows one after the other, `rows` of them in the last one; from a
+  // tile's weights to the next one's in bytes, from its bias to the next one's; `prefetch` is what is read after the
+  // last one, or null; in place of `beside` what each of them fetches, [tiles].
+  int tiles = 1;
+  std::ptrdiff_t tile_step = 0, bias_step = tile_rows;
+  const LinesBeside* besides = nullptr;
 };
 using LinearKernel = void (*)(const LinearTile&);
 
@@ -135,8 +147,10 @@ struct MatrixKernels {
   void (*begin)(int k, int tokens);
   void (*end)();
   std::array<LinearKernel, format_count> linear;  // by Format; null for the float ones
+  int (*most_tiles)(Format format, int panels);   // at once, of so many panels
   double (*operations)(std::int64_t rounds);      // as int8_operations; neither begin nor end
 };
+inline constexpr int most_run_tiles = 16;  // longer runs gain nothing
 // Memory that one thread works in with all panels at once: some groups of an unpacked tile, and accumulators of so many
 // tokens.
 inline constexpr int chunk_groups = 16;

@@ -1,6 +1,7 @@
 #include "cpu/linear/linear.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -65,6 +66,7 @@ struct Plan {
   RunLength runs;
   bool unpacked;  // tiles meet all panels of a block at once, a chunk of K unpacked for them after the other
   int panels_at_once(int block) const { return unpacked ? work.block_begin(block + 1) - work.block_begin(block) : 1; }
+  int most_panels_at_once() const { return unpacked ? (panels.count + work.blocks - 1) / work.blocks : 1; }
 };
 
 // Whether a tile is worth unpacking for its panels.
@@ -92,8 +94,7 @@ class Workspaces {
   Workspaces(LinearScratch& scratch, const Plan& plan, int row_floats, int threads) {
     if (!plan.unpacked) return;
     constexpr std::size_t page = 4096;
-    const int panels = (plan.panels.count + plan.work.blocks - 1) / plan.work.blocks,
-              tokens = panels * plan.panels.largest();
+    const int tokens = plan.most_panels_at_once() * plan.panels.largest();
     kernel_bytes_ = (workspace_bytes(tokens) + page - 1) / page * page;
     const std::size_t row_bytes = static_cast<std::size_t>(tokens * row_floats) * sizeof(float);
     thread_bytes_ = kernel_bytes_ + (row_bytes + page - 1) / page * page;
@@ -134,13 +135,18 @@ LinearKernel kernel_of(const Kernels& kernels, const Plan& plan, Format format) 
                               : kernels.linear[i];
 }
 
-// Tiles of a weight, each times the panels of a block: one after the other, or all at once.
+// What is fetched beside each tile of a run.
+using RunLines = std::array<LinesBeside, most_run_tiles>;
+
+// Tiles of a weight, each times the panels of a block: one after the other, or all at once; runs of tiles where the
+// kernel takes them.
 class TileTimesPanels {
  public:
   // bias: [N] or null; add, stream: kernels.h; workspace: of the thread, null for one panel after the other.
   TileTimesPanels(const Kernels& kernels, const CpuWeight& weight, const Plan& plan, const float* bias, int out_ld,
                   bool add, bool stream, std::uint8_t* workspace)
       : kernel_(kernel_of(kernels, plan, weight.format)),
+        most_tiles_(plan.panels.matrix() ? kernels.matrix->most_tiles(weight.format, plan.most_panels_at_once()) : 1),
         groups_(static_cast<int>(weight.k / group_size)),
         group_lines_(static_cast<int>(block_bytes(weight.format) / 64)),
         n_(static_cast<int>(weight.n)),
@@ -155,27 +161,40 @@ class TileTimesPanels {
     job_.operand_offset = operand_offset(kernels, weight.format);
     job_.workspace = workspace;
   }
+  // So many tiles may be taken at once.
+  int most_tiles() const { return most_tiles_; }
   // The tile from now on, and the one that the thread computes afterwards, or null: it is fetched meanwhile, evenly
   // over the calls of `times`.
   void tile(int tile, const std::uint8_t* weights, const std::uint8_t* next, int calls) {
-    const int row = tile * tile_rows;
+    run({tile, 1}, weights, 0, next, calls);
+  }
+  // A run of tiles, `tile_step` numbers and so many bytes of weights apart.
+  struct Run {
+    int tile, tiles, tile_step = 1;
+  };
+  void run(const Run& run, const std::uint8_t* weights, std::ptrdiff_t bytes_step, const std::uint8_t* next,
+           int calls) {
     job_.weights = weights;
-    job_.rows = std::min(tile_rows, n_ - row);
-    job_.bias = bias_ ? bias_ + row : nullptr;
+    job_.tiles = run.tiles;
+    job_.tile_step = bytes_step;
+    job_.bias_step = run.tile_step * tile_rows;
+    job_.rows = std::min(tile_rows, n_ - (run.tile + (run.tiles - 1) * run.tile_step) * tile_rows);
+    job_.bias = bias_ ? bias_ + run.tile * tile_rows : nullptr;
     job_.prefetch = next;
     lines_left_ = next ? group_lines_ : 0;
     lines_ = (lines_left_ + calls - 1) / calls;
   }
   // Panels [first, end): one, or all of a block.
-  void times(const std::uint8_t* panels, int first, int end, float* out, KvAhead::Lines beside) {
+  void times(const std::uint8_t* panels, int first, int end, float* out, const LinesBeside* beside) {
     job_.activations = panels;
     job_.first_panel = first;
     job_.end_panel = end;
     job_.tokens = job_.panels->begin(end) - job_.panels->begin(first);
     job_.out = out;
     job_.prefetch_lines = std::min(lines_, lines_left_);
-    job_.beside = beside.first;
-    job_.beside_lines = beside.per_group;
+    job_.beside = beside->first;
+    job_.beside_lines = beside->per_group;
+    job_.besides = beside;
     kernel_(job_);
     job_.prefetch += static_cast<std::ptrdiff_t>(groups_) * job_.prefetch_lines * 64;
     lines_left_ -= job_.prefetch_lines;
@@ -183,7 +202,7 @@ class TileTimesPanels {
 
  private:
   const LinearKernel kernel_;
-  const int groups_, group_lines_, n_;
+  const int most_tiles_, groups_, group_lines_, n_;
   const float* const bias_;
   int lines_left_ = 0, lines_ = 0;  // of each K group: still to fetch, and with each call
   LinearTile job_;
@@ -239,18 +258,24 @@ void multiply(const Kernels& kernels, const Team& team, LinearScratch& scratch, 
         const Ahead ahead(work, follower, team.threads, thread);
         TileTimesPanels job(kernels, weight, plan, call.bias, call.out_ld, call.add, stream, workspaces.of(thread));
         const MatrixRegisters registers(kernels, panels, weight.format);
-        for (int i = begin; i < end; ++i) {
+        const int most_tiles = weight.paired() ? 1 : job.most_tiles();
+        RunLines beside{};
+        for (int i = begin, tiles; i < end; i += tiles) {
           const int block = i / work.tiles, place = i - block * work.tiles;
           const int tile = static_cast<int>(weight.tile_at(place));
+          tiles = std::min({most_tiles, end - i, work.tiles - place});
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
           const int at_once = plan.panels_at_once(block);
-          job.tile(tile, weight.placed(place), fetch ? ahead.during(i, place, weight.placed(place + 1)) : nullptr,
-                   (end_panel - first_panel) / at_once);
+          const std::uint8_t* const next_tile = weight.placed(place + tiles);
+          job.run({tile, tiles}, weight.placed(place), static_cast<std::ptrdiff_t>(weight.tile_bytes()),
+                  fetch ? ahead.during(i + tiles - 1, place + tiles - 1, next_tile) : nullptr,
+                  (end_panel - first_panel) / at_once);
           for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
+            for (int t = 0; fetch && t < tiles; ++t)
+              beside[static_cast<std::size_t>(t)] = scratch.kv_ahead.take(thread, groups);
             job.times(quantised + activations.offset(first), p, p + at_once,
-                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows,
-                      fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{});
+                      call.out + static_cast<std::ptrdiff_t>(first) * call.out_ld + tile * tile_rows, beside.data());
           }
         }
         if (stream) kernels.finish_streams();
@@ -348,7 +373,8 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
         TileTimesPanels gate(kernels, gate_up, plan, call.gate_up_bias, ld, false, false, workspaces.of(thread)),
             up = gate;
         const MatrixRegisters registers(kernels, panels, gate_up.format);
-        const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : KvAhead::Lines{}; };
+        const bool both = gate.most_tiles() >= 2;  // at once
+        const auto beside = [&] { return fetch ? scratch.kv_ahead.take(thread, groups) : LinesBeside{}; };
         for (int i = begin; i < end; ++i) {
           const int block = i / work.tiles, tile = i - block * work.tiles;
           const int first_panel = work.block_begin(block), end_panel = work.block_begin(block + 1);
@@ -358,13 +384,15 @@ bool feed_forward(const Kernels& kernels, const Team& team, LinearScratch& scrat
           // What follows the last tiles is one stream.
           if (next != nullptr)
             next_up = next == next_tile ? gate_up.tile(tiles + tile + 1) : next + gate_up.tile_bytes();
-          gate.tile(tile, gate_up.tile(tile), next, calls);
-          up.tile(tiles + tile, gate_up.tile(tiles + tile), next_up, calls);
+          const std::uint8_t *const gates = gate_up.tile(tile), *const ups = gate_up.tile(tiles + tile);
+          if (both) gate.run({tile, 2, tiles}, gates, ups - gates, next, calls);
+          else gate.tile(tile, gates, next, calls), up.tile(tiles + tile, ups, next_up, calls);
           for (int p = first_panel; p < end_panel; p += at_once) {
             const int first = panels.begin(p);
             const std::uint8_t* const from = quantised + in.offset(first);
-            gate.times(from, p, p + at_once, made, beside());
-            up.times(from, p, p + at_once, made + tile_rows, beside());
+            const LinesBeside lines[2] = {beside(), beside()};
+            gate.times(from, p, p + at_once, made, lines);
+            if (!both) up.times(from, p, p + at_once, made + tile_rows, lines + 1);
             for (int made_panel = p; made_panel < p + at_once; ++made_panel)
               between.put_gated(made_panel, tile, made + (panels.begin(made_panel) - first) * ld, call.act);
           }

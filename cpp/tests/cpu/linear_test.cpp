@@ -167,6 +167,8 @@ TEST_CASE("linear: one to four panels of matrix registers, with widths of few gr
     for (const int k : {32, 64, 96, 128, 160, 288, 544})
       for (const int m : {5, 9, 12, 14, 16, 17, 24, 31, 33, 40, 48, 49})
         if (deep() || rng.chance(3)) check_linear(format, {m, rng.between(1, 100), k}, rng);
+    // More tiles than a run has at most.
+    for (const int k : {32, 96, 160}) check_linear(format, {rng.between(5, 48), rng.between(1025, 1400), k}, rng);
   }
 }
 
