@@ -42,7 +42,7 @@ function bySet(result) {
 
 function neverSlower() {
   const rows = []
-  for (const name of ['one', 'free', 'stories', 'stories-sampled', 'stories-q8_0', 'again-free', 'again-stories']) {
+  for (const name of ['one', 'free', 'stories', 'stories-sampled', 'stories-q8_0']) {
     const result = results[name]
     if (result === undefined) continue
     for (const batch of [1, 4, 16, 64]) {
@@ -118,7 +118,7 @@ const costs = ({ stepMs, roundMs }) =>
 const { one, planted, acceptance, drafts } = results
 const mixed = results.mixed ?? one
 const shares = planted.rows
-  .filter(({ chance }) => chance === 0.8)
+  .filter(({ chance, drafts }) => chance === 0.8 && drafts === 'auto')
   .map(({ batch, chance, verifyMs, guessMs, betweenMs }) => {
     const share = (ms) => percent(ms / (verifyMs + guessMs + betweenMs))
     return `${batch} request${batch === 1 ? '' : 's'} at ${chance}: ${share(verifyMs)} the target's rows, ${share(guessMs)} the draft's rounds, ${share(betweenMs)} all else`
@@ -174,9 +174,9 @@ ${switching}**Draft models.** No trained pair of such sizes is at hand, so both 
 replaced by the target's own continuation with the chance given (\`bench/speculation/planted.ts\`; ${planted.target}, ${planted.draft}, ${machine(planted)}):
 
 ${table(
-  ['requests', 'chance', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
+  ['requests', 'chance', 'most guesses', 'off, tokens/s', 'with guesses', 'ratio', 'guesses a step', 'right'],
   planted.rows.map((row) => [
-    ...[row.batch, row.chance, speed(row.plain), speed(row.guessed), times(row.guessed / row.plain)],
+    ...[row.batch, row.chance, row.drafts, speed(row.plain), speed(row.guessed), times(row.ratio)],
     ...[row.guessesPerStep.toFixed(1), percent(row.right)],
   ]),
 )}
