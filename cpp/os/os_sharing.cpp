@@ -51,6 +51,16 @@ int open_read_only(int process, int descriptor) {
   return ::open(file_of(process, descriptor).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
+// Refused as well while the system itself has a page in its hands, as for moving it: that is over soon.
+bool add_all_seals(int descriptor) {
+  constexpr int tries = 5;  // each waits up to a tenth of a second
+  for (int i = 0; i < tries; ++i) {
+    if (::fcntl(descriptor, add_seals, all_seals) == 0) return true;
+    if (errno != EBUSY) return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(std::size_t bytes) : bytes_((bytes + huge_page - 1) / huge_page * huge_page) {
@@ -113,7 +123,7 @@ bool SharedMemory::seal() {
   if (reader < 0) return false;
   // The system refuses the seal as long as there is a writable mapping.
   ::mmap(data_, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  const bool sealed = ::fcntl(descriptor_, add_seals, all_seals) == 0;
+  const bool sealed = add_all_seals(descriptor_);
   if (!map(sealed ? reader : descriptor_, !sealed))
     throw Error(Code::out_of_memory, "cannot map shared memory again: " + std::string(std::strerror(errno)), {});
   if (sealed) ::close(std::exchange(descriptor_, reader));

@@ -11,7 +11,7 @@ import { maxDrafts, modelKind, nDraftKinds } from './kinds.ts'
 const requestMemory = 0.9
 const engineMemory = 0.995
 /** What all requests show counts like so many guesses of the request: texts copy or do not, a draft model is as good as it is. */
-const priorWeight = 2
+const priorWeight = 3
 const modelPriorWeight = 16
 /** Before anything is known: of first guesses by kind, then of those after. */
 const expected = Float64Array.of(...[0.4, 0.55, 0.75, 0.9, 0.3, 0.75, 0.7], ...[0.5, 0.65, 0.75, 0.9, 0.4, 0.75, 0.7])
